@@ -1,0 +1,90 @@
+# Everything runs from .venv, which `make install` builds from the hash-locked requirements.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+CLIENTS := tests/e2e/clients
+CLIENTS_INSTALLED := $(CLIENTS)/node_modules/.installed
+LOCK_FLAGS := --quiet --upgrade --universal --generate-hashes --no-emit-index-url
+SOURCES := workflows activities worker gateway tests
+
+# The first interpreter on PATH that is new enough; `make install PYTHON=...` overrides it.
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
+PYTHON ?= $(shell for name in $(CANDIDATES); do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; \
+	done)
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+.PHONY: install
+install: $(INSTALLED) ## Build .venv with Polyvox and its development tools
+
+$(INSTALLED): pyproject.toml requirements.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer on PATH. Install one, or name it: make install PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+.PHONY: up
+up: install ## Start engine, worker and gateway
+	$(BIN)/polyvox up
+
+.PHONY: demo
+demo: install ## Ask a fusion model over the simulator and show its trace
+	$(BIN)/polyvox demo
+
+.PHONY: engine
+engine: install ## Fetch or build the Temporal engine, if it is not here yet
+	$(BIN)/polyvox engine install
+
+.PHONY: check
+check: lint test ## Everything that must pass before a commit
+
+.PHONY: lint
+lint: install ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: install ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: test
+test: engine ## All tests but the end-to-end ones
+	$(BIN)/pytest
+
+.PHONY: clients-install
+clients-install: $(CLIENTS_INSTALLED) ## Fetch the coding agents the end-to-end tests drive
+
+# The agents are native programs: Node only fetches them, so its version does not matter.
+$(CLIENTS_INSTALLED): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is not on PATH. The end-to-end tests need it once, to fetch the coding agents: install Node.js." >&2; exit 1; }
+	cd $(CLIENTS) && npm ci --ignore-scripts --no-progress --loglevel=error
+	touch $@
+
+.PHONY: e2e
+e2e: engine clients-install ## Drive the gateway with real coding agents
+	$(BIN)/pytest -m e2e tests/e2e
+
+.PHONY: bench
+bench: engine ## Measure the gateway against direct calls
+	$(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: install ## Remake the hash-locked requirements with the newest versions
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile $(LOCK_FLAGS) --output-file requirements.txt pyproject.toml
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile $(LOCK_FLAGS) --output-file requirements-dev.txt --extra dev --constraints requirements.txt pyproject.toml
+
+.PHONY: clean
+clean: ## Remove .venv and everything built or cached
+	rm -rf .venv $(CLIENTS)/node_modules dist build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find $(SOURCES) -type d -name __pycache__ -prune -exec rm -rf {} +

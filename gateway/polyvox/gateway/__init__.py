@@ -1,0 +1,1 @@
+"""The front door: protocols, the request path, the command line."""

@@ -1,0 +1,1 @@
+"""The runtime: settings, engine, the workflow host and its worker."""

@@ -1,0 +1,60 @@
+"""What a flow is written with."""
+
+from polyvox.workflows.conversation import (
+    Conversation,
+    File,
+    Image,
+    Message,
+    Options,
+    OutputFormat,
+    Part,
+    Reasoning,
+    Refusal,
+    Source,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    assistant,
+    tool_result,
+    user,
+)
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.flow import Flow, FlowError, Model, Params, flow
+from polyvox.workflows.reply import FinishReason, Reply, Usage
+from polyvox.workflows.run import Branch, MountedTool, Panel, Run
+
+__all__ = [
+    "Branch",
+    "Conversation",
+    "File",
+    "FinishReason",
+    "Flow",
+    "FlowError",
+    "Image",
+    "Message",
+    "Model",
+    "ModelError",
+    "MountedTool",
+    "Options",
+    "OutputFormat",
+    "Panel",
+    "Params",
+    "Part",
+    "Reasoning",
+    "Refusal",
+    "Reply",
+    "Run",
+    "Source",
+    "Text",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "ToolResult",
+    "Usage",
+    "assistant",
+    "flow",
+    "tool_result",
+    "user",
+]
