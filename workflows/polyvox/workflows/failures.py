@@ -1,0 +1,55 @@
+"""A ModelError's way through Temporal: into an ApplicationError, and back out of a failure chain.
+
+The error's kind is the failure's type, so the Web UI names it; its other members travel as the
+failure's only detail.
+"""
+
+from datetime import timedelta
+from typing import Any, cast, get_args
+
+from temporalio import exceptions
+from temporalio.exceptions import ApplicationError
+
+from polyvox.workflows.errors import ErrorKind, ModelError
+
+_KINDS = frozenset(get_args(ErrorKind))
+_MEMBERS = ("status", "retry_after_s", "provider", "param", "code", "body")
+
+LONGEST_RETRY_WAIT_S = 10.0
+"""A provider that asks for a longer wait is not waited for: the client is told instead."""
+
+
+def failure(error: ModelError, *, retryable: bool) -> ApplicationError:
+    """Return the Temporal failure for ``error``; Temporal retries it only if ``retryable``."""
+    wait = error.retry_after_s
+    patient = wait is None or wait <= LONGEST_RETRY_WAIT_S
+    return ApplicationError(
+        error.message,
+        {name: getattr(error, name) for name in _MEMBERS if getattr(error, name) is not None},
+        type=error.kind,
+        non_retryable=not (retryable and error.fault.retryable and patient),
+        next_retry_delay=timedelta(seconds=wait) if wait and patient else None,
+    )
+
+
+def model_error(failed: BaseException) -> ModelError:
+    """Return the ModelError at the root of a Temporal failure chain."""
+    cause: BaseException | None = failed
+    while cause is not None:
+        if isinstance(cause, ModelError):
+            return cause
+        if isinstance(cause, ApplicationError):
+            return _from_application(cause)
+        if isinstance(cause, exceptions.TimeoutError):
+            return ModelError("timeout", f"No answer within the time allowed ({cause}).")
+        if isinstance(cause, exceptions.CancelledError):
+            return ModelError("cancelled", "The run was cancelled.")
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return ModelError("internal", f"The run failed: {failed}")
+
+
+def _from_application(error: ApplicationError) -> ModelError:
+    if error.type not in _KINDS:
+        return ModelError("internal", f"{error.type}: {error.message}")
+    members: dict[str, Any] = error.details[0] if error.details else {}
+    return ModelError(cast(ErrorKind, error.type), error.message, **members)

@@ -1,0 +1,88 @@
+"""A Flow: an async function ``(run) -> Reply`` with typed parameters, loaded from its source.
+
+A flow is stored as source text and loaded from it by every worker, the shipped templates too, so
+a version is exactly its text. Loading executes the module's top level; ``determinism.py`` has
+refused what must not stand there.
+"""
+
+import inspect
+import linecache
+import types
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from polyvox.workflows.reply import Reply
+from polyvox.workflows.run import Run
+
+Model = Annotated[str, Field(pattern=r"^[^:\s]+:\S+$", json_schema_extra={"format": "model"})]
+"""A parameter that names a model: ``provider:model``, split at the first colon."""
+
+
+class Params(BaseModel):
+    """Base of a flow's parameters. An unknown parameter is refused, not ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FlowError(ValueError):
+    """A flow that cannot be loaded or registered; says where and what to do."""
+
+
+P = TypeVar("P", bound=Params)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A flow's function under its name, with the type of its parameters."""
+
+    name: str
+    function: Callable[[Run[Any]], Awaitable[Reply]]
+    params: type[Params]
+    description: str
+
+    @property
+    def needs_params(self) -> bool:
+        """Whether the flow can not run on its defaults alone."""
+        return any(field.is_required() for field in self.params.model_fields.values())
+
+
+def flow(function: Callable[[Run[P]], Awaitable[Reply]]) -> Flow:
+    """Declare ``async def name(run: Run[SomeParams]) -> Reply`` as the flow ``name``.
+
+    Raises FlowError if the function is not async or its one parameter is not a ``Run[...]`` of a
+    ``Params`` class.
+    """
+    name = function.__name__
+    if not inspect.iscoroutinefunction(function):
+        raise FlowError(f"Flow {name!r} must be declared with 'async def'.")
+    parameters = list(inspect.signature(function).parameters)
+    hint = get_type_hints(function).get(parameters[0]) if len(parameters) == 1 else None
+    arguments = get_args(hint) if get_origin(hint) is Run else ()
+    if not (arguments and inspect.isclass(arguments[0]) and issubclass(arguments[0], Params)):
+        raise FlowError(
+            f"Flow {name!r} must take exactly one argument, annotated 'run: Run[YourParams]' where "
+            "YourParams derives from polyvox.workflows.Params."
+        )
+    return Flow(name, function, arguments[0], inspect.getdoc(function) or "")
+
+
+def load_flow(source: str, filename: str) -> Flow:
+    """Execute ``source`` as a module of its own and return the one flow it declares.
+
+    ``filename`` is what tracebacks show. Raises FlowError if there is no flow, or more than one;
+    SyntaxError and whatever the module's top level raises pass through.
+    """
+    module = types.ModuleType(filename)
+    module.__file__ = filename
+    # Tracebacks of a flow show its own lines although no such file exists.
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    exec(compile(source, filename, "exec"), module.__dict__)
+    found = [value for value in vars(module).values() if isinstance(value, Flow)]
+    own = [f for f in found if f.function.__globals__ is module.__dict__]
+    if len(own) != 1:
+        names = ", ".join(f.name for f in own) or "none"
+        raise FlowError(f"{filename} must declare exactly one @flow function; found: {names}.")
+    return own[0]

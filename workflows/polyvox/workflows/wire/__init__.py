@@ -1,0 +1,1 @@
+"""The elements of each wire protocol, both ways: pure maps between JSON and our values."""

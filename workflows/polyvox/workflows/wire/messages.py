@@ -1,0 +1,274 @@
+"""The elements of Anthropic Messages, both ways: messages, system, tools, usage, stop reasons.
+
+What this protocol lacks is written so: a ``developer`` or ``system`` message after the first turn
+becomes user text inside ``<system>`` tags (models differ in whether they take ``role: "system"``
+there, and moving it to the front would change what it means); a free-form tool becomes a function
+with the one string property ``input``; several results in a row become one user turn.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import dropwhile, takewhile
+
+from polyvox.workflows.conversation import (
+    Conversation,
+    Json,
+    Message,
+    Reasoning,
+    Role,
+    Tool,
+    Wire,
+)
+from polyvox.workflows.reply import FinishReason, Usage
+from polyvox.workflows.wire.messages_blocks import (
+    invalid,
+    is_native,
+    parse_blocks,
+    render_blocks,
+)
+from polyvox.workflows.wire.messages_options import parse_options, render_options
+
+__all__ = [
+    "FINISH",
+    "STOP_REASONS",
+    "parse_message",
+    "parse_options",
+    "parse_system",
+    "parse_tool",
+    "parse_usage",
+    "render_messages",
+    "render_options",
+    "render_system",
+    "render_tools",
+    "render_usage",
+]
+
+FINISH: Mapping[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+    "pause_turn": "pause",
+}
+"""What each ``stop_reason`` means; one that is not here counts as ``stop``."""
+
+STOP_REASONS: Mapping[FinishReason, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "refusal": "refusal",
+    "pause": "pause_turn",
+}
+
+_ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+
+_OPENER = "Continue."
+"""The user's word where a foreign conversation has none at its start, which the API wants."""
+
+
+def parse_message(json: Json) -> Message:
+    """Parse one element of ``messages``; instructions may stand among them (role ``system``).
+
+    Raises ModelError("invalid_request") with ``param`` relative to the element.
+    """
+    if not isinstance(json, dict):
+        raise invalid("", "must be an object with role and content.")
+    role = json.get("role")
+    if not isinstance(role, str) or role not in _ROLES:
+        raise invalid("role", f"{role!r} is none of {', '.join(_ROLES)}.")
+    parts = parse_blocks(json.get("content"), "content")
+    return Message(_ROLES[role], parts, wire=Wire("messages", json))
+
+
+def parse_system(json: Json) -> Message:
+    """Parse the field ``system``: a string, or an array of text blocks."""
+    return Message("system", parse_blocks(json, "system"), wire=Wire("messages", json))
+
+
+def parse_tool(json: Json) -> Tool:
+    """Parse one element of ``tools``.
+
+    A tool with a vendor's type is of kind ``server``, whoever runs it: its schema is known to the
+    provider's models alone.
+    """
+    if not isinstance(json, dict):
+        raise invalid("", "must be an object.")
+    kind, name, description = json.get("type"), json.get("name"), json.get("description")
+    wire = Wire("messages", json)
+    if kind not in (None, "custom"):
+        return Tool(name if isinstance(name, str) else str(kind), kind="server", wire=wire)
+    if not isinstance(name, str):
+        raise invalid("name", "must be a string.")
+    if description is not None and not isinstance(description, str):
+        raise invalid("description", "must be a string.")
+    strict = json.get("strict")
+    if strict is not None and not isinstance(strict, bool):
+        raise invalid("strict", "must be a boolean.")
+    return Tool(name, description, json.get("input_schema"), strict=strict, wire=wire)
+
+
+def parse_usage(json: Mapping[str, Json]) -> Usage:
+    """Parse a ``usage`` object.
+
+    The top-level numbers leave out what compaction took; ``iterations`` has it (API reference,
+    BetaUsage). An advisor's iterations belong to another model's price and are not counted here.
+    """
+    details = json.get("output_tokens_details") or {}
+    usage = Usage(
+        input=json.get("input_tokens"),
+        cache_read=json.get("cache_read_input_tokens"),
+        cache_write=json.get("cache_creation_input_tokens"),
+        output=json.get("output_tokens"),
+        reasoning=details.get("thinking_tokens"),
+    )
+    for iteration in json.get("iterations") or ():
+        if iteration.get("type") == "compaction":
+            usage += parse_usage(iteration)
+    return usage
+
+
+def render_usage(usage: Usage) -> dict[str, Json]:
+    """Render a ``usage`` object; its required numbers are 0 where they are unknown."""
+    rendered: dict[str, Json] = {
+        "input_tokens": usage.input or 0,
+        "cache_creation_input_tokens": usage.cache_write or 0,
+        "cache_read_input_tokens": usage.cache_read or 0,
+        "output_tokens": usage.output or 0,
+    }
+    if usage.reasoning is not None:
+        rendered["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    return rendered
+
+
+def render_system(conversation: Conversation, losses: list[str]) -> Json | None:
+    """Render the field ``system``, or None if nothing was instructed.
+
+    Instructions that a foreign protocol keeps at the head of its messages belong here.
+    """
+    leading = _leading(conversation.messages)
+    if conversation.system is not None:
+        document = conversation.system.on_wire("messages")
+        if document is not None and not leading:
+            return document
+        leading = [conversation.system, *leading]
+    blocks = [block for message in leading for block in render_blocks(message.parts, losses)]
+    match blocks:
+        case []:
+            return None
+        case [{"type": "text", "text": text, **rest}] if not rest:
+            return text
+        case _:
+            return blocks
+
+
+def _is_foreign_instruction(message: Message) -> bool:
+    return message.role in ("system", "developer") and message.on_wire("messages") is None
+
+
+def _leading(messages: Iterable[Message]) -> list[Message]:
+    return list(takewhile(_is_foreign_instruction, messages))
+
+
+def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]:
+    """Render ``messages``, without the instructions that ``render_system`` takes.
+
+    Elements of this protocol go out as they came and are never merged. Between them, what we
+    render is merged into turns, the results of tools first in theirs, as the API wants it.
+    """
+    rendered: list[Json] = []
+    open_turn: Json | None = None
+    for message in dropwhile(_is_foreign_instruction, conversation.messages):
+        element = message.on_wire("messages")
+        if element is not None:
+            element = _without_foreign_reasoning(message, element, losses)
+            open_turn = None
+            if element is not None:
+                rendered.append(element)
+            continue
+        role, blocks = _render_turn(message, losses)
+        if not blocks:
+            continue
+        if open_turn is not None and open_turn["role"] == role:
+            open_turn["content"] = _results_first(open_turn["content"] + blocks)
+            continue
+        open_turn = {"role": role, "content": _results_first(blocks)}
+        rendered.append(open_turn)
+    if not rendered or (open_turn is not None and _opens_with_answer(rendered, conversation)):
+        rendered.insert(0, {"role": "user", "content": _OPENER})
+        losses.append("messages: a user turn was put first, as this protocol wants one")
+    return rendered
+
+
+def _opens_with_answer(rendered: Sequence[Json], conversation: Conversation) -> bool:
+    return rendered[0]["role"] == "assistant" and all(
+        message.on_wire("messages") is None for message in conversation.messages
+    )
+
+
+def _without_foreign_reasoning(message: Message, element: Json, losses: list[str]) -> Json | None:
+    """Return the element, or what is left of it without reasoning from another provider.
+
+    A client brings such reasoning back in a sealed signature, which no provider can verify.
+    """
+    if all(is_native(part) for part in message.parts if isinstance(part, Reasoning)):
+        return element
+    blocks = render_blocks(message.parts, losses)
+    return {**element, "content": blocks} if blocks else None
+
+
+def _render_turn(message: Message, losses: list[str]) -> tuple[str, list[Json]]:
+    """Return the role and the blocks of a message that is not on this wire."""
+    blocks = render_blocks(message.parts, losses)
+    if message.role == "assistant":
+        return "assistant", blocks
+    if message.role in ("system", "developer") and blocks:
+        losses.append("role: later instructions sent as user text in <system> tags")
+        blocks = [{"type": "text", "text": f"<system>\n{message.text}\n</system>"}]
+    return "user", blocks
+
+
+def _results_first(blocks: list[Json]) -> list[Json]:
+    return sorted(blocks, key=lambda block: block.get("type") != "tool_result")
+
+
+def render_tools(tools: Sequence[Tool], losses: list[str]) -> list[Json]:
+    """Render ``tools``; those that another protocol's provider runs itself are named losses."""
+    rendered = []
+    for tool in tools:
+        element = tool.on_wire("messages")
+        if element is not None:
+            rendered.append(element)
+        elif tool.kind == "server":
+            losses.append(f"tools.{tool.name}: run by its own provider only")
+        else:
+            rendered.append(_render_tool(tool, losses))
+    return rendered
+
+
+def _render_tool(tool: Tool, losses: list[str]) -> Json:
+    json: dict[str, Json] = {"name": tool.name}
+    if tool.description is not None:
+        json["description"] = tool.description
+    if tool.kind == "custom":
+        losses.append(f"tools.{tool.name}: free-form input becomes a JSON string")
+        json["input_schema"] = {
+            "type": "object",
+            "properties": {"input": {"type": "string"}},
+            "required": ["input"],
+            "additionalProperties": False,
+        }
+        return json
+    json["input_schema"] = _object_schema(tool.parameters)
+    if tool.strict is not None:
+        json["strict"] = tool.strict
+    return json
+
+
+def _object_schema(parameters: Json) -> Json:
+    """Return the schema with the type the API requires, where a tool without any has none."""
+    if not parameters:
+        return {"type": "object", "properties": {}}
+    if isinstance(parameters, dict) and "type" not in parameters:
+        return {"type": "object", **parameters}
+    return parameters
