@@ -1,0 +1,210 @@
+"""Conversations in the blob store: each element once, however many turns repeat it.
+
+A conversation is stored as a manifest: the digests of its elements (messages, tools, system,
+options) in order. An element parsed from a client is stored as its wire document, and parsed again
+when loaded, so the typed form is never a second copy of it. Inside an element each long string
+(a file's text, an image's base64) is a blob of its own: an agent that only moves a cache marker
+onto an old message stores a few bytes, not the message.
+
+Objects are kept by digest in a cache bounded in bytes; in one process nothing is parsed twice.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from polyvox.activities.blobs import BlobStore, digest_of
+from polyvox.workflows.conversation import Conversation, Json, Message, Options, Tool
+from polyvox.workflows.documents import dump, load
+from polyvox.workflows.wire import chat, messages, responses
+
+T = TypeVar("T")
+
+_LONG = 1024
+"""Characters from which a string inside an element is a blob of its own."""
+
+_REF = "$polyvox.blob"
+
+_PARSERS: dict[tuple[str, str], Callable[[Json], Any]] = {
+    ("chat", "message"): chat.parse_message,
+    ("chat", "tool"): chat.parse_tool,
+    ("chat", "options"): chat.parse_options,
+    ("responses", "message"): responses.parse_message,
+    ("responses", "system"): responses.parse_system,
+    ("responses", "tool"): responses.parse_tool,
+    ("responses", "options"): responses.parse_options,
+    ("messages", "message"): messages.parse_message,
+    ("messages", "system"): messages.parse_system,
+    ("messages", "tool"): messages.parse_tool,
+    ("messages", "options"): messages.parse_options,
+}
+
+Element = Message | Tool | Options
+
+
+class Recent(Generic[T]):
+    """The most recently used values by digest, bounded by the sum of their sizes in bytes.
+
+    Used by the event loop, the blob writer and the workflows' threads alike.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held = 0
+        self._values: OrderedDict[str, tuple[T, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, digest: str) -> T | None:
+        with self._lock:
+            found = self._values.get(digest)
+            if found is None:
+                return None
+            self._values.move_to_end(digest)
+            return found[0]
+
+    def keep(self, digest: str, value: T, size: int) -> None:
+        with self._lock:
+            if digest in self._values:
+                return
+            self._values[digest] = (value, size)
+            self._held += size
+            while self._held > self._capacity and len(self._values) > 1:
+                _, (_, dropped) = self._values.popitem(last=False)
+                self._held -= dropped
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A conversation ready to be stored: its manifest's digest and every blob it needs."""
+
+    digest: str
+    blobs: dict[str, bytes]
+    size: int
+
+
+class Bodies:
+    """Stores and loads conversations."""
+
+    def __init__(self, store: BlobStore, *, cache_bytes: int = 64 * 1024 * 1024) -> None:
+        self._store = store
+        self._conversations: Recent[Conversation] = Recent(cache_bytes)
+        self._stored: Recent[bool] = Recent(100_000)
+
+    async def put(self, conversation: Conversation) -> str:
+        """Store ``conversation`` and return its digest; durable on return."""
+        packed = await self._store.on_writer(lambda: self._put(conversation))
+        for digest in packed.blobs:
+            self._stored.keep(digest, True, 1)
+        self._conversations.keep(packed.digest, conversation, packed.size)
+        return packed.digest
+
+    def get(self, digest: str) -> Conversation:
+        """Return a stored conversation; the very object that was put while it is remembered.
+
+        Raises KeyError if it is not stored.
+        """
+        known = self._conversations.get(digest)
+        if known is None:
+            known, size = self._load(digest)
+            self._conversations.keep(digest, known, size)
+        return known
+
+    def _put(self, conversation: Conversation) -> _Packed:
+        packed = pack(conversation, self._stored.get)
+        self._store.put(packed.blobs)
+        return packed
+
+    def _load(self, digest: str) -> tuple[Conversation, int]:
+        size = 0
+
+        def body(address: str) -> bytes:
+            nonlocal size
+            found = self._store.get(address)
+            size += len(found)
+            return found
+
+        def element(address: str) -> Any:
+            return _element(_joined(orjson.loads(body(address)), body))
+
+        manifest = orjson.loads(body(digest))
+        return Conversation(
+            messages=tuple(element(address) for address in manifest["messages"]),
+            system=element(manifest["system"]) if manifest["system"] else None,
+            tools=tuple(element(address) for address in manifest["tools"]),
+            options=element(manifest["options"]),
+            headers=tuple((name, value) for name, value in manifest["headers"]),
+        ), size
+
+
+def pack(conversation: Conversation, stored: Callable[[str], Any] = lambda _: None) -> _Packed:
+    """Return the manifest's digest and the blobs of ``conversation`` that are not ``stored``."""
+    blobs: dict[str, bytes] = {}
+    size = 0
+
+    def keep(body: bytes) -> str:
+        nonlocal size
+        size += len(body)
+        digest = digest_of(body)
+        if not stored(digest):
+            blobs[digest] = body
+        return digest
+
+    def address(element: Element, sort: str) -> str:
+        return keep(orjson.dumps(_split(_document(element, sort), keep)))
+
+    def addresses(elements: Iterable[Element], sort: str) -> list[str]:
+        return [address(element, sort) for element in elements]
+
+    system = conversation.system
+    manifest = {
+        "messages": addresses(conversation.messages, "message"),
+        "system": address(system, "system") if system is not None else None,
+        "tools": addresses(conversation.tools, "tool"),
+        "options": address(conversation.options, "options"),
+        "headers": conversation.headers,
+    }
+    return _Packed(keep(orjson.dumps(manifest)), blobs, size)
+
+
+def _document(element: Element, sort: str) -> Json:
+    wire = element.wire
+    if wire is None:
+        return {"value": dump(element)}
+    # The typed fields of Options may have been edited; those of other elements equal their wire.
+    edits = {"value": dump(element.edited(wire=None))} if isinstance(element, Options) else {}
+    return {"wire": wire.json, "protocol": wire.protocol, "sort": sort, **edits}
+
+
+def _element(document: Json) -> Any:
+    if "wire" not in document:
+        return load(document["value"])
+    parsed = _PARSERS[document["protocol"], document["sort"]](document["wire"])
+    return load(document["value"]).edited(wire=parsed.wire) if "value" in document else parsed
+
+
+def _split(document: Json, keep: Callable[[bytes], str]) -> Json:
+    """Return ``document`` with each long string replaced by the address it is kept under."""
+    if isinstance(document, str):
+        return {_REF: keep(document.encode())} if len(document) >= _LONG else document
+    if isinstance(document, dict):
+        if _REF in document:  # a client's own use of the name: kept whole, so it means nothing here
+            return {_REF: keep(orjson.dumps(document)), "whole": True}
+        return {name: _split(value, keep) for name, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_split(value, keep) for value in document]
+    return document
+
+
+def _joined(document: Json, body: Callable[[str], bytes]) -> Json:
+    if isinstance(document, dict):
+        if _REF in document:
+            found = body(document[_REF])
+            return orjson.loads(found) if "whole" in document else found.decode()
+        return {name: _joined(value, body) for name, value in document.items()}
+    if isinstance(document, list):
+        return [_joined(value, body) for value in document]
+    return document

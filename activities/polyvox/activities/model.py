@@ -1,0 +1,228 @@
+"""The activity that asks a model: one upstream attempt, from reference to Reply.
+
+Temporal owns the retries. An attempt that fails says by its error's kind whether another may help;
+once a client has seen words of this attempt, none may, because they could not be taken back.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from polyvox.activities.bodies import Bodies
+from polyvox.activities.emission import Emission
+from polyvox.activities.ledger import Ledger
+from polyvox.activities.provider import Provider, api_key
+from polyvox.activities.providers import chat, messages, responses
+from polyvox.activities.providers.dialect import Dialect
+from polyvox.activities.records import CallEnded, EndStatus
+from polyvox.activities.relay import Batch, Relay
+from polyvox.activities.tracing import Tracing
+from polyvox.activities.upstream import Answer, Upstream
+from polyvox.workflows.calls import ModelCall, resolve
+from polyvox.workflows.conversation import Conversation
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.events import Event, Fold, PartDelta, PartEnded, PartStarted
+from polyvox.workflows.failures import failure
+from polyvox.workflows.reply import Reply
+from polyvox.workflows.run import CALL_MODEL
+
+DIALECTS: dict[str, Dialect] = {"chat": chat, "responses": responses, "messages": messages}
+
+_HEARTBEAT_S = 1.0
+
+
+class ModelCaller:
+    """Asks models; its ``call_model`` is the activity."""
+
+    def __init__(
+        self,
+        *,
+        providers: Mapping[str, Provider],
+        environ: Mapping[str, str],
+        upstream: Upstream,
+        bodies: Bodies,
+        relay: Relay,
+        ledger: Ledger,
+        tracing: Tracing,
+    ) -> None:
+        self._providers = providers
+        self._environ = environ
+        self._upstream = upstream
+        self._bodies = bodies
+        self._relay = relay
+        self._ledger = ledger
+        self._tracing = tracing
+
+    @activity.defn(name=CALL_MODEL)
+    async def call_model(self, call: ModelCall) -> Reply:
+        """Ask the model and return its whole Reply; emit its events if ``call`` says so."""
+        info = activity.info()
+        attempt = Attempt(
+            call, flow=info.workflow_type or "", call_id=info.activity_id, number=info.attempt
+        )
+        asking = asyncio.create_task(self._ask(attempt))
+        beating = asyncio.create_task(_beat())
+        try:
+            with self._relay.calling(call.run_id, asking):
+                reply = await asking
+        except asyncio.CancelledError:
+            # Either Temporal cancels this activity, or the exchange hung up on the call alone.
+            this = asyncio.current_task()
+            hung_up = this is not None and not this.cancelling()
+            asking.cancel()
+            await asyncio.wait([asking])
+            self._record(attempt, error=ModelError("cancelled", "The call was cancelled."))
+            if hung_up:
+                raise failure(
+                    ModelError("cancelled", "The client has left."), retryable=False
+                ) from None
+            raise
+        except ModelError as error:
+            self._record(attempt, error=error)
+            raise failure(error, retryable=not attempt.emitted) from error
+        except Exception as defect:
+            internal = ModelError("internal", f"{type(defect).__name__}: {defect}")
+            self._record(attempt, error=internal)
+            raise failure(internal, retryable=False) from defect
+        finally:
+            beating.cancel()
+        self._record(attempt, reply=reply)
+        return reply
+
+    async def _ask(self, attempt: "Attempt") -> Reply:
+        call = attempt.call
+        provider, model = self._provider(call.model)
+        base = self._bodies.get(call.conversation.base) if call.conversation.base else _EMPTY
+        dialect = DIALECTS[provider.protocol]
+        request = dialect.render(resolve(call.conversation, base), model)
+        self._relay.lose(call.run_id, request.losses)
+        attempt.losses = request.losses
+        authorization = self._authorization(provider, dialect)
+        async with self._upstream.post(provider, request, authorization) as answer:
+            attempt.http_status = answer.status
+            if answer.status >= 400:
+                error = dialect.parse_error(
+                    answer.status, answer.headers, await answer.error_body()
+                )
+                error.provider = provider.name
+                raise error
+            try:
+                return await self._listen(answer, dialect, attempt)
+            except ModelError as error:
+                error.provider = provider.name
+                raise
+
+    async def _listen(self, answer: Answer, dialect: Dialect, attempt: "Attempt") -> Reply:
+        decoder = dialect.decoder()
+        folding = attempt.folding
+        emission = attempt.emission
+        async for frames in answer.frames():
+            events = [event for name, data in frames for event in decoder.feed(name, data)]
+            if not events:
+                continue
+            if attempt.first_token_at is None and any(
+                isinstance(e, PartStarted | PartDelta) for e in events
+            ):
+                attempt.first_token_at = datetime.now(UTC)
+            folding.feed(events)
+            if emission is not None and (shown := emission.feed(events)):
+                self._publish(attempt, shown)
+        if rest := decoder.finish():
+            folding.feed(rest)
+            if emission is not None and (shown := emission.feed(rest)):
+                self._publish(attempt, shown)
+        return folding.reply()
+
+    def _publish(self, attempt: "Attempt", shown: list[Event]) -> None:
+        """Hand events to the live lane, and remember if somebody saw words of the answer."""
+        call = attempt.call
+        self._relay.publish(call.run_id, Batch(attempt.call_id, attempt.number, shown))
+        if not attempt.emitted and any(
+            isinstance(e, PartStarted | PartDelta | PartEnded) for e in shown
+        ):
+            attempt.emitted = self._relay.listening(call.run_id)
+
+    def _provider(self, reference: str) -> tuple[Provider, str]:
+        name, _, model = reference.partition(":")
+        provider = self._providers.get(name)
+        if provider is None or not model:
+            known = ", ".join(sorted(self._providers))
+            raise ModelError(
+                "model_not_found",
+                f"Model {reference!r} names no known provider. Providers: {known}.",
+                param="model",
+            )
+        return provider, model
+
+    def _authorization(self, provider: Provider, dialect: Dialect) -> dict[str, str]:
+        key = api_key(provider, self._environ)
+        if key is not None:
+            return dialect.authorize(key)
+        if provider.api_key_env is None:
+            return {}
+        raise ModelError(
+            "provider_authentication",
+            f"Provider {provider.name!r} needs a key: set {provider.api_key_env} in the "
+            "environment of the server and start it again.",
+            provider=provider.name,
+        )
+
+    def _record(
+        self, attempt: "Attempt", *, reply: Reply | None = None, error: ModelError | None = None
+    ) -> None:
+        ended = attempt.ended(reply, error)
+        self._ledger.record(ended)
+        self._tracing.call_span(attempt.call.traceparent or None, ended, flow=attempt.flow)
+
+
+class Attempt:
+    """What one attempt knows of itself while it runs."""
+
+    def __init__(self, call: ModelCall, *, flow: str, call_id: str, number: int) -> None:
+        self.call = call
+        self.flow = flow
+        self.call_id = call_id
+        self.number = number
+        self.folding = Fold()
+        self.emission = Emission(call.hidden, hold_calls=call.hold_calls) if call.emit else None
+        self.emitted = False
+        self.losses: tuple[str, ...] = ()
+        self.http_status: int | None = None
+        self.started_at = datetime.now(UTC)
+        self.first_token_at: datetime | None = None
+
+    def ended(self, reply: Reply | None, error: ModelError | None) -> CallEnded:
+        """Return the attempt's row for the ledger; of a failed one what it cost so far."""
+        provider, _, model = self.call.model.partition(":")
+        status: EndStatus = "completed"
+        if error is not None:
+            status = "cancelled" if error.kind == "cancelled" else "failed"
+        return CallEnded(
+            run_id=self.call.run_id,
+            step=self.call.step,
+            attempt=self.number,
+            provider=provider,
+            model=model,
+            status=status,
+            started_at=self.started_at,
+            ended_at=datetime.now(UTC),
+            first_token_at=self.first_token_at,
+            usage=self.folding.usage if reply is None else reply.usage,
+            finish=None if reply is None else reply.finish,
+            response_model=None if reply is None else reply.model or None,
+            error_kind=None if error is None else error.kind,
+            error_message=None if error is None else error.message,
+            http_status=self.http_status,
+        )
+
+
+_EMPTY = Conversation(())
+
+
+async def _beat() -> None:
+    """Heartbeat while the model thinks: its answer is how the activity learns of a cancel."""
+    while True:
+        await asyncio.sleep(_HEARTBEAT_S)
+        activity.heartbeat()

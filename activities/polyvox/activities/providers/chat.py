@@ -1,0 +1,82 @@
+"""The Chat Completions dialect of a provider: OpenAI's own and that of compatible servers."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from polyvox.activities.providers import openai_errors
+from polyvox.activities.providers.chat_stream import Decoder
+from polyvox.activities.providers.dialect import Rendered
+from polyvox.workflows.conversation import Conversation, Json
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.wire import chat as wire
+from polyvox.workflows.wire.chat_options import lose
+
+_TOO_LONG = ("maximum context length", "context window", "context size", "prompt is too long")
+
+__all__ = ["Decoder", "authorize", "decoder", "parse_error", "render"]
+
+
+def render(conversation: Conversation, model: str) -> Rendered:
+    """Render the request for ``model``; see ``Dialect.render``."""
+    losses: list[str] = []
+    options = wire.render_options(conversation.options, losses)
+    messages = wire.render_messages(conversation, losses)
+    tools = wire.render_tools(conversation.tools, losses)
+    if conversation.options.on_wire("chat") is None or len(tools) < len(conversation.tools):
+        _restrain(options, tools, losses)
+    body = {
+        "model": model,
+        "messages": messages,
+        **options,
+        **({"tools": tools} if tools else {}),
+        "stream": True,
+        # Without it there is no usage at all, and money is counted from usage.
+        "stream_options": {**(options.get("stream_options") or {}), "include_usage": True},
+    }
+    return Rendered("chat/completions", body, dict(conversation.headers), tuple(losses))
+
+
+def _restrain(options: dict[str, Json], tools: list[Json], losses: list[str]) -> None:
+    # OpenAI refuses to choose among no tools, and to choose one that is not there.
+    choice = options.get("tool_choice")
+    names = {said.get("name") for tool in tools if (said := tool.get(tool.get("type")))}
+    chosen = choice.get("function") if isinstance(choice, dict) else None
+    if chosen is not None and chosen.get("name") not in names:
+        lose(losses, "tool_choice: its tool is not offered")
+        del options["tool_choice"]
+    if not tools:
+        options.pop("tool_choice", None)
+        options.pop("parallel_tool_calls", None)
+
+
+def authorize(key: str) -> dict[str, str]:
+    """Return the headers that carry the provider's key."""
+    return {"authorization": f"Bearer {key}"}
+
+
+def decoder() -> Decoder:
+    """Return a new Decoder."""
+    return Decoder()
+
+
+def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
+    """Read an error answer as OpenAI spells it, or as compatible servers do.
+
+    Google puts a list around the object; most servers say only in words that the prompt is long.
+    """
+    if body[:1] == b"[":
+        body = _first(body)
+    error = openai_errors.parse_error(status, headers, body)
+    said = error.message.lower()
+    if error.kind == "invalid_request" and any(words in said for words in _TOO_LONG):
+        error.kind = "context_length"
+    return error
+
+
+def _first(body: bytes) -> bytes:
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    return orjson.dumps(said[0]) if said else body

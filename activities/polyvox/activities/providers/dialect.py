@@ -1,0 +1,62 @@
+"""What every provider protocol offers: render a request, decode the answer's stream, read errors.
+
+Each module beside this one (chat, responses, messages) is one Dialect. They do no I/O: they are
+fed by ``upstream.py``, which owns the socket.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol as Interface
+
+from polyvox.workflows.conversation import Conversation, Json
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A request for an upstream.
+
+    ``path`` is relative to the provider's base URL (which ends in ``/v1`` or the like), without a
+    leading slash. ``body`` always asks for a stream. ``losses`` name each field of the
+    conversation that this protocol cannot carry, as ``field`` or ``field: why``.
+    """
+
+    path: str
+    body: dict[str, Json]
+    headers: Mapping[str, str]
+    losses: tuple[str, ...] = ()
+
+
+class Decoder(Interface):
+    """Turns one upstream stream into Events; keeps the grammar of ``events.py``."""
+
+    def feed(self, name: str | None, data: bytes) -> list[Event]:
+        """Decode one server-sent event: its ``event:`` name, if any, and its data.
+
+        Raises ModelError for an error event of the provider, and ModelError("bad_stream") for
+        data that is not the protocol.
+        """
+
+    def finish(self) -> list[Event]:
+        """Decode the end of the body; without a proper end no Finished is returned."""
+
+
+class Dialect(Interface):
+    """One provider protocol; implemented by a module of this package."""
+
+    def render(self, conversation: Conversation, model: str) -> Rendered:
+        """Render the request for ``model`` (the provider's own name for it).
+
+        Raises ModelError("unsupported", param=...) where dropping a field would change what the
+        request means.
+        """
+
+    def authorize(self, key: str) -> dict[str, str]:
+        """Return the headers that carry the provider's key."""
+
+    def decoder(self) -> Decoder:
+        """Return a new Decoder."""
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
+        """Read an error answer: kind by status and code, message and retry-after of its own."""

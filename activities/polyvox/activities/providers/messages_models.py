@@ -1,0 +1,100 @@
+"""What the generations of Claude accept, and how a request that we word is fitted to one.
+
+Fields that a Messages client sent itself are its own business and stay; only what was rendered
+from a foreign request, or changed by a flow, is fitted here. Sources: Anthropic's API reference
+and migration notes (extended thinking 3.7, adaptive thinking 4.6, sampling fixed after 4.6,
+version 2026-10-21 without sampling). A model that is no Claude is taken to accept everything.
+"""
+
+import re
+
+from polyvox.workflows.conversation import Json
+
+SAMPLING = ("temperature", "top_p", "top_k")
+
+_CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d+)(?:[-.](\d{1,2})(?!\d))?")
+_FIRST_THINKING = (3, 7)
+_FIRST_ADAPTIVE = (4, 6)
+_LAST_SAMPLING = (4, 6)
+
+_BUDGETS = {"low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 65_536}
+"""Thinking tokens for each effort, for models that take a budget and no effort."""
+
+_LEAST_BUDGET = 1_024
+"""The API's own minimum of ``budget_tokens``."""
+
+_FORCED = ("any", "tool")
+
+
+def generation(model: str) -> tuple[int, int] | None:
+    """Return (major, minor) of a Claude model's name, or None for another model."""
+    found = _CLAUDE.search(model)
+    return None if found is None else (int(found[1]), int(found[2] or 0))
+
+
+def fit_thinking(body: dict[str, Json], model: str, losses: list[str]) -> None:
+    """Spell the thinking we asked for as ``model`` takes it, or leave it out."""
+    if (body.get("thinking") or {}).get("type") != "adaptive":
+        return
+    claude = generation(model)
+    if (body.get("tool_choice") or {}).get("type") in _FORCED:
+        _drop_thinking(body, losses, "a forced tool call allows no thinking")
+    elif claude is None or claude >= _FIRST_ADAPTIVE:
+        return
+    elif claude < _FIRST_THINKING:
+        _drop_thinking(body, losses, f"{model} does not think")
+    else:
+        budget = _BUDGETS.get(body["output_config"].get("effort", ""), _BUDGETS["high"])
+        _drop_effort(body)
+        _budget(body, budget, losses)
+
+
+def fit_budget(body: dict[str, Json], losses: list[str]) -> None:
+    """Keep the client's thinking budget below an output limit that a flow has lowered."""
+    thinking = body.get("thinking") or {}
+    if thinking.get("type") == "enabled" and thinking["budget_tokens"] >= body["max_tokens"]:
+        _budget(body, thinking["budget_tokens"], losses)
+
+
+def _budget(body: dict[str, Json], budget: int, losses: list[str]) -> None:
+    allowed = min(budget, body["max_tokens"] - 1)
+    if allowed < _LEAST_BUDGET:
+        _drop_thinking(body, losses, "max_tokens leaves no room for thinking")
+    else:
+        body["thinking"] = {"type": "enabled", "budget_tokens": allowed}
+
+
+def _drop_thinking(body: dict[str, Json], losses: list[str], why: str) -> None:
+    del body["thinking"]
+    _drop_effort(body)
+    losses.append(f"effort: {why}")
+
+
+def _drop_effort(body: dict[str, Json]) -> None:
+    output = {k: v for k, v in (body.get("output_config") or {}).items() if k != "effort"}
+    if output:
+        body["output_config"] = output
+    else:
+        body.pop("output_config", None)
+
+
+def fit_sampling(
+    body: dict[str, Json], ours: list[str], model: str, version: str, losses: list[str]
+) -> None:
+    """Drop those of our sampling fields that ``model`` or the client's ``version`` refuses.
+
+    ``ours`` names the sampling fields of ``body`` that no Messages client sent.
+    """
+    claude = generation(model)
+    thinking = (body.get("thinking") or {}).get("type") in ("adaptive", "enabled")
+    if version >= "2026-10-21":
+        why = f"API version {version} takes no sampling"
+    elif claude is not None and claude > _LAST_SAMPLING:
+        why = f"{model} takes no sampling"
+    elif thinking:
+        why = "a model that thinks takes no sampling"
+    else:
+        return
+    for name in ours:
+        del body[name]
+        losses.append(f"{name}: {why}")

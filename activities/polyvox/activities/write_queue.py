@@ -1,0 +1,205 @@
+"""A bounded queue that one thread empties into a database, in batches.
+
+Whoever puts a value never waits and never sees a database error: bookkeeping must not fail a
+request. A batch is one transaction. What happens when it fails depends on whose fault it is:
+
+* an outage (locked, disk full, server gone): the batch is kept and tried again, with back-off;
+  meanwhile values pile up, and past the limit the oldest give way, counted and logged;
+* a value the database refuses: the batch is written one by one, and that value alone is dropped.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+
+LIMIT = 20_000
+BATCH = 200
+INTERVAL_S = 0.05
+FIRST_RETRY_S = 0.1
+LONGEST_RETRY_S = 5.0
+
+# Drivers let Python's own errors through for values they cannot bind, such as huge integers.
+WRITE_ERRORS = (SQLAlchemyError, ArithmeticError, TypeError, ValueError)
+_VALUE_FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class WriteQueue(Generic[T]):
+    """``write`` stores a batch in one transaction, in this queue's thread.
+
+    The thread starts with the first value. All methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[T]], None],
+        *,
+        limit: int = LIMIT,
+        batch: int = BATCH,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._write = write
+        self._limit = limit
+        self._batch = batch
+        self._interval_s = interval_s
+        self._values: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        # Values accepted so far, and of those the ones written or given up: both only grow, so a
+        # waiter needs just the number it waits for.
+        self._accepted = 0
+        self._settled = 0
+        self._waiters: list[tuple[int, Future[None]]] = []
+        self._deadline: float | None = None
+        self._dropped = 0
+        self._unreported = 0
+
+    @property
+    def dropped(self) -> int:
+        """How many values were lost so far."""
+        return self._dropped
+
+    def put(self, value: T) -> None:
+        """Queue a value; it is written within moments."""
+        with self._changed:
+            if self._deadline is not None:
+                self._drop(1)
+                log.warning("the ledger is closed and does not keep %r", value)
+                return
+            if len(self._values) >= self._limit:
+                self._values.popleft()
+                self._settled += 1
+                self._drop(1)
+            self._values.append(value)
+            self._accepted += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+                self._thread.start()
+            if len(self._values) in (1, self._batch):
+                self._changed.notify_all()
+
+    def flushed(self) -> Future[None] | None:
+        """A future that is done when all values put so far are settled; None if they are."""
+        with self._changed:
+            if self._settled == self._accepted:
+                return None
+            future: Future[None] = Future()
+            self._waiters.append((self._accepted, future))
+            self._changed.notify_all()
+            return future
+
+    def close(self, timeout_s: float) -> None:
+        """Write what is queued, for at most about ``timeout_s``, and end the thread."""
+        with self._changed:
+            if self._deadline is None:
+                self._deadline = time.monotonic() + timeout_s
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s + 1)
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            self._store(batch)
+            with self._changed:
+                self._settle(len(batch))
+
+    def _next_batch(self) -> list[T]:
+        """Wait for values and take some; none when the queue is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._values or self._deadline is not None)
+            self._changed.wait_for(self._is_due, timeout=self._interval_s)
+            count = min(self._batch, len(self._values))
+            return [self._values.popleft() for _ in range(count)]
+
+    def _is_due(self) -> bool:
+        return len(self._values) >= self._batch or bool(self._waiters) or self._deadline is not None
+
+    def _store(self, batch: Sequence[T]) -> None:
+        delay_s = FIRST_RETRY_S
+        while True:
+            try:
+                self._write(batch)
+            except WRITE_ERRORS as error:
+                if not _is_outage(error):
+                    self._store_one_by_one(batch, error)
+                    return
+                if self._is_overdue():
+                    with self._changed:
+                        self._drop(len(batch))
+                    log.error("lost %d ledger entries at the close: %s", len(batch), error)
+                    return
+                log.warning(
+                    "cannot write %d ledger entries, next try in %.1f s: %s",
+                    len(batch),
+                    delay_s,
+                    error,
+                )
+            else:
+                self._report_losses()
+                return
+            closing = self._pause(delay_s)
+            delay_s = FIRST_RETRY_S if closing else min(delay_s * 2, LONGEST_RETRY_S)
+
+    def _pause(self, delay_s: float) -> bool:
+        """Wait before the next try, or until a close begins; say whether the queue is closing."""
+        with self._changed:
+            before = self._deadline
+            self._changed.wait_for(lambda: self._deadline != before, timeout=delay_s)
+            return self._deadline is not None
+
+    def _store_one_by_one(self, batch: Sequence[T], error: Exception) -> None:
+        if len(batch) > 1:
+            for value in batch:
+                self._store([value])
+            return
+        with self._changed:
+            self._dropped += 1
+        log.error("the ledger refuses %r: %s", batch[0], error)
+
+    def _is_overdue(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _settle(self, count: int) -> None:
+        self._settled += count
+        done = [future for target, future in self._waiters if target <= self._settled]
+        self._waiters = [waiter for waiter in self._waiters if waiter[0] > self._settled]
+        for future in done:
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
+
+    def _drop(self, count: int) -> None:
+        self._dropped += count
+        self._unreported += count
+        # Losses come in floods: the first is told at once, the rest by the thousand.
+        if self._unreported == 1 or self._unreported % 1000 == 0:
+            log.warning("the ledger lost %d entries so far", self._dropped)
+
+    def _report_losses(self) -> None:
+        with self._changed:
+            lost, self._unreported = self._unreported, 0
+        if lost:
+            log.warning("the ledger writes again; %d entries were lost", lost)
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or not isinstance(error, _VALUE_FAULTS)
+    )
