@@ -1,0 +1,239 @@
+"""Is everything there that the program needs, and what is to be done where it is not."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from polyvox.activities.provider import Provider, api_key
+from polyvox.worker.data_lock import lock_holder
+from polyvox.worker.engine_binary import find_engine
+from polyvox.worker.engine_frontend import EngineError, Frontend
+from polyvox.worker.engine_install import ways_to_install
+from polyvox.worker.ports import is_free, port_holder, read_ports
+from polyvox.worker.settings import WELL_KNOWN_PROVIDERS, Settings, SettingsError
+
+Status = Literal["ok", "warn", "fail"]
+
+NEEDED_PYTHON = (3, 11)
+NEEDED_BYTES = 1 << 30
+REACH_LIMIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing examined. ``remedy`` is empty when there is nothing to mend.
+
+    "warn" means that the program starts and a part of it will not work; "fail" that it does not
+    start.
+    """
+
+    check: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+async def examine(
+    settings: Settings, environ: Mapping[str, str], mistake: SettingsError | None = None
+) -> list[Finding]:
+    """Examine everything, in the order a reader would mend it; changes nothing.
+
+    Where the configuration could not be read, pass ``Settings(data=...)`` and the ``mistake``.
+    Takes about five seconds when something does not answer.
+    """
+    holder = lock_holder(settings.data)
+    reached = await asyncio.gather(
+        _engine(settings, environ), *(_reach(p) for p in settings.providers.values())
+    )
+    return [
+        _python(),
+        _config(settings, mistake),
+        _data(settings.data, holder),
+        _disk(settings.data),
+        reached[0],
+        *_ports(settings, holder),
+        *_keys(settings, environ, mistake),
+        *reached[1:],
+    ]
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= NEEDED_PYTHON:
+        return Finding("python", "ok", version)
+    needed = ".".join(map(str, NEEDED_PYTHON))
+    return Finding("python", "fail", version, f"Install Python {needed} or newer.")
+
+
+def _config(settings: Settings, mistake: SettingsError | None) -> Finding:
+    if mistake is not None:
+        return Finding("config", "fail", str(mistake), "Mend the lines named here.")
+    if settings.config is None:
+        return Finding("config", "ok", "no polyvox.toml; defaults and environment are used")
+    return Finding(
+        "config",
+        "ok",
+        f"{settings.config}: providers {', '.join(settings.providers) or 'none'}; "
+        f"models {', '.join(settings.models) or 'none'}",
+    )
+
+
+def _data(data: Path, holder: int | None) -> Finding:
+    place = _existing(data)
+    if not place.is_dir():
+        return Finding(
+            "data folder", "fail", f"{place} is not a folder", "Choose another with --data."
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding(
+            "data folder",
+            "fail",
+            f"{place} cannot be written",
+            "Give yourself the right to write there, or choose another with --data.",
+        )
+    detail = str(data) if data.exists() else f"{data} (made at the first start)"
+    return Finding(
+        "data folder", "ok", detail + (f"; process {holder} runs on it" if holder else "")
+    )
+
+
+def _disk(data: Path) -> Finding:
+    free = shutil.disk_usage(_existing(data)).free
+    detail = f"{free / NEEDED_BYTES:.1f} GiB free"
+    if free >= NEEDED_BYTES:
+        return Finding("disk", "ok", detail)
+    return Finding(
+        "disk", "warn", detail, "Make at least 1 GiB free, or choose another folder with --data."
+    )
+
+
+async def _engine(settings: Settings, environ: Mapping[str, str]) -> Finding:
+    address, namespace = settings.engine.address, settings.engine.namespace
+    if address is not None:
+        frontend = Frontend(address, namespace)
+        try:
+            async with asyncio.timeout(REACH_LIMIT_S):
+                kept = await frontend.retention()
+                version = await frontend.version()
+        except TimeoutError:
+            return Finding(
+                "engine",
+                "fail",
+                f"{address} does not answer within {REACH_LIMIT_S:.0f} s",
+                "Start the cluster, correct the address, or leave --engine out to use our own.",
+            )
+        except EngineError as error:
+            return Finding("engine", "fail", f"{address} is not usable", str(error))
+        return Finding(
+            "engine", "ok", f"{address}: server {version}, namespace {namespace} keeps {kept}"
+        )
+    binary, attempts = await find_engine(settings.data, environ)
+    if binary is not None:
+        return Finding("engine", "ok", f"{binary.path}: CLI {binary.cli}, server {binary.server}")
+    looked = "; ".join(f"{attempt.place}: {attempt.outcome}" for attempt in attempts)
+    return Finding(
+        "engine",
+        "warn",
+        f"no Temporal CLI ({looked})",
+        f"The first start gets one: {ways_to_install(environ)}. "
+        "Or install it: https://docs.temporal.io/cli#install",
+    )
+
+
+def _ports(settings: Settings, holder: int | None) -> list[Finding]:
+    """The gateway's port, and the engine's where a start has chosen them."""
+    server = settings.server
+    wanted = {f"port {server.port} (gateway)": (server.host, server.port)} if server.port else {}
+    chosen = read_ports(settings.data / "engine" / "ports.json")
+    if settings.engine.address is None and chosen is not None:
+        wanted[f"port {chosen.frontend} (engine)"] = ("127.0.0.1", chosen.frontend)
+        wanted[f"port {chosen.ui} (engine's Web UI)"] = ("127.0.0.1", chosen.ui)
+    found = []
+    for check, (host, port) in wanted.items():
+        if is_free(port, host):
+            found.append(Finding(check, "ok", "free"))
+            continue
+        taker = port_holder(port)
+        detail = f"held by process {taker[0]} ({taker[1]})" if taker else f"not free on {host}"
+        if holder is not None:
+            found.append(Finding(check, "ok", f"{detail}; process {holder} runs on this data"))
+        elif "gateway" in check:
+            found.append(
+                Finding(check, "fail", detail, "Stop that program, or choose another: --port.")
+            )
+        else:
+            found.append(
+                Finding(
+                    check,
+                    "warn",
+                    detail,
+                    "The next start chooses another port; earlier Web UI links end.",
+                )
+            )
+    return found
+
+
+def _keys(
+    settings: Settings, environ: Mapping[str, str], mistake: SettingsError | None
+) -> list[Finding]:
+    if not settings.providers:
+        if mistake is not None:
+            return []
+        names = " or ".join(p.api_key_env for p in WELL_KNOWN_PROVIDERS if p.api_key_env)
+        return [
+            Finding(
+                "providers",
+                "warn",
+                "none; only the built-in simulator answers",
+                f"Set {names}, or declare a provider in polyvox.toml.",
+            )
+        ]
+    found = []
+    for provider in settings.providers.values():
+        check = f"key of {provider.name}"
+        if provider.api_key_env is None:
+            found.append(Finding(check, "ok", "none needed"))
+        elif api_key(provider, environ):
+            found.append(Finding(check, "ok", f"in {provider.api_key_env}"))
+        else:
+            found.append(
+                Finding(
+                    check,
+                    "warn",
+                    f"{provider.api_key_env} is not set",
+                    f"export {provider.api_key_env}=... and start again.",
+                )
+            )
+    return found
+
+
+async def _reach(provider: Provider) -> Finding:
+    """Any HTTP answer will do: most providers have nothing at their base address."""
+    check = f"{provider.name} reachable"
+    try:
+        async with (
+            asyncio.timeout(REACH_LIMIT_S),
+            httpx.AsyncClient(timeout=REACH_LIMIT_S) as client,
+            client.stream("GET", provider.base_url) as answer,
+        ):
+            return Finding(check, "ok", f"{provider.base_url} answers (HTTP {answer.status_code})")
+    except (httpx.HTTPError, TimeoutError) as error:
+        reason = str(error) or f"no answer within {REACH_LIMIT_S:.0f} s"
+        return Finding(
+            check,
+            "warn",
+            f"{provider.base_url}: {reason}",
+            f"Check providers.{provider.name}.base_url, the network and the proxy settings.",
+        )
+
+
+def _existing(path: Path) -> Path:
+    """The path itself, or its nearest ancestor that exists."""
+    return next(place for place in (path, *path.parents) if place.exists())

@@ -1,0 +1,163 @@
+"""The engine seen from outside: is it up, which version is it, how long does it keep history."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    GetSystemInfoRequest,
+    UpdateNamespaceRequest,
+)
+from temporalio.runtime import Runtime
+from temporalio.service import (
+    ConnectConfig,
+    GrpcCompression,
+    RPCError,
+    RPCStatusCode,
+    ServiceClient,
+)
+
+RPC_LIMIT = timedelta(seconds=2)
+POLL_FIRST_S = 0.02
+POLL_LAST_S = 0.5
+
+
+class EngineError(Exception):
+    """The engine cannot be found, started or reached; the message says what to do."""
+
+
+class _NoAnswer(Exception):
+    """One question got no answer; ``no_namespace`` when that is because it does not exist."""
+
+    def __init__(self, message: str, *, no_namespace: bool = False) -> None:
+        super().__init__(message)
+        self.no_namespace = no_namespace
+
+
+class Frontend:
+    """A Temporal frontend at ``address`` (``host:port``), asked about one namespace.
+
+    It connects at the first question that is answered; the SDK reconnects by itself later.
+    """
+
+    def __init__(self, address: str, namespace: str, runtime: Runtime | None = None) -> None:
+        self.address = address
+        self.namespace = namespace
+        self._runtime = runtime
+        self._connected: ServiceClient | None = None
+
+    async def wait(self, limit_s: float, still_alive: Callable[[], None]) -> None:
+        """Return when the frontend serves and knows the namespace.
+
+        ``still_alive`` is called before each attempt and raises to give up early. Raises
+        EngineError after ``limit_s`` seconds. A missing namespace is waited for too: a cluster
+        that has just been set up creates it after its frontend serves.
+        """
+        pause = POLL_FIRST_S
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit_s
+        while True:
+            still_alive()
+            try:
+                await self._retention()
+            except _NoAnswer as trouble:
+                if loop.time() > deadline:
+                    raise self._error(trouble, f"within {limit_s:.0f} s") from None
+            else:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, POLL_LAST_S)
+
+    async def version(self) -> str:
+        """The server's version, such as ``1.29.1``; raises EngineError when it does not answer."""
+        try:
+            async with self._asking() as service:
+                answer = await service.workflow_service.get_system_info(
+                    GetSystemInfoRequest(), timeout=RPC_LIMIT
+                )
+        except _NoAnswer as trouble:
+            raise self._error(trouble) from None
+        return answer.server_version
+
+    async def answers(self, limit_s: float) -> bool:
+        """Whether the frontend serves, asked once."""
+        try:
+            async with self._asking() as service:
+                return await service.check_health(timeout=timedelta(seconds=limit_s))
+        except _NoAnswer:
+            return False
+
+    async def retention(self) -> timedelta:
+        """How long the namespace keeps history; raises EngineError."""
+        try:
+            return await self._retention()
+        except _NoAnswer as trouble:
+            raise self._error(trouble) from None
+
+    async def keep_history(self, retention: timedelta) -> None:
+        """Raise the namespace's retention to at least ``retention``, and make sure it took."""
+        ttl = Duration()
+        ttl.FromTimedelta(retention)
+        try:
+            if await self._retention() >= retention:
+                return
+            async with self._asking() as service:
+                await service.workflow_service.update_namespace(
+                    UpdateNamespaceRequest(
+                        namespace=self.namespace,
+                        config=NamespaceConfig(workflow_execution_retention_ttl=ttl),
+                    ),
+                    timeout=RPC_LIMIT,
+                )
+            kept = await self._retention()
+        except _NoAnswer as trouble:
+            raise self._error(trouble) from None
+        if kept < retention:
+            raise EngineError(
+                f"The engine keeps history for {kept} although {retention} was asked for. "
+                "Look for the reason in its log."
+            )
+
+    async def _retention(self) -> timedelta:
+        async with self._asking() as service:
+            answer = await service.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=self.namespace), timeout=RPC_LIMIT
+            )
+        return answer.config.workflow_execution_retention_ttl.ToTimedelta()
+
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[ServiceClient]:
+        """A connected service; whatever keeps it from answering leaves as _NoAnswer."""
+        try:
+            if self._connected is None:
+                self._connected = await ServiceClient.connect(
+                    ConnectConfig(
+                        target_host=self.address,
+                        runtime=self._runtime,
+                        grpc_compression=GrpcCompression.NONE,
+                        connect_timeout=RPC_LIMIT,
+                    )
+                )
+            yield self._connected
+        except RPCError as error:
+            raise _NoAnswer(
+                error.message, no_namespace=error.status == RPCStatusCode.NOT_FOUND
+            ) from None
+        except RuntimeError as error:  # the SDK's word for a connection that cannot be made
+            raise _NoAnswer(str(error)) from None
+
+    def _error(self, trouble: _NoAnswer, when: str = "now") -> EngineError:
+        if trouble.no_namespace:
+            return EngineError(
+                f"The engine at {self.address!r} has no namespace {self.namespace!r}. Create it "
+                f"(temporal operator namespace create -n {self.namespace}) or name another one "
+                "(engine.namespace, TEMPORAL_NAMESPACE)."
+            )
+        return EngineError(
+            f"The engine at {self.address!r} does not answer {when}: {trouble}. "
+            "Check the address and that it runs."
+        )

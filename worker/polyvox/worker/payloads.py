@@ -1,0 +1,79 @@
+"""How values lie in Temporal's histories: as readable JSON, and by reference when large."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    BinaryNullPayloadConverter,
+    CompositePayloadConverter,
+    DataConverter,
+    EncodingPayloadConverter,
+    PayloadCodec,
+)
+
+from polyvox.activities.blobs import BlobStore, digest_of
+from polyvox.workflows.documents import dump, load
+
+LARGE_BYTES = 64 * 1024
+"""A larger payload lies in the blob store; its history event holds the address."""
+
+_REFERENCE = b"binary/polyvox-blob"
+
+
+class ValueConverter(EncodingPayloadConverter):
+    """Our values as documents; see ``documents.py``."""
+
+    @property
+    def encoding(self) -> str:
+        return "json/plain"
+
+    def to_payload(self, value: Any) -> Payload | None:
+        return Payload(
+            metadata={"encoding": self.encoding.encode()}, data=orjson.dumps(dump(value))
+        )
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        return load(orjson.loads(payload.data))
+
+
+class ValuePayloadConverter(CompositePayloadConverter):
+    """The payload converter of every client and worker."""
+
+    def __init__(self) -> None:
+        super().__init__(BinaryNullPayloadConverter(), ValueConverter())
+
+
+class Offload(PayloadCodec):
+    """Puts large payloads into the blob store and gets them back."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return [
+            await self._stored(payload) if payload.ByteSize() > LARGE_BYTES else payload
+            for payload in payloads
+        ]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return [self._loaded(payload) for payload in payloads]
+
+    async def _stored(self, payload: Payload) -> Payload:
+        body = payload.SerializeToString()
+        digest = digest_of(body)
+        await self._store.on_writer(lambda: self._store.put({digest: body}))
+        return Payload(metadata={"encoding": _REFERENCE}, data=digest.encode())
+
+    def _loaded(self, payload: Payload) -> Payload:
+        if payload.metadata.get("encoding") != _REFERENCE:
+            return payload
+        return Payload.FromString(self._store.get(payload.data.decode()))
+
+
+def data_converter(store: BlobStore) -> DataConverter:
+    """Return the converter that clients and workers of one deployment share."""
+    return DataConverter(
+        payload_converter_class=ValuePayloadConverter, payload_codec=Offload(store)
+    )

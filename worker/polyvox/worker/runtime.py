@@ -1,0 +1,190 @@
+"""Everything a process needs to run flows, built together and taken down together.
+
+``running`` is the only place where stores are opened, the engine is started and the Temporal
+worker is built. Who serves requests gets the Runtime and adds a front door.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from polyvox.activities.blobs import BlobStore
+from polyvox.activities.bodies import Bodies
+from polyvox.activities.ledger import Ledger
+from polyvox.activities.model import ModelCaller
+from polyvox.activities.provider import Provider
+from polyvox.activities.records import EndStatus, RunEnded
+from polyvox.activities.registry import Registry
+from polyvox.activities.relay import Outcome, Relay
+from polyvox.activities.tables import file_url, ledger_file, open_database
+from polyvox.activities.tracing import Tracing
+from polyvox.activities.upstream import Upstream
+from polyvox.worker.engine import Engine
+from polyvox.worker.host import Ending, Hosting, flow_host
+from polyvox.worker.payloads import data_converter
+from polyvox.worker.settings import Settings
+from polyvox.worker.shipped import apply_models, register_templates
+
+TASK_QUEUE = "polyvox"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A running worker and its stores; valid while ``running``'s context is open."""
+
+    settings: Settings
+    providers: Mapping[str, Provider]
+    engine: Engine
+    client: Client
+    ledger: Ledger
+    registry: Registry
+    bodies: Bodies
+    relay: Relay
+    tracing: Tracing
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    simulators: Mapping[str, Provider],
+    report: Callable[[str], None],
+) -> AsyncIterator[Runtime]:
+    """Start engine, stores and worker; stop them in the reverse order.
+
+    ``simulators`` are the built-in providers. Raises EngineError, DataFolderInUse, LedgerError or
+    FlowError (a model of the settings that its flow refuses), each with what to do.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    providers = {**settings.providers, **simulators}
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(Engine(settings, environ=environ, report=report))
+        url = file_url(ledger_file(settings.data))
+        ledger = Ledger.open(url)
+        stack.push_async_callback(ledger.close)
+        database = open_database(url)
+        stack.callback(database.dispose)
+        registry = Registry(database)
+        register_templates(registry)
+        apply_models(registry, settings, simulated=not settings.models)
+        store = BlobStore(settings.data / "blobs.db")
+        stack.callback(store.close)
+        bodies = Bodies(store)
+        tracing = Tracing.from_environment(environ)
+        stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
+        upstream = Upstream()
+        stack.push_async_callback(upstream.close)
+        relay = Relay()
+        client = await Client.connect(
+            engine.address, namespace=engine.namespace, data_converter=data_converter(store)
+        )
+        await settle(client, ledger)
+        caller = ModelCaller(
+            providers=providers,
+            environ=environ,
+            upstream=upstream,
+            bodies=bodies,
+            relay=relay,
+            ledger=ledger,
+            tracing=tracing,
+        )
+        loop = asyncio.get_running_loop()
+        ended = _Ended(ledger, relay)
+        hosting = Hosting(
+            load_flow=registry.load,
+            open_conversation=bodies.get,
+            tell=lambda ending: loop.call_soon_threadsafe(partial(ended, ending)),
+        )
+        worker = Worker(
+            client,
+            task_queue=TASK_QUEUE,
+            workflows=[flow_host(hosting)],
+            activities=[caller.call_model],
+            # Flows are checked when registered; the sandbox would cost 3 ms a run.
+            workflow_runner=UnsandboxedWorkflowRunner(),
+            max_concurrent_activities=2000,
+            max_cached_workflows=4000,
+            max_heartbeat_throttle_interval=timedelta(seconds=1),
+            # A panel's branches all start with the workflow task that asks for them.
+            max_eager_activity_reservations_per_workflow_task=16,
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+            graceful_shutdown_timeout=timedelta(seconds=2),
+        )
+        await stack.enter_async_context(worker)
+        yield Runtime(settings, providers, engine, client, ledger, registry, bodies, relay, tracing)
+
+
+class _Ended:
+    """Hears of every run's end: writes it down, and tells who is listening."""
+
+    def __init__(self, ledger: Ledger, relay: Relay) -> None:
+        self._ledger = ledger
+        self._relay = relay
+
+    def __call__(self, ending: Ending) -> None:
+        error, reply = ending.error, ending.reply
+        status: EndStatus = "completed"
+        if error is not None:
+            status = "cancelled" if error.kind == "cancelled" else "failed"
+        self._ledger.record(
+            RunEnded(
+                run_id=ending.run_id,
+                status=status,
+                ended_at=datetime.now(UTC),
+                error_kind=error.kind if error else None,
+                error_message=error.message if error else None,
+                finish=reply.finish if reply else None,
+                usage=ending.usage,
+                notes=ending.notes,
+                losses=self._relay.losses(ending.run_id),
+            )
+        )
+        self._relay.close(ending.run_id, Outcome(reply, error))
+
+
+_STATUS: dict[WorkflowExecutionStatus, EndStatus] = {
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+    WorkflowExecutionStatus.TERMINATED: "cancelled",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.TIMED_OUT: "failed",
+}
+
+
+async def settle(client: Client, ledger: Ledger) -> None:
+    """Write down the end of runs whose end this ledger missed: the process died just then.
+
+    What is still open in the engine will be finished by this worker and recorded as usual.
+    """
+    for run_id in await ledger.running():
+        try:
+            found = await client.get_workflow_handle(run_id).describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                log.warning("Cannot ask the engine about run %s: %s", run_id, error)
+                continue
+            status: EndStatus | None = "failed"
+            ended_at = datetime.now(UTC)
+        else:
+            status = _STATUS.get(found.status) if found.status is not None else None
+            ended_at = found.close_time or datetime.now(UTC)
+        if status is not None:
+            ledger.record(
+                RunEnded(
+                    run_id=run_id,
+                    status=status,
+                    ended_at=ended_at,
+                    notes=({"what": "the program died before it recorded this run's end"},),
+                )
+            )

@@ -1,0 +1,210 @@
+"""The tables of ``polyvox.toml``, as pydantic checks them, and its mistakes in plain words.
+
+The file, with every key and its default::
+
+    [providers.NAME]              # NAME: a-z 0-9 -
+    protocol = "chat"             # or "responses", "messages"
+    base_url = "http://127.0.0.1:8000/v1"
+    api_key_env = "LOCAL_API_KEY" # optional: name of an environment variable
+    headers = { x-team = "red" }  # optional
+    timeout_s = 600
+
+    [models.NAME]                 # NAME: what clients send as the model
+    flow = "fusion"
+    description = "..."           # optional
+    [models.NAME.params]          # whatever the flow takes
+
+    [server]
+    host = "127.0.0.1"
+    port = 8484
+    max_body_mib = 64
+    drain_s = 30
+    keep_alive_s = 10
+
+    [engine]
+    address = "temporal:7233"     # optional: an existing cluster
+    namespace = "default"
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from polyvox.activities.provider import Protocol
+
+RESERVED_PROVIDERS = frozenset(
+    {"simulator", "simulator-chat", "simulator-responses", "simulator-messages"}
+)
+# A header that carries a key would put that key into the file, and from there into logs.
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key"})
+
+_KEY_REMEDY = "put the key into an environment variable and name that variable in api_key_env"
+
+
+def _provider_name(name: str) -> str:
+    if name in RESERVED_PROVIDERS:
+        raise PydanticCustomError(
+            "name", "this name belongs to the built-in simulator; choose another"
+        )
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise PydanticCustomError(
+            "name", "a provider's name consists of a-z, 0-9 and -, and does not begin with -"
+        )
+    return name
+
+
+def _model_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", name):
+        raise PydanticCustomError(
+            "name",
+            "a model's name consists of letters, digits and . _ / - and begins with a letter or a "
+            "digit; a colon would read as provider:model",
+        )
+    return name
+
+
+def _base_url(url: str) -> str:
+    if re.search(r"[@?#]", url):
+        raise PydanticCustomError(
+            "secret", "give the URL without user, password, ? and #; " + _KEY_REMEDY
+        )
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or re.search(r"\s", url):
+        raise PydanticCustomError("url", "give a URL such as 'https://api.example.com/v1'")
+    return url.rstrip("/")
+
+
+def _variable_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise PydanticCustomError(
+            "secret", "this is not the name of an environment variable; " + _KEY_REMEDY
+        )
+    return name
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if name.lower() in SECRET_HEADERS:
+            raise PydanticCustomError(
+                "secret", "the header {name} carries a key; " + _KEY_REMEDY, {"name": repr(name)}
+            )
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.isprintable():
+            raise PydanticCustomError(
+                "secret", "{name} is not a header name with a one-line value", {"name": repr(name)}
+            )
+    return headers
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ProviderTable(_Table):
+    """``[providers.NAME]``."""
+
+    protocol: Protocol
+    base_url: Annotated[str, AfterValidator(_base_url)]
+    api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
+    timeout_s: float = Field(600.0, gt=0, allow_inf_nan=False)
+
+
+class ModelTable(_Table):
+    """``[models.NAME]``."""
+
+    flow: str = Field(min_length=1)
+    description: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class ServerTable(_Table):
+    """``[server]``."""
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8484, ge=0, le=65535)
+    max_body_mib: int = Field(64, ge=1)
+    drain_s: float = Field(30.0, ge=0, allow_inf_nan=False)
+    keep_alive_s: float = Field(10.0, gt=0, allow_inf_nan=False)
+
+
+class EngineTable(_Table):
+    """``[engine]``."""
+
+    address: str | None = None
+    namespace: str = Field("default", min_length=1)
+
+
+class ConfigFile(_Table):
+    """The whole of ``polyvox.toml``."""
+
+    providers: dict[Annotated[str, AfterValidator(_provider_name)], ProviderTable] = Field(
+        default_factory=dict
+    )
+    models: dict[Annotated[str, AfterValidator(_model_name)], ModelTable] = Field(
+        default_factory=dict
+    )
+    server: ServerTable = ServerTable()
+    engine: EngineTable = EngineTable()
+
+
+# The tables by their place in the file, for the list of keys each knows; * is a name.
+_TABLES: dict[tuple[str, ...], type[_Table]] = {
+    (): ConfigFile,
+    ("providers", "*"): ProviderTable,
+    ("models", "*"): ModelTable,
+    ("server",): ServerTable,
+    ("engine",): EngineTable,
+}
+
+
+def mistakes_in(error: ValidationError) -> Iterator[str]:
+    """Each mistake as ``path.in.file: what is wrong and what to do``."""
+    for detail in error.errors(include_url=False):
+        path = tuple(str(step) for step in detail["loc"] if step != "[key]")
+        yield f"{'.'.join(map(_quoted, path))}: {_remedy(path, detail)}"
+
+
+def _remedy(path: tuple[str, ...], detail: ErrorDetails) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_key(path)
+        case "missing":
+            return f"is missing. Add {path[-1]} = ..."
+        case "literal_error":
+            return f"{detail['input']!r} is not known. Use {detail['ctx']['expected']}."
+        case "name" | "url":
+            return f"{detail['input']!r}: {detail['msg']}."
+        case "secret":
+            return f"{detail['msg']}."
+        case "model_type" | "dict_type":
+            return f"is a table: write [{'.'.join(map(_quoted, path))}] and its keys below."
+        case _:
+            # The value is shown only where it cannot be a secret: numbers, not texts.
+            value = detail["input"]
+            shown = "" if isinstance(value, str | dict | list) else f"{value!r}: "
+            return f"{shown}{detail['msg'].removeprefix('Input ').rstrip('.')}."
+
+
+def _unknown_key(path: tuple[str, ...]) -> str:
+    place = path[:-1]
+    if len(place) == 2:
+        place = (place[0], "*")
+    known = sorted(_TABLES[place].model_fields)
+    near = difflib.get_close_matches(path[-1], known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    if path[0] == "providers" and path[-1] in {"api_key", "key", "token"}:
+        hint = f" A key never stands in this file: {_KEY_REMEDY}."
+    return f"is not a known key here.{hint} Known: {', '.join(known)}."
+
+
+def _quoted(step: str) -> str:
+    return step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else f'"{step}"'
