@@ -1,0 +1,99 @@
+"""The runs as an HTTP API: ``GET /api/runs`` and ``GET /api/runs/{id}``.
+
+Needs ``ledger`` (Ledger), ``ui_url`` (str or None) and ``namespace`` (str) in the application's
+state, and the same key as every other route. Errors are ``{"error": {"kind", "message"}}``.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from polyvox.activities.ledger import LIST_LIMIT, Ledger
+from polyvox.activities.records import RunStatus
+from polyvox.gateway.auth import authenticate
+from polyvox.gateway.run_document import (
+    Document,
+    render_run,
+    render_run_with_calls,
+    workflow_link,
+)
+from polyvox.workflows.errors import ModelError
+
+
+class ApiRoute(APIRoute):
+    """A route whose failures are typed documents, whatever the application does elsewhere."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_or_error(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except ModelError as error:
+                return _error(error)
+            except RequestValidationError as error:
+                return _error(ModelError("invalid_request", _mistakes(error)))
+
+        return answer_or_error
+
+
+async def require_key(request: Request) -> None:
+    await authenticate(request.headers, request.app.state.ledger)
+
+
+def api_router() -> APIRouter:
+    """Return the routes, to be included in the application."""
+    router = APIRouter(
+        prefix="/api", route_class=ApiRoute, dependencies=[Depends(require_key)], tags=["runs"]
+    )
+
+    @router.get("/runs")
+    async def list_runs(
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=LIST_LIMIT)] = 20,
+        status: RunStatus | None = None,
+        model: str | None = None,
+        before: str | None = None,
+    ) -> Response:
+        """Runs without their calls, newest first; ``next`` is the ``before`` of the next page."""
+        ledger: Ledger = request.app.state.ledger
+        runs = await ledger.runs(limit=limit, before=before, status=status, model=model)
+        return _json(
+            {
+                "runs": [render_run(run, _link(request, run.run_id)) for run in runs],
+                "next": runs[-1].run_id if len(runs) == limit else None,
+            }
+        )
+
+    @router.get("/runs/{run_id}")
+    async def show_run(request: Request, run_id: str) -> Response:
+        """One run with its calls; ``run_id`` may be a prefix that only one run has."""
+        ledger: Ledger = request.app.state.ledger
+        run = await ledger.run(run_id)
+        if run is None:
+            raise ModelError("not_found", f"There is no run {run_id!r}. GET /api/runs lists them.")
+        return _json(render_run_with_calls(run, _link(request, run.run_id)))
+
+    return router
+
+
+def _link(request: Request, run_id: str) -> str | None:
+    state = request.app.state
+    return workflow_link(state.ui_url, state.namespace, run_id)
+
+
+def _json(document: Document, status: int = 200) -> Response:
+    return Response(orjson.dumps(document), status, media_type="application/json")
+
+
+def _error(error: ModelError) -> Response:
+    return _json({"error": {"kind": error.kind, "message": error.message}}, error.http_status)
+
+
+def _mistakes(error: RequestValidationError) -> str:
+    """Each wrong parameter, as ``name: what is wrong``."""
+    return "; ".join(f"{mistake['loc'][-1]}: {mistake['msg']}" for mistake in error.errors())

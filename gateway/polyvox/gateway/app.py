@@ -1,0 +1,60 @@
+"""The gateway's ASGI application: routes, and every error in the dialect of its path."""
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from polyvox.gateway.api import api_router
+from polyvox.gateway.endpoints import create_router, front_of
+from polyvox.gateway.errors import retry_headers
+from polyvox.worker.runtime import Runtime
+from polyvox.workflows.errors import ErrorKind, ModelError
+
+log = logging.getLogger(__name__)
+
+_KINDS: dict[int, ErrorKind] = {404: "not_found", 405: "invalid_request"}
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """Return the application that serves ``runtime``."""
+    app = FastAPI(title="Polyvox", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.runtime = runtime
+    app.state.ledger = runtime.ledger
+    app.state.ui_url = runtime.engine.ui_url
+    app.state.namespace = runtime.engine.namespace
+    app.include_router(create_router())
+    app.include_router(api_router())
+    app.add_exception_handler(ModelError, _model_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _http_error)
+    app.add_exception_handler(Exception, _defect)
+    return app
+
+
+async def _model_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ModelError)
+    status, document = front_of(request).render_error(error, None)
+    headers = {name.decode(): value.decode() for name, value in retry_headers(error, status)}
+    return JSONResponse(document, status_code=status, headers=headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 400
+    kind = _KINDS.get(status, "invalid_request")
+    what = "No such route" if status == 404 else f"{error}"
+    told = ModelError(
+        kind,
+        f"{what}: {request.method} {request.url.path}. Models answer at /v1/responses, "
+        "/v1/chat/completions and /v1/messages.",
+        status=status,
+    )
+    return await _model_error(request, told)
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    log.error("Unexpected error at %s %s", request.method, request.url.path, exc_info=error)
+    told = ModelError("internal", f"{type(error).__name__} in the gateway; its log tells more.")
+    return await _model_error(request, told)

@@ -1,0 +1,150 @@
+"""The routes clients call. The route gives the protocol; everything else is the exchange's."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from polyvox.gateway.auth import authenticate
+from polyvox.gateway.exchange import Caller, Exchange
+from polyvox.gateway.models import list_models, one_model
+from polyvox.gateway.protocols import chat, messages, responses
+from polyvox.gateway.protocols.front import Front
+from polyvox.worker.runtime import Runtime
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ModelError
+
+FRONTS: dict[str, Front] = {"chat": chat, "responses": responses, "messages": messages}
+
+PATHS = {"/v1/chat/completions": "chat", "/v1/responses": "responses", "/v1/messages": "messages"}
+
+
+def front_of(request: Request) -> Front:
+    """Return the protocol a path speaks; the shared ones tell by the anthropic-version header."""
+    for path, protocol in PATHS.items():
+        if request.url.path.startswith(path):
+            return FRONTS[protocol]
+    return FRONTS["messages" if "anthropic-version" in request.headers else "chat"]
+
+
+def create_router() -> APIRouter:
+    router = APIRouter()
+    for path, protocol in PATHS.items():
+        # Starlette's routes, not FastAPI's: there is nothing to validate or serialise for it here.
+        router.add_route(path, _generation(FRONTS[protocol]), methods=["POST"])
+    router.add_route("/v1/messages/count_tokens", count_tokens, methods=["POST"])
+    router.add_route("/v1/responses", refuse_websocket, methods=["GET"])
+    router.add_route("/v1/models", models, methods=["GET"])
+    router.add_route("/v1/models/{model:path}", model, methods=["GET"])
+    router.add_route("/healthz", healthz, methods=["GET"])
+    router.add_route("/readyz", readyz, methods=["GET"])
+    router.add_route("/", root, methods=["GET", "HEAD"])
+    router.add_route("/api/hello", root, methods=["HEAD"])
+    return router
+
+
+def _generation(front: Front) -> Callable[[Request], Awaitable[Any]]:
+    async def generate(request: Request) -> Any:
+        runtime: Runtime = request.app.state.runtime
+        key_id = await authenticate(request.headers, runtime.ledger)
+        document = await read_document(request)
+        ask = front.parse(document, request.headers)
+        caller = Caller(key_id, request.headers.get("traceparent"))
+        return Exchange(runtime, front, ask, caller)
+
+    return generate
+
+
+async def count_tokens(request: Request) -> Response:
+    """Estimate the input's tokens; ``x-polyvox-estimate`` says that it is no exact count."""
+    runtime: Runtime = request.app.state.runtime
+    await authenticate(request.headers, runtime.ledger)
+    document = await read_document(request)
+    messages.parse({"max_tokens": 1, **document}, request.headers)
+    return JSONResponse(
+        {"input_tokens": messages.estimate_tokens(document)},
+        headers={"x-polyvox-estimate": "true"},
+    )
+
+
+async def refuse_websocket(_request: Request) -> Response:
+    """Codex asks for a WebSocket here and goes on over HTTP at once when told 426."""
+    return JSONResponse(
+        {
+            "error": {
+                "message": "Use POST: this path is not served over WebSocket or GET.",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "upgrade_required",
+            }
+        },
+        status_code=426,
+    )
+
+
+async def models(request: Request) -> Response:
+    runtime: Runtime = request.app.state.runtime
+    await authenticate(request.headers, runtime.ledger)
+    return JSONResponse(
+        list_models(runtime.registry.models(), request.query_params, front_of(request))
+    )
+
+
+async def model(request: Request) -> Response:
+    runtime: Runtime = request.app.state.runtime
+    await authenticate(request.headers, runtime.ledger)
+    binding = runtime.registry.resolve(request.path_params["model"], runtime.providers)
+    return JSONResponse(one_model(binding, front_of(request)))
+
+
+async def healthz(_request: Request) -> Response:
+    """The process is alive."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """Requests can be served: the engine answers."""
+    engine = request.app.state.runtime.engine
+    ready = engine.state == "running"
+    return JSONResponse(
+        {"status": "ready" if ready else "not ready", "engine": engine.state},
+        status_code=200 if ready else 503,
+    )
+
+
+async def root(_request: Request) -> Response:
+    return PlainTextResponse("Polyvox: a model endpoint. See /v1/models.\n")
+
+
+async def read_document(request: Request) -> dict[str, Json]:
+    """Read the body as a JSON object.
+
+    Raises ModelError("too_large") as soon as the limit is passed, and
+    ModelError("invalid_request") for what is no JSON object.
+    """
+    limit = request.app.state.runtime.settings.server.max_body_mib * 1024 * 1024
+    too_large = ModelError(
+        "too_large",
+        f"The request body is larger than {limit // (1024 * 1024)} MiB. Send less, or raise "
+        "server.max_body_mib in polyvox.toml.",
+    )
+    if int(request.headers.get("content-length", "0") or 0) > limit:
+        raise too_large
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large
+        chunks.append(chunk)
+    try:
+        document = orjson.loads(b"".join(chunks))
+    except orjson.JSONDecodeError as error:
+        raise ModelError("invalid_request", f"The body is not valid JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise ModelError(
+            "invalid_request", f"The body must be a JSON object, not {type(document).__name__}."
+        )
+    return document

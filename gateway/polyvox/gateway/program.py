@@ -1,0 +1,107 @@
+"""The whole program in one process tree: simulator, engine, worker and gateway."""
+
+import ipaddress
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyvox.activities.ledger import Ledger
+from polyvox.activities.provider import Provider
+from polyvox.gateway.app import create_app
+from polyvox.gateway.serving import serving
+from polyvox.gateway.simulator.server import create_simulator
+from polyvox.worker.runtime import Runtime, running
+from polyvox.worker.settings import Settings
+from polyvox.workflows.conversation import PROTOCOLS
+
+KEY_VARIABLE = "POLYVOX_KEY"
+
+
+class UnsafeHost(ValueError):
+    """The program would be open to a network without a key that somebody chose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A running program. ``key`` is None if its keys were all made by hand and only hashes are."""
+
+    runtime: Runtime
+    base_url: str
+    key: str | None
+
+
+@asynccontextmanager
+async def started(
+    settings: Settings, *, environ: Mapping[str, str], report: Callable[[str], None]
+) -> AsyncIterator[Program]:
+    """Start everything; stop it in the reverse order, running streams getting ``drain_s``.
+
+    Raises what ``running`` and ``serving`` raise, and UnsafeHost.
+    """
+    host = settings.server.host
+    async with serving(create_simulator(), "127.0.0.1", 0, drain_s=1) as simulator_port:
+        simulators = simulated_providers(f"http://127.0.0.1:{simulator_port}/v1")
+        async with running(
+            settings, environ=environ, simulators=simulators, report=report
+        ) as runtime:
+            await _refuse_open_host(host, runtime.ledger, environ)
+            key = await first_key(runtime.ledger, settings.data, environ)
+            app = create_app(runtime)
+            async with serving(
+                app, host, settings.server.port, drain_s=settings.server.drain_s
+            ) as port:
+                shown = f"[{host}]" if ":" in host else host
+                yield Program(runtime, f"http://{shown}:{port}", key)
+
+
+def simulated_providers(base_url: str) -> dict[str, Provider]:
+    """Return the built-in providers: ``simulator`` speaks Chat, the others what they are named."""
+    named = {f"simulator-{protocol}": protocol for protocol in PROTOCOLS}
+    return {
+        name: Provider(name, protocol, base_url)
+        for name, protocol in {"simulator": PROTOCOLS[0], **named}.items()
+    }
+
+
+async def first_key(ledger: Ledger, data: Path, environ: Mapping[str, str]) -> str | None:
+    """Return the key to show: the environment's, or the one made at the first start.
+
+    That one lies in the data folder, readable by its owner only, so that the next start can show it
+    again. It is None if keys exist that were made otherwise: of these only hashes are known.
+    """
+    given = environ.get(KEY_VARIABLE, "").strip()
+    if given:
+        await ledger.add_key(given, "from the environment")
+        return given
+    file = data / "key"
+    if file.is_file():
+        known = file.read_text().strip()
+        return known if await ledger.find_key(known) else None
+    if await ledger.list_keys():
+        return None
+    _, secret = await ledger.create_key("first key")
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(secret + "\n")
+    return secret
+
+
+async def _refuse_open_host(host: str, ledger: Ledger, environ: Mapping[str, str]) -> None:
+    if _is_loopback(host) or environ.get(KEY_VARIABLE, "").strip():
+        return
+    if any(key.revoked_at is None for key in await ledger.list_keys()):
+        return
+    raise UnsafeHost(
+        f"--host {host} opens the server to a network, and it has no key yet. Set {KEY_VARIABLE}, "
+        "or make a key first: polyvox keys create."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,92 @@
+"""The Chat Completions front: ``POST /v1/chat/completions``."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from polyvox.gateway.protocols.chat_document import render
+from polyvox.gateway.protocols.chat_errors import error_document
+from polyvox.gateway.protocols.chat_stream import Encoder
+from polyvox.gateway.protocols.front import Ask
+from polyvox.workflows.conversation import Conversation, Json
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.wire import chat as wire
+from polyvox.workflows.wire.chat_options import ill_typed
+
+__all__ = ["Encoder", "encoder", "parse", "render", "render_error"]
+
+_T = TypeVar("_T")
+
+# Request headers that say how the body is meant.
+HEADERS: Final = ("openai-beta",)
+_NOT_OPTIONS: Final = frozenset({"model", "messages", "tools", "stream"})
+
+
+def parse(body: Json, headers: Mapping[str, str]) -> Ask:
+    """Parse a request; see ``Front.parse``."""
+    if not isinstance(body, dict):
+        raise ill_typed("", "an object", body)
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise (
+            _missing("model", "a model name")
+            if model is None
+            else ill_typed("model", "a model name", model)
+        )
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise (
+            _missing("messages", "a non-empty array")
+            if messages is None
+            else ill_typed("messages", "a non-empty array", messages)
+        )
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise ill_typed("stream", "a boolean", stream)
+    tools = body.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        raise ill_typed("tools", "an array", tools)
+    if body.get("n") not in (None, 1):
+        raise ModelError(
+            "unsupported",
+            f"n is {body['n']!r}, but a model here gives one answer a request. Send n=1.",
+            param="n",
+            code="unsupported_value",
+        )
+    options = {name: value for name, value in body.items() if name not in _NOT_OPTIONS}
+    conversation = Conversation(
+        messages=_each(messages, "messages", wire.parse_message),
+        tools=_each(tools or [], "tools", wire.parse_tool),
+        options=wire.parse_options(options),
+        headers=tuple((name, headers[name]) for name in HEADERS if name in headers),
+    )
+    return Ask("chat", model, conversation, bool(stream))
+
+
+def _missing(param: str, expected: str) -> ModelError:
+    return ModelError(
+        "invalid_request",
+        f"Missing required parameter {param!r}: it must be {expected}.",
+        param=param,
+        code="missing_required_parameter",
+    )
+
+
+def _each(elements: list[Json], name: str, parse_one: Callable[[Json], _T]) -> tuple[_T, ...]:
+    parsed = []
+    for at, element in enumerate(elements):
+        try:
+            parsed.append(parse_one(element))
+        except ModelError as error:
+            error.param = f"{name}[{at}].{error.param}" if error.param else f"{name}[{at}]"
+            raise
+    return tuple(parsed)
+
+
+def encoder(ask: Ask, *, run_id: str, created: int) -> Encoder:
+    """Return a new Encoder."""
+    return Encoder(ask, run_id=run_id, created=created)
+
+
+def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
+    """Return HTTP status and error document."""
+    return error.http_status, error_document(error, run_id)

@@ -1,0 +1,201 @@
+"""Encodes one answer as a Responses stream.
+
+Every frame has the next sequence number, so a client can see that it missed none. A message item
+stays open after a content part only where the provider's own item goes on; otherwise each part is
+an item of its own, ended with it, because agents act on ``response.output_item.done``.
+"""
+
+import time
+from collections.abc import Callable
+
+import orjson
+
+from polyvox.gateway.protocols import openai_errors, responses_document
+from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.responses_frames import Frames
+from polyvox.gateway.protocols.responses_items import (
+    CallWriter,
+    CustomCallWriter,
+    Ids,
+    ItemWriter,
+    MessageWriter,
+    OpaqueWriter,
+    ReasoningWriter,
+    SilentWriter,
+)
+from polyvox.gateway.protocols.responses_names import Names
+from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, ToolCall
+from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.events import (
+    Event,
+    Finished,
+    PartDelta,
+    PartEnded,
+    PartStarted,
+    Started,
+    UsageReported,
+    opened,
+)
+from polyvox.workflows.reply import Reply
+
+_DONE = b"data: [DONE]\n\n"
+
+# What ``response.failed`` may say; agents decide by it whether to ask again.
+_FAILED_CODE: dict[ErrorKind, str] = {
+    "context_length": "context_length_exceeded",
+    "invalid_request": "invalid_prompt",
+    "overloaded": "server_is_overloaded",
+    "quota": "insufficient_quota",
+    "rate_limit": "rate_limit_exceeded",
+    "unprocessable": "invalid_prompt",
+    "unsupported": "invalid_prompt",
+}
+
+
+class Encoder:
+    """Writes one answer; see ``front.Encoder``. ``clock`` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        *,
+        run_id: str,
+        created: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.response = responses_document.begun(ask, f"resp_{run_id}", created)
+        self._run_id = run_id
+        self._clock = clock
+        self._frames = Frames()
+        self._ids = Ids(run_id)
+        self._names = Names(ask.conversation.tools)
+        self._begun = b""
+        self._output: list[Json] = []
+        self._writer: ItemWriter | None = None
+        self._part: Part | None = None
+        self._ended = 0
+        self._actions: dict[type[Event], Callable[..., bytes]] = {
+            Started: self._start,
+            PartStarted: self._start_part,
+            PartDelta: self._write,
+            PartEnded: self._end_part,
+            UsageReported: _ignore,
+            Finished: _ignore,
+        }
+
+    def feed(self, event: Event) -> bytes:
+        return self._actions[type(event)](event)
+
+    def keep_alive(self) -> bytes:
+        # Comments do not reset the idle timer of every agent; a data event does.
+        if not self._begun:
+            return self._start()
+        return self._frames.raw(b"response.in_progress", self._begun)
+
+    def finish(self, reply: Reply) -> bytes:
+        frames = [self._start()]
+        if self._part is not None:
+            truth = reply.parts[self._ended] if self._ended < len(reply.parts) else None
+            same = truth is not None and type(truth) is type(self._part)
+            frames.append(self._end_part(PartEnded(truth if truth and same else self._so_far())))
+            if not same:
+                self._ended -= 1
+        for part in reply.parts[self._ended :]:
+            frames.append(self._start_part(PartStarted(opened(part))))
+            frames.append(self._end_part(PartEnded(part)))
+        frames.append(self._close_item())
+        now = int(self._clock())
+        self.response = responses_document.ended(self.response, reply, self._output, now)
+        kind = f"response.{self.response['status']}"
+        frames.append(self._frames.event(kind, {"response": self.response}))
+        frames.append(_DONE)
+        return b"".join(frames)
+
+    def fail(self, error: ModelError) -> bytes:
+        frames = [self._start()]
+        said = openai_errors.error_object(error, self._run_id)
+        # Some clients read the flat members, some raise only at the nested object.
+        flat = {name: said[name] for name in ("code", "message", "param")}
+        frames.append(self._frames.event("error", {**flat, "error": said}))
+        code = _FAILED_CODE.get(error.kind, "server_error")
+        self.response = {
+            **self.response,
+            "status": "failed",
+            "error": {"code": code, "message": said["message"]},
+            "output": self._output,
+        }
+        frames.append(self._frames.event("response.failed", {"response": self.response}))
+        frames.append(_DONE)
+        return b"".join(frames)
+
+    def _start(self, event: Event | None = None) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = orjson.dumps(self.response)
+        created = self._frames.raw(b"response.created", self._begun)
+        return created + self._frames.raw(b"response.in_progress", self._begun)
+
+    def _start_part(self, event: PartStarted) -> bytes:
+        part = event.part
+        self._part = part
+        frames = self._start()
+        writer = self._writer
+        if writer is not None and writer.takes(part):
+            return frames + writer.start(part)
+        frames += self._close_item()
+        self._writer = writer = self._writer_for(part)
+        return frames + writer.open(part) + writer.start(part)
+
+    def _writer_for(self, part: Part) -> ItemWriter:
+        index = len(self._output)
+        match part:
+            case Text() | Refusal():
+                return MessageWriter(self._frames, self._ids, index)
+            case Reasoning():
+                return ReasoningWriter(self._frames, self._ids, index)
+            case ToolCall():
+                foreign = part.on_wire("responses") is None and part.kind == "function"
+                wrapped = foreign and self._names.is_custom(part.name)
+                writer = CustomCallWriter if wrapped else CallWriter
+                return writer(self._frames, self._ids, index, self._names)
+            case Opaque() if part.on_wire("responses") is not None:
+                return OpaqueWriter(self._frames, self._ids, index)
+            case _:
+                return SilentWriter(self._frames, self._ids, index)
+
+    def _write(self, event: PartDelta) -> bytes:
+        writer = self._writer
+        if writer is None:
+            return b""
+        if event.wire is None or event.wire.protocol != "responses":
+            return writer.write(event.text) if event.text else b""
+        return writer.show(event.text, event.wire.json)
+
+    def _end_part(self, event: PartEnded) -> bytes:
+        self._part = None
+        self._ended += 1
+        writer = self._writer
+        if writer is None:
+            return b""
+        frames = writer.end(event.part)
+        return frames if writer.goes_on else frames + self._close_item()
+
+    def _close_item(self) -> bytes:
+        writer = self._writer
+        if writer is None:
+            return b""
+        self._writer = None
+        frames, item = writer.close()
+        if item is not None:
+            self._output.append(item)
+        return frames
+
+    def _so_far(self) -> Part:
+        """Return the open part with what was sent of it, where the reply does not have it."""
+        assert self._part is not None
+        assert self._writer is not None
+        return self._writer.so_far(self._part)
+
+
+def _ignore(event: Event) -> bytes:
+    return b""

@@ -1,0 +1,63 @@
+"""Small arithmetic found in a text: "what is 17*23", "12 plus 3.5", "(2+3) x 4"."""
+
+import ast
+import operator
+import re
+from collections.abc import Callable
+
+_SPELLED = (
+    (re.compile(r"(?<=[\d)])\s*(?:times|multiplied by|x|\u00d7)\s*(?=[\d(-])", re.I), "*"),
+    (re.compile(r"(?<=[\d)])\s+plus\s+(?=[\d(-])", re.I), "+"),
+    (re.compile(r"(?<=[\d)])\s+minus\s+(?=[\d(-])", re.I), " - "),
+    (re.compile(r"(?<=[\d)])\s*(?:divided by|÷)\s*(?=[\d(-])", re.I), "/"),
+    (re.compile(r"(?<=[\d)])\s*\^\s*(?=[\d(-])"), "**"),
+)
+# A bare "-" between digits is a range or a date more often than a difference.
+_SUM = re.compile(
+    r"(?<![\w./:-])\(*-?\d+(?:\.\d+)?\)*(?:\s*(?:\*\*|[+*/%]|\s-\s)\s*\(*-?\d+(?:\.\d+)?\)*)+"
+    r"(?![\w/:-]|\.\d)"
+)
+_OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_LARGEST_EXPONENT = 64
+
+
+def results(text: str) -> list[str]:
+    """Return each sum found in ``text`` with its value, as "17 * 23 = 391"."""
+    for pattern, symbol in _SPELLED:
+        text = pattern.sub(symbol, text)
+    found: list[str] = []
+    for match in _SUM.finditer(text):
+        sum_text = " ".join(match[0].split())
+        value = _value(sum_text)
+        if value is not None:
+            found.append(f"{sum_text} = {value:.10g}" if value % 1 else f"{sum_text} = {value:.0f}")
+    return found
+
+
+def _value(text: str) -> float | None:
+    try:
+        return _reckon(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ArithmeticError, ValueError):
+        return None
+
+
+def _reckon(node: ast.expr) -> float:
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return number
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_reckon(operand)
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = _reckon(left), _reckon(right)
+            if isinstance(op, ast.Pow) and (abs(b) > _LARGEST_EXPONENT or a < 0):
+                raise ValueError(f"{b!r} is too large an exponent")
+            return _OPERATORS[type(op)](a, b)
+        case _:
+            raise ValueError(f"{ast.unparse(node)!r} is not arithmetic")

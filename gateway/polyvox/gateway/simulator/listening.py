@@ -1,0 +1,106 @@
+"""Runs the simulator inside a running event loop, on a socket of its own."""
+
+import asyncio
+import contextlib
+import socket
+from typing import cast
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from polyvox.gateway.simulator.playback import CUT
+from polyvox.gateway.simulator.server import create_simulator, simulation
+
+_BACKLOG = 1024
+
+
+class _CuttingProtocol(HttpToolsProtocol):
+    """HTTP/1.1 whose application may close the connection in the middle of an answer."""
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        app = cast(ASGIApp, self.app)
+
+        async def with_cut(scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("extensions", {})[CUT] = transport.close
+            await app(scope, receive, send)
+
+        self.app = with_cut
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to whoever owns the loop, and says when it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    @override
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
+
+
+class Listening:
+    """A running simulator. ``port`` is where it listens, ``app`` what it runs."""
+
+    def __init__(
+        self, app: Starlette, server: _Server, task: asyncio.Task[None], host: str, port: int
+    ) -> None:
+        self.app = app
+        self.host = host
+        self.port = port
+        self._server = server
+        self._task = task
+
+    @property
+    def url(self) -> str:
+        """The root; OpenAI clients append ``/v1``, Anthropic clients take it as it is."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    async def closed(self) -> None:
+        """Wait until the server has ended."""
+        await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Cut what still plays, close the port and wait for the end. May be called twice."""
+        simulation(self.app).closing.set()
+        self._server.should_exit = True
+        await self._task
+
+
+async def serve(host: str = "127.0.0.1", port: int = 0) -> Listening:
+    """Start a simulator in this loop and return once it accepts; port 0 picks a free one.
+
+    Raises OSError if the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    app = create_simulator()
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http=_CuttingProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            backlog=_BACKLOG,
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="simulator")
+    accepting = asyncio.create_task(server.accepting.wait())
+    await asyncio.wait({task, accepting}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        accepting.cancel()
+        await task
+    return Listening(app, server, task, host, listener.getsockname()[1])

@@ -1,0 +1,193 @@
+"""What a conversation asks right now: its newest user text, and what this turn has done since.
+
+Agent clients wrap a prompt in reminders and descriptions of their surroundings, in the same
+message or in messages of their own. Those blocks are not the question: they are taken out here,
+and a message that holds nothing else does not open a turn.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from polyvox.workflows.conversation import (
+    Conversation,
+    Image,
+    Message,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+
+_SURROUNDINGS = (
+    "system-reminder",
+    "environment_context",
+    "environment_details",
+    "user_instructions",
+    "INSTRUCTIONS",
+    "local-command-caveat",
+)
+_LABELS = re.compile(
+    r"^\s*(?:\[Image: source: [^\]]*\]|</?image\b[^>]*>|# AGENTS\.md instructions\b.*)\s*$", re.S
+)
+"""Whole texts by which clients say where an image or a set of instructions comes from."""
+_FRAMES = ("task", "user_input", "user_message", "user_query")
+
+_DIRECTORY = re.compile(
+    r"<cwd>(?P<tag>[^<]+)</cwd>"
+    r"|[Ww]orking [Dd]irectory:? *\(?[`'\"]?(?P<line>/[^\s`'\"<)]+)"
+    r"|\bcwd: *(?P<field>/\S+)"
+)
+_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+_STOP_TEXT = """
+    a about after all also an and any are as at be been but by can could did do does for from had
+    has have how i if in into is it its just many may me more most my no not of on one or our out
+    over please shall should so some tell than that the their them then there these they this
+    those to too us use very was we were what when where which who why will with would you your
+"""
+_STOP_WORDS = frozenset(_STOP_TEXT.split())
+_ASKS = re.compile(
+    r"\?|^\W*(?:what|which|why|how|when|where|who|should|could|can|is|are|do|does|will|would)\b"
+    r"|\b(?:advise|advice|recommend|suggest|compare|review|explain|decide|evaluate|assess"
+    r"|propose|pros and cons|help me)\b",
+    re.I,
+)
+_GREETING = re.compile(
+    r"^\W*(?:say )?(?:hi|hello|hey|howdy|good (?:morning|afternoon|evening)|thanks|thank you|ok"
+    r"|bye|how are you)(?: there| you| all)?(?:,? how are you)?\W*$",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one tool call of this turn gave back; ``tool`` is empty if the call is not there."""
+
+    tool: str
+    text: str
+    images: tuple[Image, ...]
+    is_error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """``turn`` counts the user's turns from 1. ``rounds`` are the names of the tools called in
+    this turn, one tuple for each time the model was asked."""
+
+    text: str
+    turn: int
+    earlier: tuple[str, ...]
+    images: tuple[Image, ...]
+    results: tuple[Result, ...]
+    rounds: tuple[tuple[str, ...], ...]
+
+    @property
+    def words(self) -> list[str]:
+        return _WORD.findall(self.text)
+
+    @property
+    def key_words(self) -> list[str]:
+        """The question's first eight telling words, lower case, each once."""
+        telling = (w.lower() for w in self.words if w.lower() not in _STOP_WORDS and len(w) > 1)
+        return list(dict.fromkeys(telling))[:8]
+
+    @property
+    def topic(self) -> str:
+        return f"“{' '.join(self.key_words[:5])}”" if self.key_words else "this"
+
+    @property
+    def wants_advice(self) -> bool:
+        """Whether the text asks something, beyond saying hello."""
+        return bool(_ASKS.search(self.text)) and not _GREETING.match(self.text)
+
+    @property
+    def number(self) -> int:
+        """A stable number that stands for this question, whatever its spacing and case."""
+        return stable_number(" ".join(self.text.lower().split()))
+
+
+def stable_number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def read(conversation: Conversation) -> Question:
+    """Return what ``conversation`` asks."""
+    messages = conversation.messages
+    said = [(at, text) for at, message in enumerate(messages) if (text := asked(message))]
+    start = said[-1][0] if said else 0
+    while start and _only_images(messages[start - 1]):
+        start -= 1
+    turn = messages[start:]
+    return Question(
+        text=said[-1][1] if said else "",
+        turn=max(len(said), 1),
+        earlier=tuple(text for _, text in said[:-1]),
+        images=tuple(p for m in turn if m.role == "user" for p in m.parts if isinstance(p, Image)),
+        results=tuple(_results(turn)),
+        rounds=tuple(_rounds(turn)),
+    )
+
+
+def asked(message: Message) -> str:
+    """Return the last text of a user's ``message`` that is the user's own word, or "".
+
+    What stands beside a tool's result is a note of the client, not a question.
+    """
+    if message.role != "user" or any(isinstance(part, ToolResult) for part in message.parts):
+        return ""
+    texts = (unwrapped(part.text) for part in reversed(message.parts) if isinstance(part, Text))
+    return next(filter(None, texts), "")
+
+
+def unwrapped(text: str) -> str:
+    """Return ``text`` without the blocks an agent client adds around a prompt."""
+    for tag in _SURROUNDINGS:
+        if f"<{tag}>" in text:
+            text = re.sub(rf"<{tag}>.*?(?:</{tag}>|$)", "", text, flags=re.S)
+    for tag in _FRAMES:
+        if f"</{tag}>" in text:
+            text = re.sub(rf"</?{tag}\b[^>]*>", "", text)
+    return _LABELS.sub("", text).strip()
+
+
+def working_directory(conversation: Conversation) -> str | None:
+    """Return the absolute folder the client says it works in: the newest mention counts."""
+    messages = [m for m in conversation.messages if m.role in ("system", "developer", "user")]
+    for message in (*reversed(messages), conversation.system):
+        for part in reversed(message.parts) if message else ():
+            if isinstance(part, Text) and (match := _DIRECTORY.search(part.text)):
+                return next(filter(None, match.groups())).strip().rstrip(".,") or None
+    return None
+
+
+def _only_images(message: Message) -> bool:
+    return (
+        message.role == "user"
+        and bool(message.parts)
+        and all(isinstance(p, Image) for p in message.parts)
+    )
+
+
+def _results(turn: tuple[Message, ...]) -> Iterator[Result]:
+    names = {p.id: p.name for message in turn for p in message.parts if isinstance(p, ToolCall)}
+    for message in turn:
+        for part in message.parts:
+            if isinstance(part, ToolResult):
+                yield Result(
+                    tool=names.get(part.call_id, ""),
+                    text=unwrapped("".join(p.text for p in part.parts if isinstance(p, Text))),
+                    images=tuple(p for p in part.parts if isinstance(p, Image)),
+                    is_error=part.is_error,
+                )
+
+
+def _rounds(turn: tuple[Message, ...]) -> Iterator[tuple[str, ...]]:
+    called: list[str] = []
+    for message in turn:
+        if message.role == "assistant":
+            called += (p.name for p in message.parts if isinstance(p, ToolCall))
+        elif called:
+            yield tuple(called)
+            called = []
+    if called:
+        yield tuple(called)

@@ -1,0 +1,277 @@
+"""The simulator's HTTP side: the three protocols, a list of models, and what it has seen.
+
+Any key is accepted but ``wrong-key``. Everything carries ``x-simulated: true``.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from itertools import count
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from polyvox.gateway.protocols import chat, messages, responses
+from polyvox.gateway.protocols.front import Ask, Front
+from polyvox.gateway.simulator import personas, plan, rules, stream, tokens
+from polyvox.gateway.simulator.plan import Fault, Plan
+from polyvox.gateway.simulator.playback import Playback
+from polyvox.gateway.simulator.stream import GARBAGE, Cut
+from polyvox.gateway.simulator.tally import Tally
+from polyvox.workflows.conversation import Conversation, Image, Json, ToolResult
+from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.reply import Reply
+
+WRONG_KEY = "wrong-key"
+"""The one key the simulator refuses, with 401."""
+
+KINDS: dict[int, ErrorKind] = {
+    400: "invalid_request",
+    401: "authentication",
+    402: "billing",
+    403: "permission",
+    404: "model_not_found",
+    408: "timeout",
+    409: "conflict",
+    413: "too_large",
+    422: "unprocessable",
+    429: "rate_limit",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+"""What a status of ``errSTATUS`` means; other 4xx are invalid_request, other 5xx provider_error."""
+
+_HEADERS = {"x-simulated": "true", "cache-control": "no-store"}
+_BORN = "2026-01-01T00:00:00Z"
+_BORN_S = 1767225600
+_INDEX = f"""\
+Polyvox simulator: answers by rules, without any model.
+
+  POST /v1/chat/completions   POST /v1/responses   POST /v1/messages
+  POST /v1/messages/count_tokens   GET /v1/models   GET /stats
+
+{plan.GRAMMAR}"""
+
+
+class Simulation:
+    """What one simulator remembers. ``closing`` is set to cut every stream that still plays."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.closing = asyncio.Event()
+        self.numbers = count(1)
+
+    async def respond(self, front: Front, request: Request) -> ASGIApp:
+        """Return the response to ``request`` in ``front``'s protocol."""
+        try:
+            ask = front.parse(*await _read(request))
+        except ModelError as error:
+            return _refused(front, error)
+        planned = plan.parse(ask.model)
+        fault = planned.fault(self.tally.seen(ask.model))
+        if fault and fault.kind == "err":
+            return _refused(front, _failed(fault, planned))
+        if _shows_images(ask.conversation):
+            # Decoding pictures takes long enough to be noticed by others on this loop.
+            reply = await asyncio.to_thread(rules.answer, ask.conversation, planned)
+        else:
+            reply = rules.answer(ask.conversation, planned)
+        return self._playback(front, ask, rules.signed(reply, ask.protocol), planned, fault)
+
+    def _playback(
+        self, front: Front, ask: Ask, reply: Reply, planned: Plan, fault: Fault | None
+    ) -> ASGIApp:
+        run_id = f"sim{next(self.numbers)}"
+        created = int(time.time())
+        headers = {**_HEADERS, "x-request-id": run_id}
+        if ask.stream:
+            encoder = front.encoder(ask, run_id=run_id, created=created)
+            frames = stream.play(reply, encoder, planned, fault)
+            headers["content-type"] = "text/event-stream; charset=utf-8"
+        else:
+            if fault and fault.kind == "errevent":
+                return _refused(front, stream.failure(fault))
+            body = orjson.dumps(front.render(ask, reply, run_id=run_id, created=created))
+            frames = _whole(body, reply, planned, fault)
+            headers["content-type"] = "application/json"
+            headers["content-length"] = str(_promised(body, fault))
+        return Playback(
+            frames,
+            model=ask.model,
+            tally=self.tally,
+            closing=self.closing,
+            headers=headers,
+            eager=ask.stream,
+        )
+
+
+async def _whole(
+    body: bytes, reply: Reply, planned: Plan, fault: Fault | None
+) -> AsyncIterator[bytes]:
+    """Yield the one document of an answer that is not streamed, or what a fault leaves of it."""
+    await stream.pause(reply, planned)
+    match fault:
+        case Fault("stall"):
+            await asyncio.Event().wait()
+        case Fault("garbage"):
+            yield GARBAGE
+        case Fault("eof"):
+            yield body[: len(body) // 2]
+        case Fault("cut"):
+            yield body[: len(body) // 2]
+            raise Cut
+        case _:
+            yield body
+
+
+def _promised(body: bytes, fault: Fault | None) -> int:
+    """Return the content-length: that of the whole body, unless the fault ends cleanly."""
+    match fault:
+        case Fault("garbage"):
+            return len(GARBAGE)
+        case Fault("eof"):
+            return len(body) // 2
+        case _:
+            return len(body)
+
+
+async def _read(request: Request) -> tuple[Json, Mapping[str, str]]:
+    headers = dict(request.headers)
+    _admit(headers)
+    try:
+        return orjson.loads(await request.body()), headers
+    except orjson.JSONDecodeError as error:
+        raise ModelError("invalid_request", f"The body is not JSON: {error}.") from error
+
+
+def _admit(headers: Mapping[str, str]) -> None:
+    given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+    if given == WRONG_KEY:
+        raise ModelError("authentication", f"The simulator does not accept the key {WRONG_KEY!r}.")
+
+
+def _failed(fault: Fault, planned: Plan) -> ModelError:
+    kind = KINDS.get(fault.at, "invalid_request" if fault.at < 500 else "provider_error")
+    return ModelError(
+        kind,
+        f"Simulated {fault.at}: the model name {planned.model!r} asks for it.",
+        status=fault.at,
+        retry_after_s=planned.retry_after_s,
+    )
+
+
+def _refused(front: Front, error: ModelError) -> Response:
+    """Return ``error`` as ``front`` spells it, but with its own status: a provider's is passed on
+    by a gateway, while this is the provider."""
+    status, document = front.render_error(error, None)
+    headers = dict(_HEADERS)
+    if error.retry_after_s is not None:
+        headers["retry-after"] = f"{error.retry_after_s:g}"
+    return _json(document, status=error.status or status, headers=headers)
+
+
+def _json(
+    document: Json, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(
+        orjson.dumps(document),
+        status_code=status,
+        headers=dict(headers or _HEADERS),
+        media_type="application/json",
+    )
+
+
+def _shows_images(conversation: Conversation) -> bool:
+    return any(
+        isinstance(part, Image)
+        or (isinstance(part, ToolResult) and any(isinstance(p, Image) for p in part.parts))
+        for message in conversation.messages
+        for part in message.parts
+    )
+
+
+def _model(name: str) -> dict[str, Any]:
+    """Return the entry of a model with the members of both dialects, OpenAI's and Anthropic's."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": _BORN_S,
+        "owned_by": "polyvox-simulator",
+        "type": "model",
+        "display_name": f"Simulated {plan.parse(name).persona}",
+        "created_at": _BORN,
+    }
+
+
+def simulation(app: Starlette) -> Simulation:
+    """Return what ``app``, made by ``create_simulator``, remembers."""
+    found = app.state.simulation
+    if not isinstance(found, Simulation):
+        raise TypeError(f"{app!r} is not a simulator; make it with create_simulator().")
+    return found
+
+
+def create_simulator() -> Starlette:
+    """Return a new simulator, an ASGI application with counts of its own."""
+    state = Simulation()
+
+    def asking(path: str, front: Front) -> Route:
+        async def ask(request: Request) -> ASGIApp:
+            return await state.respond(front, request)
+
+        return Route(path, ask, methods=["POST"])
+
+    async def count_tokens(request: Request) -> Response:
+        try:
+            body, headers = await _read(request)
+            if isinstance(body, dict):
+                # The one field a counting request may leave out and an asking one may not.
+                body.setdefault("max_tokens", 1)
+            ask = messages.parse(body, headers)
+        except ModelError as error:
+            return _refused(messages, error)
+        return _json({"input_tokens": tokens.of_conversation(ask.conversation)})
+
+    async def list_models(request: Request) -> Response:
+        try:
+            _admit(request.headers)
+        except ModelError as error:
+            # Only Anthropic's clients name a version of their protocol.
+            return _refused(messages if "anthropic-version" in request.headers else chat, error)
+        models = [_model(name) for name in personas.NAMES]
+        ends = {"first_id": personas.NAMES[0], "last_id": personas.NAMES[-1], "has_more": False}
+        return _json({"object": "list", "data": models, **ends})
+
+    async def one_model(request: Request) -> Response:
+        return _json(_model(request.path_params["name"]))
+
+    async def stats(request: Request) -> Response:
+        return _json(state.tally.as_json())
+
+    async def index(request: Request) -> Response:
+        return Response(_INDEX, headers=_HEADERS, media_type="text/plain")
+
+    async def no_websocket(request: Request) -> Response:
+        return Response("Use POST; WebSocket is not served here.", 426, {**_HEADERS})
+
+    app = Starlette(
+        routes=[
+            Route("/", index),
+            Route("/stats", stats),
+            Route("/v1/models", list_models),
+            Route("/v1/models/{name:path}", one_model),
+            asking("/v1/chat/completions", chat),
+            Route("/v1/responses", no_websocket, methods=["GET"]),
+            asking("/v1/responses", responses),
+            asking("/v1/messages", messages),
+            Route("/v1/messages/count_tokens", count_tokens, methods=["POST"]),
+        ]
+    )
+    app.state.simulation = state
+    return app

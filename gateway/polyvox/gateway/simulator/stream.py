@@ -1,0 +1,80 @@
+"""Plays a Reply as a paced stream of protocol frames, with the plan's fault at its place.
+
+The pace is kept against the clock from the stream's start, so that the time encoding takes does
+not add up. A fault that is due after more deltas than the answer has strikes at its end, before
+the protocol's own ending.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+from polyvox.gateway.protocols.front import Encoder
+from polyvox.gateway.simulator import tokens
+from polyvox.gateway.simulator.plan import Fault, Plan
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.events import Event, PartDelta, Started, unfold
+from polyvox.workflows.reply import Reply, Usage
+
+GARBAGE = b'data: {"simulated": garbage\n\n<html>\xff\xfe\x00</html>\n\n'
+"""Neither JSON nor UTF-8: what a broken proxy may put into a stream."""
+
+
+class Cut(Exception):
+    """The connection is to be closed now, in the middle of the answer."""
+
+
+def events(reply: Reply) -> Iterator[Event]:
+    """Return the events of ``reply`` with one delta for each token."""
+    for event in unfold(reply):
+        match event:
+            case PartDelta(text):
+                for token in tokens.split(text):
+                    yield PartDelta(token)
+            case Started(model):
+                yield Started(model, Usage(input=reply.usage.input))
+            case _:
+                yield event
+
+
+async def play(
+    reply: Reply, encoder: Encoder, plan: Plan, fault: Fault | None
+) -> AsyncIterator[bytes]:
+    """Yield the frames of ``reply``. Raises Cut where the connection must be closed."""
+    deltas = 0
+    loop = asyncio.get_running_loop()
+    start = loop.time() + plan.ttft_s
+    await asyncio.sleep(plan.ttft_s)
+    for event in events(reply):
+        if isinstance(event, PartDelta):
+            if fault and fault.at <= deltas:
+                break
+            # Even an unpaced stream gives others their turn between two deltas.
+            await asyncio.sleep(max(start + deltas * plan.itl_s - loop.time(), 0))
+            deltas += 1
+        yield encoder.feed(event)
+    match fault:
+        case None:
+            yield encoder.finish(reply)
+        case Fault("cut"):
+            raise Cut
+        case Fault("stall"):
+            await asyncio.Event().wait()
+        case Fault("garbage"):
+            yield GARBAGE
+        case Fault("errevent"):
+            yield encoder.fail(failure(fault))
+        case _:
+            return
+
+
+async def pause(reply: Reply, plan: Plan) -> None:
+    """Wait as long as the stream of ``reply`` would take."""
+    deltas = sum(isinstance(event, PartDelta) for event in events(reply))
+    await asyncio.sleep(plan.ttft_s + max(deltas - 1, 0) * plan.itl_s)
+
+
+def failure(fault: Fault) -> ModelError:
+    """Return the error an ``errevent`` fault reports."""
+    return ModelError(
+        "overloaded", f"Simulated error after {fault.at} deltas; the model name asks for it."
+    )
