@@ -1,0 +1,130 @@
+"""The real program as a child process, and what its clients can ask it about its runs."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+KEY = "test-key"
+EXECUTABLE = Path(__file__).parents[2] / ".venv" / "bin" / "polyvox"
+
+# The engine may have to be built first, which takes minutes.
+READY_LIMIT_S = 600.0
+STOP_LIMIT_S = 60.0
+
+FLOWS = {"simulated": "direct@1", "simulated-fusion": "fusion@1"}
+"""The virtual models that CONFIG declares, each with the flow version behind it."""
+
+STEPS = {
+    "simulated": {"main"},
+    "simulated-fusion": {"branch 1", "branch 2", "branch 3", "synthesis", "main"},
+}
+"""The steps of a run that begins a turn."""
+
+CONFIG = """\
+[models.simulated]
+flow = "direct"
+params = { model = "simulator:main" }
+
+[models.simulated-fusion]
+flow = "fusion"
+
+[models.simulated-fusion.params]
+main = "simulator:main"
+panel = ["simulator:optimist", "simulator:skeptic", "simulator:engineer"]
+judge = "simulator:judge"
+mode = "required"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The running program; ``base_url`` has no ``/v1``."""
+
+    base_url: str
+    key: str = KEY
+
+    def get(self, path: str) -> Any:
+        """Return the JSON document at ``path``."""
+        headers = {"authorization": f"Bearer {self.key}"}
+        answer = httpx.get(f"{self.base_url}{path}", headers=headers, timeout=10, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
+
+
+@contextmanager
+def running(folder: Path, show: Callable[[str], None]) -> Iterator[Program]:
+    """Run ``polyvox up`` on a free port with its data in ``folder``.
+
+    ``show`` gets what it prints until it is ready. A clean end on SIGTERM is part of the contract:
+    any other exit code than 0 is an AssertionError.
+    """
+    config, log = folder / "polyvox.toml", folder / "output.txt"
+    config.write_text(CONFIG, "utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [str(EXECUTABLE), "up", "--port", str(port)]
+    command += ["--data", str(folder / "data"), "--config", str(config)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=_environment(),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        base_url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(process, base_url, log, show)
+        yield Program(base_url)
+        process.send_signal(signal.SIGTERM)
+        exit_code = process.wait(STOP_LIMIT_S)
+        assert exit_code == 0, f"exit code {exit_code} after SIGTERM:\n{_tail(log)}"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _environment() -> dict[str, str]:
+    # The engine's cache belongs to the user; settings of another program do not belong here.
+    foreign = ("OTEL_", "POLYVOX_", "TEMPORAL_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**kept, "POLYVOX_KEY": KEY}
+
+
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], base_url: str, log: Path, show: Callable[[str], None]
+) -> None:
+    deadline = time.monotonic() + READY_LIMIT_S
+    with log.open(encoding="utf-8", errors="replace") as output:
+        while not _is_ready(base_url):
+            show(output.read())
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not ready after {READY_LIMIT_S:g} s:\n{_tail(log)}")
+            try:
+                exit_code = process.wait(0.2)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(f"ended with exit code {exit_code}:\n{_tail(log)}")
+
+
+def _is_ready(base_url: str) -> bool:
+    try:
+        return httpx.get(f"{base_url}/readyz", timeout=5, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-60:])
