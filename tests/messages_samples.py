@@ -1,5 +1,6 @@
 """Recorded Messages streams, and strategies for what this protocol can say without loss."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
@@ -16,7 +17,6 @@ from polyvox.workflows.conversation import (
     Text,
     Tool,
     ToolCall,
-    ToolChoice,
     ToolResult,
     Wire,
 )
@@ -46,7 +46,7 @@ def recorded(name: str) -> list[tuple[str | None, bytes]]:
     return frames((RECORDED / f"{name}.sse").read_bytes())
 
 
-def sse(*events: dict[str, object]) -> list[tuple[str | None, bytes]]:
+def sse(*events: Mapping[str, object]) -> list[tuple[str | None, bytes]]:
     return [(str(event["type"]), orjson.dumps(event)) for event in events]
 
 
@@ -91,7 +91,6 @@ turns = st.builds(
 tools = st.builds(
     Tool, ids, st.none() | words, objects.map(lambda o: {"type": "object", "properties": o})
 )
-choices = st.none() | st.builds(ToolChoice, st.sampled_from(["auto", "none", "required"]))
 conversations = st.builds(
     Conversation,
     st.lists(turns, min_size=1, max_size=3).map(lambda t: tuple(m for turn in t for m in turn)),

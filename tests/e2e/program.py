@@ -1,8 +1,8 @@
 """The real program as a child process, and what its clients can ask it about its runs."""
 
 import os
+import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -69,9 +69,8 @@ def running(folder: Path, show: Callable[[str], None]) -> Iterator[Program]:
     """
     config, log = folder / "polyvox.toml", folder / "output.txt"
     config.write_text(CONFIG, "utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    command = [str(EXECUTABLE), "up", "--port", str(port)]
+    # Port 0 and not one found free beforehand: the program's own engine might take that first.
+    command = [str(EXECUTABLE), "up", "--port", "0"]
     command += ["--data", str(folder / "data"), "--config", str(config)]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -84,9 +83,7 @@ def running(folder: Path, show: Callable[[str], None]) -> Iterator[Program]:
             start_new_session=True,
         )
     try:
-        base_url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(process, base_url, log, show)
-        yield Program(base_url)
+        yield Program(_ready(process, log, show))
         process.send_signal(signal.SIGTERM)
         exit_code = process.wait(STOP_LIMIT_S)
         assert exit_code == 0, f"exit code {exit_code} after SIGTERM:\n{_tail(log)}"
@@ -103,23 +100,24 @@ def _environment() -> dict[str, str]:
     return {**kept, "POLYVOX_KEY": KEY}
 
 
-def _wait_until_ready(
-    process: subprocess.Popen[bytes], base_url: str, log: Path, show: Callable[[str], None]
-) -> None:
+def _ready(process: subprocess.Popen[bytes], log: Path, show: Callable[[str], None]) -> str:
+    """Return the base URL the program prints, once /readyz there says yes."""
     deadline = time.monotonic() + READY_LIMIT_S
     with log.open(encoding="utf-8", errors="replace") as output:
-        while not _is_ready(base_url):
+        while time.monotonic() < deadline:
             show(output.read())
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not ready after {READY_LIMIT_S:g} s:\n{_tail(log)}")
+            printed = re.search(r"Base URL +(http://\S+)", log.read_text("utf-8", "replace"))
+            if printed and _says_ready(printed[1]):
+                return printed[1]
             try:
                 exit_code = process.wait(0.2)
             except subprocess.TimeoutExpired:
                 continue
             raise AssertionError(f"ended with exit code {exit_code}:\n{_tail(log)}")
+    raise AssertionError(f"not ready after {READY_LIMIT_S:g} s:\n{_tail(log)}")
 
 
-def _is_ready(base_url: str) -> bool:
+def _says_ready(base_url: str) -> bool:
     try:
         return httpx.get(f"{base_url}/readyz", timeout=5, trust_env=False).is_success
     except httpx.TransportError:

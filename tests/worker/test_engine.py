@@ -288,6 +288,16 @@ async def test_a_data_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_p
         await Engine(Settings(tmp_path / "file" / "data"), environ=os.environ).start()
 
 
+@pytest.mark.parametrize("sign", ["?", "#", "%"])
+async def test_a_data_folder_whose_name_breaks_the_database_is_refused(
+    tmp_path: Path, sign: str
+) -> None:
+    """The dev server would open another file than the one named."""
+    with pytest.raises(EngineError, match=rf"contains '\{sign}'.*--data"):
+        await Engine(Settings(tmp_path / f"a{sign}b"), environ=os.environ).start()
+    assert lock_holder(tmp_path / f"a{sign}b") is None
+
+
 async def test_remembered_ports_are_kept_only_while_they_are_free(tmp_path: Path) -> None:
     """A taken port never stops the start; a free one stays the same."""
     memory = tmp_path / "ports.json"

@@ -53,6 +53,8 @@ def _say(text: str, model: str = "main", **options: Any) -> Reply:
         ("12 plus 3.5 please", "12+3.5 = 15.5."),
         ("(2+3) x 4", "(2+3)*4 = 20."),
         ("7 divided by 0", ""),
+        ("9**64**64", ""),
+        ("1+" * 2000 + "1", ""),
         ("on 2026-01-31 at pages 3-4", ""),
     ],
 )
@@ -81,6 +83,20 @@ def test_an_answer_knows_its_turn_and_what_was_said_before() -> None:
     text = rules.answer(conversation, plan.parse("main")).text
     assert "In turn 2" in text
     assert "My cat is Mia." in text
+
+
+def test_prompts_in_a_row_are_one_turn_with_all_its_images() -> None:
+    """A branch of a panel gets the problem once more, after the user's own message."""
+    shown = Message("user", (Text("What is this?"), _picture("black")))
+    text = rules.answer(Conversation((shown, user("Name the picture."))), plan.parse("main")).text
+    assert "In turn 1 you said in 3 words: “Name the picture.”" in text
+    assert "black (100 %)" in text
+
+
+def test_a_prompt_of_megabytes_is_answered_about_its_beginning() -> None:
+    text = _say("Is this log fine? " + "line of a log " * 100_000).text
+    assert "you said in 400004 words: “Is this log fine?" in text
+    assert len(text) < 4000
 
 
 def test_the_instruction_is_told_when_asked_for() -> None:

@@ -248,6 +248,18 @@ def test_an_edit_reads_the_file_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("Replace `a.b` with `x/y` in pets.txt", r"sed -i 's/a\.b/x\/y/g' pets.txt"),
+        ("Create a.txt containing exactly: it's", "printf %s 'it'\"'\"'s' > a.txt"),
+        ("Read 'my notes.txt', I mean notes.txt", "cat notes.txt"),
+    ],
+)
+def test_a_shell_stands_in_for_tools_that_are_not_offered(text: str, command: str) -> None:
+    assert _calls(_asked(text, EXEC)) == [("exec_command", {"cmd": command})]
+
+
 def test_a_patch_tool_gets_a_patch() -> None:
     """A custom tool takes free text: apply_patch its own language."""
     (call,) = _answer(_asked("Create hello.txt containing exactly: hi there", PATCH)).tool_calls

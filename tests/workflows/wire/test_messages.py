@@ -1,5 +1,3 @@
-import base64
-from dataclasses import fields
 from typing import Any
 
 import orjson
@@ -7,34 +5,21 @@ import pytest
 from hypothesis import given
 
 from polyvox.workflows.conversation import (
-    Audio,
     Conversation,
-    File,
-    Image,
     Json,
     Message,
-    Opaque,
-    Options,
-    OutputFormat,
-    Part,
     Reasoning,
-    Refusal,
-    Source,
     Text,
     Tool,
     ToolCall,
-    ToolChoice,
-    ToolResult,
     Wire,
     assistant,
     tool_result,
     user,
 )
-from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Usage
-from polyvox.workflows.wire import messages, messages_options
+from polyvox.workflows.wire import messages
 from polyvox.workflows.wire.envelope import seal
-from polyvox.workflows.wire.messages_blocks import render_answer_block
 from tests.messages_samples import RECORDED, conversations
 
 REQUESTS: list[dict[str, Json]] = orjson.loads((RECORDED / "requests.json").read_bytes())
@@ -74,98 +59,6 @@ def test_recorded_requests_go_out_as_they_came(request_: dict[str, Any]) -> None
     assert messages.render_tools(tools, losses) == (request_.get("tools") or [])
     assert messages.render_options(messages.parse_options(rest), losses) == rest
     assert not losses
-
-
-@pytest.mark.parametrize(
-    ("block", "part"),
-    [
-        ({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}, Text("a")),
-        (
-            {"type": "image", "source": {"type": "file", "file_id": "f"}},
-            Image(Source(file_id="f")),
-        ),
-        (
-            {"type": "document", "source": {"type": "text", "data": "hej", "media_type": "x"}},
-            File(Source("text/plain", data=base64.b64encode(b"hej").decode())),
-        ),
-        ({"type": "document", "source": {"type": "content", "content": []}}, Opaque()),
-        ({"type": "image", "source": {"type": "satellite"}}, Opaque()),
-        (
-            {
-                "type": "search_result",
-                "title": "T",
-                "source": "S",
-                "content": [{"type": "text", "text": "body"}],
-            },
-            Text("T (S)\nbody"),
-        ),
-        ({"type": "thinking", "thinking": "t", "signature": "s"}, Reasoning("t", "s", "messages")),
-        (
-            {"type": "thinking", "thinking": "t", "signature": seal("responses", "enc")},
-            Reasoning("t", "enc", "responses"),
-        ),
-        (
-            {"type": "thinking", "thinking": "t", "signature": seal("chat", "")},
-            Reasoning("t", None, "chat"),
-        ),
-        ({"type": "redacted_thinking", "data": "d"}, Reasoning("", "d", "messages", True)),
-        (
-            {"type": "tool_use", "id": "i", "name": "n", "input": {"b": 1, "a": 2}, "caller": {}},
-            ToolCall("i", "n", '{"b":1,"a":2}'),
-        ),
-        ({"type": "tool_result", "tool_use_id": "i", "content": None}, ToolResult("i", ())),
-        (
-            {
-                "type": "tool_result",
-                "tool_use_id": "i",
-                "is_error": True,
-                "content": [{"type": "tool_reference", "tool_name": "x"}],
-            },
-            ToolResult("i", (Opaque(),), True),
-        ),
-        ({"type": "server_tool_use", "id": "i", "name": "web_search", "input": {}}, Opaque()),
-        ({"type": "from_the_future"}, Opaque()),
-    ],
-)
-def test_each_block_has_its_part_and_goes_back_unchanged(block: Json, part: Part) -> None:
-    """A known block gives a typed part, an unknown one Opaque; both keep the whole block."""
-    message = messages.parse_message({"role": "user", "content": [block]})
-    assert message.parts == (part,)
-    assert message.parts[0].on_wire("messages") is block
-
-
-@pytest.mark.parametrize(
-    ("element", "param"),
-    [
-        ({"role": "tool", "content": "x"}, "role"),
-        ({"role": "user"}, "content"),
-        ({"role": "user", "content": ["x"]}, "content.0"),
-        ({"role": "user", "content": [{"type": "text"}]}, "content.0.text"),
-        ({"role": "user", "content": [{"type": "image"}]}, "content.0.source"),
-        (
-            {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": 1}}]},
-            "content.0.source.url",
-        ),
-        (
-            {"role": "assistant", "content": [{"type": "tool_use", "input": "{}"}]},
-            "content.0.input",
-        ),
-        (
-            {
-                "role": "user",
-                "content": [
-                    {"type": "tool_result", "tool_use_id": "i", "content": [{"type": "text"}]}
-                ],
-            },
-            "content.0.content.0.text",
-        ),
-    ],
-)
-def test_an_ill_typed_field_is_named(element: Json, param: str) -> None:
-    with pytest.raises(ModelError) as caught:
-        messages.parse_message(element)
-    assert caught.value.kind == "invalid_request"
-    assert caught.value.param == param
 
 
 @pytest.mark.parametrize("content", ["be brief", [{"type": "text", "text": "be brief"}]])
@@ -273,16 +166,6 @@ def test_reasoning_of_another_vendor_never_reaches_this_one() -> None:
     assert {loss.partition(":")[0] for loss in losses} == {"reasoning"}
 
 
-@pytest.mark.parametrize("origin", ["chat", "responses"])
-@pytest.mark.parametrize("opaque", [None, "blob"])
-def test_a_client_brings_foreign_reasoning_back(origin: Any, opaque: str | None) -> None:
-    """The signature slot carries the other protocol's blob there and back."""
-    part = Reasoning("hm", opaque, origin)
-    block = render_answer_block(part)
-    message = messages.parse_message({"role": "assistant", "content": [block]})
-    assert message.parts == (part,)
-
-
 def test_blank_text_and_empty_turns_are_left_out() -> None:
     """The API refuses both."""
     elements, losses = rendered(user("hi"), assistant(Text("")), assistant(Text(" \n")), user("x"))
@@ -297,43 +180,6 @@ def test_a_user_turn_opens_where_a_foreign_request_has_none(said: tuple[Message,
     elements, losses = rendered(*said)
     assert elements[0]["role"] == "user"
     assert len(losses) == 1
-
-
-@pytest.mark.parametrize(
-    ("part", "name"),
-    [
-        (Opaque(wire=Wire("responses", {"type": "item_reference", "id": "x"})), "item_reference"),
-        (Image(Source(file_id="file-1")), "file_id"),
-        (File(Source("application/zip", data="UEsDBP8=")), "file"),
-        (ToolCall("i", "f", "[1"), "arguments"),
-    ],
-)
-def test_what_has_no_place_here_is_a_named_loss(part: Part, name: str) -> None:
-    _, losses = rendered(user("hi"), assistant(part))
-    assert [loss.partition(":")[0] for loss in losses] == [name]
-
-
-def test_audio_is_refused_by_name() -> None:
-    """A model that cannot hear must not answer as if nothing had been said."""
-    with pytest.raises(ModelError) as caught:
-        rendered(Message("user", (Audio("AAAA", "wav"),)))
-    assert caught.value.kind == "unsupported"
-
-
-def test_foreign_calls_fit_the_alphabet_and_the_shape_of_this_protocol() -> None:
-    """Ids keep call and result a pair; free text rides in an object; a namespace in the name."""
-    call = ToolCall("call:1", "apply", "*** patch", kind="custom", namespace="files")
-    elements, _ = rendered(user("go"), assistant(call, Refusal("no")), tool_result(call, "ok"))
-    assert elements[1]["content"] == [
-        {
-            "type": "tool_use",
-            "id": "call_1",
-            "name": "files__apply",
-            "input": {"input": "*** patch"},
-        },
-        {"type": "text", "text": "no"},
-    ]
-    assert elements[2]["content"][0]["tool_use_id"] == "call_1"
 
 
 def test_tools_of_other_vendors_are_dropped_by_name_and_free_form_ones_emulated() -> None:
@@ -351,121 +197,6 @@ def test_tools_of_other_vendors_are_dropped_by_name_and_free_form_ones_emulated(
         "strict": True,
     }
     assert [loss.partition(":")[0] for loss in losses] == ["tools.web_search", "tools.patch"]
-
-
-@pytest.mark.parametrize(
-    ("options", "document"),
-    [
-        (Options(max_tokens=5, temperature=0.5, top_p=0.9, top_k=3), None),
-        (Options(stop=("END",)), {"stop_sequences": ["END"]}),
-        (Options(tool_choice=ToolChoice("required")), {"tool_choice": {"type": "any"}}),
-        (
-            Options(tool_choice=ToolChoice("tool", "f"), parallel_tool_calls=False),
-            {"tool_choice": {"type": "tool", "name": "f", "disable_parallel_tool_use": True}},
-        ),
-        (Options(tool_choice=ToolChoice("none")), {"tool_choice": {"type": "none"}}),
-        (Options(effort="none"), {"thinking": {"type": "disabled"}}),
-        (
-            Options(effort="high"),
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
-        ),
-        (
-            Options(format=OutputFormat("json_schema", {"type": "object"})),
-            {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
-        ),
-    ],
-)
-def test_options_are_spelled_and_read_back(options: Options, document: Json) -> None:
-    rendered_options = messages.render_options(options, [])
-    assert messages.parse_options(rendered_options) == options
-    assert document is None or rendered_options == document
-
-
-def test_every_typed_option_has_a_renderer() -> None:
-    covered = {name for names in messages_options._RENDERERS for name in names}
-    assert covered == {f.name for f in fields(Options)} - {"wire"}
-
-
-def test_a_changed_option_leaves_the_rest_of_the_document_alone() -> None:
-    """Only what a flow changed is written anew."""
-    document = {
-        "max_tokens": 10,
-        "thinking": {"type": "enabled", "budget_tokens": 5000, "display": "omitted"},
-        "output_config": {"task_budget": 7},
-        "context_management": {"edits": []},
-        "safeguards": [{"type": "dangerous_tool_use"}],
-        "tool_choice": {"type": "auto", "later": 1},
-    }
-    options = messages.parse_options(document)
-    assert options.effort == "medium"
-    assert messages.render_options(options.edited(max_tokens=20), []) == {
-        **document,
-        "max_tokens": 20,
-    }
-    changed = messages.render_options(options.edited(effort="max", tool_choice=None), [])
-    assert changed["output_config"] == {"task_budget": 7, "effort": "max"}
-    assert changed["thinking"] == {"type": "adaptive"}
-    assert "tool_choice" not in changed
-    assert messages.render_options(options.edited(effort=None), []) == {
-        name: value for name, value in document.items() if name != "thinking"
-    }
-
-
-def test_foreign_fields_without_a_counterpart_are_named() -> None:
-    """Defaults ask for nothing and are no loss; user names have their own place here."""
-    wire = Wire(
-        "responses",
-        {
-            "reasoning": {"effort": "low", "summary": "auto", "context": "all"},
-            "text": {"verbosity": "low", "format": {"type": "text"}},
-            "truncation": "disabled",
-            "metadata": {},
-            "prompt_cache_key": "k",
-            "store": False,
-            "safety_identifier": "u1",
-            "seed": None,
-        },
-    )
-    losses: list[str] = []
-    document = messages.render_options(Options(effort="low", wire=wire), losses)
-    assert losses == ["reasoning.context", "text.verbosity", "prompt_cache_key"]
-    assert document["metadata"] == {"user_id": "u1"}
-
-
-def test_values_out_of_range_here_are_fitted_and_named() -> None:
-    losses: list[str] = []
-    document = messages.render_options(
-        Options(temperature=1.7, stop=("\n", "END"), format=OutputFormat("json_object")), losses
-    )
-    assert document == {"temperature": 1.0, "stop_sequences": ["END"]}
-    assert [loss.partition(":")[0] for loss in losses] == ["temperature", "stop", "response_format"]
-
-
-@pytest.mark.parametrize("field", [{"n": 2}, {"logprobs": True}, {"modalities": ["audio"]}])
-def test_a_foreign_field_that_asks_for_another_kind_of_answer_is_refused(field: Json) -> None:
-    with pytest.raises(ModelError) as caught:
-        messages.render_options(Options(wire=Wire("chat", field)), [])
-    assert caught.value.kind == "unsupported"
-    assert caught.value.param in field
-
-
-@pytest.mark.parametrize(
-    ("document", "param"),
-    [
-        ({"max_tokens": "9"}, "max_tokens"),
-        ({"temperature": True}, "temperature"),
-        ({"stop_sequences": "END"}, "stop_sequences"),
-        ({"tool_choice": "auto"}, "tool_choice"),
-        ({"tool_choice": {"type": "function"}}, "tool_choice.type"),
-        ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
-        ({"thinking": True}, "thinking"),
-        ({"output_config": []}, "output_config"),
-    ],
-)
-def test_an_ill_typed_option_is_named(document: Json, param: str) -> None:
-    with pytest.raises(ModelError) as caught:
-        messages.parse_options(document)
-    assert caught.value.param == param
 
 
 def test_stop_reasons_map_both_ways() -> None:

@@ -149,6 +149,12 @@ class Engine:
         return self._folder / "engine.pid"
 
     def _take_data(self) -> None:
+        # The dev server puts the path into a SQLite URI unescaped and would write elsewhere.
+        if odd := set(str(self._data)) & set("?#%"):
+            raise EngineError(
+                f"The path of the data folder, {str(self._data)!r}, contains {min(odd)!r}, which "
+                "the engine's database does not take. Choose another with --data."
+            )
         try:
             self._lock.acquire()
             self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -23,7 +23,8 @@ def render(conversation: Conversation, model: str) -> Rendered:
     options = wire.render_options(conversation.options, losses)
     messages = wire.render_messages(conversation, losses)
     tools = wire.render_tools(conversation.tools, losses)
-    if conversation.options.on_wire("chat") is None or len(tools) < len(conversation.tools):
+    spoken = conversation.options.on_wire("chat") is not None
+    if not spoken or len(tools) < len(conversation.tools):
         _restrain(options, tools, losses)
     body = {
         "model": model,
@@ -34,7 +35,8 @@ def render(conversation: Conversation, model: str) -> Rendered:
         # Without it there is no usage at all, and money is counted from usage.
         "stream_options": {**(options.get("stream_options") or {}), "include_usage": True},
     }
-    return Rendered("chat/completions", body, dict(conversation.headers), tuple(losses))
+    headers = dict(conversation.headers) if spoken else {}
+    return Rendered("chat/completions", body, headers, tuple(losses))
 
 
 def _restrain(options: dict[str, Json], tools: list[Json], losses: list[str]) -> None:

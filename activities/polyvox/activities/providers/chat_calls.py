@@ -49,6 +49,12 @@ def _extend(whole: list[Json], pieces: list[Json]) -> list[Json]:
     return whole
 
 
+def _string(value: Json) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{value!r} names no tool call")
+
+
 class Call:
     """What is known of one call."""
 
@@ -69,12 +75,12 @@ class Call:
     def take(self, entry: dict[str, Json]) -> tuple[str, dict[str, Json]]:
         """Take one piece of the call; return its text and its members of unknown meaning."""
         if entry.get("id") and not self.id:
-            self.id = entry["id"]
+            self.id = _string(entry["id"])
         if entry.get("custom") is not None:
             self.kind = "custom"
         said = entry.get(self.kind) or {}
         if said.get("name") and not self.name:
-            self.name = said["name"]
+            self.name = _string(said["name"])
         text = said.get(_GROWN[self.kind]) or ""
         if not isinstance(text, str):
             text = orjson.dumps(text).decode()

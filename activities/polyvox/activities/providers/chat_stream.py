@@ -185,13 +185,15 @@ class Decoder:
             else:
                 self._on_other("content", [piece], events)
 
-    def _on_refusal(self, value: str, events: list[Event]) -> None:
+    def _on_refusal(self, value: Json, events: list[Event]) -> None:
         self._grow(Refusal, value, events)
 
-    def _on_reasoning(self, value: str, events: list[Event]) -> None:
+    def _on_reasoning(self, value: Json, events: list[Event]) -> None:
         self._grow(Reasoning, value, events)
 
-    def _grow(self, kind: _PartKind, text: str, events: list[Event]) -> None:
+    def _grow(self, kind: _PartKind, text: Json, events: list[Event]) -> None:
+        if type(text) is not str:
+            raise TypeError(f"{text!r} is no text")
         if self._open is not kind:
             if self._open is Call:
                 self._late.append((kind, text))
@@ -241,8 +243,9 @@ class Decoder:
     def _call_of(self, entry: Json) -> Call:
         index, call_id = entry.get("index"), entry.get("id")
         if index is None:
-            # Without an index, an id begins a call and anything else goes on with the last one.
-            index = len(self._calls) if call_id or not self._calls else len(self._calls) - 1
+            # Without an index a new id begins a call; anything else goes on with a known one.
+            known = (at for at, call in self._calls.items() if call_id in (None, "", call.id))
+            index = max(known, default=len(self._calls))
         call = self._calls.get(index)
         if call is not None and call_id and call.id and call_id != call.id:
             said = entry.get("function") or entry.get("custom") or {}

@@ -7,12 +7,14 @@ from polyvox.activities.providers.messages_errors import parse_error
 from polyvox.activities.providers.messages_models import (
     SAMPLING,
     fit_budget,
+    fit_history,
     fit_sampling,
     fit_thinking,
 )
 from polyvox.activities.providers.messages_stream import MessagesDecoder
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.wire import messages
+from polyvox.workflows.wire.messages_blocks import LOST_REASONING
 
 __all__ = ["authorize", "decoder", "parse_error", "render"]
 
@@ -67,6 +69,8 @@ def _fit(
         losses.append("tool_choice: no such tool is offered")
     if body.get("thinking") != said.get("thinking"):
         fit_thinking(body, model, losses)
+    if body.get("thinking") != said.get("thinking") or LOST_REASONING in losses:
+        fit_history(body, losses)
     if body["max_tokens"] != said.get("max_tokens"):
         fit_budget(body, losses)
     ours = [name for name in SAMPLING if name in body and body[name] != said.get(name)]

@@ -52,8 +52,23 @@ def fit_thinking(body: dict[str, Json], model: str, losses: list[str]) -> None:
 def fit_budget(body: dict[str, Json], losses: list[str]) -> None:
     """Keep the client's thinking budget below an output limit that a flow has lowered."""
     thinking = body.get("thinking") or {}
-    if thinking.get("type") == "enabled" and thinking["budget_tokens"] >= body["max_tokens"]:
-        _budget(body, thinking["budget_tokens"], losses)
+    budget = thinking.get("budget_tokens", 0)
+    if thinking.get("type") == "enabled" and budget >= body["max_tokens"]:
+        _budget(body, budget, losses)
+
+
+def fit_history(body: dict[str, Json], losses: list[str]) -> None:
+    """Leave thinking with a budget out where the turn under way began without it.
+
+    The API refuses a tool loop whose first block is no thinking of its own, which is so when
+    another provider's model began the loop. Adaptive thinking has no such rule.
+    """
+    if (body.get("thinking") or {}).get("type") != "enabled":
+        return
+    said = next((m["content"] for m in reversed(body["messages"]) if m["role"] == "assistant"), "")
+    kinds = [block["type"] for block in said] if isinstance(said, list) else []
+    if "tool_use" in kinds and kinds[0] not in ("thinking", "redacted_thinking"):
+        _drop_thinking(body, losses, "the turn under way began without thinking of this provider")
 
 
 def _budget(body: dict[str, Json], budget: int, losses: list[str]) -> None:

@@ -108,6 +108,7 @@ class Decoder:
         self._parts: list[Part] = []
         self._started = False
         self._finished = False
+        self._failed = False
         self._actions: dict[str, Callable[[Json], list[Event]]] = {
             "error": self._fail,
             "response.created": self._start,
@@ -139,6 +140,11 @@ class Decoder:
                 item.waiting += events
                 return []
             return act(json)
+        except ModelError as error:
+            if self._failed:
+                raise
+            # An item that cannot be parsed is not the client's mistake but the provider's.
+            raise _bad(f"an item in which {error.message} {data[:200]!r}") from error
         except orjson.JSONDecodeError as defect:
             raise _bad(f"no JSON: {data[:80]!r}") from defect
         except (AttributeError, IndexError, KeyError, TypeError) as defect:
@@ -222,6 +228,7 @@ class Decoder:
         self._parts += [event.part for event in events if isinstance(event, PartEnded)]
 
     def _fail(self, json: Json) -> list[Event]:
+        self._failed = True
         response = json.get("response") or {}
         error = json.get("error") or response.get("error") or json
         if response.get("status") == "cancelled":

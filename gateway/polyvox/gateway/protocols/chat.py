@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from polyvox.gateway.protocols.chat_document import render
-from polyvox.gateway.protocols.chat_errors import error_document
 from polyvox.gateway.protocols.chat_stream import Encoder
 from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.openai_errors import error_object, error_status
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.wire import chat as wire
@@ -89,4 +89,4 @@ def encoder(ask: Ask, *, run_id: str, created: int) -> Encoder:
 
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
     """Return HTTP status and error document."""
-    return error.http_status, error_document(error, run_id)
+    return error_status(error), {"error": error_object(error, run_id)}

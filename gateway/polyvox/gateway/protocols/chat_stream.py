@@ -14,8 +14,8 @@ from polyvox.gateway.protocols.chat_document import (
     further_members,
     render_usage,
 )
-from polyvox.gateway.protocols.chat_errors import error_document
 from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.openai_errors import error_object
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import (
@@ -61,9 +61,10 @@ class Encoder:
 
         self._begun = False
         self._told_logprobs = False
-        # What was sent: the pieces of each part of a channel, and of each call by its id.
+        # What was sent: the pieces of each part of a channel; index and pieces of each call by id.
         self._channels: dict[type[Part], list[list[str]]] = {kind: [] for kind in _MEMBERS}
-        self._calls: dict[str, list[str]] = {}
+        self._calls: dict[str, tuple[int, list[str]]] = {}
+        self._call_count = 0
         self._opaque = 0
         # The open part: its pieces, what stands before and after each, whether it had asides.
         self._open: type[Part] | None = None
@@ -110,7 +111,7 @@ class Encoder:
         return b"".join(frames)
 
     def fail(self, error: ModelError) -> bytes:
-        return b"data: " + _dumps(error_document(error, self._run_id)) + b"\n\n"
+        return b"data: " + _dumps({"error": error_object(error, self._run_id)}) + b"\n\n"
 
     def _begin(self) -> bytes:
         if self._begun:
@@ -146,8 +147,10 @@ class Encoder:
         return begun
 
     def _start_call(self, call: ToolCall) -> bytes:
-        index = len(self._calls)
-        self._pieces = self._calls.setdefault(call.id, [])
+        index, pieces = self._call_count, list[str]()
+        self._call_count += 1
+        self._pieces = pieces
+        self._calls[call.id] = (index, pieces)
         grown = _GROWN[call.kind]
         entry = ((call.on_wire("chat") or {}).get("tool_calls") or [{}])[0]
         header = {
@@ -174,8 +177,8 @@ class Encoder:
         logprobs = choice.get("logprobs")
         if delta:
             self._told_further = True
-        if (entries := delta.get("tool_calls")) and self._calls:
-            index = len(self._calls) - 1
+        if (entries := delta.get("tool_calls")) and self._call_count:
+            index = self._call_count - 1
             delta["tool_calls"] = [{**entry, "index": index} for entry in entries]
         said = self._chunk(delta) if delta else b""
         if logprobs is None:
@@ -229,11 +232,10 @@ class Encoder:
         return frames
 
     def _rest_of_call(self, call: ToolCall) -> bytes:
-        pieces = self._calls[call.id]
+        index, pieces = self._calls[call.id]
         sent = "".join(pieces)
         if len(sent) == len(call.arguments) or not call.arguments.startswith(sent):
             return b""
-        index = list(self._calls).index(call.id)
         rest = {_GROWN[call.kind]: call.arguments[len(sent) :]}
         pieces.append(call.arguments[len(sent) :])
         return self._chunk({"tool_calls": [{"index": index, call.kind: rest}]})

@@ -132,7 +132,7 @@ class MessagesEncoder:
                 b'"delta":{"type":%b' % (self._index, spelled)
             )
         frame = _frame("content_block_start", content_block=_blank(block), index=self._index)
-        if part.on_wire("messages") is None and isinstance(part, Text | Reasoning):
+        if part.on_wire("messages") is None and block["type"] in ("text", "thinking"):
             # It may stay empty, and an empty block of ours would come back in the client's next
             # request, where it is refused.
             self._pending = frame

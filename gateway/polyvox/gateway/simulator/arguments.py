@@ -72,7 +72,7 @@ class Wording:
 
     def path(self) -> str | None:
         """Return the first file named, absolute where the folder is known."""
-        text = _CONTENT.sub("", _URL.sub("", self.text))
+        text = _SWAP.sub("", _CONTENT.sub("", _URL.sub("", self.text)))
         match = _PATH.search(text) or _ROOTED.search(text)
         named = match[0] if match else next((q for q in _quoted(text) if " " not in q), None)
         if named is None or named.startswith(("/", "~")) or self.folder is None:
@@ -145,7 +145,7 @@ def _place(wording: Wording) -> str | None:
 
 
 def _summary(wording: Wording) -> str:
-    return " ".join(wording.whole.split()[:8])
+    return " ".join(wording.whole[:1000].split()[:8])
 
 
 def _first_quoted(wording: Wording) -> str | None:
@@ -198,7 +198,7 @@ def fill(tool: Tool, wording: Wording) -> str:
     if not required:
         # Nothing is asked for: what the text does not give is better left out.
         parameters = {**parameters, "required": [*named]} if named else {"type": "object"}
-    words = [word for word in wording.whole.split() if word.isalnum()]
+    words = [word for word in wording.whole[:1000].split() if word.isalnum()]
     return orjson.dumps(schema.instance(parameters, words, named)).decode()
 
 

@@ -14,7 +14,7 @@ _SPELLED = (
 )
 # A bare "-" between digits is a range or a date more often than a difference.
 _SUM = re.compile(
-    r"(?<![\w./:-])\(*-?\d+(?:\.\d+)?\)*(?:\s*(?:\*\*|[+*/%]|\s-\s)\s*\(*-?\d+(?:\.\d+)?\)*)+"
+    r"(?<![\w./:-])\({0,4}-?\d+(?:\.\d+)?\){0,4}(?:\s*(?:\*\*|[+*/%]|\s-\s)\s*\({0,4}-?\d+(?:\.\d+)?\){0,4})+"
     r"(?![\w/:-]|\.\d)"
 )
 _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -25,7 +25,9 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
+_LONGEST_SUM = 200
 _LARGEST_EXPONENT = 64
+_LARGEST_BASE = 1_000_000
 
 
 def results(text: str) -> list[str]:
@@ -35,15 +37,17 @@ def results(text: str) -> list[str]:
     found: list[str] = []
     for match in _SUM.finditer(text):
         sum_text = " ".join(match[0].split())
-        value = _value(sum_text)
-        if value is not None:
-            found.append(f"{sum_text} = {value:.10g}" if value % 1 else f"{sum_text} = {value:.0f}")
+        if (value := _value(sum_text)) is not None:
+            found.append(f"{sum_text} = {value}")
     return found
 
 
-def _value(text: str) -> float | None:
+def _value(text: str) -> str | None:
+    if len(text) > _LONGEST_SUM:
+        return None
     try:
-        return _reckon(ast.parse(text, mode="eval").body)
+        value = _reckon(ast.parse(text, mode="eval").body)
+        return f"{value:.10g}" if value % 1 else f"{value:.0f}"
     except (SyntaxError, ArithmeticError, ValueError):
         return None
 
@@ -56,8 +60,10 @@ def _reckon(node: ast.expr) -> float:
             return -_reckon(operand)
         case ast.BinOp(left=left, op=op, right=right):
             a, b = _reckon(left), _reckon(right)
-            if isinstance(op, ast.Pow) and (abs(b) > _LARGEST_EXPONENT or a < 0):
-                raise ValueError(f"{b!r} is too large an exponent")
+            if isinstance(op, ast.Pow) and (
+                abs(b) > _LARGEST_EXPONENT or not 0 <= a <= _LARGEST_BASE
+            ):
+                raise ValueError("The power is too large to be small arithmetic.")
             return _OPERATORS[type(op)](a, b)
         case _:
             raise ValueError(f"{ast.unparse(node)!r} is not arithmetic")

@@ -86,6 +86,10 @@ def answers(text: str) -> list[Answer]:
 
     Understands ``<answer id="A">...</answer>`` (or label, name, model) and ``## Answer A``.
     """
+    lowered = text.lower()
+    if "<answer" not in lowered and not (lowered.startswith("#") or "\n#" in lowered):
+        # Most prompts have neither: the patterns below are slow on megabytes.
+        return []
     tagged = [
         Answer(_tag_label(match["attributes"], at), match["text"])
         for at, match in enumerate(_TAGGED.finditer(text))

@@ -28,7 +28,7 @@ _SURROUNDINGS = (
     "local-command-caveat",
 )
 _LABELS = re.compile(
-    r"^\s*(?:\[Image: source: [^\]]*\]|</?image\b[^>]*>|# AGENTS\.md instructions\b.*)\s*$", re.S
+    r"\s*(?:\[Image: source: [^\]]*\]|</?image\b[^>]*>|# AGENTS\.md instructions\b.*)\s*", re.S
 )
 """Whole texts by which clients say where an image or a set of instructions comes from."""
 _FRAMES = ("task", "user_input", "user_message", "user_query")
@@ -69,10 +69,15 @@ class Result:
     is_error: bool
 
 
+LONGEST_GIST = 4000
+"""Characters of a prompt that the rules look into: a prompt may be megabytes of pasted text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``turn`` counts the user's turns from 1. ``rounds`` are the names of the tools called in
-    this turn, one tuple for each time the model was asked."""
+    """``text`` is the whole prompt, ``gist`` its beginning. ``turn`` counts the user's turns from
+    1. ``rounds`` are the names of the tools called in this turn, one tuple for each time the model
+    was asked."""
 
     text: str
     turn: int
@@ -82,12 +87,22 @@ class Question:
     rounds: tuple[tuple[str, ...], ...]
 
     @property
+    def gist(self) -> str:
+        return self.text[:LONGEST_GIST]
+
+    @property
     def words(self) -> list[str]:
-        return _WORD.findall(self.text)
+        """The words of the gist."""
+        return _WORD.findall(self.gist)
+
+    @property
+    def length(self) -> int:
+        """How many words the whole text has; those beyond the gist are told by blanks."""
+        return len(self.words) + self.text.count(" ", LONGEST_GIST)
 
     @property
     def key_words(self) -> list[str]:
-        """The question's first eight telling words, lower case, each once."""
+        """The gist's first eight telling words, lower case, each once."""
         telling = (w.lower() for w in self.words if w.lower() not in _STOP_WORDS and len(w) > 1)
         return list(dict.fromkeys(telling))[:8]
 
@@ -98,12 +113,12 @@ class Question:
     @property
     def wants_advice(self) -> bool:
         """Whether the text asks something, beyond saying hello."""
-        return bool(_ASKS.search(self.text)) and not _GREETING.match(self.text)
+        return bool(_ASKS.search(self.gist)) and not _GREETING.match(self.gist)
 
     @property
     def number(self) -> int:
         """A stable number that stands for this question, whatever its spacing and case."""
-        return stable_number(" ".join(self.text.lower().split()))
+        return stable_number(" ".join(self.gist.lower().split()))
 
 
 def stable_number(text: str) -> int:
@@ -115,12 +130,12 @@ def read(conversation: Conversation) -> Question:
     messages = conversation.messages
     said = [(at, text) for at, message in enumerate(messages) if (text := asked(message))]
     start = said[-1][0] if said else 0
-    while start and _only_images(messages[start - 1]):
+    while start and _leads(messages[start - 1]):
         start -= 1
     turn = messages[start:]
     return Question(
         text=said[-1][1] if said else "",
-        turn=max(len(said), 1),
+        turn=_turns(messages),
         earlier=tuple(text for _, text in said[:-1]),
         images=tuple(p for m in turn if m.role == "user" for p in m.parts if isinstance(p, Image)),
         results=tuple(_results(turn)),
@@ -147,7 +162,7 @@ def unwrapped(text: str) -> str:
     for tag in _FRAMES:
         if f"</{tag}>" in text:
             text = re.sub(rf"</?{tag}\b[^>]*>", "", text)
-    return _LABELS.sub("", text).strip()
+    return "" if _LABELS.fullmatch(text) else text.strip()
 
 
 def working_directory(conversation: Conversation) -> str | None:
@@ -160,12 +175,22 @@ def working_directory(conversation: Conversation) -> str | None:
     return None
 
 
-def _only_images(message: Message) -> bool:
-    return (
-        message.role == "user"
-        and bool(message.parts)
-        and all(isinstance(p, Image) for p in message.parts)
+def _leads(message: Message) -> bool:
+    """Whether ``message`` belongs to the same turn as a prompt right after it."""
+    return message.role not in ("assistant", "tool") and not any(
+        isinstance(part, ToolResult) for part in message.parts
     )
+
+
+def _turns(messages: tuple[Message, ...]) -> int:
+    """Return the number of the newest turn: prompts in a row are one."""
+    turns, open_turn = 0, False
+    for message in messages:
+        if message.role == "assistant":
+            open_turn = False
+        elif asked(message) and not open_turn:
+            turns, open_turn = turns + 1, True
+    return max(turns, 1)
 
 
 def _results(turn: tuple[Message, ...]) -> Iterator[Result]:

@@ -107,7 +107,7 @@ def _body(conversation: Conversation, question: Question, plan: Plan) -> str:
         return judgement.report(question.text)
     if question.results:
         return _after_tools(question, plan)
-    if echo := _ECHO.search(question.text):
+    if echo := _ECHO.search(question.gist):
         return echo["text"].strip().strip("\"'`“”")
     lines = [_heard(question), *(fact for rule in _FACTS if (fact := rule(conversation, question)))]
     if question.wants_advice and len(lines) == 1:
@@ -118,11 +118,11 @@ def _body(conversation: Conversation, question: Question, plan: Plan) -> str:
 def _heard(question: Question) -> str:
     if not question.text:
         return "The request has no text from the user."
-    words = question.words
-    shown = " ".join(question.text.split()[:40])
-    more = " ..." if len(question.text.split()) > 40 else ""
+    words = question.gist.split()
+    shown = " ".join(words[:40])
+    more = " ..." if len(words) > 40 else ""
     keys = f" Key words: {', '.join(question.key_words)}." if question.key_words else ""
-    return f"In turn {question.turn} you said in {len(words)} words: “{shown}{more}”.{keys}"
+    return f"In turn {question.turn} you said in {question.length} words: “{shown}{more}”.{keys}"
 
 
 def _after_tools(question: Question, plan: Plan) -> str:
@@ -131,7 +131,7 @@ def _after_tools(question: Question, plan: Plan) -> str:
     if question.wants_advice:
         voice = personas.persona(plan.persona)
         lines.append(f"With that, on {question.topic}: {personas.position(voice, question)}.")
-    lines += [f"{found}." for found in arithmetic.results(question.text)]
+    lines += [f"{found}." for found in arithmetic.results(question.gist)]
     return "\n".join(lines)
 
 
@@ -147,7 +147,7 @@ def _quoted(result: Result) -> str:
 
 
 def _sums(_: Conversation, question: Question) -> str:
-    return " ".join(f"{found}." for found in arithmetic.results(question.text))
+    return " ".join(f"{found}." for found in arithmetic.results(question.gist))
 
 
 def _seen(_: Conversation, question: Question) -> str:
@@ -155,7 +155,7 @@ def _seen(_: Conversation, question: Question) -> str:
 
 
 def _instruction(conversation: Conversation, question: Question) -> str:
-    if not _ABOUT_SYSTEM.search(question.text):
+    if not _ABOUT_SYSTEM.search(question.gist):
         return ""
     told = [m.text for m in conversation.messages if m.role in ("system", "developer")]
     if conversation.system:
@@ -165,7 +165,7 @@ def _instruction(conversation: Conversation, question: Question) -> str:
 
 
 def _recalled(_: Conversation, question: Question) -> str:
-    text = question.text
+    text = question.gist
     if not (_ABOUT_EARLIER.search(text) and _ABOUT_ASKING.search(text) and question.earlier):
         return ""
     first, last = question.earlier[0][:200], question.earlier[-1][:200]

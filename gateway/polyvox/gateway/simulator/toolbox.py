@@ -69,7 +69,7 @@ def calls(conversation: Conversation, question: Question) -> list[ToolCall]:
     mode = choice.mode if choice else "auto"
     if not tools or mode == "none":
         return []
-    wording = Wording(question.text, question.text, working_directory(conversation))
+    wording = Wording(question.gist, question.text, working_directory(conversation))
     if choice and mode == "tool" and choice.name in tools:
         stage = _apart(tools[choice.name], wording)
     else:
@@ -107,7 +107,7 @@ def _reviews(tools: dict[str, Tool], question: Question) -> bool:
 
 
 def _stages(tools: dict[str, Tool], question: Question, wording: Wording) -> Iterator[_Stage]:
-    if not _FORBIDS.search(question.text):
+    if not _FORBIDS.search(question.gist):
         if named := _named(tools, wording):
             edits = next((p for p in named if p.tool.name in EDITORS), None)
             if edits and not any(p.tool.name in READERS for p in named):
@@ -184,17 +184,27 @@ def _reading_first(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]
 
 
 def _written(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
-    path, content = wording.path(), wording.content()
-    if path and wording.swap() and (editor := _offered(tools, (*EDITORS, *PATCHERS))):
-        if editor.name in EDITORS:
+    path, content, swap = wording.path(), wording.content(), wording.swap()
+    if path and swap:
+        if editor := _offered(tools, EDITORS):
             yield from _reading_first(tools, wording)
-        yield [_Planned(editor, wording)]
+            yield [_Planned(editor, wording)]
+        elif patcher := _offered(tools, PATCHERS):
+            yield [_Planned(patcher, wording)]
+        elif shell := _offered(tools, SHELLS):
+            old, new = (re.sub(r"([\\/&.*^$\[\]])", r"\\\1", text) for text in swap)
+            edit = f"sed -i {shlex.quote(f's/{old}/{new}/g')} {shlex.quote(path)}"
+            yield [_by_shell(shell, edit, wording)]
     elif path and content and re.search(r"\b(?:create|write|save|make|add)\b", wording.text, re.I):
         if writer := _offered(tools, (*WRITERS, *PATCHERS)):
             yield [_Planned(writer, wording)]
         elif shell := _offered(tools, SHELLS):
-            command = f"printf %s {shlex.quote(content)} > {shlex.quote(path)}"
-            yield [_Planned(shell, Wording(f"run ```{command}```", wording.whole))]
+            write = f"printf %s {shlex.quote(content)} > {shlex.quote(path)}"
+            yield [_by_shell(shell, write, wording)]
+
+
+def _by_shell(shell: Tool, command: str, wording: Wording) -> _Planned:
+    return _Planned(shell, Wording(f"run ```{command}```", wording.whole))
 
 
 def _run(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
@@ -216,4 +226,4 @@ def _read(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
     if reader := _offered(tools, VIEWERS if picture else READERS):
         yield [_Planned(reader, wording)]
     elif not picture and (shell := _offered(tools, SHELLS)):
-        yield [_Planned(shell, Wording(f"run ```cat {shlex.quote(path)}```", wording.whole))]
+        yield [_by_shell(shell, f"cat {shlex.quote(path)}", wording)]

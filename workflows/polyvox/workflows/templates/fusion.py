@@ -62,10 +62,12 @@ class FusionParams(Params):
     quorum: int = Field(1, ge=1, description="answers to wait for before the grace time starts")
     grace_s: float = Field(30.0, ge=0, description="seconds the rest gets after the quorum")
     timeout_s: float = Field(300.0, gt=0, description="seconds for one branch or the judge")
-    tool_name: str = Field("problem_review", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
-    tool_description: str = TOOL_DESCRIPTION
-    branch_prompt: str = BRANCH_PROMPT
-    judge_prompt: str = JUDGE_PROMPT
+    tool_name: str = Field(
+        "problem_review", pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="the panel, as main sees it"
+    )
+    tool_description: str = Field(TOOL_DESCRIPTION, description="tells main when to call it")
+    branch_prompt: str = Field(BRANCH_PROMPT, description="added to each branch's instructions")
+    judge_prompt: str = Field(JUDGE_PROMPT, description="the judge's instructions")
 
 
 @flow

@@ -196,6 +196,8 @@ def _parse_call(json: Json, where: str) -> Part:
         raise ill_typed(where, "an object", json)
     wire = Wire("chat", {"tool_calls": [json]})
     kind = json.get("type") or "function"
+    if not isinstance(kind, str):
+        raise ill_typed(f"{where}.type", "a string", kind)
     if kind not in _CALLS:
         return Opaque(wire=wire)
     said, inner = _object(json, kind, where), f"{where}.{kind}"

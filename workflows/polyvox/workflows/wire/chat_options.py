@@ -102,6 +102,7 @@ def _custom_format(json: Json) -> dict[str, Json]:
 
 def parse_options(json: Json) -> Options:
     """Parse a request document without model, messages, tools and stream."""
+    _typed(json, "stream_options", dict, "an object")
     limit = _number(json, "max_completion_tokens", whole=True)
     top_k = _number(json, "top_k", whole=True)
     if limit is None:

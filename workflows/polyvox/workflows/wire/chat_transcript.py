@@ -151,7 +151,8 @@ def merge_fragments(fragments: Iterable[Fragment], *, joined: bool = False) -> F
             if name == "content":
                 contents.append(value)
             elif name in merged and isinstance(value, str | list):
-                merged[name] += value
+                # Not in place: a fragment may be a wire element, which is shared.
+                merged[name] = merged[name] + value
             else:
                 merged[name] = value
     if contents:

@@ -194,7 +194,7 @@ def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]
             continue
         open_turn = {"role": role, "content": _results_first(blocks)}
         rendered.append(open_turn)
-    if not rendered or (open_turn is not None and _opens_with_answer(rendered, conversation)):
+    if not rendered or _opens_with_answer(rendered, conversation):
         rendered.insert(0, {"role": "user", "content": _OPENER})
         losses.append("messages: a user turn was put first, as this protocol wants one")
     return rendered

@@ -33,6 +33,9 @@ from polyvox.workflows.wire.envelope import seal, unseal
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 """What the API takes as the id of a tool call."""
 
+LOST_REASONING = "reasoning: only the provider that wrote it can take it back"
+"""The loss of a model's thinking that another vendor's model wrote."""
+
 _NOT_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -192,7 +195,7 @@ def render_block(part: Part, losses: list[str]) -> Json | None:
     Raises ModelError("unsupported") for audio, which no Messages model hears.
     """
     if isinstance(part, Reasoning) and not is_native(part):
-        losses.append("reasoning: only the provider that wrote it can take it back")
+        losses.append(LOST_REASONING)
         return None
     if isinstance(part, Text) and not part.text.strip():
         return None

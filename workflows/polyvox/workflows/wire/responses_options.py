@@ -61,8 +61,8 @@ def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
 def unmapped_options(json: Mapping[str, Json]) -> list[str]:
     """Name the fields of a request document that no canonical option holds.
 
-    Fields at their default, and those that concern only transport, storage or this protocol's own
-    reasoning items, change nothing for another protocol and are left out.
+    Fields at their default, and those that concern only transport, storage at the provider or this
+    protocol's own reasoning items, are left out.
     """
     names = [
         name
@@ -96,7 +96,7 @@ _MAPPED = frozenset(
     )
 )
 
-_SILENT = frozenset(("store", "stream_options", "client_metadata", "prompt_cache_key", "user"))
+_SILENT = frozenset(("store", "stream_options"))
 
 _DEFAULTS: dict[str, Json] = {
     "background": False,
@@ -128,8 +128,6 @@ _FOREIGN_MAPPED: dict[Protocol, frozenset[str]] = {
             "reasoning_effort",
             "response_format",
             "stream_options",
-            "store",
-            "user",
         )
     ),
     "messages": frozenset(
@@ -142,7 +140,6 @@ _FOREIGN_MAPPED: dict[Protocol, frozenset[str]] = {
             "tool_choice",
             "thinking",
             "output_config",
-            "metadata",
         )
     ),
 }
@@ -153,6 +150,7 @@ _FOREIGN_DEFAULTS: dict[str, Json] = {
     "presence_penalty": 0,
     "logprobs": False,
     "service_tier": "auto",
+    "store": False,
 }
 
 

@@ -1,0 +1,70 @@
+"""Server-sent events, split out of a body wherever the network cut it.
+
+Format: WHATWG HTML, "Server-sent events".
+"""
+
+from polyvox.workflows.errors import ModelError
+
+Frame = tuple[str | None, bytes]
+"""One server-sent event: its ``event:`` name, if any, and its data."""
+
+_LONGEST_FRAME_BYTES = 64 * 1024 * 1024
+
+
+class FrameSplitter:
+    """Splits a body into server-sent events, wherever the network cut it.
+
+    Lines end in LF, CRLF or CR and nothing else (JSON may hold U+2028). Comments and unknown
+    fields are skipped, several ``data:`` lines are joined by LF, a leading BOM is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._begun = False
+        self._held_cr = False
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """Return the events that ``chunk`` completes."""
+        if not self._begun and chunk:
+            self._begun = True
+            chunk = chunk.removeprefix(b"\xef\xbb\xbf")
+        if self._held_cr or b"\r" in chunk:
+            chunk = self._with_lf(chunk)
+        body = self._rest + chunk if self._rest else chunk
+        *blocks, self._rest = body.split(b"\n\n")
+        if len(self._rest) > _LONGEST_FRAME_BYTES:
+            raise ModelError("bad_stream", "The provider sent an event without an end.")
+        return [frame for block in blocks if (frame := _frame(block)) is not None]
+
+    def finish(self) -> list[Frame]:
+        """Return the last event if the body ended after one of its lines, not inside it."""
+        rest, self._rest = self._rest, b""
+        if not rest.endswith(b"\n") and not self._held_cr:
+            return []
+        frame = _frame(rest)
+        return [] if frame is None else [frame]
+
+    def _with_lf(self, chunk: bytes) -> bytes:
+        """Return ``chunk`` with LF line ends; a CR at its end may be half a CRLF and waits."""
+        if self._held_cr:
+            chunk = b"\r" + chunk
+        self._held_cr = chunk.endswith(b"\r")
+        if self._held_cr:
+            chunk = chunk[:-1]
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _frame(block: bytes) -> Frame | None:
+    """Return the event of a block of lines, None if it has no data."""
+    name: str | None = None
+    data: list[bytes] = []
+    for line in block.split(b"\n"):
+        if line.startswith(b"data:"):
+            data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+        elif line.startswith(b"event:"):
+            name = line[6:].strip().decode(errors="replace")
+        elif line == b"data":
+            data.append(b"")
+    if not data:
+        return None
+    return name, data[0] if len(data) == 1 else b"\n".join(data)

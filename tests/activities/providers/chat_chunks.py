@@ -1,0 +1,72 @@
+"""Chunks of Chat Completions streams, and what every decoded stream must keep to."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from polyvox.activities.providers import chat
+from polyvox.workflows.events import (
+    Event,
+    Finished,
+    PartDelta,
+    PartEnded,
+    PartStarted,
+    Started,
+    UsageReported,
+    fold,
+    opened,
+    written,
+)
+from polyvox.workflows.reply import Reply
+
+
+def frames(path: Path) -> list[bytes]:
+    blocks = path.read_bytes().split(b"\n\n")
+    return [block.removeprefix(b"data: ") for block in blocks if block]
+
+
+def decode(data: Iterable[bytes]) -> list[Event]:
+    decoder = chat.decoder()
+    events = [event for frame in data for event in decoder.feed(None, frame)]
+    return events + decoder.finish()
+
+
+def chunk(delta: Any = None, reason: str | None = None, **choice: Any) -> bytes:
+    said = {"index": 0, "delta": delta or {}, "finish_reason": reason, **choice}
+    return orjson.dumps({"id": "x", "model": "m-1", "choices": [said]})
+
+
+def call(
+    index: int | None, name: str | None = None, text: str = "", **entry: Any
+) -> dict[str, Any]:
+    function = {"arguments": text} | ({"name": name} if name else {})
+    numbered = {} if index is None else {"index": index}
+    return {"tool_calls": [{**numbered, "function": function, **entry}]}
+
+
+def check_grammar(events: list[Event]) -> None:
+    """Started, then parts one at a time whose deltas make up what they end as."""
+    assert isinstance(events[0], Started)
+    part, grown = None, ""
+    for event in events[1:]:
+        match event:
+            case PartStarted(begun):
+                assert part is None
+                part, grown = begun, ""
+            case PartDelta(text):
+                assert part is not None
+                grown += text
+            case PartEnded(ended):
+                assert part == opened(ended)
+                assert grown == written(ended)
+                part = None
+            case UsageReported() | Finished():
+                assert part is None
+
+
+def answered(*data: bytes) -> Reply:
+    events = decode(data)
+    check_grammar(events)
+    return fold(events)

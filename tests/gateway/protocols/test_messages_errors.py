@@ -1,0 +1,38 @@
+from typing import get_args
+
+import pytest
+
+from polyvox.activities.providers import messages as provider
+from polyvox.gateway.protocols import messages
+from polyvox.workflows.errors import ErrorKind, ModelError
+
+
+@pytest.mark.parametrize("kind", get_args(ErrorKind))
+def test_every_kind_of_error_has_its_place_in_the_taxonomy(kind: ErrorKind) -> None:
+    status, document = messages.render_error(ModelError(kind, "why", status=401), "r1")
+    assert status >= 400
+    assert document["error"]["message"].endswith("why (run r1)")
+    assert (status == 401) == (kind == "authentication")
+
+
+def test_an_error_of_the_same_protocol_keeps_its_details() -> None:
+    body = b'{"type":"error","error":{"type":"x","message":"m","details":{"error_code":"c"}}}'
+    error = provider.parse_error(400, {}, body)
+    assert messages.render_error(error, None) == (
+        400,
+        {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "m",
+                "details": {"error_code": "c"},
+            },
+            "request_id": None,
+        },
+    )
+
+
+def test_a_full_context_is_said_in_the_words_clients_know() -> None:
+    """Claude Code compacts the conversation when it reads them."""
+    _, document = messages.render_error(ModelError("context_length", "9 > 8"), None)
+    assert document["error"]["message"] == "prompt is too long: 9 > 8"

@@ -1,0 +1,162 @@
+"""The compose file and the image: what they tell the program is something it knows."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from polyvox.gateway.cli.main import app
+from tests.known_settings import environment_variables, parse_command
+
+ROOT = Path(__file__).parent.parent
+SECRET = re.compile(r"KEY|PASSWORD|PWD|SECRET|TOKEN")
+FROM_OUTSIDE = re.compile(r"\$\{(?P<name>[A-Z0-9_]+)(?P<rule>:\?[^}]+|:-)\}")
+"""A value the operator gives: required with a reason, or empty when it is not given."""
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text("utf-8"))
+    return document
+
+
+@pytest.fixture(scope="module")
+def dockerfile() -> str:
+    return (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+
+
+def test_the_program_knows_its_command_in_the_compose_file(compose: dict[str, Any]) -> None:
+    """A renamed option must not first be noticed at a deployment."""
+    parse_command([str(word) for word in compose["services"]["polyvox"]["command"]])
+
+
+def test_the_program_knows_its_environment_in_the_compose_file(compose: dict[str, Any]) -> None:
+    """A variable nobody reads is a setting that silently does nothing."""
+    given = {*compose["services"]["polyvox"]["environment"]}
+    assert given <= environment_variables()
+
+
+def test_the_program_knows_what_the_image_tells_it(dockerfile: str) -> None:
+    """The image's own command and variables are the program's, too."""
+    entry, command = (
+        yaml.safe_load(re.findall(rf"^{word} (\[.*\])$", dockerfile, re.M)[-1])
+        for word in ("ENTRYPOINT", "CMD")
+    )
+    assert entry == ["polyvox"]
+    parse_command(command)
+    final_stage = dockerfile.rpartition("\nFROM ")[2]
+    variables = {
+        word.partition("=")[0]
+        for line in re.findall(r"^ENV (.*)$", final_stage, re.M)
+        for word in shlex.split(line)
+    }
+    assert variables <= environment_variables() | {"PYTHONUNBUFFERED"}
+
+
+def test_the_image_does_not_run_as_root(dockerfile: str) -> None:
+    """The last USER counts, and it is not root."""
+    assert re.findall(r"^USER (\S+)$", dockerfile, re.M)[-1] not in {"root", "0"}
+
+
+def test_the_image_takes_nothing_from_a_registry_without_its_hash(dockerfile: str) -> None:
+    """The build backend too is code that runs."""
+    installs = re.findall(r"pip install [^&\n]*", dockerfile)
+    assert installs
+    assert all("--require-hashes" in line or "--no-index" in line for line in installs), installs
+
+
+def test_every_image_has_a_version(compose: dict[str, Any], dockerfile: str) -> None:
+    """Two deployments of one commit are the same programs."""
+    services = compose["services"].values()
+    images = [service["image"] for service in services if "build" not in service]
+    images += [line.split()[0] for line in re.findall(r"^FROM (.*)$", dockerfile, re.M)]
+    assert all(re.search(r":v?\d+\.\d+", image) for image in images), images
+
+
+def test_no_secret_stands_in_the_compose_file(compose: dict[str, Any]) -> None:
+    """A password with a default is a password everybody knows."""
+    for name, service in compose["services"].items():
+        for variable, value in service.get("environment", {}).items():
+            if SECRET.search(variable):
+                assert FROM_OUTSIDE.fullmatch(str(value)), f"{name}: {variable}={value!r}"
+
+
+def test_the_key_of_the_server_is_required(compose: dict[str, Any]) -> None:
+    """Nothing starts on a network without a key that somebody chose."""
+    asked = FROM_OUTSIDE.fullmatch(compose["services"]["polyvox"]["environment"]["POLYVOX_KEY"])
+    assert asked
+    assert asked["rule"].startswith(":?")
+
+
+def test_what_the_compose_file_mounts_is_there(compose: dict[str, Any]) -> None:
+    """Every file is in the repository, and every volume and every service it names is declared."""
+    services, volumes = compose["services"], compose["volumes"]
+    for service in services.values():
+        for mount in service.get("volumes", []):
+            source = mount.partition(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).is_file(), source
+            else:
+                assert source in volumes
+        assert {*service.get("depends_on", {})} <= {*services}
+
+
+def test_the_container_gets_longer_to_stop_than_its_streams(compose: dict[str, Any]) -> None:
+    """A stop that cuts what the program would have let finish is no clean stop."""
+    grace = compose["services"]["polyvox"]["stop_grace_period"]
+    assert int(grace.removesuffix("s")) > 30
+
+
+def test_the_collector_receives_what_the_program_sends(compose: dict[str, Any]) -> None:
+    """The endpoint names the collector's service and the port its OTLP receiver listens on."""
+    collector = yaml.safe_load((ROOT / "docker" / "collector.yaml").read_text("utf-8"))
+    endpoint = compose["services"]["polyvox"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    host, port = re.findall(r"^http://([a-z-]+):(\d+)$", endpoint)[0]
+    assert host in compose["services"]
+    assert collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"].endswith(f":{port}")
+    pipelines = collector["service"]["pipelines"].values()
+    for part in ("receivers", "processors", "exporters"):
+        assert {name for line in pipelines for name in line[part]} <= {*collector[part]}
+
+
+def test_the_dynamic_configuration_lists_values(compose: dict[str, Any]) -> None:
+    """Temporal takes a list of constrained values for each key."""
+    path = compose["services"]["temporal"]["environment"]["DYNAMIC_CONFIG_FILE_PATH"]
+    mounts = [mount.split(":") for mount in compose["services"]["temporal"]["volumes"]]
+    sources = [source for source, target, *_ in mounts if target == path]
+    assert len(sources) == 1
+    keys = yaml.safe_load((ROOT / sources[0]).read_text("utf-8"))
+    assert all([*entry] == ["value"] for entries in keys.values() for entry in entries)
+
+
+def test_docker_compose_accepts_the_file() -> None:
+    """`docker compose config` reads it as it would be run."""
+    docker = shutil.which("docker")
+    found = docker and subprocess.run(
+        [docker, "compose", "version"], capture_output=True, check=False
+    )
+    if not found or found.returncode != 0:
+        pytest.skip("docker compose is not installed here")
+    command = [str(docker), "compose", "--file", str(ROOT / "docker-compose.yaml"), "config"]
+    names = (ROOT / "docker-compose.yaml").read_text("utf-8")
+    required = {match["name"]: "test-key" for match in FROM_OUTSIDE.finditer(names)}
+    done = subprocess.run(
+        [*command, "--quiet"],
+        capture_output=True,
+        check=False,
+        text=True,
+        env={"PATH": "/usr/bin:/bin"} | required,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_commands_exist() -> None:
+    """The helper above really reads the program: it refuses what the program refuses."""
+    assert app.registered_commands
+    with pytest.raises(KeyError):
+        parse_command(["no-such-command"])
