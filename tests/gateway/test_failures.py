@@ -38,8 +38,8 @@ class Fault:
 
 FAULTS = {
     "400": Fault("sim:main-err400", "invalid_request", 400, "Simulated 400"),
-    "401": Fault("sim:main-err401", "provider_authentication", 502, "Simulated 401"),
-    "wrong key": Fault("refused:main", "provider_authentication", 502, "does not accept the key"),
+    "401": Fault("sim:main-err401", "provider_authentication", 401, "Simulated 401"),
+    "wrong key": Fault("refused:main", "provider_authentication", 401, "does not accept the key"),
     "429": Fault(
         "sim:main-err429-ra30", "rate_limit", 429, "Simulated 429", headers={"retry-after": "30"}
     ),

@@ -107,6 +107,11 @@ class ModelCaller:
                     answer.status, answer.headers, await answer.error_body()
                 )
                 error.provider = provider.name
+                if error.kind == "provider_authentication":
+                    # The client must not take it for a word about its own key.
+                    error.message = (
+                        f"Provider {provider.name!r} refuses the server's key: {error.message}"
+                    )
                 raise error
             try:
                 return await self._listen(answer, dialect, attempt)

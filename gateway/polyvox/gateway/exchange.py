@@ -20,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from polyvox.activities.records import EndStatus, RunStarted
+from polyvox.activities.records import EndStatus, RunEnded, RunStarted
 from polyvox.activities.registry import Binding
 from polyvox.activities.relay import Batch, Channel, Outcome
 from polyvox.gateway.errors import retry_headers, send_json
@@ -82,7 +82,12 @@ class Exchange:
 
     async def _answer(self, receive: Receive, send: Send, traceparent: str | None) -> None:
         runtime, ask = self._runtime, self._ask
-        binding = runtime.registry.resolve(ask.model, runtime.providers)
+        try:
+            binding = runtime.registry.resolve(ask.model, runtime.providers)
+        except ModelError as error:
+            self._record_start("-")
+            self._record_failure(error)
+            raise
         digest = await runtime.bodies.put(ask.conversation)
         run_span = runtime.tracing.run_span(
             traceparent, run_id=self._run_id, flow=binding.flow, model=ask.model
@@ -103,12 +108,9 @@ class Exchange:
         self, binding: Binding, digest: str, traceparent: str
     ) -> WorkflowHandle[object, Reply]:
         runtime, ask = self._runtime, self._ask
+        self._record_start(binding.flow)
         if runtime.engine.state != "running":
-            raise ModelError(
-                "overloaded",
-                "The Temporal engine is being restarted. Try again in a moment.",
-                retry_after_s=2,
-            )
+            raise self._unreachable("it is being restarted")
         run_input = RunInput(
             model=ask.model,
             flow=binding.flow,
@@ -117,17 +119,6 @@ class Exchange:
             params=dict(binding.params),
             protocol=ask.protocol,
             traceparent=traceparent,
-        )
-        runtime.ledger.record(
-            RunStarted(
-                run_id=self._run_id,
-                model=ask.model,
-                flow=binding.flow,
-                protocol=ask.protocol,
-                stream=ask.stream,
-                key_id=self._caller.key_id,
-                started_at=datetime.now(UTC),
-            )
         )
         try:
             handle: WorkflowHandle[object, Reply] = await runtime.client.start_workflow(
@@ -142,12 +133,42 @@ class Exchange:
                 static_summary=ask.model,
             )
         except RPCError as error:
-            raise ModelError(
-                "overloaded",
-                f"The Temporal engine cannot be reached ({error.message}). Try again in a moment.",
-                retry_after_s=2,
-            ) from error
+            raise self._unreachable(error.message) from error
         return handle
+
+    def _record_start(self, flow: str) -> None:
+        self._runtime.ledger.record(
+            RunStarted(
+                run_id=self._run_id,
+                model=self._ask.model,
+                flow=flow,
+                protocol=self._ask.protocol,
+                stream=self._ask.stream,
+                key_id=self._caller.key_id,
+                started_at=datetime.now(UTC),
+            )
+        )
+
+    def _record_failure(self, error: ModelError) -> None:
+        """Write down the end of a run that the engine never saw; the host does it for the rest."""
+        self._runtime.ledger.record(
+            RunEnded(
+                run_id=self._run_id,
+                status="failed",
+                ended_at=datetime.now(UTC),
+                error_kind=error.kind,
+                error_message=error.message,
+            )
+        )
+
+    def _unreachable(self, why: str) -> ModelError:
+        error = ModelError(
+            "overloaded",
+            f"The Temporal engine cannot be reached ({why}). Try again in a moment.",
+            retry_after_s=2,
+        )
+        self._record_failure(error)
+        return error
 
     async def _show(
         self,

@@ -3,15 +3,15 @@
 import ipaddress
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.provider import Provider
 from polyvox.gateway.app import create_app
-from polyvox.gateway.serving import serving
-from polyvox.gateway.simulator.server import create_simulator
+from polyvox.gateway.serving import listen, serving
+from polyvox.gateway.simulator.listening import serve
 from polyvox.worker.runtime import Runtime, running
 from polyvox.worker.settings import Settings
 from polyvox.workflows.conversation import PROTOCOLS
@@ -41,19 +41,28 @@ async def started(
     Raises what ``running`` and ``serving`` raise, and UnsafeHost.
     """
     host = settings.server.host
-    async with serving(create_simulator(), "127.0.0.1", 0, drain_s=1) as simulator_port:
-        simulators = simulated_providers(f"http://127.0.0.1:{simulator_port}/v1")
-        async with running(
-            settings, environ=environ, simulators=simulators, report=report
-        ) as runtime:
-            await _refuse_open_host(host, runtime.ledger, environ)
-            key = await first_key(runtime.ledger, settings.data, environ)
-            app = create_app(runtime)
-            async with serving(
-                app, host, settings.server.port, drain_s=settings.server.drain_s
-            ) as port:
-                shown = f"[{host}]" if ":" in host else host
-                yield Program(runtime, f"http://{shown}:{port}", key)
+    # First of all: a taken port shall be told at once, not after an engine was built for minutes.
+    listener = listen(host, settings.server.port)
+    port = listener.getsockname()[1]
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        simulator = await serve()
+        stack.push_async_callback(simulator.stop)
+        runtime = await stack.enter_async_context(
+            running(
+                settings,
+                environ=environ,
+                simulators=simulated_providers(f"{simulator.url}/v1"),
+                report=report,
+            )
+        )
+        await _refuse_open_host(host, runtime.ledger, environ)
+        key = await first_key(runtime.ledger, settings.data, environ)
+        await stack.enter_async_context(
+            serving(create_app(runtime), listener, drain_s=settings.server.drain_s)
+        )
+        shown = f"[{host}]" if ":" in host else host
+        yield Program(runtime, f"http://{shown}:{port}", key)
 
 
 def simulated_providers(base_url: str) -> dict[str, Provider]:

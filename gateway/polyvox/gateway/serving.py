@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -14,30 +14,42 @@ class PortTaken(OSError):
     """The address cannot be listened on; the message says what to do."""
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server that says when it serves and leaves the process's signals alone."""
+class Server(uvicorn.Server):
+    """A uvicorn server that says when it accepts and leaves the process's signals alone."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.serves = asyncio.Event()
+        self.accepts = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.serves.set()
+        self.accepts.set()
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; ``port`` 0 takes a free one. Raises PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise PortTaken(
+            f"Cannot listen on {host}:{port} ({error.strerror}). Choose another with --port, or "
+            "--port 0 for any free one."
+        ) from error
+    listener.setblocking(False)
+    return listener
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, host: str, port: int, *, drain_s: float) -> AsyncIterator[int]:
-    """Serve ``app`` while the context is open; yield the port (``port`` 0 takes a free one).
+async def serving(app: ASGIApp, listener: socket.socket, *, drain_s: float) -> AsyncIterator[None]:
+    """Serve ``app`` on ``listener`` while the context is open.
 
-    On leaving, running responses get ``drain_s`` seconds to end and are cut then. Raises PortTaken.
+    On leaving, running responses get ``drain_s`` seconds to end and are cut then.
     """
-    listener = _listen(host, port)
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             app,
             http="httptools",
@@ -50,27 +62,10 @@ async def serving(app: ASGIApp, host: str, port: int, *, drain_s: float) -> Asyn
             timeout_graceful_shutdown=max(1, round(drain_s)),
         )
     )
-    running = asyncio.create_task(server.serve(sockets=[listener]), name=f"serving {host}")
+    running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
     try:
-        await server.serves.wait()
-        yield listener.getsockname()[1]
+        await server.accepts.wait()
+        yield
     finally:
         server.should_exit = True
         await running
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise PortTaken(
-            f"Cannot listen on {host}:{port} ({error.strerror}). Choose another with --port, or "
-            "--port 0 for any free one."
-        ) from error
-    return listener

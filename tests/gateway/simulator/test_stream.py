@@ -5,7 +5,6 @@ import selectors
 from typing import Any
 
 import pytest
-from typing_extensions import override
 
 from polyvox.gateway.protocols import messages
 from polyvox.gateway.simulator import plan, rules, stream
@@ -20,7 +19,6 @@ class _LeapingSelector(selectors.SelectSelector):
 
     now = 0.0
 
-    @override
     def select(self, timeout: float | None = None) -> Any:
         self.now += timeout or 0
         return super().select(0)
@@ -31,7 +29,6 @@ class _LeapingLoop(asyncio.SelectorEventLoop):
         self.clock = _LeapingSelector()
         super().__init__(self.clock)
 
-    @override
     def time(self) -> float:
         return self.clock.now
 

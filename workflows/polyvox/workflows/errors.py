@@ -107,7 +107,7 @@ class ModelError(Exception):
 
     @property
     def http_status(self) -> int:
-        """The status for the client: the provider's where its meaning is the same, else ours."""
+        """The status for the client: the provider's own if it answered with one, else ours."""
         if self.status is not None and 400 <= self.status < 600:
             return self.status
         return self.fault.status

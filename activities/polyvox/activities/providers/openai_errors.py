@@ -98,7 +98,7 @@ def _error(
         kind,
         str(message),
         # A key of the server's that is refused must not read as the client's own key refused.
-        status=None if kind == "provider_authentication" else status,
+        status=status,
         retry_after_s=_wait_in(str(message)) if wait_s is None else wait_s,
         param=error["param"] if isinstance(error.get("param"), str) else None,
         code=None if code is None else str(code),

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from polyvox.gateway.cli.data_folder import give_up
+from polyvox.gateway.cli import data_folder
 from polyvox.gateway.cli.run_tree import render_tree
 from polyvox.gateway.cli.up import run, show, stop_signal
 from polyvox.gateway.program import Program, started
@@ -29,7 +29,7 @@ def demo(
 ) -> None:
     """Start everything on free ports, ask a simulated panel a question, show the trace."""
     if find_spec("openai") is None:
-        give_up("The demo asks through the OpenAI SDK: pip install 'polyvox[demo]'.")
+        data_folder.give_up("The demo asks through the OpenAI SDK: pip install 'polyvox[demo]'.")
     run(lambda: _demo(keep=keep))
 
 
@@ -81,5 +81,5 @@ async def show_trace(program: Program, console: Console, run_id: str) -> None:
     if run is None:
         raise RuntimeError(f"Run {run_id} is not in the ledger.")
     link = workflow_link(runtime.engine.ui_url, runtime.engine.namespace, run_id)
-    console.print(render_tree(run, link))
+    data_folder.console().print(render_tree(run, link))
     console.print(f"\nAs JSON: {program.base_url}/api/runs/{run_id}")

@@ -6,9 +6,8 @@ import typer
 from rich.console import Console
 
 from polyvox.gateway.cli.up import run, stop_signal
-from polyvox.gateway.serving import serving
+from polyvox.gateway.simulator.listening import serve
 from polyvox.gateway.simulator.plan import GRAMMAR
-from polyvox.gateway.simulator.server import create_simulator
 
 
 def simulate(
@@ -27,6 +26,7 @@ simulate.__doc__ = f"""Run the simulated provider alone: three protocols, no mod
 async def _simulate(host: str, port: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     stop = stop_signal(console)
-    async with serving(create_simulator(), host, port, drain_s=1) as bound:
-        console.print(f"Simulated provider at http://{host}:{bound}/v1 (Ctrl-C ends it)")
-        await stop.wait()
+    simulator = await serve(host, port)
+    console.print(f"Simulated provider at {simulator.url}/v1 (Ctrl-C ends it)")
+    await stop.wait()
+    await simulator.stop()

@@ -7,36 +7,35 @@ import orjson
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ErrorKind, ModelError
 
-_TAXONOMY: Mapping[ErrorKind, tuple[int, str]] = {
-    "invalid_request": (400, "invalid_request_error"),
-    "unsupported": (400, "invalid_request_error"),
-    "context_length": (400, "invalid_request_error"),
-    "authentication": (401, "authentication_error"),
-    "billing": (402, "billing_error"),
-    "permission": (403, "permission_error"),
-    "not_found": (404, "not_found_error"),
-    "model_not_found": (404, "not_found_error"),
-    "conflict": (409, "conflict_error"),
-    "too_large": (413, "request_too_large"),
-    "unprocessable": (422, "invalid_request_error"),
-    "rate_limit": (429, "rate_limit_error"),
-    "quota": (429, "rate_limit_error"),
-    "cancelled": (499, "api_error"),
-    "provider_error": (502, "api_error"),
-    "provider_authentication": (502, "api_error"),
-    "unreachable": (502, "api_error"),
-    "stream_cut": (502, "api_error"),
-    "bad_stream": (502, "api_error"),
-    "overloaded": (529, "overloaded_error"),
-    "timeout": (504, "timeout_error"),
-    "flow_error": (500, "api_error"),
-    "internal": (500, "api_error"),
+_TYPES: Mapping[ErrorKind, str] = {
+    "invalid_request": "invalid_request_error",
+    "unsupported": "invalid_request_error",
+    "context_length": "invalid_request_error",
+    "authentication": "authentication_error",
+    "billing": "billing_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "model_not_found": "not_found_error",
+    "conflict": "conflict_error",
+    "too_large": "request_too_large",
+    "unprocessable": "invalid_request_error",
+    "rate_limit": "rate_limit_error",
+    "quota": "rate_limit_error",
+    "cancelled": "api_error",
+    "provider_error": "api_error",
+    "provider_authentication": "authentication_error",
+    "unreachable": "api_error",
+    "stream_cut": "api_error",
+    "bad_stream": "api_error",
+    "overloaded": "overloaded_error",
+    "timeout": "timeout_error",
+    "flow_error": "api_error",
+    "internal": "api_error",
 }
-"""HTTP status and ``error.type`` by kind, after the API's own table.
+"""``error.type`` by kind, after the API's own table."""
 
-The provider's status is not used: 401 from upstream would tell the client that its own key is
-wrong, and this protocol says overload as 529 where others say 503.
-"""
+_STATUS = {503: 529}
+"""This protocol says overload as 529 where others say 503."""
 
 _TOO_LONG = "prompt is too long"
 """The words by which Claude Code knows that it must compact the conversation."""
@@ -44,13 +43,12 @@ _TOO_LONG = "prompt is too long"
 
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
     """Return HTTP status and error document; see ``front.Front.render_error``."""
-    status, name = _TAXONOMY[error.kind]
-    message = error.message
+    status, message = _STATUS.get(error.http_status, error.http_status), error.message
     if error.kind == "context_length" and _TOO_LONG not in message.lower():
         message = f"{_TOO_LONG}: {message}"
     if run_id is not None:
         message = f"{message} (run {run_id})"
-    inner: dict[str, Json] = {"type": name, "message": message}
+    inner: dict[str, Json] = {"type": _TYPES[error.kind], "message": message}
     details = _details(error.body)
     if details is not None:
         inner["details"] = details

@@ -1,7 +1,7 @@
 """Writes errors in OpenAI's taxonomy: ``{"error": {"message", "type", "param", "code"}}``."""
 
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.errors import FAULTS, ErrorKind, ModelError
+from polyvox.workflows.errors import ErrorKind, ModelError
 
 TYPE_AND_CODE: dict[ErrorKind, tuple[str, str | None]] = {
     "invalid_request": ("invalid_request_error", "invalid_value"),
@@ -19,7 +19,7 @@ TYPE_AND_CODE: dict[ErrorKind, tuple[str, str | None]] = {
     "quota": ("insufficient_quota", "insufficient_quota"),
     "cancelled": ("invalid_request_error", "response_cancelled"),
     "provider_error": ("server_error", "server_error"),
-    "provider_authentication": ("server_error", "provider_authentication"),
+    "provider_authentication": ("authentication_error", "provider_authentication"),
     "unreachable": ("server_error", "provider_unreachable"),
     "stream_cut": ("server_error", "stream_cut"),
     "bad_stream": ("server_error", "bad_stream"),
@@ -29,15 +29,11 @@ TYPE_AND_CODE: dict[ErrorKind, tuple[str, str | None]] = {
     "internal": ("server_error", "internal_error"),
 }
 
-# A provider's status that would tell the client something else about its own request.
-_OURS = frozenset(("provider_authentication", "cancelled"))
 _STATUS = {529: 503}
 
 
 def error_status(error: ModelError) -> int:
     """Return the HTTP status for the client; OpenAI has no 529."""
-    if error.kind in _OURS:
-        return FAULTS[error.kind].status
     return _STATUS.get(error.http_status, error.http_status)
 
 

@@ -1,26 +1,21 @@
 """Runs the simulator inside a running event loop, on a socket of its own."""
 
 import asyncio
-import contextlib
-import socket
 from typing import cast
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
-from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from polyvox.gateway.serving import Server, listen
 from polyvox.gateway.simulator.playback import CUT
 from polyvox.gateway.simulator.server import create_simulator, simulation
-
-_BACKLOG = 1024
 
 
 class _CuttingProtocol(HttpToolsProtocol):
     """HTTP/1.1 whose application may close the connection in the middle of an answer."""
 
-    @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         app = cast(ASGIApp, self.app)
@@ -32,28 +27,11 @@ class _CuttingProtocol(HttpToolsProtocol):
         self.app = with_cut
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever owns the loop, and says when it accepts."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.accepting = asyncio.Event()
-
-    @override
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
-        return contextlib.nullcontext()
-
-    @override
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.accepting.set()
-
-
 class Listening:
     """A running simulator. ``port`` is where it listens, ``app`` what it runs."""
 
     def __init__(
-        self, app: Starlette, server: _Server, task: asyncio.Task[None], host: str, port: int
+        self, app: Starlette, server: Server, task: asyncio.Task[None], host: str, port: int
     ) -> None:
         self.app = app
         self.host = host
@@ -81,12 +59,11 @@ class Listening:
 async def serve(host: str = "127.0.0.1", port: int = 0) -> Listening:
     """Start a simulator in this loop and return once it accepts; port 0 picks a free one.
 
-    Raises OSError if the address cannot be had.
+    Raises PortTaken, an OSError, if the address cannot be had.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    listener = listen(host, port)
     app = create_simulator()
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             app,
             http=_CuttingProtocol,
@@ -94,11 +71,10 @@ async def serve(host: str = "127.0.0.1", port: int = 0) -> Listening:
             lifespan="off",
             log_config=None,
             access_log=False,
-            backlog=_BACKLOG,
         )
     )
     task = asyncio.create_task(server.serve(sockets=[listener]), name="simulator")
-    accepting = asyncio.create_task(server.accepting.wait())
+    accepting = asyncio.create_task(server.accepts.wait())
     await asyncio.wait({task, accepting}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         accepting.cancel()

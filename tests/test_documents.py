@@ -1,0 +1,180 @@
+"""What the documents say, held against the program."""
+
+import ast
+import inspect
+import io
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic.fields import FieldInfo
+from rich.console import Console
+from typer.main import get_command
+
+from polyvox.gateway.cli.main import app
+from polyvox.gateway.cli.up import show
+from polyvox.gateway.program import started
+from polyvox.gateway.simulator.plan import GRAMMAR
+from polyvox.worker.settings import load_settings
+from polyvox.worker.settings_file import EngineTable, ModelTable, ProviderTable, ServerTable
+from polyvox.workflows.run import Run
+from polyvox.workflows.templates.fusion import fusion
+from tests.known_settings import environment_variables, parse_command
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+FLOWS = ROOT / "docs" / "flows.md"
+
+TABLES = {
+    "[providers.NAME]": ProviderTable,
+    "[models.NAME]": ModelTable,
+    "[server]": ServerTable,
+    "[engine]": EngineTable,
+}
+LONGEST_DEFAULT = 40
+
+
+def section(document: Path, heading: str) -> str:
+    """Return what stands between ``heading`` (without its marks) and the next one."""
+    parts = re.split(r"^#+ (.*)$", document.read_text("utf-8"), flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))[heading]
+
+
+def default_of(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    match field.get_default(call_default_factory=True, validated_data={}):
+        case None:
+            return "none"
+        case dict():
+            return "none"
+        case str(text):
+            return f'`"{text}"`'
+        case number:
+            return f"`{number:g}`"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_key_of_the_configuration_file_is_documented(name: str) -> None:
+    """A key stands in its table's section with its default, and no key stands there that is gone."""
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section(CONFIGURATION, f"`{name}`"), re.M)
+    fields = TABLES[name].model_fields
+    assert dict(rows) == {key: default_of(field) for key, field in fields.items()}
+
+
+def test_every_environment_variable_is_documented() -> None:
+    """The list is the one the source reads."""
+    rows = re.findall(r"`([A-Z][A-Z0-9_]+)`", section(CONFIGURATION, "Environment variables"))
+    assert environment_variables() <= {*rows}
+
+
+def test_every_option_of_up_is_documented() -> None:
+    """The list is the one the command has."""
+    command: Any = get_command(app)
+    options = {p.opts[0] for p in command.commands["up"].params}
+    rows = re.findall(r"^\| `(--[a-z-]+)", section(CONFIGURATION, "Command line"), re.M)
+    assert {*rows} == options
+
+
+def test_everything_a_run_can_do_is_documented() -> None:
+    """Every public member of Run has a row, and no row speaks of a member that is gone."""
+    rows = re.findall(r"^\| `(\w+)", section(FLOWS, "What a run can do"), re.M)
+    members = {name for name in vars(Run) if not name.startswith("_")}
+    assigned = re.findall(r"^        self\.([a-z]\w*)[ :]", inspect.getsource(Run.__init__), re.M)
+    assert {*rows} == members | {*assigned}
+
+
+def fusion_table() -> str:
+    """Return fusion's parameters as the table that stands in docs/flows.md."""
+    lines = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
+    schema = fusion.params.model_json_schema()
+    for name, known in schema["properties"].items():
+        kind = " or ".join(f'`"{v}"`' for v in known["enum"]) if "enum" in known else known["type"]
+        kind = "model" if known.get("format") == "model" else kind
+        kind = f"1 to {known['maxItems']} models" if kind == "array" else kind
+        default = known.get("default", "")
+        shown = f'"{default}"' if isinstance(default, str) else f"{default:g}"
+        shown = "a prompt, in the flow" if len(shown) > LONGEST_DEFAULT else f"`{shown}`"
+        shown = "required" if name in schema["required"] else shown
+        lines.append(f"| `{name}` | {kind} | {shown} | {known['description']} |")
+    return "\n".join(lines)
+
+
+def test_the_parameters_of_fusion_are_documented_as_they_are() -> None:
+    """The table is made from the schema; a stale one is replaced by what this test shows."""
+    found = re.search(r"<!-- fusion: .* -->\n(.*)<!-- fusion ends -->", FLOWS.read_text(), re.S)
+    assert found
+    assert found[1].strip() == fusion_table(), f"put this there:\n{fusion_table()}"
+
+
+def test_the_simulators_grammar_is_documented_as_it_is() -> None:
+    """The page shows the text that `polyvox simulate --help` shows."""
+    assert f"```text\n{GRAMMAR}```" in (ROOT / "docs" / "simulator.md").read_text("utf-8")
+
+
+def test_the_flow_in_the_readme_is_the_example() -> None:
+    """What a reader copies is what the tests run."""
+    source = (ROOT / "examples" / "careful.py").read_text("utf-8")
+    after_docstring = ast.parse(source).body[1].lineno - 1
+    code = "".join(source.splitlines(keepends=True)[after_docstring:])
+    assert f"```python\n{code}```" in (ROOT / "README.md").read_text("utf-8")
+
+
+def commands_in(document: Path) -> Iterator[list[str]]:
+    """Yield the words after ``polyvox`` of every such line in the document's console blocks."""
+    for block in re.findall(r"```console\n(.*?)```", document.read_text("utf-8"), re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            if found := re.match(r"(?:\.venv/bin/)?polyvox (.*)", line):
+                yield shlex.split(found[1], comments=True)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_program_knows_every_command_in_the_documents(document: Path) -> None:
+    """A renamed command or option must not live on in a document."""
+    for words in commands_in(document):
+        parse_command(words)
+
+
+def test_commands_are_found_in_the_documents() -> None:
+    """Without this the test above could pass by finding nothing."""
+    assert len([*commands_in(ROOT / "README.md")]) > 3
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_in_the_documents_leads_somewhere(document: Path) -> None:
+    """A link to a file of this repository names one that exists."""
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text("utf-8"))
+    local = [link for link in links if not re.match(r"[a-z]+:", link)]
+    assert not [link for link in local if not (document.parent / link).exists()]
+
+
+@pytest.mark.parametrize(
+    "record", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.name
+)
+def test_a_decision_is_short_and_whole(record: Path) -> None:
+    """One decision a file, at most 40 lines, always under the same headings."""
+    text = record.read_text("utf-8")
+    assert len(text.splitlines()) <= 40
+    headings = re.findall(r"^## (.*)$", text, re.M)
+    assert headings == ["Context", "Decision", "Consequences", "Alternatives", "Enforced by"]
+
+
+async def test_the_readme_shows_the_lines_that_up_prints(tmp_path: Path) -> None:
+    """What a client is connected with is printed by the program; the README repeats it exactly."""
+    environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "POLYVOX_KEY": "YOUR_KEY"}
+    empty = tmp_path / "polyvox.toml"
+    empty.touch()
+    settings = load_settings(empty, tmp_path / "data", environ=environ, port=0)
+    printed = io.StringIO()
+    async with started(settings, environ=environ, report=print) as program:
+        show(program, Console(file=printed, highlight=False, soft_wrap=True))
+        text = printed.getvalue().replace(program.base_url, "http://127.0.0.1:8484")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    lines = [line for line in text.splitlines() if "YOUR_KEY" in line and not line.startswith(" ")]
+    assert len(lines) == 3
+    assert not [line for line in lines if f"\n{line}\n" not in readme]
