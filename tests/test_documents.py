@@ -1,16 +1,20 @@
 """What the documents say, held against the program."""
 
 import ast
+import asyncio
 import inspect
 import io
 import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from typer.main import get_command
@@ -30,13 +34,14 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 FLOWS = ROOT / "docs" / "flows.md"
 
-TABLES = {
+TABLES: dict[str, type[BaseModel]] = {
     "[providers.NAME]": ProviderTable,
     "[models.NAME]": ModelTable,
     "[server]": ServerTable,
     "[engine]": EngineTable,
 }
 LONGEST_DEFAULT = 40
+SHOWN_URL = "http://127.0.0.1:8484"
 
 
 def section(document: Path, heading: str) -> str:
@@ -61,7 +66,7 @@ def default_of(field: FieldInfo) -> str:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_key_of_the_configuration_file_is_documented(name: str) -> None:
-    """A key stands in its table's section with its default, and no key stands there that is gone."""
+    """Each key stands in its table's section with its default, and none that is gone."""
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section(CONFIGURATION, f"`{name}`"), re.M)
     fields = TABLES[name].model_fields
     assert dict(rows) == {key: default_of(field) for key, field in fields.items()}
@@ -153,6 +158,14 @@ def test_every_link_in_the_documents_leads_somewhere(document: Path) -> None:
     assert not [link for link in local if not (document.parent / link).exists()]
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_in_the_documents_is_there(document: Path) -> None:
+    """Where a document points into the tree, a reader finds something."""
+    named = re.findall(r"`((?:\w+/)+[\w.-]*)`", document.read_text("utf-8"))
+    own = [path for path in named if (ROOT / path.partition("/")[0]).is_dir()]
+    assert not [path for path in own if not (ROOT / path).exists()]
+
+
 @pytest.mark.parametrize(
     "record", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.name
 )
@@ -164,17 +177,31 @@ def test_a_decision_is_short_and_whole(record: Path) -> None:
     assert headings == ["Context", "Decision", "Consequences", "Alternatives", "Enforced by"]
 
 
-async def test_the_readme_shows_the_lines_that_up_prints(tmp_path: Path) -> None:
-    """What a client is connected with is printed by the program; the README repeats it exactly."""
+def run_code(code: str) -> str:
+    """Run ``code`` in a process of its own, as a reader would, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def test_the_readme_connects_clients_to_the_program(tmp_path: Path) -> None:
+    """The lines `up` prints stand there exactly, and the code for the SDKs gets an answer."""
     environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "POLYVOX_KEY": "YOUR_KEY"}
     empty = tmp_path / "polyvox.toml"
     empty.touch()
     settings = load_settings(empty, tmp_path / "data", environ=environ, port=0)
     printed = io.StringIO()
+    readme = (ROOT / "README.md").read_text("utf-8")
+    sdk_code = re.findall(r"```python\n(from (?:openai|anthropic) .*?)```", readme, re.S)
+    assert len(sdk_code) == 2
     async with started(settings, environ=environ, report=print) as program:
         show(program, Console(file=printed, highlight=False, soft_wrap=True))
-        text = printed.getvalue().replace(program.base_url, "http://127.0.0.1:8484")
-    readme = (ROOT / "README.md").read_text("utf-8")
+        for code in sdk_code:
+            output = await asyncio.to_thread(run_code, code.replace(SHOWN_URL, program.base_url))
+            assert output.startswith("[simulated:")
+        text = printed.getvalue().replace(program.base_url, SHOWN_URL)
     lines = [line for line in text.splitlines() if "YOUR_KEY" in line and not line.startswith(" ")]
     assert len(lines) == 3
     assert not [line for line in lines if f"\n{line}\n" not in readme]

@@ -1,0 +1,3 @@
+module polyvox/benchmarks/load
+
+go 1.21
