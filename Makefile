@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 CLIENTS := tests/e2e/clients
 CLIENTS_INSTALLED := $(CLIENTS)/node_modules/.installed
 LOCK_FLAGS := --quiet --upgrade --universal --generate-hashes --no-emit-index-url
-SOURCES := workflows activities worker gateway tests
+SOURCES := workflows activities worker gateway tests benchmarks
 
 # The first interpreter on PATH that is new enough; `make install PYTHON=...` overrides it.
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python

@@ -105,7 +105,7 @@ GROUPS: dict[str, tuple[Cell, ...]] = {
     "whole-50": (WHOLE_50,),
     "prompt": (PROMPT_SMALL, PROMPT_LARGE),
     "protocols": tuple(
-        replace(STREAM_10, title=f"{protocol} stream, 10 clients", protocol=protocol, requests=20)
+        replace(STREAM_10, title=f"{protocol}, 10 clients", protocol=protocol, requests=20)
         for protocol in ("responses", "messages")
     ),
 }

@@ -47,10 +47,10 @@ class Live:
         """Run ``work`` on the program's own loop and return what it returns."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(LIMIT_S)
 
-    def get(self, path: str) -> Any:
-        answer = httpx.get(f"{self.base_url}{path}", headers={"x-api-key": KEY}, trust_env=False)
-        answer.raise_for_status()
-        return answer.json()
+    def ask(self, path: str, **headers: str) -> httpx.Response:
+        """GET ``path`` with the key."""
+        url = f"{self.base_url}{path}"
+        return httpx.get(url, headers={"x-api-key": KEY, **headers}, trust_env=False)
 
     def post(self, protocol: str, document: Any, **options: Any) -> httpx.Response:
         """Send ``document`` in ``protocol`` and return the whole answer."""
@@ -68,13 +68,19 @@ class Live:
         """Return the run's document once it has ended and ``calls`` of its calls have too."""
 
         def look() -> dict[str, Any] | None:
-            known = {run["run_id"] for run in self.get("/api/runs?limit=100")["runs"]}
-            if run_id not in known:
+            answer = self.ask(f"/api/runs/{run_id}")
+            if answer.status_code == 404:  # its first row is still on the way
                 return None
-            run: dict[str, Any] = self.get(f"/api/runs/{run_id}")
+            run: dict[str, Any] = answer.json()
             return run if run["status"] != "running" and len(run["calls"]) >= calls else None
 
         return until(look, f"run {run_id} has not ended with {calls} calls in the ledger")
+
+    def newest_run(self, model: str) -> str | None:
+        """Return the id of the newest run of ``model``, None if there is none."""
+        answer = self.ask(f"/api/runs?limit=1&model={model}")
+        runs = answer.json()["runs"]
+        return str(runs[0]["run_id"]) if runs else None
 
     def handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
         return self.program.runtime.client.get_workflow_handle(run_id)
@@ -118,7 +124,7 @@ def config(simulator_url: str, dead_url: str) -> str:
         "keyless": ("chat", f"{simulator_url}/v1", 'api_key_env = "NO_SUCH_KEY"'),
         "dead": ("chat", dead_url, ""),
     }
-    tables = [f"[server]\nmax_body_mib = {MAX_BODY_MIB}\nkeep_alive_s = 1.0\n"]
+    tables = [f"[server]\nmax_body_mib = {MAX_BODY_MIB}\nkeep_alive_s = 10.0\n"]
     tables += [
         f'[providers.{name}]\nprotocol = "{protocol}"\nbase_url = "{url}"\n{more}\n'
         for name, (protocol, url, more) in providers.items()

@@ -13,10 +13,7 @@ import orjson
 import pytest
 
 from polyvox.activities.upstream import FrameSplitter
-from tests.gateway.running import KEY, LIMIT_S, PATHS, PROTOCOLS, Live
-
-UNSEEN = "run_"
-
+from tests.gateway.running import PROTOCOLS, Live
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -43,19 +40,19 @@ FAULTS = {
     "429": Fault(
         "sim:main-err429-ra30", "rate_limit", 429, "Simulated 429", headers={"retry-after": "30"}
     ),
-    "500": Fault("sim:main-err500", "provider_error", 500, "Simulated 500", 3, in_messages=502),
+    "500": Fault("sim:main-err500", "provider_error", 500, "Simulated 500", 3),
     "529": Fault("sim:main-err529", "overloaded", 503, "Simulated 529", 3, in_messages=529),
     "cut at once": Fault("sim:main-cut0", "stream_cut", 502, "broke in mid-answer", 3),
-    "cut": Fault("sim:main-cut3", "stream_cut", 502, "broke in mid-answer", 3, begun=True),
+    "cut": Fault("sim:main-itl9-cut3", "stream_cut", 502, "broke in mid-answer", 3, begun=True),
     "end at once": Fault("sim:main-eof0", "stream_cut", 502, "before its answer was complete", 3),
-    "end": Fault("sim:main-eof3", "stream_cut", 502, "before its answer was complete", 3, True),
+    "end": Fault("sim:main-itl9-eof3", "stream_cut", 502, "before its answer was complete", 3, True),
     "garbage at once": Fault("sim:main-garbage0", "bad_stream", 502, "", 3),
-    "garbage": Fault("sim:main-garbage3", "bad_stream", 502, "", 3, begun=True),
+    "garbage": Fault("sim:main-itl9-garbage3", "bad_stream", 502, "", 3, begun=True),
     "error event": Fault(
-        "sim:main-errevent3", "overloaded", 503, "Simulated error after 3", 3, True, 529
+        "sim:main-itl9-errevent3", "overloaded", 503, "Simulated error after 3", 3, True, 529
     ),
     "silence at once": Fault("hasty:main-stall0", "timeout", 504, "fell silent", 3),
-    "silence": Fault("hasty:main-stall3", "timeout", 504, "fell silent", 3, begun=True),
+    "silence": Fault("hasty:main-itl9-stall3", "timeout", 504, "fell silent", 3, begun=True),
 }
 
 
@@ -112,6 +109,10 @@ def error_in(protocol: str, answer: httpx.Response) -> dict[str, Any]:
     """Return the error that ends a begun stream, after a look at what must not follow."""
     sent = events(answer)
     last = sent[-1]
+    if protocol == "responses":
+        # Open Responses ends every stream with it, also one that failed.
+        assert sent.pop() == b"[DONE]"
+        last = sent[-1]
     if protocol == "chat":
         assert b"[DONE]" not in sent
         assert not any(c["finish_reason"] for e in sent[:-1] for c in e["choices"])
@@ -171,13 +172,12 @@ def test_the_ledger_tells_how_and_how_often_it_failed(
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("fault", ["err500", "cut0", "eof0", "garbage0", "errevent0", "err429-ra0"])
+@pytest.mark.parametrize("fault", ["err500", "cut0", "errevent0"])
 def test_a_failure_that_passes_is_tried_again(
     live: Live, protocol: str, stream: bool, fault: str
 ) -> None:
     """The client gets the second attempt's answer and learns of the first from the ledger only."""
-    word, _, more = fault.partition("-")
-    name = f"main-{word}x1-{more or 'ra0'}-id{protocol}{stream}"
+    name = f"main-{fault}x1-id{protocol}{stream}"
     asked = request(protocol, f"sim-{protocol}:{name}", stream=stream)
     answer = live.post(protocol, asked)
     assert answer.status_code == 200

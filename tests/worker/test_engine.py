@@ -178,13 +178,15 @@ async def test_a_second_program_on_the_data_folder_is_told_who_holds_it(engine: 
 
 
 async def test_an_existing_engine_is_used_as_it_is(engine: Engine, tmp_path: Path) -> None:
-    """With an address there is no child, no lock and no change to the cluster."""
-    settings = Settings(tmp_path / "data", engine=EngineSettings(engine.address))
+    """With an address there is no child and no change to the cluster; the folder is still ours."""
+    settings = Settings(tmp_path, engine=EngineSettings(engine.address))
     async with Engine(settings, environ={}) as other:
         assert (other.state, other.pid, other.ui_url) == ("running", None, None)
         assert other.version == engine.version
+        with pytest.raises(DataFolderInUse):
+            await Engine(settings, environ={}).start()
     assert other.state == "stopped"
-    assert not (tmp_path / "data").exists()
+    assert lock_holder(tmp_path) is None
     assert await engine.answers()
 
 

@@ -17,7 +17,8 @@ class Emission:
     Calls of ``hidden`` tools are never shown. With ``hold_calls`` no call is shown before the
     answer's end, and then only if none of its calls is hidden: a hidden one means that the answer
     is not yet the client's. How the whole run ends is not said by one call, so UsageReported and
-    Finished are left out.
+    Finished are left out. A part's beginning is shown with its first words: a provider that breaks
+    off before them may be asked again.
     """
 
     def __init__(self, hidden: tuple[str, ...], *, hold_calls: bool) -> None:
@@ -27,9 +28,23 @@ class Emission:
         self._in_held = False
         self._in_hidden = False
         self._saw_hidden = False
+        self._begun: PartStarted | None = None
 
     def feed(self, events: list[Event]) -> list[Event]:
         """Return the events to show now."""
+        shown = self._allowed(events)
+        if self._begun is None and not any(isinstance(e, PartStarted) for e in shown):
+            return shown
+        worded: list[Event] = []
+        for event in shown:
+            if self._begun is not None:
+                worded.append(self._begun)
+            self._begun = event if isinstance(event, PartStarted) else None
+            if self._begun is None:
+                worded.append(event)
+        return worded
+
+    def _allowed(self, events: list[Event]) -> list[Event]:
         if not self._hidden:
             return [e for e in events if not isinstance(e, UsageReported | Finished)]
         shown: list[Event] = []

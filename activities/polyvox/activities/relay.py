@@ -37,9 +37,10 @@ class Outcome:
 
 
 class Channel:
-    """One listener's end of a run's lane."""
+    """One listener's end of a run's lane; without ``live`` only the run's end comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, live: bool) -> None:
+        self.live = live
         self.losses: set[str] = set()
         self.outcome: Outcome | None = None
         self._batches: deque[Batch] = deque()
@@ -78,9 +79,12 @@ class Relay:
         self._calls: dict[str, set[asyncio.Task[Reply]]] = {}
 
     @contextmanager
-    def subscribe(self, run_id: str) -> Iterator[Channel]:
-        """Listen to ``run_id`` while the context is open; subscribe before the run starts."""
-        channel = self._channels[run_id] = Channel()
+    def subscribe(self, run_id: str, *, live: bool = True) -> Iterator[Channel]:
+        """Listen to ``run_id`` while the context is open; subscribe before the run starts.
+
+        Who only wants the whole answer is not ``live``: it gets no batches, so nothing was seen.
+        """
+        channel = self._channels[run_id] = Channel(live=live)
         try:
             yield channel
         finally:
@@ -89,7 +93,7 @@ class Relay:
     def publish(self, run_id: str, batch: Batch) -> None:
         """Hand a batch to whoever listens to ``run_id``."""
         channel = self._channels.get(run_id)
-        if channel is not None:
+        if channel is not None and channel.live:
             channel.push(batch)
 
     def lose(self, run_id: str, losses: tuple[str, ...]) -> None:
@@ -104,7 +108,9 @@ class Relay:
         return tuple(sorted(channel.losses)) if channel is not None else ()
 
     def listening(self, run_id: str) -> bool:
-        return run_id in self._channels
+        """Whether somebody reads along, and not only waits for the end."""
+        channel = self._channels.get(run_id)
+        return channel is not None and channel.live
 
     def close(self, run_id: str, outcome: Outcome) -> None:
         """Tell that the run has ended."""

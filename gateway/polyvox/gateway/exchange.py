@@ -93,7 +93,7 @@ class Exchange:
             traceparent, run_id=self._run_id, flow=binding.flow, model=ask.model
         )
         failed: ModelError | None = None
-        with runtime.relay.subscribe(self._run_id) as channel:
+        with runtime.relay.subscribe(self._run_id, live=ask.stream) as channel:
             try:
                 handle = await self._start(binding, digest, run_span.traceparent or "")
                 await self._show(channel, handle, receive, send)

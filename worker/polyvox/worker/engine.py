@@ -111,8 +111,9 @@ class Engine:
         """
         self.state = "starting"
         try:
+            # With an existing cluster too: ledger and keys in the folder have one owner.
+            self._take_data()
             if self._own:
-                self._take_data()
                 await self._start_child()
                 self._watcher = asyncio.create_task(self._watch(), name="engine watcher")
             else:

@@ -1,0 +1,84 @@
+"""``make bench``: measure the gateway against direct calls to the same upstream.
+
+How to read what it prints: ``docs/performance.md``.
+"""
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import cells, codec, report
+from benchmarks.limits import LIMITS, Results
+from benchmarks.program import CannotMeasure, build, loading, serving
+
+CODEC = "codec"
+NARROWEST = 100
+
+
+def main() -> int:
+    """Run the selected cells. Exit status 0 whenever they were measured, however slow."""
+    names = (*cells.GROUPS, CODEC)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "cells", nargs="*", metavar="CELL", help=f"Default: all. {', '.join(names)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="One round of each cell.")
+    options = parser.parse_args()
+    if unknown := set(options.cells) - {*names}:
+        parser.error(f"unknown cell {', '.join(sorted(unknown))}; known: {', '.join(names)}")
+    console = Console(highlight=False)
+    console.width = max(console.width, NARROWEST)
+    try:
+        return _measure(options.cells or names, console, quick=options.quick)
+    except CannotMeasure as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _measure(names: list[str] | tuple[str, ...], console: Console, *, quick: bool) -> int:
+    def show(line: str) -> None:
+        console.print(line, style="dim", markup=False)
+
+    busy = f"load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    show(f"Python {platform.python_version()}, {os.cpu_count()} cores, {busy} before the start")
+    measured: dict[cells.Cell, cells.Measured] = {}
+    with tempfile.TemporaryDirectory(prefix="polyvox-bench-") as name:
+        folder = Path(name)
+        show("Building the load program")
+        with loading(build(folder)) as load:
+            microseconds = codec.measure(load) if CODEC in names else None
+            groups = [cells.GROUPS[name] for name in names if name != CODEC]
+            idle = None
+            if groups:
+                show("Starting the gateway")
+                with serving(folder, load.url, show) as program:
+                    idle = cells.idle(load, program)
+                    for group in groups:
+                        for one in cells.measure(group, load, program, quick=quick, show=show):
+                            measured[one.cell] = one
+    results = Results(measured, idle)
+    console.print()
+    if measured:
+        console.print(report.figures_table(results))
+    if microseconds is not None:
+        console.print(report.codec_table(microseconds))
+    if not measured:
+        return 0
+    console.print(report.limits_table(results))
+    verdicts = [limit.verdict(results) for limit in LIMITS]
+    console.print(
+        ", ".join(f"{verdicts.count(v)} {v}" for v in report.STYLES if v in verdicts) + "."
+    )
+    failures = [line for one in measured.values() for line in one.failures()]
+    for line in failures:
+        console.print(line, style="bold red", markup=False)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
