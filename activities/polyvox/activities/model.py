@@ -13,6 +13,7 @@ from temporalio import activity
 from polyvox.activities.bodies import Bodies
 from polyvox.activities.emission import Emission
 from polyvox.activities.ledger import Ledger
+from polyvox.activities.memory import Memory
 from polyvox.activities.provider import Provider, api_key
 from polyvox.activities.providers import chat, messages, responses
 from polyvox.activities.providers.dialect import Dialect
@@ -43,6 +44,7 @@ class ModelCaller:
         environ: Mapping[str, str],
         upstream: Upstream,
         bodies: Bodies,
+        memory: Memory,
         relay: Relay,
         ledger: Ledger,
         tracing: Tracing,
@@ -51,6 +53,7 @@ class ModelCaller:
         self._environ = environ
         self._upstream = upstream
         self._bodies = bodies
+        self._memory = memory
         self._relay = relay
         self._ledger = ledger
         self._tracing = tracing
@@ -96,7 +99,10 @@ class ModelCaller:
         provider, model = self._provider(call.model)
         base = self._bodies.get(call.conversation.base) if call.conversation.base else _EMPTY
         dialect = DIALECTS[provider.protocol]
-        request = dialect.render(resolve(call.conversation, base), model)
+        conversation = resolve(call.conversation, base)
+        if call.owner:
+            conversation = await self._memory.restored(conversation, base.messages, call.owner)
+        request = dialect.render(conversation, model)
         self._relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
         authorization = self._authorization(provider, dialect)

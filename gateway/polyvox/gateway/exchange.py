@@ -118,6 +118,7 @@ class Exchange:
             conversation=ConversationRef(base=digest),
             params=dict(binding.params),
             protocol=ask.protocol,
+            key_id=self._caller.key_id,
             traceparent=traceparent,
         )
         try:

@@ -19,6 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from polyvox.activities.blobs import BlobStore
 from polyvox.activities.bodies import Bodies
 from polyvox.activities.ledger import Ledger
+from polyvox.activities.memory import Memory
 from polyvox.activities.model import ModelCaller
 from polyvox.activities.provider import Provider
 from polyvox.activities.records import EndStatus, RunEnded
@@ -81,6 +82,7 @@ async def running(
         store = BlobStore(settings.data / "blobs.db")
         stack.callback(store.close)
         bodies = Bodies(store)
+        memory = Memory(database, store, bodies)
         tracing = Tracing.from_environment(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
         upstream = Upstream()
@@ -99,6 +101,7 @@ async def running(
             environ=environ,
             upstream=upstream,
             bodies=bodies,
+            memory=memory,
             relay=relay,
             ledger=ledger,
             tracing=tracing,
@@ -114,7 +117,7 @@ async def running(
             client,
             task_queue=TASK_QUEUE,
             workflows=[flow_host(hosting)],
-            activities=[caller.call_model],
+            activities=[caller.call_model, memory.remember],
             # Flows are checked when registered; the sandbox would cost 3 ms a run.
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_concurrent_activities=2000,

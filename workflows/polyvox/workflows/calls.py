@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from polyvox.workflows.conversation import Conversation, Json, Message, Options, Protocol, Tool
+from polyvox.workflows.conversation import (
+    Conversation,
+    Json,
+    Message,
+    Options,
+    Part,
+    Protocol,
+    Tool,
+)
 
 E = TypeVar("E")
 
@@ -46,7 +54,8 @@ class ModelCall:
 
     ``model`` is ``provider:model``. With ``emit`` the events go to the client as they come, but
     for calls of the tools named in ``hidden``; with ``hold_calls`` no tool call is emitted while
-    the answer is being written, because a hidden one may still follow.
+    the answer is being written, because a hidden one may still follow. With an ``owner`` what is
+    remembered of the client's earlier turns under that name is put back first.
     """
 
     run_id: str
@@ -56,7 +65,21 @@ class ModelCall:
     emit: bool = False
     hidden: tuple[str, ...] = ()
     hold_calls: bool = False
+    owner: str = ""
     traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A turn's true messages, and the ``visible`` parts of them that the client was shown.
+
+    ``base`` is the digest of the client's conversation they answer; see ``transcript.py``.
+    """
+
+    base: str
+    owner: str
+    messages: tuple[Message, ...]
+    visible: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +87,7 @@ class RunInput:
     """The snapshot a run starts from: nothing that is changed later can reach it.
 
     ``model`` is the public name the client asked for, ``flow`` the version's name (``fusion@3``),
-    ``digest`` its content address, ``params`` the virtual model's parameters.
+    ``digest`` its content address, ``params`` the virtual model's parameters, ``key_id`` who asks.
     """
 
     model: str
@@ -73,6 +96,7 @@ class RunInput:
     conversation: ConversationRef
     params: dict[str, Json] = field(default_factory=dict)
     protocol: Protocol = "chat"
+    key_id: str = ""
     traceparent: str = ""
 
 

@@ -35,6 +35,7 @@ _CLASSES: tuple[type, ...] = (
     calls.Span,
     calls.ConversationRef,
     calls.ModelCall,
+    calls.Hidden,
     calls.RunInput,
 )
 

@@ -10,7 +10,7 @@ Only one step at a time emits to the client. What a failed step costs is the flo
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -20,7 +20,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
-from polyvox.workflows.calls import ModelCall, RunInput, refer
+from polyvox.workflows.calls import Hidden, ModelCall, RunInput, refer
 from polyvox.workflows.conversation import (
     Conversation,
     Json,
@@ -36,8 +36,9 @@ from polyvox.workflows.reply import Reply, Usage
 
 P = TypeVar("P")
 
+# The activities' names stand in every history and so never change.
 CALL_MODEL = "call_model"
-"""The activity's name; it stands in every history and so never changes."""
+REMEMBER_TRANSCRIPT = "remember_transcript"
 
 _RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=500),
@@ -45,8 +46,6 @@ _RETRY = RetryPolicy(
     maximum_interval=timedelta(seconds=5),
     maximum_attempts=3,
 )
-
-_DEFERRED = "Not run yet. Read the other results first, then call this tool again if still needed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +119,15 @@ class Run(Generic[P]):
         emit: bool = False,
         hidden: Sequence[str] = (),
         hold_calls: bool = False,
+        restore: bool = False,
         timeout_s: float = 600.0,
     ) -> Reply:
         """Ask ``model`` (``provider:model``) to go on with ``conversation`` (the client's).
 
         With ``emit`` the client reads along. ``hidden`` names tools whose calls it never sees;
         ``hold_calls`` keeps all calls back until the answer is whole and has no hidden one.
-        Raises ModelError when every allowed attempt failed.
+        ``restore`` puts back what earlier turns hid from the client. Raises ModelError when every
+        allowed attempt failed.
         """
         stored = self._input.conversation
         call = ModelCall(
@@ -140,6 +141,7 @@ class Run(Generic[P]):
             emit=emit,
             hidden=tuple(hidden),
             hold_calls=hold_calls,
+            owner=self._owner if restore else "",
             traceparent=self._input.traceparent,
         )
         try:
@@ -154,7 +156,11 @@ class Run(Generic[P]):
                 retry_policy=_RETRY,
             )
         except ActivityError as failed:
-            raise model_error(failed) from failed
+            error = model_error(failed)
+            if error.kind == "cancelled":
+                # The run, or this branch of it, is being ended: not a failure a flow may mend.
+                raise asyncio.CancelledError from failed
+            raise error from failed
         self.usage += reply.usage
         return reply
 
@@ -219,47 +225,74 @@ class Run(Generic[P]):
         *,
         tools: Sequence[MountedTool],
         step: str,
+        prepared: Sequence[Message] = (),
         rounds: int = 4,
         timeout_s: float = 600.0,
     ) -> Reply:
         """Let ``model`` answer the client with ``tools`` at hand, looped until it is done.
 
-        Text streams live. A reply that calls mounted tools is never the answer: they are run, all
-        at once, and the model goes on with their results; a client's tool called in the same
-        breath is put off. After ``rounds`` of mounted calls the mounted tools are taken away.
-        The Reply has every part the client saw and calls of the client's own tools only.
+        Text streams live. Mounted calls are run, all at once, and the model goes on with their
+        results; the client's own tools, called in the same breath, are handed to it after that.
+        After ``rounds`` of mounted calls the mounted tools are taken away. ``prepared`` messages
+        stand hidden before the model's first word, as if it had said and heard them.
+
+        The Reply has what the client sees: every text, and calls of its own tools only. The rest
+        is remembered and put back when the client goes on, so that the model meets the whole
+        conversation again and the provider's prompt cache holds.
         """
         mounted = {m.tool.name: m for m in tools}
-        talk = conversation
-        shown: list[Part] = []
+        hidden = tuple(prepared)
+        shown: tuple[Part, ...] = ()
         for turn in range(rounds + 1):
             offered = [m.tool for m in tools] if turn < rounds else []
             reply = await self.ask(
                 model,
-                replace(talk, tools=(*conversation.tools, *offered)),
+                conversation.offering(offered).then(*hidden),
                 step=step,
                 emit=True,
                 hidden=tuple(mounted),
                 hold_calls=bool(offered),
+                restore=True,
                 timeout_s=timeout_s,
             )
-            if not any(call.name in mounted for call in reply.tool_calls):
-                return replace(reply, parts=(*shown, *reply.parts))
-            shown.extend(part for part in reply.parts if not isinstance(part, ToolCall))
-            results = await asyncio.gather(
-                *(_result(call, mounted.get(call.name)) for call in reply.tool_calls)
-            )
-            talk = talk.then(reply.message, *results)
+            visible = [p for p in reply.parts if not _is_call_of(p, mounted)]
+            shown = (*shown, *visible)
+            calls = [call for call in reply.tool_calls if call.name in mounted]
+            results = await asyncio.gather(*(_result(call, mounted[call.name]) for call in calls))
+            hidden = (*hidden, reply.message, *results)
+            if not calls or any(isinstance(part, ToolCall) for part in visible):
+                if len(hidden) > 1:
+                    await self._remember(hidden, shown)
+                return replace(reply, parts=shown)
         raise ModelError(
             "flow_error",
             f"The model kept calling mounted tools ({', '.join(mounted)}) that were taken away "
             f"after {rounds} rounds.",
         )
 
+    @property
+    def _owner(self) -> str:
+        """Who may meet a remembered transcript again: the same key with the same model."""
+        return f"{self._input.key_id} {self._input.model}"
 
-async def _result(call: ToolCall, mounted: MountedTool | None) -> Message:
-    if mounted is None:
-        return tool_result(call, _DEFERRED)
+    async def _remember(self, hidden: tuple[Message, ...], shown: tuple[Part, ...]) -> None:
+        try:
+            await workflow.execute_activity(
+                REMEMBER_TRANSCRIPT,
+                Hidden(self._input.conversation.base, self._owner, hidden, shown),
+                summary="remember what the client does not see",
+                start_to_close_timeout=timedelta(seconds=10),
+                retry_policy=_RETRY,
+            )
+        except ActivityError as failed:
+            self.note("transcript not remembered", message=model_error(failed).message)
+
+
+def _is_call_of(part: Part, mounted: Mapping[str, MountedTool]) -> bool:
+    return isinstance(part, ToolCall) and part.name in mounted
+
+
+async def _result(call: ToolCall, mounted: MountedTool) -> Message:
     try:
         return tool_result(call, await mounted.answer(call))
     except ModelError as error:

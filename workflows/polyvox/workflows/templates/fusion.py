@@ -98,22 +98,27 @@ async def fusion(run: Run[FusionParams]) -> Reply:
         ),
         review,
     )
-    if params.mode == "required":
-        if not conversation.opens_turn:
-            return await run.ask(params.main, step="main", emit=True)
-        return await reviewed_first(run, mounted)
-    return await run.converse(params.main, conversation, tools=[mounted], step="main")
+    if params.mode == "auto":
+        return await run.converse(params.main, conversation, tools=[mounted], step="main")
+    # Required: the main model finds its call and the report in its history.
+    said = await reviewed_first(run, mounted) if conversation.opens_turn else ()
+    done = MountedTool(mounted.tool, already_reported)
+    return await run.converse(params.main, conversation, tools=[done], prepared=said, step="main")
 
 
-async def reviewed_first(run: Run[FusionParams], mounted: MountedTool) -> Reply:
-    """The panel answers before the main model is asked, as if that had called it."""
+async def reviewed_first(run: Run[FusionParams], mounted: MountedTool) -> tuple[Message, ...]:
+    """Ask the panel before the main model is asked, as if that had called it."""
     problem = run.conversation.last_user_text
     call = ToolCall(
-        "call_review", run.params.tool_name, json.dumps({"problem": problem}, ensure_ascii=False)
+        f"call_{run.random().getrandbits(64):016x}",
+        run.params.tool_name,
+        json.dumps({"problem": problem}, ensure_ascii=False),
     )
-    result = tool_result(call, await mounted.answer(call))
-    talk = run.conversation.then(assistant(call), result).offering([mounted.tool])
-    return await run.converse(run.params.main, talk, tools=[], step="main")
+    return assistant(call), tool_result(call, await mounted.answer(call))
+
+
+async def already_reported(_call: ToolCall) -> str:
+    return "The panel has reported on this turn already; its report is above."
 
 
 def problem_of(call: ToolCall) -> str:
