@@ -60,6 +60,8 @@ def default_of(field: FieldInfo) -> str:
             return "none"
         case str(text):
             return f'`"{text}"`'
+        case bool(yes):
+            return "`true`" if yes else "`false`"
         case number:
             return f"`{number:g}`"
 

@@ -13,6 +13,7 @@ from temporalio import activity
 from polyvox.activities.bodies import Bodies
 from polyvox.activities.emission import Emission
 from polyvox.activities.ledger import Ledger
+from polyvox.activities.media import MediaFetcher
 from polyvox.activities.memory import Memory
 from polyvox.activities.provider import Provider, api_key
 from polyvox.activities.providers import chat, messages, responses
@@ -45,6 +46,7 @@ class ModelCaller:
         upstream: Upstream,
         bodies: Bodies,
         memory: Memory,
+        media: MediaFetcher,
         relay: Relay,
         ledger: Ledger,
         tracing: Tracing,
@@ -54,6 +56,7 @@ class ModelCaller:
         self._upstream = upstream
         self._bodies = bodies
         self._memory = memory
+        self._media = media
         self._relay = relay
         self._ledger = ledger
         self._tracing = tracing
@@ -102,6 +105,7 @@ class ModelCaller:
         conversation = resolve(call.conversation, base)
         if call.owner:
             conversation = await self._memory.restored(conversation, base.messages, call.owner)
+        conversation = await self._media.inlined(conversation, provider)
         request = dialect.render(conversation, model)
         self._relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses

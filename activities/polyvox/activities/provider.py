@@ -15,7 +15,8 @@ class Provider:
     ``base_url + "/chat/completions"``, ``"/responses"`` or ``"/messages"``. ``api_key_env`` is the
     *name* of an environment variable, so that a value of this class can be logged, stored and put
     into a run's history; the key itself is looked up at the moment of the call. ``headers`` are
-    sent with every request. ``timeout_s`` limits one attempt, in seconds.
+    sent with every request. ``timeout_s`` limits one attempt, in seconds. ``inline_urls`` is for a
+    provider that does not fetch the URLs of images and files itself: they are fetched for it.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Provider:
     api_key_env: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 600.0
+    inline_urls: bool = False
 
 
 def api_key(provider: Provider, environ: Mapping[str, str]) -> str | None:

@@ -18,13 +18,16 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from polyvox.activities.blobs import BlobStore
 from polyvox.activities.bodies import Bodies
+from polyvox.activities.conversations_store import ConversationsStore
 from polyvox.activities.ledger import Ledger
+from polyvox.activities.media import MediaFetcher
 from polyvox.activities.memory import Memory
 from polyvox.activities.model import ModelCaller
 from polyvox.activities.provider import Provider
 from polyvox.activities.records import EndStatus, RunEnded
 from polyvox.activities.registry import Registry
 from polyvox.activities.relay import Outcome, Relay
+from polyvox.activities.responses_store import ResponsesStore
 from polyvox.activities.tables import file_url, ledger_file, open_database
 from polyvox.activities.tracing import Tracing
 from polyvox.activities.upstream import Upstream
@@ -50,6 +53,8 @@ class Runtime:
     ledger: Ledger
     registry: Registry
     bodies: Bodies
+    responses: ResponsesStore
+    conversations: ConversationsStore
     relay: Relay
     tracing: Tracing
 
@@ -82,6 +87,10 @@ async def running(
         store = BlobStore(settings.data / "blobs.db")
         stack.callback(store.close)
         bodies = Bodies(store)
+        responses = ResponsesStore(database, store, days=settings.server.keep_responses_days)
+        stack.push_async_callback(responses.close)
+        conversations = ConversationsStore(database, bodies)
+        stack.push_async_callback(conversations.close)
         memory = Memory(database, store, bodies)
         tracing = Tracing.from_environment(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
@@ -102,6 +111,7 @@ async def running(
             upstream=upstream,
             bodies=bodies,
             memory=memory,
+            media=MediaFetcher(),
             relay=relay,
             ledger=ledger,
             tracing=tracing,
@@ -129,7 +139,19 @@ async def running(
             graceful_shutdown_timeout=timedelta(seconds=2),
         )
         await stack.enter_async_context(worker)
-        yield Runtime(settings, providers, engine, client, ledger, registry, bodies, relay, tracing)
+        yield Runtime(
+            settings=settings,
+            providers=providers,
+            engine=engine,
+            client=client,
+            ledger=ledger,
+            registry=registry,
+            bodies=bodies,
+            responses=responses,
+            conversations=conversations,
+            relay=relay,
+            tracing=tracing,
+        )
 
 
 class _Ended:

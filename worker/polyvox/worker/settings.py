@@ -49,7 +49,8 @@ class ServerSettings:
     """Where the gateway listens and its limits.
 
     ``port`` 0 means any free one. ``drain_s`` is how long running streams may take to finish at a
-    stop; ``keep_alive_s`` how often a silent stream gets a sign of life.
+    stop; ``keep_alive_s`` how often a silent stream gets a sign of life; ``keep_responses_days`` how
+    long a client may come back to a response.
     """
 
     host: str = "127.0.0.1"
@@ -57,6 +58,7 @@ class ServerSettings:
     max_body_mib: int = 64
     drain_s: float = 30.0
     keep_alive_s: float = 10.0
+    keep_responses_days: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def load_settings(
             max_body_mib=table.max_body_mib,
             drain_s=table.drain_s,
             keep_alive_s=table.keep_alive_s,
+            keep_responses_days=table.keep_responses_days,
         ),
         engine=EngineSettings(
             address=address,
@@ -169,7 +172,13 @@ def _providers(
         return {p.name: p for p in WELL_KNOWN_PROVIDERS if api_key(p, environ)}
     return {
         name: Provider(
-            name, table.protocol, table.base_url, table.api_key_env, table.headers, table.timeout_s
+            name,
+            table.protocol,
+            table.base_url,
+            table.api_key_env,
+            table.headers,
+            table.timeout_s,
+            table.inline_urls,
         )
         for name, table in tables.items()
     }

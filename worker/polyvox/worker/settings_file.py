@@ -8,6 +8,7 @@ The file, with every key and its default::
     api_key_env = "LOCAL_API_KEY" # optional: name of an environment variable
     headers = { x-team = "red" }  # optional
     timeout_s = 600
+    inline_urls = false           # fetch image and file URLs for it
 
     [models.NAME]                 # NAME: what clients send as the model
     flow = "fusion"
@@ -20,6 +21,7 @@ The file, with every key and its default::
     max_body_mib = 64
     drain_s = 30
     keep_alive_s = 10
+    keep_responses_days = 30
 
     [engine]
     address = "temporal:7233"     # optional: an existing cluster
@@ -116,6 +118,7 @@ class ProviderTable(_Table):
     api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     timeout_s: float = Field(600.0, gt=0, allow_inf_nan=False)
+    inline_urls: bool = False
 
 
 class ModelTable(_Table):
@@ -134,6 +137,7 @@ class ServerTable(_Table):
     max_body_mib: int = Field(64, ge=1)
     drain_s: float = Field(30.0, ge=0, allow_inf_nan=False)
     keep_alive_s: float = Field(10.0, gt=0, allow_inf_nan=False)
+    keep_responses_days: float = Field(30.0, gt=0, le=36_500)
 
 
 class EngineTable(_Table):
