@@ -1,7 +1,6 @@
 """Chunks of Chat Completions streams, and what every decoded stream must keep to."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -20,10 +19,22 @@ from polyvox.workflows.events import (
     written,
 )
 from polyvox.workflows.reply import Reply
+from tests.recordings import stream
+
+STREAMS = {
+    "final_result": "test_mcp_tools_not_cached_when_disabled#2",
+    "get_weather": "test_dbos/test_complex_agent_run_in_workflow#1",
+    "long_arguments": "test_prefect/test_multiple_agents#3",
+    "long_text": "openai-text",
+    "prefect_tool": "test_complex_agent_run_in_flow#1",
+    "text": "test_dbos_agent_iter_in_workflow#0",
+    "two_tools_at_once": "test_complex_agent_run_sequential_tool#0",
+}
+"""Recorded streams by the names the tests have for them; parts of their ids."""
 
 
-def frames(path: Path) -> list[bytes]:
-    blocks = path.read_bytes().split(b"\n\n")
+def frames(name: str) -> list[bytes]:
+    blocks = stream("chat", STREAMS[name]).split(b"\n\n")
     return [block.removeprefix(b"data: ") for block in blocks if block]
 
 

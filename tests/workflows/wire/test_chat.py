@@ -228,7 +228,7 @@ def test_pieces_of_one_turn_become_one_assistant_message() -> None:
         tool_result(ToolCall("c1", "look", "{}"), "seen"),
         tool_result(ToolCall("c2", "find", "{}"), "lost", is_error=True),
     )
-    assert losses == ["reasoning: written over responses"]
+    assert losses == ["reasoning: only the provider that wrote it can take it back"]
     assert [element["role"] for element in elements] == ["user", "assistant", "tool", "tool"]
     assert elements[1]["content"] == "I look."
     names = [call["function"]["name"] for call in elements[1]["tool_calls"]]
@@ -287,7 +287,10 @@ def test_what_chat_cannot_say_is_a_named_loss() -> None:
     image = Image(Source(url="https://example.com/a.png"))
     elements, losses = rendered(assistant(Text("a"), block, image), user("hi"))
     assert elements[0] == {"role": "assistant", "content": "a"}
-    assert losses == ["server_tool_use in assistant message", "image in assistant message"]
+    assert losses == [
+        "server_tool_use: known to its own protocol only",
+        "image in assistant message",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +329,7 @@ def test_sealed_reasoning_comes_back_whole_and_never_reaches_a_chat_provider(
     assert message.parts == (*parts, Text("a"))
     elements, losses = rendered(message)
     assert elements == [{"role": "assistant", "content": "a"}]
-    assert losses == ["reasoning: written over another protocol"]
+    assert losses == ["reasoning: only the provider that wrote it can take it back"]
     other = "".join(part.text for part in parts) + "!"
     edited = chat.parse_message({**element, "reasoning_content": other})
     assert edited.parts[0] == Reasoning(other)

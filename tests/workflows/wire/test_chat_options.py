@@ -85,7 +85,7 @@ def test_server_tools_of_another_protocol_are_a_loss_and_our_own_stay() -> None:
             },
         },
     ]
-    assert losses == ["tools.web_search: run by a provider of another protocol"]
+    assert losses == ["tools.web_search: run by its own provider only"]
 
 
 def test_foreign_fields_are_carried_shared_or_named() -> None:
@@ -94,10 +94,11 @@ def test_foreign_fields_are_carried_shared_or_named() -> None:
         "max_output_tokens": 5,
         "prompt_cache_key": "k",
         "text": {"verbosity": "low"},
-        "reasoning": {"effort": "low", "summary": "auto"},
+        "reasoning": {"effort": "low", "summary": "auto", "context": "all_turns"},
         "include": ["reasoning.encrypted_content"],
         "store": False,
         "truncation": "disabled",
+        "tool_choice": {"type": "web_search"},
         "metadata": {},
     }
     losses: list[str] = []
@@ -108,12 +109,15 @@ def test_foreign_fields_are_carried_shared_or_named() -> None:
         "prompt_cache_key": "k",
         "verbosity": "low",
     }
-    assert losses == ["reasoning.summary", "include"]
+    assert losses == [
+        "reasoning.context",
+        "tool_choice.web_search: run by its own provider only",
+    ]
     losses = []
     messages = {"max_tokens": 5, "top_k": 3, "thinking": {"type": "adaptive", "display": "omitted"}}
     said = Options(max_tokens=5, top_k=3, wire=Wire("messages", messages))
     assert chat.render_options(said, losses) == {"max_completion_tokens": 5}
-    assert losses == ["top_k", "thinking.display"]
+    assert losses == ["top_k"]
 
 
 @pytest.mark.parametrize(

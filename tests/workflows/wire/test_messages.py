@@ -186,7 +186,9 @@ def test_tools_of_other_vendors_are_dropped_by_name_and_free_form_ones_emulated(
     """Agents offer server tools by default, so a request must not fail for them."""
     losses: list[str] = []
     server = Tool("web_search", kind="server", wire=Wire("responses", {"type": "web_search"}))
-    custom = Tool("patch", "Patch.", kind="custom")
+    form = {"type": "grammar", "syntax": "lark", "definition": "start: line"}
+    wire = Wire("responses", {"type": "custom", "name": "patch", "format": form})
+    custom = Tool("patch", "Patch.", kind="custom", wire=wire)
     plain = Tool("now", None, None, strict=True)
     elements = messages.render_tools((server, custom, plain), losses)
     assert [element["name"] for element in elements] == ["patch", "now"]
@@ -196,7 +198,8 @@ def test_tools_of_other_vendors_are_dropped_by_name_and_free_form_ones_emulated(
         "input_schema": {"type": "object", "properties": {}},
         "strict": True,
     }
-    assert [loss.partition(":")[0] for loss in losses] == ["tools.web_search", "tools.patch"]
+    assert "start: line" in elements[0]["description"]
+    assert [loss.partition(":")[0] for loss in losses] == ["tools.web_search", "tools.format"]
 
 
 def test_stop_reasons_map_both_ways() -> None:

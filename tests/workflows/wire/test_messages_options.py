@@ -88,8 +88,13 @@ def test_foreign_fields_without_a_counterpart_are_named() -> None:
     )
     losses: list[str] = []
     document = messages.render_options(Options(effort="low", wire=wire), losses)
-    assert losses == ["reasoning.context", "text.verbosity", "prompt_cache_key"]
+    assert losses == [
+        "reasoning.context",
+        "text.verbosity",
+        "prompt_cache_key: caches are found by content",
+    ]
     assert document["metadata"] == {"user_id": "u1"}
+    assert document["thinking"] == {"type": "adaptive", "display": "summarized"}
 
 
 def test_values_out_of_range_here_are_fitted_and_named() -> None:

@@ -153,7 +153,7 @@ def test_reasoning_of_another_protocol_never_goes_to_this_one() -> None:
     assert responses.render_messages(Conversation((message, user("go on"))), losses) == [
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go on"}]}
     ]
-    assert losses == ["reasoning: belongs to messages"]
+    assert losses == ["reasoning: only the provider that wrote it can take it back"]
 
 
 def test_own_reasoning_goes_back_even_when_its_item_is_lost() -> None:
@@ -251,7 +251,10 @@ def test_what_has_no_place_here_is_named_or_refused() -> None:
     picture = Image(Source(url="https://example.org/i"))
     assert responses.render_parts("user", [block], losses) == []
     assert responses.render_parts("assistant", [picture], losses) == []
-    assert losses == ["search_result", "image in an assistant message"]
+    assert losses == [
+        "search_result: known to its own protocol only",
+        "image in an assistant message",
+    ]
     with pytest.raises(ModelError) as caught:
         responses.render_parts("user", [Audio("QQ==", "wav")], losses)
     assert (caught.value.kind, caught.value.param) == ("unsupported", "input_audio")

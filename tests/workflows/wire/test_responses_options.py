@@ -23,10 +23,11 @@ def test_options_come_back_unchanged_but_for_what_was_changed() -> None:
         "text": {"verbosity": "low"},
         "include": ["x"],
         "client_metadata": {"a": "b"},
-        "tool_choice": {"type": "allowed_tools", "mode": "required", "tools": []},
+        "tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [{"name": "f"}]},
     }
     options = responses.parse_options(document)
-    assert options == Options(temperature=1, effort="low", tool_choice=ToolChoice("required"))
+    choice = ToolChoice("required", allowed=("f",))
+    assert options == Options(temperature=1, effort="low", tool_choice=choice)
     losses: list[str] = []
     assert responses.render_options(options, losses) == document
     schema = OutputFormat("json_schema", {"type": "object"}, "verdict", True)
@@ -43,7 +44,7 @@ def test_options_come_back_unchanged_but_for_what_was_changed() -> None:
 
 def test_options_of_another_protocol_are_mapped_or_named() -> None:
     """What has no field here is a loss under its own name; defaults and nothing are none."""
-    chat = {"seed": 7, "n": 1, "logit_bias": {}, "stop": ["x"], "stream_options": {"a": 1}}
+    chat = {"top_k": 3, "seed": 7, "n": 1, "logit_bias": {}, "stop": ["x"], "stream_options": {}}
     options = Options(
         max_tokens=1,
         stop=("x",),
@@ -58,53 +59,31 @@ def test_options_of_another_protocol_are_mapped_or_named() -> None:
     }
     assert losses == [
         "max_tokens: raised to 16, the least this protocol allows",
-        "stop",
         "top_k",
         "seed",
     ]
 
 
 def test_every_option_has_a_place_or_is_a_loss() -> None:
-    """A new canonical option cannot be forgotten here: set alone, it shows or is named."""
+    """A new canonical option cannot be forgotten here: set alone, it shows or is named.
+
+    Stop sequences are neither: who reads the answer watches for them.
+    """
     values: dict[str, Json] = {
         "max_tokens": 99,
         "temperature": 0.5,
         "top_p": 0.5,
         "top_k": 5,
-        "stop": ("x",),
         "tool_choice": ToolChoice("none"),
         "parallel_tool_calls": False,
         "effort": "low",
         "format": OutputFormat("json_object"),
     }
-    assert set(values) == {f.name for f in fields(Options)} - {"wire"}
+    assert set(values) == {f.name for f in fields(Options)} - {"wire", "stop"}
     for name, value in values.items():
         losses: list[str] = []
         document = responses.render_options(Options(**{name: value}), losses)
         assert bool(document) != bool(losses), name
-
-
-def test_what_other_protocols_drop_of_a_request_can_be_named() -> None:
-    """Only what says something is a loss: not a default, not where or whether to store."""
-    assert responses.unmapped_options(
-        {
-            "store": True,
-            "background": False,
-            "truncation": "auto",
-            "max_tool_calls": 3,
-            "metadata": {},
-            "include": ["reasoning.encrypted_content"],
-            "reasoning": {"effort": "low", "summary": "detailed", "context": None},
-            "text": {"format": {"type": "text"}, "verbosity": "low"},
-            "tool_choice": {"type": "web_search"},
-        }
-    ) == [
-        "truncation",
-        "max_tool_calls",
-        "reasoning.summary",
-        "text.verbosity",
-        "tool_choice.web_search",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -79,4 +79,4 @@ def test_tools_of_another_protocol_keep_their_meaning() -> None:
             "format": {"type": "grammar", "syntax": "lark", "definition": "x"},
         },
     ]
-    assert losses == ["tools.web_search"]
+    assert losses == ["tools.web_search: run by its own provider only"]

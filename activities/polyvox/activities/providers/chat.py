@@ -7,10 +7,14 @@ import orjson
 from polyvox.activities.providers import openai_errors
 from polyvox.activities.providers.chat_stream import Decoder
 from polyvox.activities.providers.dialect import Rendered
+from polyvox.activities.providers.openai_models import fitted, takes_marks, thinks
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.json_text import parse_json
 from polyvox.workflows.wire import chat as wire
 from polyvox.workflows.wire.chat_options import lose
+from polyvox.workflows.wire.prefill import refuse_prefill
+from polyvox.workflows.wire.tool_names import allowed_tools
 
 _TOO_LONG = ("maximum context length", "context window", "context size", "prompt is too long")
 
@@ -20,10 +24,18 @@ __all__ = ["Decoder", "authorize", "decoder", "parse_error", "render"]
 def render(conversation: Conversation, model: str) -> Rendered:
     """Render the request for ``model``; see ``Dialect.render``."""
     losses: list[str] = []
-    options = wire.render_options(conversation.options, losses)
-    messages = wire.render_messages(conversation, losses)
-    tools = wire.render_tools(conversation.tools, losses)
     spoken = conversation.options.on_wire("chat") is not None
+    asked, offered = conversation.options, conversation.tools
+    stop: tuple[str, ...] = ()
+    if not spoken:
+        refuse_prefill(conversation)
+        asked = fitted(asked, model, losses)
+        kept = 0 if thinks(model) else wire.MOST_STOPS
+        asked, stop = asked.edited(stop=asked.stop[:kept]), asked.stop[kept:]
+        offered = tuple(allowed_tools(offered, asked.tool_choice))
+    options = wire.render_options(asked, losses)
+    messages = wire.render_messages(conversation, losses, marks=takes_marks(model))
+    tools = wire.render_tools(offered, losses)
     if not spoken or len(tools) < len(conversation.tools):
         _restrain(options, tools, losses)
     body = {
@@ -36,17 +48,23 @@ def render(conversation: Conversation, model: str) -> Rendered:
         "stream_options": {**(options.get("stream_options") or {}), "include_usage": True},
     }
     headers = dict(conversation.headers) if spoken else {}
-    return Rendered("chat/completions", body, headers, tuple(losses))
+    return Rendered("chat/completions", body, headers, tuple(losses), stop)
 
 
 def _restrain(options: dict[str, Json], tools: list[Json], losses: list[str]) -> None:
     # OpenAI refuses to choose among no tools, and to choose one that is not there.
     choice = options.get("tool_choice")
-    names = {said.get("name") for tool in tools if (said := tool.get(tool.get("type")))}
+    kinds = {
+        said.get("name"): kind for tool in tools if (said := tool.get(kind := tool.get("type")))
+    }
     chosen = choice.get("function") if isinstance(choice, dict) else None
-    if chosen is not None and chosen.get("name") not in names:
-        lose(losses, "tool_choice: its tool is not offered")
-        del options["tool_choice"]
+    if chosen is not None:
+        kind = kinds.get(chosen.get("name"))
+        if kind is None:
+            lose(losses, "tool_choice: its tool is not offered")
+            del options["tool_choice"]
+        else:
+            options["tool_choice"] = {"type": kind, kind: chosen}
     if not tools:
         options.pop("tool_choice", None)
         options.pop("parallel_tool_calls", None)
@@ -78,7 +96,7 @@ def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelEr
 
 def _first(body: bytes) -> bytes:
     try:
-        said = orjson.loads(body)
+        said = parse_json(body)
     except orjson.JSONDecodeError:
         return body
     return orjson.dumps(said[0]) if said else body

@@ -30,7 +30,9 @@ from polyvox.workflows.events import (
     Started,
     UsageReported,
 )
+from polyvox.workflows.json_text import parse_json
 from polyvox.workflows.reply import FinishReason
+from polyvox.workflows.wire.chat import WHOLE_MEMBERS
 from polyvox.workflows.wire.chat_usage import FINISH_REASONS, parse_usage
 
 _PartKind = type[Text] | type[Refusal] | type[Reasoning] | type[Opaque] | type[Call]
@@ -51,6 +53,7 @@ _BROKEN: Final[dict[str, ErrorKind]] = {
     "insufficient_system_resource": "overloaded",
     "error": "provider_error",
 }
+_WHOLE: Final = frozenset({"content", *WHOLE_MEMBERS})
 _DIALECTS: Final = frozenset({"reasoning_content", "reasoning"})
 
 
@@ -72,6 +75,8 @@ class Decoder:
         self._open: _PartKind | None = None
         self._texts: list[str] = []
         self._further: dict[str, Json] = {}
+        # Remarks on the message that came before its first part, which will carry them.
+        self._ahead: dict[str, Json] = {}
         self._dialect = "reasoning_content"
         self._aside: Wire | None = None
         self._calls: dict[int, Call] = {}
@@ -89,10 +94,10 @@ class Decoder:
     def feed(self, name: str | None, data: bytes) -> list[Event]:
         if data[:6] == b"[DONE]":
             return self.finish()
-        if not data:
+        if not data or self._closed:
             return []
         try:
-            chunk = orjson.loads(data)
+            chunk = parse_json(data)
             if name == "error" or chunk.get("error") or chunk.get("object") == "error":
                 raise _stream_error(chunk.get("error") or chunk)
             return self._read(chunk)
@@ -131,8 +136,8 @@ class Decoder:
                 # One answer is one choice; a request for more is refused at the front.
                 continue
             if not self._started:
-                self._start(chunk.get("model") or "", events)
                 self._note(chunk)
+                self._start(str(chunk.get("model") or ""), events, self._beginning(choice))
             self._read_choice(choice, events)
             if self._reason is not None:
                 self._note(chunk)
@@ -167,7 +172,7 @@ class Decoder:
                 raise ModelError(broken, f"The provider gave up with finish_reason {reason!r}.")
             self._reason = reason
             for member, value in choice.items():
-                if member not in _PASSING_CHOICE and value is not None:
+                if member not in _PASSING_CHOICE:
                     self._choice[member] = value
             self._end_all(events)
 
@@ -202,6 +207,7 @@ class Decoder:
             self._open = kind
             self._refused = self._refused or kind is Refusal
             events.append(PartStarted(_BLANK[kind]))
+            self._remark(events)
         self._texts.append(text)
         events.append(PartDelta(text, self._aside))
         self._aside = None
@@ -213,6 +219,10 @@ class Decoder:
             if member == "reasoning_details":
                 self._open = Reasoning
                 events.append(PartStarted(_BLANK[Reasoning]))
+                self._remark(events)
+            elif member not in _WHOLE:
+                accumulate(self._ahead, piece)
+                return
             else:
                 self._open = Opaque
                 self._further = accumulate({}, piece)
@@ -220,6 +230,12 @@ class Decoder:
                 return
         accumulate(self._further, piece)
         events.append(PartDelta("", Wire("chat", {"delta": piece})))
+
+    def _remark(self, events: list[Event]) -> None:
+        """Give the part that has just begun what was said ahead of it."""
+        if self._ahead:
+            events.append(PartDelta("", Wire("chat", {"delta": self._ahead})))
+            self._further, self._ahead = accumulate({}, self._ahead), {}
 
     def _on_tool_calls(self, entries: Json, events: list[Event]) -> None:
         for entry in entries:
@@ -266,6 +282,7 @@ class Decoder:
             call = self._live = self._waiting.pop(0)
             self._open = Call
             events.append(PartStarted(call.opened()))
+            self._remark(events)
             if text := call.text:
                 events.append(PartDelta(text, self._aside))
                 self._aside = None
@@ -297,22 +314,33 @@ class Decoder:
         self._end_part(events)
         while self._waiting:
             if not self._waiting[0].name:
-                raise ValueError("a tool call has no name")
+                raise ModelError("bad_stream", "The provider sent a tool call without a name.")
             self._next_call(events)
             self._end_part(events)
         late, self._late = self._late, []
         for kind, text in late:
             self._grow(kind, text, events)
         self._end_part(events)
+        if self._ahead:
+            alone = Opaque(wire=Wire("chat", self._ahead))
+            events += (PartStarted(alone), PartEnded(alone))
+            self._ahead = {}
 
-    def _start(self, model: str, events: list[Event]) -> None:
+    def _start(self, model: str, events: list[Event], wire: Wire | None = None) -> None:
         if not self._started:
             self._started = True
-            events.append(Started(model))
+            events.append(Started(model, wire=wire))
+
+    def _beginning(self, choice: Json) -> Wire:
+        """Return what the first chunk says of the answer, and which members it leaves empty."""
+        delta = choice.get("delta") or {}
+        empty = {member: value for member, value in delta.items() if value in (None, "")}
+        return Wire("chat", {**self._answer, "choices": [{"delta": empty}]})
 
     def _note(self, chunk: Json) -> None:
         for member, value in chunk.items():
-            if value is not None and member not in _PASSING:
+            # A member that is null in a later chunk was not taken back.
+            if member not in _PASSING and (value is not None or member not in self._answer):
                 self._answer[member] = value
 
     def _tell_usage(self, events: list[Event]) -> None:

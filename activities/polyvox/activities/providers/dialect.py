@@ -19,13 +19,15 @@ class Rendered:
 
     ``path`` is relative to the provider's base URL (which ends in ``/v1`` or the like), without a
     leading slash. ``body`` always asks for a stream. ``losses`` name each field of the
-    conversation that this protocol cannot carry, as ``field`` or ``field: why``.
+    conversation that this protocol cannot carry, as ``field`` or ``field: why``. ``stop`` are
+    sequences the provider was not told of: whoever reads the answer ends it there.
     """
 
     path: str
     body: dict[str, Json]
     headers: Mapping[str, str]
     losses: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
 
 
 class Decoder(Interface):

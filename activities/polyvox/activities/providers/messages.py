@@ -14,7 +14,8 @@ from polyvox.activities.providers.messages_models import (
 from polyvox.activities.providers.messages_stream import MessagesDecoder
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.wire import messages
-from polyvox.workflows.wire.messages_blocks import LOST_REASONING
+from polyvox.workflows.wire.coverage import LOST_REASONING
+from polyvox.workflows.wire.tool_names import allowed_tools
 
 __all__ = ["authorize", "decoder", "parse_error", "render"]
 
@@ -41,7 +42,9 @@ def render(conversation: Conversation, model: str) -> Rendered:
     if system is not None:
         body["system"] = system
     body["messages"] = messages.render_messages(conversation, losses)
-    tools = messages.render_tools(conversation.tools, losses)
+    spoken = conversation.options.on_wire("messages") is not None
+    choice = None if spoken else conversation.options.tool_choice
+    tools = messages.render_tools(allowed_tools(conversation.tools, choice), losses)
     if tools:
         body["tools"] = tools
     body |= messages.render_options(conversation.options, losses)
@@ -66,7 +69,8 @@ def _fit(
     choice = body.get("tool_choice")
     if choice is not None and not _offers(body.get("tools", ()), choice):
         del body["tool_choice"]
-        losses.append("tool_choice: no such tool is offered")
+        if choice["type"] in ("any", "tool"):
+            losses.append("tool_choice: no such tool is offered")
     if body.get("thinking") != said.get("thinking"):
         fit_thinking(body, model, losses)
     if body.get("thinking") != said.get("thinking") or LOST_REASONING in losses:

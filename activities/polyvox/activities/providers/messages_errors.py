@@ -7,6 +7,7 @@ import orjson
 
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.json_text import parse_json
 
 _BY_TYPE: Mapping[str, ErrorKind] = {
     "invalid_request_error": "invalid_request",
@@ -56,7 +57,7 @@ def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelEr
     """Read an error answer; see ``dialect.Dialect.parse_error``."""
     text = body.decode(errors="replace")
     try:
-        document = orjson.loads(body)
+        document = parse_json(body)
     except orjson.JSONDecodeError:
         document = None
     error = document.get("error") if isinstance(document, dict) else None

@@ -30,6 +30,7 @@ from polyvox.workflows.events import (
     Started,
     UsageReported,
 )
+from polyvox.workflows.json_text import parse_json
 from polyvox.workflows.wire.messages import FINISH, parse_usage
 from polyvox.workflows.wire.messages_blocks import parse_arguments
 
@@ -51,6 +52,7 @@ class MessagesDecoder:
 
     def __init__(self) -> None:
         self._started = False
+        self._finished = False
         self._block: dict[str, Json] | None = None
         self._index = -1
         self._texts: list[str] = []
@@ -75,10 +77,10 @@ class MessagesDecoder:
         than this protocol.
         """
         try:
-            event = orjson.loads(data)
+            event = parse_json(data)
             decode = self._decode.get(event["type"])
-            return [] if decode is None else decode(event)
-        except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError) as error:
+            return [] if decode is None or self._finished else decode(event)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             # Some servers of this protocol add the end mark of another one.
             if data.strip() == b"[DONE]":
                 return []
@@ -98,7 +100,7 @@ class MessagesDecoder:
             return []
         self._started = True
         usage = parse_usage(self._usage)
-        return [Started(message.get("model") or "", usage, Wire("messages", message))]
+        return [Started(str(message.get("model") or ""), usage, Wire("messages", message))]
 
     def _block_start(self, event: dict[str, Json]) -> list[Event]:
         if not self._started:
@@ -111,7 +113,8 @@ class MessagesDecoder:
         self._grows, self._field = _GROWING.get(start["type"], _NOT_GROWING)
         events.append(PartStarted(_opened(start)))
         # A block may begin with its first words in it.
-        if self._grows and (text := start.get(self._field)):
+        if self._grows and start.get(self._field):
+            text = _string(start, self._field)
             self._texts.append(text)
             events.append(PartDelta(text))
         return events
@@ -121,11 +124,13 @@ class MessagesDecoder:
         if block is None or event["index"] != self._index:
             raise _bad_stream(f"wrote to block {event['index']!r}, which is not open")
         if delta["type"] == self._grows:
-            text = delta[self._field]
+            text = _string(delta, self._field)
             self._texts.append(text)
             if len(delta) == _PLAIN:
                 return [PartDelta(text)] if text else []
             return [PartDelta(text, Wire("messages", delta))]
+        if type(delta["type"]) is not str:
+            raise _bad_stream(f"has a delta of type {delta['type']!r:.80}")
         self._grow(block, delta)
         return [PartDelta("", Wire("messages", delta))]
 
@@ -164,6 +169,8 @@ class MessagesDecoder:
         return events
 
     def _message_delta(self, event: dict[str, Json]) -> list[Event]:
+        if not self._started:
+            raise _bad_stream("ended without message_start")
         events = self._close()
         usage = {name: v for name, v in (event.get("usage") or {}).items() if v is not None}
         self._usage |= usage
@@ -172,7 +179,8 @@ class MessagesDecoder:
         ending["event"] |= {k: v for k, v in event.items() if k not in _KNOWN_MEMBERS}
         self._ending = ending
         details = event["delta"].get("stop_details") or {}
-        if explanation := details.get("explanation"):
+        if details.get("explanation"):
+            explanation = _string(details, "explanation")
             events += [
                 PartStarted(Refusal("")),
                 PartDelta(explanation),
@@ -190,8 +198,10 @@ class MessagesDecoder:
         if reason is None:
             # Without a reason it is no end of an answer, whatever the event is called.
             return events
+        self._finished = True
         wire = Wire("messages", {**self._ending, "usage": self._usage})
-        events.append(Finished(FINISH.get(reason, "stop"), delta.get("stop_sequence"), wire))
+        stop = delta.get("stop_sequence") and _string(delta, "stop_sequence")
+        events.append(Finished(FINISH.get(reason, "stop"), stop, wire))
         return events
 
     def _error(self, event: dict[str, Json]) -> list[Event]:
@@ -205,6 +215,13 @@ def _bad_stream(what: str) -> ModelError:
     return ModelError("bad_stream", f"The provider's Messages stream {what}.")
 
 
+def _string(json: dict[str, Json], name: str) -> str:
+    value = json[name]
+    if type(value) is str:
+        return value
+    raise TypeError(f"{name} is {value!r:.80}")
+
+
 def _opened(start: dict[str, Json]) -> Part:
     wire = Wire("messages", start)
     match start["type"]:
@@ -213,9 +230,9 @@ def _opened(start: dict[str, Json]) -> Part:
         case "thinking":
             return Reasoning("", origin="messages", wire=wire)
         case "redacted_thinking":
-            return Reasoning("", start["data"], "messages", redacted=True, wire=wire)
+            return Reasoning("", _string(start, "data"), "messages", redacted=True, wire=wire)
         case "tool_use":
-            return ToolCall(start["id"], start["name"], "", wire=wire)
+            return ToolCall(_string(start, "id"), _string(start, "name"), "", wire=wire)
         case _:
             return Opaque(wire=wire)
 
@@ -229,7 +246,8 @@ def _ended(block: dict[str, Json], text: str, json: str) -> Part:
             return Text(text, wire=wire)
         case "thinking":
             block["thinking"] = text
-            return Reasoning(text, block.get("signature") or None, "messages", wire=wire)
+            signature = block.get("signature") and _string(block, "signature")
+            return Reasoning(text, signature or None, "messages", wire=wire)
         case "redacted_thinking":
             return Reasoning("", block["data"], "messages", redacted=True, wire=wire)
         case "tool_use":

@@ -13,6 +13,7 @@ import orjson
 
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.json_text import parse_json
 
 KIND_OF_CODE: dict[str, ErrorKind] = {
     "billing_hard_limit_reached": "quota",
@@ -71,7 +72,7 @@ def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelEr
     """Read an error answer; ``headers`` have lower-case names."""
     text = body[:_LONGEST_BODY].decode("utf-8", "replace")
     try:
-        json = orjson.loads(body)
+        json = parse_json(body)
     except orjson.JSONDecodeError:
         json = None
     said = json.get("error", json) if isinstance(json, dict) else json

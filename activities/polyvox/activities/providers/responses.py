@@ -12,39 +12,64 @@ import orjson
 from polyvox.activities.providers import openai_errors
 from polyvox.activities.providers.dialect import Decoder as DecoderInterface
 from polyvox.activities.providers.dialect import Rendered
+from polyvox.activities.providers.openai_models import fitted, takes_marks
 from polyvox.activities.providers.responses_item import OpenItem
 from polyvox.workflows.conversation import Conversation, Json, Part, Wire
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, Finished, PartEnded, Started, UsageReported
+from polyvox.workflows.json_text import parse_json
 from polyvox.workflows.wire import responses as wire
+from polyvox.workflows.wire.prefill import refuse_prefill
 
 __all__ = ["authorize", "decoder", "parse_error", "render"]
 
 parse_error = openai_errors.parse_error
+
+_KEPT_HERE = ("background", "conversation", "previous_response_id")
+"""What refers to our own responses: a provider gets the whole conversation instead."""
 
 
 def render(conversation: Conversation, model: str) -> Rendered:
     """Render the request; the path is ``responses``."""
     losses: list[str] = []
     spoken = conversation.options.on_wire("responses") is not None
-    body: dict[str, Json] = wire.render_options(conversation.options, losses)
+    asked = conversation.options
+    if not spoken:
+        refuse_prefill(conversation)
+        asked = fitted(asked, model, losses)
+    body: dict[str, Json] = wire.render_options(asked, losses)
     if not spoken:
         # Nothing refers to it later, and a reasoning model's thoughts come back sealed instead.
         body["store"] = False
-        if conversation.options.effort is not None:
-            body["include"] = ["reasoning.encrypted_content"]
+        if asked.effort is not None:
+            body["include"] = [*body.get("include", ()), "reasoning.encrypted_content"]
+    for field in _KEPT_HERE:
+        if body.get(field):
+            del body[field]
     body["model"] = model
     body["stream"] = True
     instructions = wire.render_system(conversation, losses)
     if instructions is not None:
         body["instructions"] = instructions
-    body["input"] = wire.render_messages(conversation, losses)
+    body["input"] = wire.render_messages(conversation, losses, marks=takes_marks(model))
     given = wire.given_tools(conversation.messages)
     tools = [t for t in conversation.tools if not given or t.on_wire("responses") not in given]
     if tools:
         body["tools"] = wire.render_tools(tools, losses)
+    if not spoken:
+        _choose(body)
     headers = conversation.headers if spoken else ()
-    return Rendered("responses", body, dict(headers), tuple(dict.fromkeys(losses)))
+    return Rendered("responses", body, dict(headers), tuple(dict.fromkeys(losses)), asked.stop)
+
+
+def _choose(body: dict[str, Json]) -> None:
+    """Name tools in the choice by their kind, which only the tools say."""
+    choice = body.get("tool_choice")
+    if not isinstance(choice, dict):
+        return
+    kinds = {tool.get("name"): tool["type"] for tool in body.get("tools", ())}
+    named = [{**t, "type": kinds.get(t["name"], "function")} for t in choice.get("tools", [choice])]
+    body["tool_choice"] = {**choice, "tools": named} if "tools" in choice else named[0]
 
 
 def authorize(key: str) -> dict[str, str]:
@@ -58,7 +83,8 @@ def decoder() -> DecoderInterface:
 
 
 # Members of a response object that repeat the request or that every answer has its own of. A flow
-# may ask with other tools and instructions than the client's, so these are not for the client.
+# may ask with other tools and instructions than the client's, so these are not for the client. How
+# the model was set where nobody said it (reasoning, sampling, truncation) is part of the answer.
 _NOT_OF_THE_ANSWER = frozenset(
     (
         "background",
@@ -66,34 +92,24 @@ _NOT_OF_THE_ANSWER = frozenset(
         "conversation",
         "created_at",
         "error",
-        "frequency_penalty",
         "id",
         "input",
         "instructions",
         "max_output_tokens",
-        "max_tool_calls",
         "metadata",
         "model",
         "object",
         "output",
         "parallel_tool_calls",
-        "presence_penalty",
         "previous_response_id",
         "prompt",
         "prompt_cache_key",
         "prompt_cache_options",
-        "prompt_cache_retention",
-        "reasoning",
         "safety_identifier",
         "status",
         "store",
-        "temperature",
-        "text",
         "tool_choice",
         "tools",
-        "top_logprobs",
-        "top_p",
-        "truncation",
         "user",
     )
 )
@@ -126,13 +142,15 @@ class Decoder:
         if self._finished or data == b"[DONE]":
             return []
         try:
-            json = orjson.loads(data)
-            kind = json.get("type") or name or ""
+            json = parse_json(data)
+            kind = json.get("type")
+            if type(kind) is not str:
+                kind = json["type"] = name or ""
             act = self._actions.get(kind)
             if act is None:
                 # The hot path: everything inside an item, text above all.
                 item = self._items.get(json.get("output_index"))
-                if item is None:
+                if item is None or item.done or not kind:
                     return []
                 events = item.feed(kind, json)
                 if item is self._current:
@@ -147,7 +165,7 @@ class Decoder:
             raise _bad(f"an item in which {error.message} {data[:200]!r}") from error
         except orjson.JSONDecodeError as defect:
             raise _bad(f"no JSON: {data[:80]!r}") from defect
-        except (AttributeError, IndexError, KeyError, TypeError) as defect:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as defect:
             raise _bad(f"an event with {defect!r}: {data[:200]!r}") from defect
 
     def finish(self) -> list[Event]:
@@ -164,6 +182,8 @@ class Decoder:
         return [Started(model)]
 
     def _add_item(self, json: Json) -> list[Event]:
+        if json["output_index"] in self._items:
+            raise ValueError("an item begun twice")
         return [*self._begin(""), *self._open(json["output_index"], json["item"])]
 
     def _open(self, index: int, added: Json) -> list[Event]:
@@ -186,6 +206,8 @@ class Decoder:
         if item is None:
             events += self._open(index, done)
             item = self._items[index]
+        elif item.done:
+            return events
         ended = item.end(done)
         if item is not self._current:
             item.waiting += ended

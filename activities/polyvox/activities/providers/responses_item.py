@@ -57,6 +57,8 @@ class OpenItem:
 
     def end(self, item: Json) -> list[Event]:
         """Decode the complete item."""
+        if not self.is_same(item):
+            raise TypeError(f"{item!r:.80} does not end the item that began")
         self.done = True
         if item.get("type") != "message":
             return [PartEnded(parse_item(item)[0])]
@@ -110,8 +112,9 @@ class OpenItem:
         return {**self._part, name: "".join(self._said)}
 
     def _note_part(self, json: Json) -> list[Event]:
-        known = self._part or {}
-        self._part = json["part"]
+        if self._part is None:
+            return []
+        known, self._part = self._part, json["part"]
         if known.get("logprobs") and not self._part.get("logprobs"):
             self._part = {**self._part, "logprobs": known["logprobs"]}
         return []
@@ -134,6 +137,8 @@ class OpenItem:
 
     def _write(self, json: Json) -> list[Event]:
         text = json["delta"]
+        if type(text) is not str:
+            raise TypeError(f"{text!r:.80} is no text")
         self._said.append(text)
         if json.get("logprobs"):
             return [PartDelta(text, Wire("responses", json))]

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
-from polyvox.gateway.protocols.chat_document import render
+from polyvox.gateway.protocols import chat_document
 from polyvox.gateway.protocols.chat_stream import Encoder
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.openai_errors import error_object, error_status
+from polyvox.gateway.protocols.own_calls import restored
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Reply
 from polyvox.workflows.wire import chat as wire
 from polyvox.workflows.wire.chat_options import ill_typed
 
@@ -85,6 +87,11 @@ def _each(elements: list[Json], name: str, parse_one: Callable[[Json], _T]) -> t
 def encoder(ask: Ask, *, run_id: str, created: int) -> Encoder:
     """Return a new Encoder."""
     return Encoder(ask, run_id=run_id, created=created)
+
+
+def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
+    """Render the whole answer."""
+    return chat_document.render(ask, restored(reply, ask), run_id=run_id, created=created)
 
 
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:

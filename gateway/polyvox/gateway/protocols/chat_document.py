@@ -4,7 +4,14 @@ from polyvox.gateway.protocols.front import Ask
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.wire import chat as wire
-from polyvox.workflows.wire.chat_transcript import Fragment, merge_fragments, render_fragment
+from polyvox.workflows.wire.chat_transcript import (
+    Fragment,
+    call_fragment,
+    merge_fragments,
+    render_fragment,
+)
+from polyvox.workflows.wire.citations import chat_annotations, citations_of
+from polyvox.workflows.wire.tool_names import flat_name
 
 _TYPED: dict[type[Part], tuple[str, ...]] = {
     Text: ("content",),
@@ -19,13 +26,22 @@ def answer_id(run_id: str) -> str:
     return f"chatcmpl-{run_id}"
 
 
-def further_members(part: Part) -> Fragment:
-    """Return the message members of ``part`` beside its own: annotations, reasoning details."""
+def further_members(part: Part, offset: int) -> Fragment:
+    """Return the message members of ``part`` beside its own: annotations, reasoning details.
+
+    ``offset`` is where the text of ``part`` begins in the message's.
+    """
     typed = _TYPED.get(type(part), ())
     fragment = part.on_wire("chat") or {}
     members = {name: value for name, value in fragment.items() if name not in typed}
     if isinstance(part, Reasoning):
         members.update(wire.seal_reasoning(part))
+    elif (
+        isinstance(part, Text)
+        and part.on_wire("chat") is None
+        and (cited := chat_annotations(citations_of(part), offset))
+    ):
+        members["annotations"] = cited
     return members
 
 
@@ -53,9 +69,18 @@ def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
     choices = answer.pop("choices", None) or [{}]
     answer.pop("usage", None)
     choice = dict(choices[0])
+    if not choice and (logprobs := _logprobs(reply)):
+        choice["logprobs"] = {"content": logprobs, "refusal": None}
     said = choice.get("finish_reason")
     choice["finish_reason"] = wire.finish_reason(reply.finish, said)
     return answer, choice
+
+
+def _logprobs(reply: Reply) -> list[Json]:
+    """Return the log probabilities of a Responses answer; both protocols spell a token alike."""
+    parts = (part.on_wire("responses") for part in reply.parts if isinstance(part, Text))
+    spelled = (own.get("part", own).get("logprobs") or () for own in parts if own is not None)
+    return [token for tokens in spelled for token in tokens]
 
 
 def render_usage(reply: Reply) -> dict[str, Json] | None:
@@ -71,7 +96,12 @@ def _said(reply: Reply) -> dict[str, Json]:
 
 
 def _message(reply: Reply) -> dict[str, Json]:
-    fragments = [fragment for part in reply.parts if (fragment := _fragment(part))]
+    fragments, offset = list[Fragment](), 0
+    for part in reply.parts:
+        if fragment := _fragment(part, offset):
+            fragments.append(fragment)
+        if isinstance(part, Text):
+            offset += len(part.text)
     message: dict[str, Json] = {"role": "assistant", "content": None, "refusal": None}
     message |= merge_fragments(fragments, joined=True)
     if isinstance(message["content"], list):
@@ -79,11 +109,15 @@ def _message(reply: Reply) -> dict[str, Json]:
     return message
 
 
-def _fragment(part: Part) -> Fragment | None:
+def _fragment(part: Part, offset: int) -> Fragment | None:
     if isinstance(part, Reasoning):
         # Whatever its origin or dialect, clients look for a model's thinking here.
         said = {"reasoning_content": part.text} if part.text else {}
-        return {**said, **further_members(part)}
+        return {**said, **further_members(part, offset)}
+    if isinstance(part, ToolCall) and part.on_wire("chat") is None:
+        return call_fragment(part, flat_name(part.name, part.namespace))
+    if isinstance(part, Text) and part.on_wire("chat") is None:
+        return {"content": part.text, **further_members(part, offset)}
     if isinstance(part, Text | Refusal | ToolCall | Opaque):
         return render_fragment(part, "assistant", [])
     return None

@@ -16,6 +16,7 @@ from polyvox.gateway.protocols.chat_document import (
 )
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.openai_errors import error_object
+from polyvox.gateway.protocols.own_calls import own_calls, restored
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import (
@@ -28,7 +29,7 @@ from polyvox.workflows.events import (
     written,
 )
 from polyvox.workflows.reply import Reply
-from polyvox.workflows.wire.chat_options import flat_name
+from polyvox.workflows.wire.tool_names import flat_name
 
 _dumps = orjson.dumps
 
@@ -46,6 +47,8 @@ class Encoder:
     def __init__(self, ask: Ask, *, run_id: str, created: int) -> None:
         asked = ask.conversation.options.on_wire("chat") or {}
         self._tells_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        self._ask = ask
+        self._own_calls = own_calls(ask)
         self._run_id = run_id
         head = {
             "id": answer_id(run_id),
@@ -53,8 +56,9 @@ class Encoder:
             "created": created,
             "model": ask.model,
         }
-        self._head = b"data: " + _dumps(head)[:-1]
-        self._before = self._head + b',"choices":[{"index":0,"delta":'
+        self._answer: dict[str, Json] = head
+        self._head = self._before = b""
+        self._say_of_answer({})
         usage = b',"usage":null' if self._tells_usage else b""
         self._end = usage + b"}\n\n"
         self._after = b',"logprobs":null,"finish_reason":null}]' + self._end
@@ -74,13 +78,19 @@ class Encoder:
         self._told_further = False
 
     def feed(self, event: Event) -> bytes:
+        if self._own_calls is not None:
+            own = self._own_calls.event(event)
+            return b"" if own is None else self._encode(own)
+        return self._encode(event)
+
+    def _encode(self, event: Event) -> bytes:
         if type(event) is PartDelta:
             if event.wire is not None and event.wire.protocol == "chat":
                 return self._aside(event.text, event.wire.json)
             return self._grow(event.text)
         match event:
-            case Started():
-                return self._begin()
+            case Started(wire=wire):
+                return self._begin(wire.json if wire and wire.protocol == "chat" else {})
             case PartStarted(part):
                 return self._start(part)
             case PartEnded(part):
@@ -91,20 +101,14 @@ class Encoder:
         return b": keep-alive\n\n"
 
     def finish(self, reply: Reply) -> bytes:
-        frames = [self._begin(), *self._missing(reply)]
+        reply = restored(reply, self._ask)
         answer, choice = ending(reply)
+        frames = [self._begin(answer), *self._missing(reply)]
         if self._told_logprobs or not choice.get("logprobs"):
             choice["logprobs"] = None
         last = {"index": 0, "delta": {}, **choice}
-        further = _dumps(answer)[1:-1]
-        frames.append(
-            self._head
-            + (b"," + further if further else b"")
-            + b',"choices":['
-            + _dumps(last)
-            + b"]"
-            + self._end
-        )
+        self._say_of_answer(answer)
+        frames.append(self._head + b',"choices":[' + _dumps(last) + b"]" + self._end)
         if self._tells_usage and (usage := render_usage(reply)) is not None:
             frames.append(self._head + b',"choices":[],"usage":' + _dumps(usage) + b"}\n\n")
         frames.append(b"data: [DONE]\n\n")
@@ -113,11 +117,22 @@ class Encoder:
     def fail(self, error: ModelError) -> bytes:
         return b"data: " + _dumps({"error": error_object(error, self._run_id)}) + b"\n\n"
 
-    def _begin(self) -> bytes:
+    def _begin(self, said: dict[str, Json]) -> bytes:
+        """Begin the answer; ``said`` are members of a provider's chunk of this protocol."""
         if self._begun:
             return b""
         self._begun = True
-        return self._chunk({"role": "assistant", "content": "", "refusal": None})
+        members = dict(said)
+        choices = members.pop("choices", None) or [{}]
+        self._say_of_answer(members)
+        empty = choices[0].get("delta") or {}
+        return self._chunk({"role": "assistant", "content": "", "refusal": None, **empty})
+
+    def _say_of_answer(self, members: dict[str, Json]) -> None:
+        """Say ``members`` of the whole answer in every chunk from now on, as providers do."""
+        self._answer |= members
+        self._head = b"data: " + _dumps(self._answer)[:-1]
+        self._before = self._head + b',"choices":[{"index":0,"delta":'
 
     def _chunk(self, delta: Json) -> bytes:
         return self._before + _dumps(delta) + self._after
@@ -132,7 +147,7 @@ class Encoder:
         self._open = type(part)
         self._told_further = False
         self._pieces = None
-        begun = self._begin()
+        begun = self._begin({})
         if isinstance(part, ToolCall):
             return begun + self._start_call(part)
         if isinstance(part, Opaque):
@@ -200,7 +215,10 @@ class Encoder:
         return b"".join(frames)
 
     def _tell_further(self, part: Part) -> bytes:
-        members = further_members(part)
+        offset = 0
+        if type(part) is Text and part.on_wire("chat") is None:
+            offset = sum(len(text) for pieces in self._channels[Text][:-1] for text in pieces)
+        members = further_members(part, offset)
         return self._chunk(members) if members else b""
 
     def _missing(self, reply: Reply) -> list[bytes]:

@@ -9,6 +9,7 @@ from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.messages_ending import ending
 from polyvox.gateway.protocols.messages_errors import render_error
 from polyvox.gateway.protocols.messages_stream import MessagesEncoder
+from polyvox.gateway.protocols.own_calls import restored
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply
@@ -87,6 +88,7 @@ def encoder(ask: Ask, *, run_id: str, created: int) -> MessagesEncoder:
 
 def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
     """Render the whole answer; see ``front.Front.render``."""
+    reply = restored(reply, ask)
     end = ending(reply)
     blocks = (render_answer_block(part) for part in reply.parts if not is_blank(part))
     return {

@@ -33,8 +33,10 @@ def ending(reply: Reply) -> Ending:
         **said,
         "stop_reason": _stop_reason(reply, said.get("stop_reason")),
         "stop_sequence": reply.stop_sequence,
-        "stop_details": said.get("stop_details") or _refusal(reply),
     }
+    refusal = said.get("stop_details") or _refusal(reply)
+    if refusal is not None or not said:
+        stop["stop_details"] = refusal
     return Ending(stop, _usage(reply, wire.get("usage", {})), wire.get("event", {}))
 
 

@@ -6,6 +6,7 @@ import orjson
 
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.json_text import parse_json
 
 _TYPES: Mapping[ErrorKind, str] = {
     "invalid_request": "invalid_request_error",
@@ -40,12 +41,20 @@ _STATUS = {503: 529}
 _TOO_LONG = "prompt is too long"
 """The words by which Claude Code knows that it must compact the conversation."""
 
+_BROKEN: frozenset[ErrorKind] = frozenset(("unreachable", "stream_cut", "bad_stream", "timeout"))
+_AGAIN = "Premature end: try your request again."
+_AGAIN_WORDS = ("premature end", "try your request again")
+"""The words by which the Continue CLI and OpenCode know that they may ask again: in a stream there
+is no status, and its type says nothing to them."""
+
 
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
     """Return HTTP status and error document; see ``front.Front.render_error``."""
     status, message = _STATUS.get(error.http_status, error.http_status), error.message
     if error.kind == "context_length" and _TOO_LONG not in message.lower():
         message = f"{_TOO_LONG}: {message}"
+    if error.kind in _BROKEN and not all(words in message.lower() for words in _AGAIN_WORDS):
+        message = f"{message} {_AGAIN}"
     if run_id is not None:
         message = f"{message} (run {run_id})"
     inner: dict[str, Json] = {"type": _TYPES[error.kind], "message": message}
@@ -60,7 +69,7 @@ def _details(body: str | None) -> Json:
     if not body:
         return None
     try:
-        document = orjson.loads(body)
+        document = parse_json(body)
     except orjson.JSONDecodeError:
         return None
     error = document.get("error") if isinstance(document, dict) else None

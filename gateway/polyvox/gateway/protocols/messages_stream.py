@@ -14,6 +14,7 @@ from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.messages_ending import ending
 from polyvox.gateway.protocols.messages_errors import render_error
 from polyvox.gateway.protocols.messages_sent import unsent
+from polyvox.gateway.protocols.own_calls import own_calls, restored
 from polyvox.workflows.conversation import Json, Part, Reasoning, Text, ToolCall
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import (
@@ -46,6 +47,7 @@ class MessagesEncoder:
 
     def __init__(self, ask: Ask, *, run_id: str) -> None:
         self._ask = ask
+        self._own_calls = own_calls(ask)
         self._run_id = run_id
         self._begun = False
         self._done = False
@@ -66,8 +68,9 @@ class MessagesEncoder:
 
     def feed(self, event: Event) -> bytes:
         """Encode one Event."""
-        encode = self._encode.get(type(event))
-        return b"" if encode is None else encode(event)
+        shown = event if self._own_calls is None else self._own_calls.event(event)
+        encode = self._encode.get(type(shown))
+        return b"" if encode is None else encode(shown)
 
     def keep_alive(self) -> bytes:
         """Return a ping; a comment before ``message_start``, where pings are not expected."""
@@ -77,6 +80,7 @@ class MessagesEncoder:
 
     def finish(self, reply: Reply) -> bytes:
         """Write what of ``reply`` was not sent yet, then ``message_delta``, ``message_stop``."""
+        reply = restored(reply, self._ask)
         frames = [self._begin(Started(reply.model, reply.usage))]
         shown = [*self._sent, *self._half()]
         missing = unsent(shown, is_open=self._part is not None, truth=reply.parts)

@@ -18,12 +18,8 @@ FORWARDED = ("openai-beta", "x-openai-internal-codex-responses-lite")
 
 _APART = frozenset(("model", "input", "tools", "stream", "instructions"))
 
-_STATE = {
-    "previous_response_id": "Responses are not kept yet; send the whole conversation in 'input'.",
-    "conversation": "Conversations are not kept yet; send the whole conversation in 'input'.",
-    "background": "Background responses are not kept yet; leave 'background' out.",
-}
-"""Fields that need stored responses, and what a client can do without them."""
+_INSTEAD_OF_INPUT = ("previous_response_id", "conversation", "prompt")
+"""Fields beside which a request needs no ``input`` of its own."""
 
 _Value = TypeVar("_Value")
 
@@ -40,10 +36,8 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
             param="model",
             code="missing_required_parameter",
         )
-    for field, remedy in _STATE.items():
-        if body.get(field):
-            raise ModelError("unsupported", remedy, param=field)
-    messages = _parse_input(body.get("input"), optional=body.get("prompt") is not None)
+    optional = any(body.get(field) is not None for field in _INSTEAD_OF_INPUT)
+    messages = _parse_input(body.get("input"), optional=optional)
     instructions = body.get("instructions")
     offered = _listed(body, "tools")
     tools = [

@@ -28,6 +28,19 @@ _ECHOED: dict[str, Json] = {
     "user": None,
 }
 
+# How the model was set: where the client did not say, the provider's word is the truth.
+_SETTINGS = (
+    "frequency_penalty",
+    "max_tool_calls",
+    "presence_penalty",
+    "prompt_cache_retention",
+    "temperature",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+)
+_NESTED_SETTINGS = ("reasoning", "text")
+
 # Echoed only where the client sent them.
 _ECHOED_IF_SENT = ("prompt", "prompt_cache_options")
 
@@ -41,6 +54,8 @@ def begun(ask: Ask, response_id: str, created: int) -> dict[str, Json]:
         for field, default in _ECHOED.items()
     }
     echoed |= {field: sent[field] for field in _ECHOED_IF_SENT if sent.get(field) is not None}
+    if thread := sent.get("conversation"):
+        echoed["conversation"] = thread if isinstance(thread, dict) else {"id": thread}
     echoed["instructions"] = conversation.system and conversation.system.on_wire("responses")
     # A served tier is not known before the answer, and a requested one may be refused.
     tier = sent.get("service_tier") or "auto"
@@ -49,7 +64,7 @@ def begun(ask: Ask, response_id: str, created: int) -> dict[str, Json]:
         "object": "response",
         "created_at": created,
         "status": "in_progress",
-        "background": False,
+        "background": bool(sent.get("background")),
         "completed_at": None,
         "error": None,
         "incomplete_details": None,
@@ -57,8 +72,7 @@ def begun(ask: Ask, response_id: str, created: int) -> dict[str, Json]:
         "output": [],
         "reasoning": {"effort": None, "summary": None, **(sent.get("reasoning") or {})},
         "service_tier": tier,
-        # Nothing is kept, whatever the client asked for.
-        "store": False,
+        "store": sent.get("store") is not False,
         "text": {"format": {"type": "text"}, "verbosity": "medium", **(sent.get("text") or {})},
         "tools": _tools(ask),
         "usage": None,
@@ -86,12 +100,13 @@ def _echoed_tool(tool: Json) -> Json:
 
 
 def ended(
-    response: dict[str, Json], reply: Reply, output: list[Json], completed_at: int
+    response: dict[str, Json], ask: Ask, reply: Reply, output: list[Json], completed_at: int
 ) -> dict[str, Json]:
     """Return the response object as it ends with ``reply``, whose items are ``output``."""
     status, reason = wire.status_of(reply.finish, reply.parts)
     said = reply.wire.json if reply.wire and reply.wire.protocol == "responses" else {}
     said = dict(cast(dict[str, Json], said))
+    settings = _settings(said, ask.conversation.options.on_wire("responses") or {}, response)
     details = said.pop("incomplete_details", None)
     usage = _usage(reply, said.pop("usage", None))
     tier = said.pop("service_tier", None)
@@ -103,6 +118,7 @@ def ended(
     return {
         **response,
         **said,
+        **settings,
         "status": status,
         "completed_at": completed_at if status == "completed" else None,
         "incomplete_details": details,
@@ -110,6 +126,26 @@ def ended(
         "service_tier": tier or served,
         "usage": usage,
     }
+
+
+def _settings(
+    said: dict[str, Json], sent: dict[str, Json], response: dict[str, Json]
+) -> dict[str, Json]:
+    """Take the settings out of what the provider ``said``; return what the client is told."""
+    told = {
+        name: said.pop(name) if sent.get(name) is None else response[name]
+        for name in _SETTINGS
+        if name in said
+    }
+    for name in _NESTED_SETTINGS:
+        given = said.pop(name, None)
+        if isinstance(given, dict):
+            own = {k: v for k, v in (sent.get(name) or {}).items() if v is not None}
+            told[name] = {**response[name], **given, **own}
+    if "text" in told:
+        # The form of the words is what the client asked for, whatever a flow asked its model.
+        told["text"]["format"] = response["text"]["format"]
+    return told
 
 
 def _usage(reply: Reply, said: Json) -> dict[str, Json]:

@@ -13,6 +13,10 @@ class Frames:
     def __init__(self) -> None:
         self._next = 0
 
+    def number_from(self, number: int) -> None:
+        """Give the next frame this sequence number: the ones before it were sent elsewhere."""
+        self._next = number
+
     def event(self, kind: str, members: dict[str, Json]) -> bytes:
         """Return a frame of any event."""
         number = self._next

@@ -9,11 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from polyvox.gateway.protocols.responses_frames import Frames, delta_ends
-from polyvox.gateway.protocols.responses_names import Names, unwrapped
 from polyvox.workflows.conversation import Json, Part, Reasoning, Refusal, Text, ToolCall
 from polyvox.workflows.events import written
+from polyvox.workflows.wire.citations import citations_of, responses_annotations
 from polyvox.workflows.wire.envelope import seal
-from polyvox.workflows.wire.responses import REDACTED
 
 
 class Ids:
@@ -122,7 +121,9 @@ class MessageWriter(ItemWriter):
 
     def takes(self, part: Part) -> bool:
         own = part.on_wire("responses")
-        return self.goes_on and own is not None and own.get("item", {}).get("id") == self._id
+        if own is None:
+            return self.goes_on and _is_piece(part)
+        return self.goes_on and own.get("item", {}).get("id") == self._id
 
     def _added(self, part: Part, shell: dict[str, Json]) -> Json:
         started = {name: value for name, value in shell.items() if name != "status"}
@@ -146,6 +147,19 @@ class MessageWriter(ItemWriter):
         frames = self._rest(text)
         at = len(self._content)
         spelled = self._spelled(part, text)
+        own = part.on_wire("responses")
+        if own is None and isinstance(part, Text):
+            cited = responses_annotations(citations_of(part))
+            spelled["annotations"] = cited
+            frames += b"".join(
+                self._event(
+                    "response.output_text.annotation.added",
+                    content_index=at,
+                    annotation_index=number,
+                    annotation=annotation,
+                )
+                for number, annotation in enumerate(cited)
+            )
         self._content.append(spelled)
         if isinstance(part, Refusal):
             frames += self._event("response.refusal.done", content_index=at, refusal=text)
@@ -154,10 +168,9 @@ class MessageWriter(ItemWriter):
             frames += self._event(
                 "response.output_text.done", content_index=at, text=text, logprobs=logprobs
             )
-        own = part.on_wire("responses")
         if own is not None and "item" in own:
             self._shell |= {**own["item"], "id": self._id}
-        self.goes_on = own is not None and own.get("last") is False
+        self.goes_on = _is_piece(part) if own is None else own.get("last") is False
         return frames + self._event("response.content_part.done", content_index=at, part=spelled)
 
     def close(self) -> tuple[bytes, Json]:
@@ -172,36 +185,36 @@ class MessageWriter(ItemWriter):
         return {"annotations": [], "logprobs": [], **spelled, "type": "output_text", "text": text}
 
 
+def _is_piece(part: Part) -> bool:
+    """Whether other pieces of the same words may follow: Messages cuts a text at each citation."""
+    return isinstance(part, Text) and part.on_wire("messages") is not None
+
+
 class CallWriter(ItemWriter):
     """A call of a function, or of a free-text tool whose text comes as it is."""
 
     prefix = "fc"
 
-    def __init__(self, frames: Frames, ids: Ids, index: int, names: Names) -> None:
+    def __init__(self, frames: Frames, ids: Ids, index: int) -> None:
         super().__init__(frames, ids, index)
-        self._names = names
         self._custom = False
         self._call: dict[str, Json] = {}
 
     def _added(self, part: Part, shell: dict[str, Json]) -> Json:
         assert isinstance(part, ToolCall)
-        self._custom = self._is_custom(part)
+        self._custom = part.kind == "custom"
         if self._custom and not shell:
             self._id = self._ids.at("ctc", self._index)
-        name, namespace = self._names.own(part.name, part.namespace)
         self._call = {
             "type": "custom_tool_call" if self._custom else "function_call",
             "call_id": part.id or self._ids.at("call", self._index),
-            "name": name,
-            **({"namespace": namespace} if namespace else {}),
+            "name": part.name,
+            **({"namespace": part.namespace} if part.namespace else {}),
         }
         kind = f"response.{self._event_name}.delta"
         where = {"item_id": self._id, "output_index": self._index}
         self._head, self._tail = delta_ends(kind, where)
         return {**shell, **self._call, "id": self._id, "status": "in_progress", self._member: ""}
-
-    def _is_custom(self, part: ToolCall) -> bool:
-        return part.kind == "custom"
 
     @property
     def _member(self) -> str:
@@ -230,27 +243,6 @@ class CallWriter(ItemWriter):
         return frames + self._event(
             f"response.{self._event_name}.done", **{self._member: text}, **named
         )
-
-
-class CustomCallWriter(CallWriter):
-    """A call of a free-text tool by a model that was offered a function in its place.
-
-    The text inside the JSON is known only when the JSON is complete.
-    """
-
-    prefix = "ctc"
-
-    def _is_custom(self, part: ToolCall) -> bool:
-        return True
-
-    def _text(self, part: ToolCall) -> str:
-        return unwrapped(part.arguments)
-
-    def write(self, text: str) -> bytes:
-        return b""
-
-    def _rest(self, text: str) -> bytes:
-        return super().write(text) if text else b""
 
 
 class ReasoningWriter(ItemWriter):
@@ -298,8 +290,10 @@ class ReasoningWriter(ItemWriter):
                 if self._said:
                     frames += self._end_section()
                     self._said.append("\n\n")
-                text = section.get("text") or ""
-                frames += self._begin(sort, at) + (self.write(text) if text else b"")
+                frames += self._begin(sort, at)
+                text = section.get("text") if isinstance(section, dict) else None
+                if text and isinstance(text, str):
+                    frames += self.write(text)
         return frames
 
     def _begin(self, sort: str, at: int) -> bytes:
@@ -326,12 +320,13 @@ class ReasoningWriter(ItemWriter):
 
     def _made(self, part: Reasoning) -> dict[str, Json]:
         """Return the item for thoughts of another protocol, whose secret travels sealed."""
-        secret = f"{REDACTED if part.redacted else ''}{part.opaque or ''}"
         return {
             "id": self._id,
             "type": "reasoning",
             "summary": [{"type": "summary_text", "text": part.text}] if part.text else [],
-            "encrypted_content": seal(part.origin or "chat", secret),
+            "encrypted_content": seal(
+                part.origin or "chat", part.opaque or "", redacted=part.redacted
+            ),
         }
 
 

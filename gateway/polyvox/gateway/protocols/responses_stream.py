@@ -12,10 +12,10 @@ import orjson
 
 from polyvox.gateway.protocols import openai_errors, responses_document
 from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.own_calls import own_calls, restored
 from polyvox.gateway.protocols.responses_frames import Frames
 from polyvox.gateway.protocols.responses_items import (
     CallWriter,
-    CustomCallWriter,
     Ids,
     ItemWriter,
     MessageWriter,
@@ -23,7 +23,6 @@ from polyvox.gateway.protocols.responses_items import (
     ReasoningWriter,
     SilentWriter,
 )
-from polyvox.gateway.protocols.responses_names import Names
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.events import (
@@ -64,18 +63,20 @@ class Encoder:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.response = responses_document.begun(ask, f"resp_{run_id}", created)
+        self._ask = ask
+        self._ask = ask
+        self._own_calls = own_calls(ask)
         self._run_id = run_id
         self._clock = clock
         self._frames = Frames()
         self._ids = Ids(run_id)
-        self._names = Names(ask.conversation.tools)
         self._begun = b""
         self._output: list[Json] = []
         self._writer: ItemWriter | None = None
         self._part: Part | None = None
         self._ended = 0
         self._actions: dict[type[Event], Callable[..., bytes]] = {
-            Started: self._start,
+            Started: self._begin_call,
             PartStarted: self._start_part,
             PartDelta: self._write,
             PartEnded: self._end_part,
@@ -84,6 +85,9 @@ class Encoder:
         }
 
     def feed(self, event: Event) -> bytes:
+        if self._own_calls is not None:
+            own = self._own_calls.event(event)
+            return b"" if own is None else self._actions[type(own)](own)
         return self._actions[type(event)](event)
 
     def keep_alive(self) -> bytes:
@@ -92,7 +96,12 @@ class Encoder:
             return self._start()
         return self._frames.raw(b"response.in_progress", self._begun)
 
+    def number_from(self, number: int) -> None:
+        """Give the next frame this sequence number: the ones before it were sent elsewhere."""
+        self._frames.number_from(number)
+
     def finish(self, reply: Reply) -> bytes:
+        reply = restored(reply, self._ask)
         frames = [self._start()]
         if self._part is not None:
             truth = reply.parts[self._ended] if self._ended < len(reply.parts) else None
@@ -105,7 +114,7 @@ class Encoder:
             frames.append(self._end_part(PartEnded(part)))
         frames.append(self._close_item())
         now = int(self._clock())
-        self.response = responses_document.ended(self.response, reply, self._output, now)
+        self.response = responses_document.ended(self.response, self._ask, reply, self._output, now)
         kind = f"response.{self.response['status']}"
         frames.append(self._frames.event(kind, {"response": self.response}))
         frames.append(_DONE)
@@ -117,6 +126,10 @@ class Encoder:
         # Some clients read the flat members, some raise only at the nested object.
         flat = {name: said[name] for name in ("code", "message", "param")}
         frames.append(self._frames.event("error", {**flat, "error": said}))
+        if error.kind == "cancelled" and self.response["background"]:
+            # The protocol has no event for it: the error ends the stream, the object says the rest.
+            self.response = {**self.response, "status": "cancelled", "output": self._output}
+            return b"".join(frames)
         code = _FAILED_CODE.get(error.kind, "server_error")
         self.response = {
             **self.response,
@@ -128,12 +141,26 @@ class Encoder:
         frames.append(_DONE)
         return b"".join(frames)
 
-    def _start(self, event: Event | None = None) -> bytes:
+    def _start(self) -> bytes:
         if self._begun:
             return b""
         self._begun = orjson.dumps(self.response)
+        if self.response["background"]:
+            queued = orjson.dumps({**self.response, "status": "queued"})
+            return b"".join(
+                [
+                    self._frames.raw(b"response.created", queued),
+                    self._frames.raw(b"response.queued", queued),
+                    self._frames.raw(b"response.in_progress", self._begun),
+                ]
+            )
         created = self._frames.raw(b"response.created", self._begun)
         return created + self._frames.raw(b"response.in_progress", self._begun)
+
+    def _begin_call(self, event: Started) -> bytes:
+        # What a call before this one wrote is complete, though its last text might have gone on.
+        frames = self._start()
+        return frames + self._close_item() if self._part is None else frames
 
     def _start_part(self, event: PartStarted) -> bytes:
         part = event.part
@@ -154,10 +181,7 @@ class Encoder:
             case Reasoning():
                 return ReasoningWriter(self._frames, self._ids, index)
             case ToolCall():
-                foreign = part.on_wire("responses") is None and part.kind == "function"
-                wrapped = foreign and self._names.is_custom(part.name)
-                writer = CustomCallWriter if wrapped else CallWriter
-                return writer(self._frames, self._ids, index, self._names)
+                return CallWriter(self._frames, self._ids, index)
             case Opaque() if part.on_wire("responses") is not None:
                 return OpaqueWriter(self._frames, self._ids, index)
             case _:

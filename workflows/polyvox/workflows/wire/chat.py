@@ -31,6 +31,7 @@ from polyvox.workflows.conversation import (
     Wire,
 )
 from polyvox.workflows.wire.chat_options import (
+    MOST_STOPS,
     ill_typed,
     parse_options,
     parse_tool,
@@ -48,6 +49,8 @@ from polyvox.workflows.wire.chat_usage import (
 
 __all__ = [
     "FINISH_REASONS",
+    "MOST_STOPS",
+    "WHOLE_MEMBERS",
     "finish_reason",
     "parse_message",
     "parse_options",
@@ -180,13 +183,13 @@ def _parse_assistant(json: Json) -> list[Part]:
     if json.get("function_call") is not None:
         parts.append(_parse_function_call(_object(json, "function_call", "")))
     parts.extend(
-        Opaque(wire=Wire("chat", {name: json[name]})) for name in _WHOLE_MEMBERS if json.get(name)
+        Opaque(wire=Wire("chat", {name: json[name]})) for name in WHOLE_MEMBERS if json.get(name)
     )
     return parts
 
 
-# Members that are content of their own, not remarks on the message.
-_WHOLE_MEMBERS: Final = ("audio", "images")
+WHOLE_MEMBERS: Final = ("audio", "images")
+"""Members that are content of their own, not remarks on the message."""
 
 _CALLS: Final[dict[str, str]] = {"function": "arguments", "custom": "input"}
 

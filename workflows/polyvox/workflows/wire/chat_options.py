@@ -1,20 +1,21 @@
 """Chat Completions options and tools, both ways."""
 
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import Final, Literal, TypeVar
 
 from polyvox.workflows.conversation import (
     Json,
     Options,
     OutputFormat,
-    Protocol,
     Tool,
     ToolChoice,
     Wire,
 )
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.wire.coverage import request_losses, tool_losses
+from polyvox.workflows.wire.tool_names import offered_name
 
-NAMESPACE_JOINT: Final = "__"
 _T = TypeVar("_T")
 
 
@@ -32,11 +33,6 @@ def lose(losses: list[str], name: str) -> None:
     """Record a loss once."""
     if name not in losses:
         losses.append(name)
-
-
-def flat_name(name: str, namespace: str | None) -> str:
-    """Return the one name Chat has for a tool that lives in a namespace elsewhere."""
-    return name if namespace is None else f"{namespace}{NAMESPACE_JOINT}{name}"
 
 
 def parse_tool(json: Json) -> Tool:
@@ -75,9 +71,12 @@ def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
         if (json := tool.on_wire("chat")) is not None:
             rendered.append(json)
         elif tool.kind == "server":
-            lose(losses, f"tools.{tool.name}: run by a provider of another protocol")
+            lose(losses, f"tools.{tool.name}: run by its own provider only")
         else:
-            said: dict[str, Json] = {"name": tool.name}
+            if tool.wire is not None:
+                for loss in tool_losses(tool.wire, "chat"):
+                    lose(losses, loss)
+            said: dict[str, Json] = {"name": offered_name(tool.name)}
             if tool.description is not None:
                 said["description"] = tool.description
             if tool.kind == "custom":
@@ -93,6 +92,8 @@ def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
 
 def _custom_format(json: Json) -> dict[str, Json]:
     # Responses spells a grammar flat where Chat nests it.
+    if isinstance(json, dict) and "namespace" in json:
+        json = json.get("tool")
     said = json.get("format") if isinstance(json, dict) else None
     if not isinstance(said, dict) or said.get("type") != "grammar":
         return {}
@@ -165,11 +166,17 @@ def _parse_tool_choice(json: Json) -> ToolChoice | None:
         return None
     if kind == "allowed_tools":
         mode = _MODES.get(said.get("mode", "auto"))
-        return ToolChoice(mode) if mode else None
+        return ToolChoice(mode, allowed=_allowed(said.get("tools"))) if mode else None
     name = said.get("name")
     if not isinstance(name, str):
         raise ill_typed(f"tool_choice.{kind}.name", "a string", name)
     return ToolChoice("tool", name)
+
+
+def _allowed(tools: Json) -> tuple[str, ...]:
+    entries = [tool for tool in tools or () if isinstance(tool, dict)]
+    said = (entry.get(entry.get("type", "")) or {} for entry in entries)
+    return tuple(name for inner in said if isinstance(name := inner.get("name"), str))
 
 
 def _parse_format(json: Json) -> OutputFormat | None:
@@ -185,7 +192,13 @@ def _parse_format(json: Json) -> OutputFormat | None:
     said = json.get("json_schema")
     if not isinstance(said, dict):
         raise ill_typed("response_format.json_schema", "an object", said)
-    return OutputFormat("json_schema", said.get("schema"), said.get("name"), said.get("strict"))
+    return OutputFormat(
+        "json_schema",
+        said.get("schema"),
+        said.get("name"),
+        said.get("strict"),
+        said.get("description"),
+    )
 
 
 def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
@@ -229,10 +242,12 @@ def _write_stop(document: dict[str, Json], value: Json) -> None:
 
 
 def _write_tool_choice(document: dict[str, Json], value: ToolChoice | None) -> None:
+    # Of allowed tools only these are offered: most servers know no other way.
     if value is None or value.mode != "tool":
         _put(document, "tool_choice", value and value.mode)
     else:
-        document["tool_choice"] = {"type": "function", "function": {"name": value.name}}
+        said = {"name": offered_name(value.name or "")}
+        document["tool_choice"] = {"type": "function", "function": said}
 
 
 def _write_format(document: dict[str, Json], value: OutputFormat | None) -> None:
@@ -242,6 +257,8 @@ def _write_format(document: dict[str, Json], value: OutputFormat | None) -> None
     said = {"name": value.name or "answer", "schema": value.schema}
     if value.strict is not None:
         said["strict"] = value.strict
+    if value.description is not None:
+        said["description"] = value.description
     document["response_format"] = {"type": "json_schema", "json_schema": said}
 
 
@@ -257,53 +274,42 @@ _WRITERS: Final[dict[str, Callable[[dict[str, Json], Json], None]]] = {
     "format": _write_format,
 }
 
-# What another protocol's document says in fields that Options carry: whole, or these members.
-_CARRIED: Final[dict[Protocol, dict[str, frozenset[str] | None]]] = {
-    "responses": {
-        "max_output_tokens": None,
-        "temperature": None,
-        "top_p": None,
-        "tool_choice": None,
-        "parallel_tool_calls": None,
-        "reasoning": frozenset({"effort"}),
-        "text": frozenset({"format", "verbosity"}),
-        # The gateway itself answers for these.
-        "store": None,
-        "background": None,
-        "previous_response_id": None,
-        "conversation": None,
-    },
-    "messages": {
-        "max_tokens": None,
-        "temperature": None,
-        "top_p": None,
-        "stop_sequences": None,
-        "tool_choice": None,
-        "thinking": frozenset({"type", "budget_tokens"}),
-        "output_config": frozenset({"effort", "format"}),
-    },
-}
 # Fields that Responses and Chat share word for word.
-_SHARED: Final = ("prompt_cache_key", "safety_identifier", "service_tier", "user")
-_IDLE: Final[dict[str, Json]] = {"truncation": "disabled", "service_tier": "auto"}
+SHARED: Final = (
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "user",
+)
+
+MOST_STOPS: Final = 4
+"""Stop sequences that the API takes."""
 
 
 def _borrow(document: dict[str, Json], wire: Wire, losses: list[str]) -> None:
     foreign = wire.json
-    carried = _CARRIED.get(wire.protocol, {})
     if wire.protocol == "responses":
-        for name in _SHARED:
+        for name in SHARED:
             _put(document, name, foreign.get(name))
         _put(document, "verbosity", (foreign.get("text") or {}).get("verbosity"))
     if wire.protocol == "messages":
         # A sampling refinement that OpenAI refuses by name; leaving it out is the smaller harm.
         document.pop("top_k", None)
-    for name, value in foreign.items():
-        if value in (None, [], {}, "") or name in document or value == _IDLE.get(name):
-            continue
-        if name not in carried:
-            lose(losses, name)
-        elif (members := carried[name]) is not None and isinstance(value, dict):
-            for member, inner in value.items():
-                if inner is not None and member not in members:
-                    lose(losses, f"{name}.{member}")
+        _put(document, "user", user_of(foreign))
+        if foreign.get("service_tier") == "standard_only":
+            document["service_tier"] = "default"
+    for loss in request_losses(wire, "chat"):
+        lose(losses, loss)
+
+
+_LONGEST_USER: Final = 64
+
+
+def user_of(messages_document: dict[str, Json]) -> str | None:
+    """Return who a Messages request is for, as OpenAI takes it: a digest of a longer name."""
+    user = (messages_document.get("metadata") or {}).get("user_id")
+    if not isinstance(user, str) or len(user) <= _LONGEST_USER:
+        return user if isinstance(user, str) else None
+    return sha256(user.encode()).hexdigest()

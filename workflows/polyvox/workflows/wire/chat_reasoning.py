@@ -10,7 +10,8 @@ from typing import Final
 
 from polyvox.workflows.conversation import Json, Reasoning, Wire
 from polyvox.workflows.wire.chat_options import ill_typed, lose
-from polyvox.workflows.wire.envelope import seal, unseal
+from polyvox.workflows.wire.coverage import LOST_REASONING
+from polyvox.workflows.wire.envelope import Sealed, seal, unseal
 
 MEMBERS: Final = ("reasoning_content", "reasoning", "reasoning_details")
 _SEALED: Final = "reasoning.encrypted"
@@ -34,8 +35,7 @@ def parse_reasoning(json: dict[str, Json]) -> list[Reasoning]:
         return [Reasoning(text)]
     parts, at = [], 0
     for detail, length in zip(sealed, lengths, strict=True):
-        origin, opaque = unseal(detail["data"]) or ("chat", "")
-        redacted = detail.get("redacted") is True
+        origin, opaque, redacted = unseal(detail["data"]) or Sealed("chat", "")
         parts.append(Reasoning(text[at : at + length], opaque, origin, redacted))
         at += length
     return parts
@@ -50,11 +50,9 @@ def seal_reasoning(part: Reasoning) -> dict[str, Json]:
         return {}
     detail: dict[str, Json] = {
         "type": _SEALED,
-        "data": seal(part.origin, part.opaque),
+        "data": seal(part.origin, part.opaque, redacted=part.redacted),
         "length": len(part.text),
     }
-    if part.redacted:
-        detail["redacted"] = True
     return {"reasoning_details": [detail]}
 
 
@@ -62,7 +60,7 @@ def without_sealed(message: Json, losses: list[str]) -> Json:
     """Return ``message`` as a Chat provider may see it: without another vendor's reasoning."""
     if "reasoning_details" not in message or not _sealed(message):
         return message
-    lose(losses, "reasoning: written over another protocol")
+    lose(losses, LOST_REASONING)
     return {name: value for name, value in message.items() if name not in MEMBERS}
 
 

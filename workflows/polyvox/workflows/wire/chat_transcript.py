@@ -27,18 +27,28 @@ from polyvox.workflows.conversation import (
     ToolResult,
 )
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.wire.chat_options import flat_name, lose
+from polyvox.workflows.wire.cache_marks import UNMARKED, breakpoint_of
+from polyvox.workflows.wire.chat_options import lose
 from polyvox.workflows.wire.chat_reasoning import without_sealed
+from polyvox.workflows.wire.coverage import (
+    LOST_REASONING,
+    element_losses,
+    message_losses,
+    opaque_losses,
+)
+from polyvox.workflows.wire.tool_names import offered_name
 
 Fragment = dict[str, Json]
 
 
-def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]:
-    """Render all messages, the system instruction first.
+def render_messages(
+    conversation: Conversation, losses: list[str], *, marks: bool = False
+) -> list[Json]:
+    """Render all messages, the system instruction first; ``marks`` where the model takes them.
 
     Raises ModelError("unsupported", param=...) for media that Chat cannot point to.
     """
-    transcript = _Transcript(losses)
+    transcript = _Transcript(losses, marks=marks)
     if conversation.system is not None:
         transcript.add(conversation.system)
     for message in conversation.messages:
@@ -49,8 +59,9 @@ def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]
 class _Transcript:
     """The messages so far, and what waits for its place behind them."""
 
-    def __init__(self, losses: list[str]) -> None:
+    def __init__(self, losses: list[str], *, marks: bool) -> None:
         self._losses = losses
+        self._marks = marks
         self._messages: list[Json] = []
         self._turn: list[Fragment] = []
         self._turn_said = False
@@ -61,7 +72,14 @@ class _Transcript:
         if verbatim is not None:
             self._settle(answering=message.role == "tool")
             self._messages.append(without_sealed(verbatim, self._losses))
-        elif message.role == "assistant":
+        else:
+            if message.wire is not None:
+                for loss in message_losses(message.wire, "chat"):
+                    lose(self._losses, loss)
+            self._spread(message)
+
+    def _spread(self, message: Message) -> None:
+        if message.role == "assistant":
             self._show()
             self._speak(message.parts)
         else:
@@ -72,12 +90,34 @@ class _Transcript:
         return self._messages
 
     def _speak(self, parts: Iterable[Part]) -> None:
-        fragments = [f for p in parts if (f := render_fragment(p, "assistant", self._losses))]
+        fragments = [f for p in parts if (f := self._render(p, "assistant"))]
         if self._turn_said and any(f.get("content") for f in fragments):
             # Two messages of one turn, as Responses writes them, stay two paragraphs.
             fragments.insert(0, {"content": "\n\n"})
         self._turn_said = self._turn_said or any(f.get("content") for f in fragments)
         self._turn.extend(fragments)
+
+    def _render(self, part: Part, role: str) -> Fragment | None:
+        self._note(part)
+        fragment = render_fragment(part, role, self._losses)
+        if fragment is None or "content" not in fragment or part.on_wire("chat") is not None:
+            return fragment
+        mark = breakpoint_of(part)
+        if mark is None:
+            return fragment
+        if not self._marks or role == "assistant":
+            lose(self._losses, UNMARKED)
+            return fragment
+        said = fragment["content"]
+        piece = {"type": "text", "text": said} if isinstance(said, str) else said[0]
+        return {"content": [{**piece, "prompt_cache_breakpoint": mark}]}
+
+    def _note(self, part: Part) -> None:
+        """Name what of a part from another protocol is left out; one left out whole is named so."""
+        known = not isinstance(part, Opaque | Reasoning)
+        if known and part.wire is not None and part.wire.protocol != "chat":
+            for loss in element_losses(part.wire, "chat"):
+                lose(self._losses, loss)
 
     def _say(self, message: Message) -> None:
         role = "user" if message.role == "tool" else message.role
@@ -91,7 +131,7 @@ class _Transcript:
                 self._answer(part)
             else:
                 others.append(part)
-        fragments = [f for p in others if (f := render_fragment(p, role, self._losses))]
+        fragments = [f for p in others if (f := self._render(p, role))]
         if fragments or not message.parts:
             self._settle(answering=False)
             self._messages.append({"role": role, "content": "", **merge_fragments(fragments)})
@@ -101,11 +141,12 @@ class _Transcript:
         if whole is not None:
             self._messages.append(whole)
             return
+        self._note(result)
         fragments, shown = [], []
         for part in result.parts:
             if isinstance(part, Image | File | Audio):
-                shown.append(render_fragment(part, "user", self._losses) or {})
-            elif fragment := render_fragment(part, "tool", self._losses):
+                shown.append(self._render(part, "user") or {})
+            elif fragment := self._render(part, "tool"):
                 fragments.append(fragment)
         if shown:
             pointer = {"content": f"Attached to the result of tool call {result.call_id}:"}
@@ -180,22 +221,20 @@ def render_fragment(part: Part, role: str, losses: list[str]) -> Fragment | None
     if own is not None and not foreign:
         return own
     render = _FRAGMENTS.get((type(part), role)) or _FRAGMENTS.get((type(part), "any"))
+    if isinstance(part, Opaque):
+        for loss in opaque_losses(part.wire):
+            lose(losses, loss)
+        return None
     if render is None:
-        lose(losses, f"{_noun(part)} in {role} message")
+        lose(losses, f"{type(part).__name__.lower()} in {role} message")
         return None
     return render(part, losses)
-
-
-def _noun(part: Part) -> str:
-    if isinstance(part, Opaque) and part.wire is not None and isinstance(part.wire.json, dict):
-        return str(part.wire.json.get("type", part.wire.protocol))
-    return type(part).__name__.lower()
 
 
 def _render_reasoning(part: Reasoning, losses: list[str]) -> Fragment | None:
     if part.origin == "chat":
         return {"reasoning_content": part.text}
-    lose(losses, f"reasoning: written over {part.origin or 'no protocol'}")
+    lose(losses, LOST_REASONING)
     return None
 
 
@@ -254,8 +293,13 @@ def _render_audio(part: Audio, losses: list[str]) -> Fragment:
 
 
 def _render_tool_call(part: ToolCall, losses: list[str]) -> Fragment:
+    return call_fragment(part, offered_name(part.name, part.namespace))
+
+
+def call_fragment(part: ToolCall, name: str) -> Fragment:
+    """Return the fragment for a call of the tool that is called ``name`` here."""
     grown = "arguments" if part.kind == "function" else "input"
-    said = {"name": flat_name(part.name, part.namespace), grown: part.arguments}
+    said = {"name": name, grown: part.arguments}
     return {"tool_calls": [{"id": part.id, "type": part.kind, part.kind: said}]}
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.reply import FinishReason, Usage
+from polyvox.workflows.wire.token_counts import count
 
 FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
@@ -40,12 +41,6 @@ def finish_reason(finish: FinishReason, said: Json = None) -> str:
     return _SPELLINGS[finish]
 
 
-def _count(json: Json, *path: str) -> int | None:
-    for member in path:
-        json = json.get(member) if isinstance(json, dict) else None
-    return json if isinstance(json, int) else None
-
-
 def parse_usage(json: Json) -> Usage:
     """Parse a ``usage`` object.
 
@@ -53,13 +48,13 @@ def parse_usage(json: Json) -> Usage:
     three apart. Some servers leave reasoning out of ``completion_tokens`` and count it in
     ``total_tokens`` only, so the larger of both is the output.
     """
-    prompt = _count(json, "prompt_tokens")
-    output = _count(json, "completion_tokens")
-    total = _count(json, "total_tokens")
-    read = _count(json, "prompt_tokens_details", "cached_tokens")
+    prompt = count(json, "prompt_tokens")
+    output = count(json, "completion_tokens")
+    total = count(json, "total_tokens")
+    read = count(json, "prompt_tokens_details", "cached_tokens")
     if read is None:
-        read = _count(json, "prompt_cache_hit_tokens")
-    write = _count(json, "prompt_tokens_details", "cache_write_tokens")
+        read = count(json, "prompt_cache_hit_tokens")
+    write = count(json, "prompt_tokens_details", "cache_write_tokens")
     if prompt is not None and output is not None and total is not None:
         output = max(output, total - prompt)
     return Usage(
@@ -67,7 +62,7 @@ def parse_usage(json: Json) -> Usage:
         cache_read=read,
         cache_write=write,
         output=output,
-        reasoning=_count(json, "completion_tokens_details", "reasoning_tokens"),
+        reasoning=count(json, "completion_tokens_details", "reasoning_tokens"),
     )
 
 

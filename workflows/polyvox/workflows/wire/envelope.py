@@ -7,6 +7,7 @@ conversation returns there. So a foreign slot (Messages ``signature``, Responses
 
 import base64
 import binascii
+from typing import NamedTuple
 
 import orjson
 
@@ -15,19 +16,28 @@ from polyvox.workflows.conversation import PROTOCOLS, Protocol
 _MARK = "polyvox.1."
 
 
-def seal(origin: Protocol, opaque: str) -> str:
-    """Return the envelope for ``opaque`` of ``origin``: URL-safe base64 behind a fixed mark."""
-    return _MARK + base64.urlsafe_b64encode(orjson.dumps([origin, opaque])).decode()
+class Sealed(NamedTuple):
+    """What an envelope holds; the fields mean what they mean in ``conversation.Reasoning``."""
+
+    origin: Protocol
+    opaque: str
+    redacted: bool = False
 
 
-def unseal(slot: str) -> tuple[Protocol, str] | None:
-    """Return (origin, opaque) if ``slot`` is one of our envelopes, else None."""
+def seal(origin: Protocol, opaque: str, *, redacted: bool = False) -> str:
+    """Return the envelope: URL-safe base64 of a JSON array behind a fixed mark."""
+    content = [origin, opaque, True] if redacted else [origin, opaque]
+    return _MARK + base64.urlsafe_b64encode(orjson.dumps(content)).decode()
+
+
+def unseal(slot: str) -> Sealed | None:
+    """Return what ``slot`` holds if it is one of our envelopes, else None."""
     if not slot.startswith(_MARK):
         return None
     try:
-        origin, opaque = orjson.loads(base64.urlsafe_b64decode(slot[len(_MARK) :]))
-    except (binascii.Error, orjson.JSONDecodeError, ValueError):
+        origin, opaque, *further = orjson.loads(base64.urlsafe_b64decode(slot[len(_MARK) :]))
+    except (binascii.Error, orjson.JSONDecodeError, TypeError, ValueError):
         return None
     if origin not in PROTOCOLS or not isinstance(opaque, str):
         return None
-    return origin, opaque
+    return Sealed(origin, opaque, further == [True])

@@ -19,6 +19,7 @@ from polyvox.workflows.conversation import (
     Wire,
 )
 from polyvox.workflows.reply import FinishReason, Usage
+from polyvox.workflows.wire.coverage import message_losses, tool_losses
 from polyvox.workflows.wire.messages_blocks import (
     invalid,
     is_native,
@@ -26,6 +27,8 @@ from polyvox.workflows.wire.messages_blocks import (
     render_blocks,
 )
 from polyvox.workflows.wire.messages_options import parse_options, render_options
+from polyvox.workflows.wire.token_counts import count
+from polyvox.workflows.wire.tool_names import offered_name
 
 __all__ = [
     "FINISH",
@@ -62,6 +65,8 @@ STOP_REASONS: Mapping[FinishReason, str] = {
 }
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+
+_JSON_OBJECT = "Answer with one JSON object and nothing else."
 
 _OPENER = "Continue."
 """The user's word where a foreign conversation has none at its start, which the API wants."""
@@ -114,13 +119,12 @@ def parse_usage(json: Mapping[str, Json]) -> Usage:
     The top-level numbers leave out what compaction took; ``iterations`` has it (API reference,
     BetaUsage). An advisor's iterations belong to another model's price and are not counted here.
     """
-    details = json.get("output_tokens_details") or {}
     usage = Usage(
-        input=json.get("input_tokens"),
-        cache_read=json.get("cache_read_input_tokens"),
-        cache_write=json.get("cache_creation_input_tokens"),
-        output=json.get("output_tokens"),
-        reasoning=details.get("thinking_tokens"),
+        input=count(json, "input_tokens"),
+        cache_read=count(json, "cache_read_input_tokens"),
+        cache_write=count(json, "cache_creation_input_tokens"),
+        output=count(json, "output_tokens"),
+        reasoning=count(json, "output_tokens_details", "thinking_tokens"),
     )
     for iteration in json.get("iterations") or ():
         if iteration.get("type") == "compaction":
@@ -144,8 +148,19 @@ def render_usage(usage: Usage) -> dict[str, Json]:
 def render_system(conversation: Conversation, losses: list[str]) -> Json | None:
     """Render the field ``system``, or None if nothing was instructed.
 
-    Instructions that a foreign protocol keeps at the head of its messages belong here.
+    Instructions that a foreign protocol keeps at the head of its messages belong here, and so
+    does what the protocol can only ask for in words.
     """
+    said = _render_instructions(conversation, losses)
+    form = conversation.options.format
+    if form is None or form.kind != "json_object":
+        return said
+    if isinstance(said, list):
+        return [*said, {"type": "text", "text": _JSON_OBJECT}]
+    return f"{said}\n\n{_JSON_OBJECT}" if said else _JSON_OBJECT
+
+
+def _render_instructions(conversation: Conversation, losses: list[str]) -> Json | None:
     leading = _leading(conversation.messages)
     if conversation.system is not None:
         document = conversation.system.on_wire("messages")
@@ -173,8 +188,9 @@ def _leading(messages: Iterable[Message]) -> list[Message]:
 def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]:
     """Render ``messages``, without the instructions that ``render_system`` takes.
 
-    Elements of this protocol go out as they came and are never merged. Between them, what we
-    render is merged into turns, the results of tools first in theirs, as the API wants it.
+    Elements of this protocol go out as they came and are never merged but for the results of tools,
+    which must stand together. Between them, what we render is merged into turns, the results of
+    tools first in theirs, as the API wants it.
     """
     rendered: list[Json] = []
     open_turn: Json | None = None
@@ -182,10 +198,15 @@ def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]
         element = message.on_wire("messages")
         if element is not None:
             element = _without_foreign_reasoning(message, element, losses)
-            open_turn = None
-            if element is not None:
+            if element is not None and _takes_results(open_turn, element):
+                # All results of one answer stand in one turn; some were the flow's, some are here.
+                rendered[-1] = {**element, "content": rendered[-1]["content"] + element["content"]}
+            elif element is not None:
                 rendered.append(element)
+            open_turn = None
             continue
+        if message.wire is not None:
+            losses.extend(message_losses(message.wire, "messages"))
         role, blocks = _render_turn(message, losses)
         if not blocks:
             continue
@@ -198,6 +219,14 @@ def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]
         rendered.insert(0, {"role": "user", "content": _OPENER})
         losses.append("messages: a user turn was put first, as this protocol wants one")
     return rendered
+
+
+def _takes_results(turn: Json | None, element: Json) -> bool:
+    """Whether ``element`` goes on with the results of tools that the open ``turn`` begins."""
+    if turn is None or turn["role"] != element.get("role"):
+        return False
+    content = element["content"]
+    return isinstance(content, list) and any(b.get("type") == "tool_result" for b in content)
 
 
 def _opens_with_answer(rendered: Sequence[Json], conversation: Conversation) -> bool:
@@ -242,16 +271,21 @@ def render_tools(tools: Sequence[Tool], losses: list[str]) -> list[Json]:
         elif tool.kind == "server":
             losses.append(f"tools.{tool.name}: run by its own provider only")
         else:
+            if tool.wire is not None:
+                losses.extend(tool_losses(tool.wire, "messages"))
             rendered.append(_render_tool(tool, losses))
     return rendered
 
 
 def _render_tool(tool: Tool, losses: list[str]) -> Json:
-    json: dict[str, Json] = {"name": tool.name}
+    json: dict[str, Json] = {"name": offered_name(tool.name)}
     if tool.description is not None:
         json["description"] = tool.description
     if tool.kind == "custom":
-        losses.append(f"tools.{tool.name}: free-form input becomes a JSON string")
+        if (grammar := _grammar(tool)) is not None:
+            # It helps a model that nothing holds to it.
+            said = f"{tool.description}\n\n" if tool.description else ""
+            json["description"] = f"{said}The input must follow this grammar:\n{grammar}"
         json["input_schema"] = {
             "type": "object",
             "properties": {"input": {"type": "string"}},
@@ -263,6 +297,15 @@ def _render_tool(tool: Tool, losses: list[str]) -> Json:
     if tool.strict is not None:
         json["strict"] = tool.strict
     return json
+
+
+def _grammar(tool: Tool) -> str | None:
+    said = tool.wire.json if tool.wire is not None else {}
+    said = said.get("custom") or said.get("tool") or said
+    form = said.get("format") or {}
+    grammar = form.get("grammar") or form
+    definition = grammar.get("definition") if isinstance(grammar, dict) else None
+    return definition if isinstance(definition, str) else None
 
 
 def _object_schema(parameters: Json) -> Json:

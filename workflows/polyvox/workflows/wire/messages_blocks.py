@@ -28,13 +28,14 @@ from polyvox.workflows.conversation import (
     Wire,
 )
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.json_text import parse_json
+from polyvox.workflows.wire.cache_marks import cache_control_of
+from polyvox.workflows.wire.coverage import LOST_REASONING, element_losses, opaque_losses
 from polyvox.workflows.wire.envelope import seal, unseal
+from polyvox.workflows.wire.tool_names import flat_name, offered_name
 
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 """What the API takes as the id of a tool call."""
-
-LOST_REASONING = "reasoning: only the provider that wrote it can take it back"
-"""The loss of a model's thinking that another vendor's model wrote."""
 
 _NOT_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -129,13 +130,18 @@ def _parse_search_result(block: dict[str, Json], param: str) -> Part:
     return Text(f"{title} ({source})\n{body}", wire=Wire("messages", block))
 
 
+def _parse_tool_reference(block: dict[str, Json], param: str) -> Part:
+    # Elsewhere all tools are offered from the start; the model is told which one it searched for.
+    name = _string(block, "tool_name", param)
+    return Text(f"Tool {name} can be called.", wire=Wire("messages", block))
+
+
 def _parse_thinking(block: dict[str, Json], param: str) -> Part:
     text = _string(block, "thinking", param)
     signature = _optional_string(block, "signature", param)
     wire = Wire("messages", block)
     if signature and (sealed := unseal(signature)):
-        origin, opaque = sealed
-        return Reasoning(text, opaque or None, origin, wire=wire)
+        return Reasoning(text, sealed.opaque or None, sealed.origin, sealed.redacted, wire=wire)
     return Reasoning(text, signature, "messages", wire=wire)
 
 
@@ -174,6 +180,7 @@ _PARSERS: dict[str, Callable[[dict[str, Json], str], Part]] = {
     "image": _parse_image,
     "document": _parse_document,
     "search_result": _parse_search_result,
+    "tool_reference": _parse_tool_reference,
     "thinking": _parse_thinking,
     "redacted_thinking": _parse_redacted,
     "tool_use": _parse_tool_use,
@@ -200,7 +207,14 @@ def render_block(part: Part, losses: list[str]) -> Json | None:
     if isinstance(part, Text) and not part.text.strip():
         return None
     block = part.on_wire("messages")
-    return render_foreign(part, losses) if block is None else block
+    if block is not None:
+        return block
+    if part.wire is not None and not isinstance(part, Opaque):
+        losses.extend(element_losses(part.wire, "messages"))
+    block = render_foreign(part, losses)
+    if block is not None and (mark := cache_control_of(part)) is not None:
+        block["cache_control"] = mark
+    return block
 
 
 def is_native(part: Reasoning) -> bool:
@@ -220,17 +234,10 @@ def render_foreign(part: Part, losses: list[str]) -> Json | None:
         case Reasoning(text, opaque):
             return {"type": "thinking", "thinking": text, "signature": opaque or ""}
         case ToolCall():
-            return {
-                "type": "tool_use",
-                "id": render_id(part.id),
-                "name": render_name(part),
-                "input": render_input(part, losses),
-            }
+            return render_call(part, losses)
         case ToolResult():
             return _render_tool_result(part, losses)
-        case Image(source, detail):
-            if detail not in (None, "auto"):
-                losses.append("detail: images have no resolution setting here")
+        case Image(source):
             return _render_image(source, losses)
         case File(source, name):
             return _render_file(source, name, losses)
@@ -239,18 +246,13 @@ def render_foreign(part: Part, losses: list[str]) -> Json | None:
                 "unsupported",
                 "This model's provider takes no audio. Send a transcript, or choose a model"
                 " that hears.",
-                param="messages",
+                param="input_audio",
             )
         case Opaque(wire=wire):
-            losses.append(f"{_kind(wire)}: known to its own protocol only")
+            losses.extend(opaque_losses(wire))
             return None
         case _:
             assert_never(part)
-
-
-def _kind(wire: Wire | None) -> str:
-    kind = wire.json.get("type") if wire is not None and isinstance(wire.json, dict) else None
-    return kind if isinstance(kind, str) else "content"
 
 
 def render_id(call_id: str) -> str:
@@ -258,9 +260,14 @@ def render_id(call_id: str) -> str:
     return call_id if _ID.fullmatch(call_id) else _NOT_ID.sub("_", call_id) or "_"
 
 
-def render_name(call: ToolCall) -> str:
-    """Return the call's name; a namespace, which this protocol lacks, goes before it."""
-    return f"{call.namespace}__{call.name}" if call.namespace else call.name
+def render_call(call: ToolCall, losses: list[str]) -> dict[str, Json]:
+    """Render a call for a provider, by the name under which its tool was offered."""
+    return {
+        "type": "tool_use",
+        "id": render_id(call.id),
+        "name": offered_name(call.name, call.namespace),
+        "input": render_input(call, losses),
+    }
 
 
 def render_input(call: ToolCall, losses: list[str]) -> dict[str, Json]:
@@ -281,7 +288,7 @@ def parse_arguments(arguments: str) -> dict[str, Json] | None:
     if not arguments.strip():
         return {}
     try:
-        value = orjson.loads(arguments)
+        value = parse_json(arguments)
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
@@ -351,14 +358,16 @@ def render_answer_block(part: Part) -> Json | None:
     if block is not None:
         return block
     match part:
-        case Reasoning(text, opaque, origin) if origin != "messages":
+        case Reasoning(text, opaque, origin, redacted) if origin != "messages":
             # Chat has no opaque reasoning, so an unnamed origin loses nothing by its name; what
             # counts is that the envelope keeps the block from ever reaching a Messages provider.
             return {
                 "type": "thinking",
                 "thinking": text,
-                "signature": seal(origin or "chat", opaque or ""),
+                "signature": seal(origin or "chat", opaque or "", redacted=redacted),
             }
+        case ToolCall(name=name, namespace=namespace):
+            return {**render_call(part, []), "name": flat_name(name, namespace)}
         case Refusal() | Image() | File() | Audio() | Opaque() | ToolResult():
             return None
         case _:

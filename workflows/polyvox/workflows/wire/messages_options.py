@@ -6,12 +6,12 @@ from polyvox.workflows.conversation import (
     Json,
     Options,
     OutputFormat,
-    Protocol,
     ToolChoice,
     Wire,
 )
-from polyvox.workflows.errors import ModelError
+from polyvox.workflows.wire.coverage import request_losses
 from polyvox.workflows.wire.messages_blocks import invalid
+from polyvox.workflows.wire.tool_names import offered_name
 
 _CHOICES = {"auto": "auto", "none": "none", "any": "required", "tool": "tool"}
 _CHOICE_TYPES = {ours: theirs for theirs, ours in _CHOICES.items()}
@@ -21,72 +21,6 @@ _BUDGET_EFFORTS = ((4_096, "low"), (16_384, "medium"))
 
 _EFFORTS = {"minimal": "low"}
 """Efforts this protocol spells otherwise."""
-
-_COVERED: dict[Protocol, frozenset[str]] = {
-    "chat": frozenset(
-        {
-            "max_tokens",
-            "max_completion_tokens",
-            "temperature",
-            "top_p",
-            "top_k",
-            "stop",
-            "tool_choice",
-            "parallel_tool_calls",
-            "reasoning_effort",
-            "response_format",
-        }
-    ),
-    "responses": frozenset(
-        {
-            "max_output_tokens",
-            "temperature",
-            "top_p",
-            "tool_choice",
-            "parallel_tool_calls",
-            "reasoning.effort",
-            "reasoning.summary",
-            "text.format",
-        }
-    ),
-    "messages": frozenset(),
-}
-"""Fields of a foreign document that the typed options hold, nested ones by dotted name."""
-
-_SERVED_HERE = frozenset(
-    {
-        "background",
-        "conversation",
-        "include",
-        "previous_response_id",
-        "store",
-        "stream_options",
-        "safety_identifier",
-        "user",
-    }
-)
-"""Foreign fields the front answers itself, and the user names that become metadata.user_id."""
-
-_DEFAULTS: dict[str, tuple[Json, ...]] = {
-    "frequency_penalty": (0,),
-    "logprobs": (False,),
-    "modalities": (["text"],),
-    "n": (1,),
-    "presence_penalty": (0,),
-    "service_tier": ("auto", "default"),
-    "text.verbosity": ("medium",),
-    "top_logprobs": (0,),
-    "truncation": ("disabled",),
-    "verbosity": ("medium",),
-}
-"""Values of foreign fields that ask for nothing this protocol does not do anyway."""
-
-_MEANINGFUL = {
-    "n": "This model's provider gives one answer a request. Send n=1.",
-    "logprobs": "This model's provider gives no log probabilities. Leave logprobs out.",
-    "modalities": "This model's provider answers in text only. Ask for modalities ['text'].",
-}
-"""Foreign fields whose loss would give another answer than the one asked for."""
 
 
 def parse_options(json: dict[str, Json]) -> Options:
@@ -229,7 +163,7 @@ def _render_choice(rendered: dict[str, Json], options: Options, losses: list[str
         return
     json: dict[str, Json] = {"type": _CHOICE_TYPES[choice.mode if choice else "auto"]}
     if choice is not None and choice.name is not None:
-        json["name"] = choice.name
+        json["name"] = offered_name(choice.name)
     if parallel is not None and json["type"] != "none":
         json["disable_parallel_tool_use"] = not parallel
     rendered["tool_choice"] = json
@@ -258,9 +192,7 @@ def _render_format(rendered: dict[str, Json], options: Options, losses: list[str
         case OutputFormat("json_schema", schema):
             output["format"] = {"type": "json_schema", "schema": schema}
         case OutputFormat("json_object"):
-            # Whoever asks for it must say so in the prompt too (the Chat API refuses it
-            # otherwise), so the model still knows.
-            losses.append("response_format: json_object has no counterpart")
+            losses.append("response_format: json_object is asked for in words")
     _put(rendered, "output_config", output or None)
 
 
@@ -281,21 +213,7 @@ def _render_foreign(rendered: dict[str, Json], wire: Wire, losses: list[str]) ->
     user = wire.json.get("safety_identifier") or wire.json.get("user")
     if isinstance(user, str):
         rendered["metadata"] = {"user_id": user}
-    covered = _COVERED[wire.protocol] | _SERVED_HERE
-    for name, value in _flat(wire.json).items():
-        if name in covered or value in (None, "", [], {}) or value in _DEFAULTS.get(name, ()):
-            continue
-        if remedy := _MEANINGFUL.get(name):
-            raise ModelError("unsupported", f"{name}: {remedy}", param=name)
-        losses.append(name)
-
-
-def _flat(json: dict[str, Json]) -> dict[str, Json]:
-    """Return the document with the objects ``reasoning`` and ``text`` spread to dotted names."""
-    flat: dict[str, Json] = {}
-    for name, value in json.items():
-        if name in ("reasoning", "text") and isinstance(value, dict):
-            flat |= {f"{name}.{member}": inner for member, inner in value.items()}
-        else:
-            flat[name] = value
-    return flat
+    thinking = rendered.get("thinking") or {}
+    if (wire.json.get("reasoning") or {}).get("summary") and thinking.get("type") == "adaptive":
+        rendered["thinking"] = {**thinking, "display": "summarized"}
+    losses.extend(request_losses(wire, "messages"))

@@ -28,10 +28,13 @@ from polyvox.workflows.conversation import (
     Wire,
 )
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.wire.envelope import unseal
+from polyvox.workflows.wire.cache_marks import UNMARKED, breakpoint_of
+from polyvox.workflows.wire.coverage import LOST_REASONING, message_losses, opaque_losses
+from polyvox.workflows.wire.envelope import Sealed, unseal
 from polyvox.workflows.wire.responses_content import (
     CONTENT_TYPES,
     invalid,
+    note_losses,
     of_type,
     parse_content,
     render_content,
@@ -46,7 +49,6 @@ from polyvox.workflows.wire.responses_ending import (
 from polyvox.workflows.wire.responses_options import (
     parse_options,
     render_options,
-    unmapped_options,
 )
 from polyvox.workflows.wire.responses_tools import (
     given_tools,
@@ -54,6 +56,7 @@ from polyvox.workflows.wire.responses_tools import (
     parse_tools,
     render_tools,
 )
+from polyvox.workflows.wire.tool_names import offered_name
 
 __all__ = [
     "finish_reason",
@@ -73,13 +76,9 @@ __all__ = [
     "render_tools",
     "render_usage",
     "status_of",
-    "unmapped_options",
 ]
 
 _ROLES = frozenset(("system", "developer", "user", "assistant"))
-
-REDACTED = "redacted:"
-"""Marks, inside an envelope, data of a Messages ``redacted_thinking`` block."""
 
 
 def parse_message(json: Json) -> Message:
@@ -91,11 +90,13 @@ def parse_message(json: Json) -> Message:
     if not isinstance(json, dict):
         raise invalid("An input item must be an object.", "")
     kind = json.get("type") or ("message" if "role" in json else "item_reference")
+    if not isinstance(kind, str):
+        raise invalid(f"'type' must be a string, not {kind!r:.80}.", "type")
     if kind == "message":
         role = json.get("role")
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             raise invalid(f"Unknown role {role!r}; use one of {sorted(_ROLES)}.", "role")
-        return Message(role, parse_item(json), wire=Wire("responses", json))
+        return Message(cast(Role, role), parse_item(json), wire=Wire("responses", json))
     return Message(_role(kind, json), parse_item(json), wire=Wire("responses", json))
 
 
@@ -144,19 +145,28 @@ def render_system(conversation: Conversation, losses: list[str]) -> Json:
     return "".join(said)
 
 
-def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]:
-    """Render the input items. What cannot be carried is named in ``losses``."""
+def render_messages(
+    conversation: Conversation, losses: list[str], *, marks: bool = False
+) -> list[Json]:
+    """Render the input items. What cannot be carried is named in ``losses``.
+
+    ``marks`` says whether the model takes marks of what to cache.
+    """
     items: list[Json] = []
     for message in conversation.messages:
         own = message.on_wire("responses")
         if own is not None and not _is_foreign_reasoning(message.parts):
             items.append(own)
         else:
-            items.extend(render_parts(message.role, message.parts, losses))
+            if own is None and message.wire is not None:
+                losses.extend(message_losses(message.wire, "responses"))
+            items.extend(render_parts(message.role, message.parts, losses, marks=marks))
     return items
 
 
-def render_parts(role: Role, parts: Iterable[Part], losses: list[str]) -> list[Json]:
+def render_parts(
+    role: Role, parts: Iterable[Part], losses: list[str], *, marks: bool = False
+) -> list[Json]:
     """Render the parts of one message as items, in order."""
     items: list[Json] = []
     filling: dict[str, Json] | None = None
@@ -172,6 +182,11 @@ def render_parts(role: Role, parts: Iterable[Part], losses: list[str]) -> list[J
         content = render_content(part, role, losses)
         if content is None:
             continue
+        if own is None and (mark := breakpoint_of(part)) is not None:
+            if marks and role != "assistant":
+                content = {**content, "prompt_cache_breakpoint": mark}
+            else:
+                losses.append(UNMARKED)
         mine = _shell_of(own) if role == "assistant" else None
         if filling is None or mine != shell:
             filling = {**(mine or {"type": "message", "role": _carrier(role)}), "content": []}
@@ -189,25 +204,24 @@ def _whole_item(part: Part, losses: list[str]) -> Json:
     match part:
         case Reasoning():
             if part.origin not in (None, "responses"):
-                losses.append(f"reasoning: belongs to {part.origin}")
+                losses.append(LOST_REASONING)
                 return {}
             return own if own is not None else _reasoning(part, losses)
+        case ToolCall() | ToolResult() if own is not None:
+            return own
         case ToolCall():
-            return own if own is not None else _call(part)
+            note_losses(part, losses)
+            return _call(part)
         case ToolResult():
-            return own if own is not None else _result(part, losses)
+            note_losses(part, losses)
+            return _result(part, losses)
         case Opaque():
             if own is None:
-                losses.append(_name_of(part))
+                losses.extend(opaque_losses(part.wire))
                 return {}
             return None if "part" in own or own.get("type") in CONTENT_TYPES else own
         case _:
             return None
-
-
-def _name_of(part: Opaque) -> str:
-    json = part.wire.json if part.wire else None
-    return str(json.get("type", "block")) if isinstance(json, dict) else "block"
 
 
 def _shell_of(own: Json) -> Json:
@@ -237,7 +251,7 @@ def _call(part: ToolCall) -> Json:
     call: dict[str, Json] = {
         "type": "custom_tool_call" if custom else "function_call",
         "call_id": part.id,
-        "name": part.name,
+        "name": part.name if part.namespace else offered_name(part.name),
         "input" if custom else "arguments": part.arguments,
     }
     if part.namespace is not None:
@@ -262,8 +276,9 @@ def _result(part: ToolResult, losses: list[str]) -> Json:
 
 def _role(kind: str, item: dict[str, Json]) -> Role:
     """Whose word an item without a role of its own is."""
-    if item.get("role") in _ROLES:
-        return cast(Role, item["role"])
+    role = item.get("role")
+    if isinstance(role, str) and role in _ROLES:
+        return cast(Role, role)
     if kind.endswith(("_output", "_response")):
         return "tool"
     return "user" if kind == "compaction_trigger" else "assistant"
@@ -342,18 +357,14 @@ def _at(place: str, parse: Callable[[Json], Part], json: Json) -> Part:
 
 def _parse_reasoning(item: dict[str, Json]) -> tuple[Part, ...]:
     slot = of_type(item, "encrypted_content", str)
-    sealed = unseal(slot) if slot else None
-    origin, opaque = sealed or ("responses", slot)
-    redacted = opaque is not None and sealed is not None and opaque.startswith(REDACTED)
-    if redacted and opaque:
-        opaque = opaque.removeprefix(REDACTED)
+    sealed = (unseal(slot) if slot else None) or Sealed("responses", slot or "")
     sections = [*(of_type(item, "summary", list) or ()), *(of_type(item, "content", list) or ())]
     texts = [s["text"] for s in sections if isinstance(s, dict) and isinstance(s.get("text"), str)]
     thought = Reasoning(
         text="\n\n".join(texts),
-        opaque=opaque or None,
-        origin=origin,
-        redacted=redacted,
+        opaque=sealed.opaque or None,
+        origin=sealed.origin,
+        redacted=sealed.redacted,
         wire=Wire("responses", item),
     )
     return (thought,)

@@ -10,6 +10,7 @@ from polyvox.workflows.conversation import (
     Json,
     Opaque,
     Part,
+    Reasoning,
     Refusal,
     Role,
     Source,
@@ -17,6 +18,7 @@ from polyvox.workflows.conversation import (
     Wire,
 )
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.wire.coverage import element_losses, opaque_losses
 
 _Value = TypeVar("_Value")
 
@@ -48,9 +50,10 @@ def text_field(json: dict[str, Json], name: str, default: str | None = None) -> 
 
 def parse_content(json: Json, wire: Wire) -> Part:
     """Parse one content part, which remembers ``wire``; an unknown type becomes Opaque."""
-    if not isinstance(json, dict):
+    kind = json.get("type") if isinstance(json, dict) else None
+    if not isinstance(kind, str):
         raise invalid("A content part must be an object with a 'type'.", "")
-    parse = _PARSERS.get(json.get("type", ""))
+    parse = _PARSERS.get(kind)
     return parse(json, wire) if parse else Opaque(wire=wire)
 
 
@@ -112,6 +115,12 @@ def parse_url(url: str) -> Source:
     return Source(url=url)
 
 
+def note_losses(part: Part, losses: list[str]) -> None:
+    """Name what of a part from another protocol is left out; what is left out whole is named so."""
+    if part.wire is not None and not isinstance(part, Opaque | Reasoning):
+        losses.extend(element_losses(part.wire, "responses"))
+
+
 def render_content(part: Part, role: Role, losses: list[str]) -> Json:
     """Render a part of ``role``'s content; None for one that is left out and named in losses.
 
@@ -120,6 +129,7 @@ def render_content(part: Part, role: Role, losses: list[str]) -> Json:
     own = part.on_wire("responses")
     if own is not None:
         return own.get("part", own)
+    note_losses(part, losses)
     match part:
         case Text(text):
             return {"type": "output_text" if role == "assistant" else "input_text", "text": text}
@@ -139,8 +149,7 @@ def render_content(part: Part, role: Role, losses: list[str]) -> Json:
                 param="input_audio",
             )
         case _:
-            json = part.wire.json if part.wire else None
-            losses.append(str(json.get("type", "block")) if isinstance(json, dict) else "block")
+            losses.extend(opaque_losses(part.wire))
             return None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from polyvox.workflows.conversation import Json, Part, Refusal, ToolCall
 from polyvox.workflows.reply import FinishReason, Usage
+from polyvox.workflows.wire.token_counts import count
 
 FINISH_OF_INCOMPLETE: dict[str, FinishReason] = {
     "max_output_tokens": "length",
@@ -44,19 +45,15 @@ def status_of(finish: FinishReason, parts: Iterable[Part]) -> tuple[str, str | N
 
 def parse_usage(json: Json) -> Usage:
     """Read a usage object. ``input_tokens`` there counts cached and written tokens as well."""
-    if not isinstance(json, dict):
-        return Usage()
-    inputs = json.get("input_tokens_details") or {}
-    outputs = json.get("output_tokens_details") or {}
-    whole = json.get("input_tokens")
-    read = inputs.get("cached_tokens")
-    write = inputs.get("cache_write_tokens")
+    whole = count(json, "input_tokens")
+    read = count(json, "input_tokens_details", "cached_tokens")
+    write = count(json, "input_tokens_details", "cache_write_tokens")
     return Usage(
         input=None if whole is None else max(0, whole - (read or 0) - (write or 0)),
         cache_read=read,
         cache_write=write,
-        output=json.get("output_tokens"),
-        reasoning=outputs.get("reasoning_tokens"),
+        output=count(json, "output_tokens"),
+        reasoning=count(json, "output_tokens_details", "reasoning_tokens"),
     )
 
 

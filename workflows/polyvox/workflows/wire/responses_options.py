@@ -1,14 +1,16 @@
 """The request fields of Responses beside its items and tools, both ways.
 
-``FIELDS`` says which canonical option stands where. What a document says beyond that table is
-listed by ``unmapped_options``, so another protocol can name what it drops.
+Stop sequences have no field: whoever sends the request watches the answer for them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from polyvox.workflows.conversation import Json, Options, OutputFormat, Protocol, ToolChoice, Wire
+from polyvox.workflows.conversation import Json, Options, OutputFormat, ToolChoice, Wire
+from polyvox.workflows.wire.chat_options import SHARED, user_of
+from polyvox.workflows.wire.coverage import request_losses
 from polyvox.workflows.wire.responses_content import invalid, of_type, text_field
+from polyvox.workflows.wire.tool_names import offered_name
 
 LEAST_TOKENS = 16
 """The API refuses a smaller ``max_output_tokens``."""
@@ -52,117 +54,37 @@ def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
     if own is None and options.max_tokens is not None and options.max_tokens < LEAST_TOKENS:
         document["max_output_tokens"] = LEAST_TOKENS
         losses.append(f"max_tokens: raised to {LEAST_TOKENS}, the least this protocol allows")
-    losses.extend(name for name in _MISSING if getattr(options, name) not in (None, ()))
     if own is None and options.wire is not None:
-        losses.extend(_foreign(options.wire.protocol, options.wire.json))
+        _borrow(document, options.wire)
+        losses.extend(request_losses(options.wire, "responses"))
+    elif options.top_k is not None:
+        losses.append("top_k")
     return document
 
 
-def unmapped_options(json: Mapping[str, Json]) -> list[str]:
-    """Name the fields of a request document that no canonical option holds.
-
-    Fields at their default, and those that concern only transport, storage at the provider or this
-    protocol's own reasoning items, are left out.
-    """
-    names = [
-        name
-        for name, value in json.items()
-        if name not in _MAPPED
-        and name not in _SILENT
-        and value not in (None, [], {}, "")
-        and value != _DEFAULTS.get(name)
-    ]
-    for outer, inner, defaults in _INNER:
-        held = json.get(outer)
-        if isinstance(held, dict):
-            names += [
-                f"{outer}.{key}" for key in held if key != inner and held[key] not in defaults
-            ]
-    choice = json.get("tool_choice")
-    if isinstance(choice, dict) and choice.get("type") not in ("function", "custom"):
-        names.append(f"tool_choice.{choice.get('type')}")
-    return names
+_SHARED = ("metadata", *SHARED)
 
 
-_MAPPED = frozenset(
-    (
-        "max_output_tokens",
-        "temperature",
-        "top_p",
-        "tool_choice",
-        "parallel_tool_calls",
-        "reasoning",
-        "text",
-    )
-)
-
-_SILENT = frozenset(("store", "stream_options"))
-
-_DEFAULTS: dict[str, Json] = {
-    "background": False,
-    "include": ["reasoning.encrypted_content"],
-    "service_tier": "auto",
-    "top_logprobs": 0,
-    "truncation": "disabled",
-}
-
-_INNER: tuple[tuple[str, str, tuple[Json, ...]], ...] = (
-    ("reasoning", "effort", (None, "auto")),
-    ("text", "format", (None, "medium")),
-)
-
-_MISSING = ("stop", "top_k")
-
-# The fields of the other protocols' documents that the canonical options hold, or that concern
-# only the transport. Everything else in them has no place here.
-_FOREIGN_MAPPED: dict[Protocol, frozenset[str]] = {
-    "chat": frozenset(
-        (
-            "max_tokens",
-            "max_completion_tokens",
-            "temperature",
-            "top_p",
-            "stop",
-            "tool_choice",
-            "parallel_tool_calls",
-            "reasoning_effort",
-            "response_format",
-            "stream_options",
-        )
-    ),
-    "messages": frozenset(
-        (
-            "max_tokens",
-            "temperature",
-            "top_p",
-            "top_k",
-            "stop_sequences",
-            "tool_choice",
-            "thinking",
-            "output_config",
-        )
-    ),
-}
-
-_FOREIGN_DEFAULTS: dict[str, Json] = {
-    "n": 1,
-    "frequency_penalty": 0,
-    "presence_penalty": 0,
-    "logprobs": False,
-    "service_tier": "auto",
-    "store": False,
-}
-
-
-def _foreign(protocol: Protocol, json: Json) -> list[str]:
-    mapped = _FOREIGN_MAPPED.get(protocol, frozenset())
-    return [
-        name
-        for name, value in (json.items() if isinstance(json, dict) else ())
-        if name not in mapped
-        and value not in (None, [], {}, "")
-        and value != _FOREIGN_DEFAULTS.get(name)
-    ]
+def _borrow(document: dict[str, Json], wire: Wire) -> None:
+    """Take over what another protocol's document says in fields that no option holds."""
+    foreign = wire.json
+    if wire.protocol == "chat":
+        document |= {name: foreign[name] for name in _SHARED if foreign.get(name) is not None}
+        if foreign.get("verbosity"):
+            text = document.get("text") or {}
+            document["text"] = {**text, "verbosity": foreign["verbosity"]}
+        if foreign.get("logprobs"):
+            document["include"] = ["message.output_text.logprobs"]
+            document["top_logprobs"] = foreign.get("top_logprobs") or 0
+    if wire.protocol == "messages":
+        if (user := user_of(foreign)) is not None:
+            document["safety_identifier"] = user
+        if foreign.get("service_tier") == "standard_only":
+            document["service_tier"] = "default"
+        thinking = foreign.get("thinking") or {}
+        wanted = thinking.get("type") in ("adaptive", "enabled", "between_tools")
+        if wanted and thinking.get("display") != "omitted":
+            document["reasoning"] = {**(document.get("reasoning") or {}), "summary": "auto"}
 
 
 def _number(json: Json, name: str) -> float | None:
@@ -183,8 +105,18 @@ def _parse_tool_choice(json: Json) -> ToolChoice | None:
         raise invalid("'tool_choice' must be a string or an object.", "tool_choice")
     if json.get("type") in ("function", "custom"):
         return ToolChoice("tool", text_field(json, "name"))
-    # The mode of a subset of tools still says whether one must be called.
-    return _MODES.get(json.get("mode", "")) if json.get("type") == "allowed_tools" else None
+    mode = _MODES.get(json.get("mode", ""))
+    if json.get("type") != "allowed_tools" or mode is None:
+        return None
+    return ToolChoice(mode.mode, allowed=_allowed(json.get("tools")))
+
+
+def _allowed(tools: Json) -> tuple[str, ...]:
+    """Return the names, of a tool without one its type, as ``parse_tool`` names it."""
+    entries = [tool for tool in tools or () if isinstance(tool, dict)]
+    return tuple(
+        str(tool.get("name") or tool.get("server_label") or tool.get("type")) for tool in entries
+    )
 
 
 def _parse_format(json: Json) -> OutputFormat | None:
@@ -197,14 +129,26 @@ def _parse_format(json: Json) -> OutputFormat | None:
         return OutputFormat("json_object")
     if kind != "json_schema":
         return None
-    return OutputFormat("json_schema", json.get("schema"), json.get("name"), json.get("strict"))
+    return OutputFormat(
+        "json_schema",
+        json.get("schema"),
+        json.get("name"),
+        json.get("strict"),
+        json.get("description"),
+    )
 
 
 def _write_tool_choice(document: dict[str, Json], choice: ToolChoice | None) -> None:
     if choice is None:
         document.pop("tool_choice", None)
+    elif choice.allowed is not None:
+        named = [{"type": "function", "name": name} for name in choice.allowed]
+        document["tool_choice"] = {"type": "allowed_tools", "mode": choice.mode, "tools": named}
     elif choice.mode == "tool":
-        document["tool_choice"] = {"type": "function", "name": choice.name}
+        document["tool_choice"] = {
+            "type": "function",
+            "name": offered_name(choice.name or ""),
+        }
     else:
         document["tool_choice"] = choice.mode
 
@@ -224,6 +168,8 @@ def _write_format(document: dict[str, Json], form: OutputFormat | None) -> None:
         spelled = {"type": "json_schema", "name": name, "schema": form.schema}
         if form.strict is not None:
             spelled["strict"] = form.strict
+        if form.description is not None:
+            spelled["description"] = form.description
     document["text"] = {**(document.get("text") or {}), "format": spelled}
 
 

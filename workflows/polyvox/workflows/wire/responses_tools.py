@@ -9,10 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from polyvox.workflows.conversation import Json, Message, Tool, Wire
+from polyvox.workflows.wire.coverage import tool_losses
 from polyvox.workflows.wire.responses_content import invalid, of_type, text_field
-
-JOINT = "__"
-"""Stands between namespace and name where a protocol has no namespaces."""
+from polyvox.workflows.wire.tool_names import JOINT, offered_name
 
 _Kind = Literal["function", "custom"]
 _KINDS: dict[str, _Kind] = {"function": "function", "custom": "custom"}
@@ -25,17 +24,25 @@ def parse_tool(json: Json) -> Tool:
     """
     if not isinstance(json, dict):
         raise invalid("A tool must be an object.", "")
-    if "namespace" in json and "tool" in json:
-        return _callable(json["tool"], Wire("responses", json), json["namespace"]["name"])
-    if json.get("type") in _KINDS:
-        return _callable(json, Wire("responses", json))
+    if is_spaced(json):
+        space = text_field(json["namespace"], "name")
+        return _callable(json["tool"], Wire("responses", json), space)
     kind = text_field(json, "type")
+    if kind in _KINDS:
+        return _callable(json, Wire("responses", json))
     name = json.get("name") or json.get("server_label") or kind
     return Tool(str(name), kind="server", wire=Wire("responses", json))
 
 
+def is_spaced(json: Json) -> bool:
+    """Whether ``json`` is one tool of a namespace, in the form that ``parse_tools`` gives it."""
+    return isinstance(json.get("namespace"), dict) and "tool" in json
+
+
 def parse_tools(json: Sequence[Json]) -> list[Tool]:
     """Parse a ``tools`` list; a namespace gives one Tool for each tool inside."""
+    if not isinstance(json, list | tuple):
+        raise invalid("'tools' must be a list.", "")
     tools: list[Tool] = []
     for element in json:
         inner = element.get("tools") if isinstance(element, dict) else None
@@ -66,8 +73,9 @@ def given_tools(messages: Iterable[Message]) -> list[Json]:
 def _callable(json: Json, wire: Wire, namespace: str | None = None) -> Tool:
     if not isinstance(json, dict):
         raise invalid("A tool must be an object.", "")
-    kind = _KINDS.get(json.get("type", ""))
-    name = text_field(json, "name", None if kind else str(json.get("type")))
+    said = text_field(json, "type", "")
+    kind = _KINDS.get(said)
+    name = text_field(json, "name", None if kind else said)
     full = name if namespace is None else f"{namespace}{JOINT}{name}"
     if kind is None:
         return Tool(full, kind="server", wire=wire)
@@ -87,7 +95,7 @@ def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
     shell: Json = None
     for tool in tools:
         own = tool.on_wire("responses")
-        if own is not None and "namespace" in own and "tool" in own:
+        if own is not None and is_spaced(own):
             if shell is None or own["namespace"] != shell:
                 shell = own["namespace"]
                 rendered.append({**shell, "tools": []})
@@ -97,8 +105,10 @@ def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
         if own is not None:
             rendered.append(own)
         elif tool.kind == "server":
-            losses.append(f"tools.{tool.name}")
+            losses.append(f"tools.{tool.name}: run by its own provider only")
         else:
+            if tool.wire is not None:
+                losses.extend(tool_losses(tool.wire, "responses"))
             rendered.append(_custom(tool) if tool.kind == "custom" else _function(tool))
     return rendered
 
@@ -107,7 +117,7 @@ def _function(tool: Tool) -> Json:
     parameters = tool.parameters
     return {
         "type": "function",
-        "name": tool.name,
+        "name": offered_name(tool.name),
         "description": tool.description,
         "parameters": {"type": "object", "properties": {}} if parameters is None else parameters,
         # Absent means true here and false in the other protocols.
@@ -116,7 +126,7 @@ def _function(tool: Tool) -> Json:
 
 
 def _custom(tool: Tool) -> Json:
-    custom: dict[str, Json] = {"type": "custom", "name": tool.name}
+    custom: dict[str, Json] = {"type": "custom", "name": offered_name(tool.name)}
     if tool.description is not None:
         custom["description"] = tool.description
     chat = tool.on_wire("chat")
