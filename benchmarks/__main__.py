@@ -18,6 +18,8 @@ from benchmarks.program import CannotMeasure, build, loading, serving
 
 CODEC = "codec"
 NARROWEST = 100
+BUSY_SHARE = 0.5
+"""A load average above this share of the cores before the start spoils the figures."""
 
 
 def main() -> int:
@@ -38,14 +40,20 @@ def main() -> int:
     except CannotMeasure as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _measure(names: list[str] | tuple[str, ...], console: Console, *, quick: bool) -> int:
     def show(line: str) -> None:
         console.print(line, style="dim", markup=False)
 
-    busy = f"load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    show(f"Python {platform.python_version()}, {os.cpu_count()} cores, {busy} before the start")
+    cores, busy = os.cpu_count() or 1, os.getloadavg()[0]
+    show(f"Python {platform.python_version()}, {cores} cores, load average {busy:.1f}")
+    if busy > cores * BUSY_SHARE:
+        console.print(
+            "Other programs keep this machine busy: the figures will be too bad.", style="yellow"
+        )
     measured: dict[cells.Cell, cells.Measured] = {}
     with tempfile.TemporaryDirectory(prefix="polyvox-bench-") as name:
         folder = Path(name)

@@ -12,8 +12,8 @@ import time
 import httpx
 
 from benchmarks.program import PROTOCOLS, Load
+from polyvox.activities.directory import DIALECTS
 from polyvox.activities.frames import FrameSplitter
-from polyvox.activities.model import DIALECTS
 from polyvox.gateway.endpoints import FRONTS, PATHS
 from polyvox.gateway.protocols.front import Ask
 from polyvox.workflows.conversation import Json

@@ -181,7 +181,8 @@ def _base_url(process: subprocess.Popen[bytes], log: Path, show: Callable[[str],
             show(line)
         shown = len(lines)
         if process.poll() is not None:
-            raise CannotMeasure(f"`polyvox up` ended with exit status {process.returncode}.")
+            said = log.read_text("utf-8", errors="replace").strip()
+            raise CannotMeasure(f"`polyvox up` ended with status {process.returncode}:\n{said}")
         time.sleep(0.1)
     raise CannotMeasure(f"`polyvox up` was not ready after {READY_LIMIT_S:g} s.")
 

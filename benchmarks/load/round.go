@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	requestLimit = 60 * time.Second
+	requestLimit = 30 * time.Second
 	// A round with more failures than this is given up: it measures nothing any more.
-	failuresAllowed = 20
+	failuresAllowed = 5
 )
 
 // A Round is one target asked Requests times by Concurrency clients, each of which asks again as

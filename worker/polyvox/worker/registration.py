@@ -1,50 +1,113 @@
-"""Reads a flow file for registration: refuses what cannot be replayed, tries it in a clean process.
+"""Reads a flow for registration, a file or a folder, and refuses what could not run or be replayed.
 
-The trial happens in a process of its own because a flow file is somebody's program: what it breaks
-at import is broken there, not in the server.
+Three looks: at the source, for what differs from run to run; at the import, in a clean process, for
+a flow is somebody's program and what it breaks is broken there; and at one run on imagined answers
+in Temporal's sandbox (``trial.py``). All mistakes are told with file, line and what to do.
 """
 
+import json
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from polyvox.worker.trial import Report, Task
+from polyvox.workflows.bundle import is_folder, mistakes_in_folder, pack, unpack
+from polyvox.workflows.conversation import Json
 from polyvox.workflows.determinism import complaints
 from polyvox.workflows.flow import FlowError
 
 _TRIAL_S = 20.0
+_LARGEST = 1024 * 1024
 
-_TRIAL = """
-import sys
-from polyvox.workflows.flow import load_flow
-flow = load_flow(sys.stdin.read(), sys.argv[1])
-flow.params.model_json_schema()
-"""
+_SKIPPED = frozenset({"__pycache__", "tests"})
+"""Folders beside a flow's modules that are not part of it; neither is what begins with a dot."""
 
 
-def read_flow(file: Path) -> str:
-    """Return the source in ``file`` if it can be registered.
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A flow that may be registered; ``doubts`` are worth a look before it is relied on."""
 
-    Raises FlowError that names file, line and what to do.
-    """
+    name: str
+    source: str
+    filename: str
+    doubts: tuple[str, ...] = ()
+
+
+def read_source(path: Path) -> str:
+    """Return the stored text of the file or folder at ``path``. Raises FlowError."""
     try:
-        source = file.read_text(encoding="utf-8")
+        if not path.is_dir():
+            return path.read_text(encoding="utf-8")
+        files = {
+            file.relative_to(path).as_posix(): file
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and not _is_skipped(file.relative_to(path))
+        }
+        if found := list(mistakes_in_folder(dict.fromkeys(files, ""))):
+            raise FlowError("\n".join(found))
+        if not any(name.endswith(".py") for name in files):
+            raise FlowError(f"The folder {str(path)!r} has no Python module.")
+        return pack({name: file.read_text(encoding="utf-8") for name, file in files.items()})
     except (OSError, UnicodeDecodeError) as error:
-        raise FlowError(f"Cannot read {str(file)!r}: {error}.") from None
-    try:
-        found = complaints(source, file.name)
-    except SyntaxError as error:
-        raise FlowError(f"{file.name}:{error.lineno}: {error.msg}.") from None
+        raise FlowError(f"Cannot read {str(path)!r}: {error}.") from None
+
+
+def examine(
+    source: str,
+    filename: str,
+    *,
+    params: Mapping[str, Json] | None = None,
+    providers: Collection[str] = (),
+) -> Candidate:
+    """Return ``source`` as a Candidate if it can be registered; takes about a second.
+
+    ``params`` are those of the trial run, guessed if there are none; ``providers`` those whose
+    models the flow may ask, if they are known. Raises FlowError that names every mistake found.
+    """
+    if len(source) > _LARGEST:
+        raise FlowError(f"{filename}: a flow has at most {_LARGEST // 1024} KiB of source.")
+    _refuse_at_sight(source, filename)
+    one, other = _trials(Task(source, filename, dict(params or {}), list(providers)))
+    refused = list(dict.fromkeys([*one.refused, *other.refused]))
+    if not refused and one.calls != other.calls:
+        refused = [_difference(one, other, filename)]
+    if refused:
+        raise FlowError("\n".join(refused))
+    return Candidate(one.name, source, filename, tuple(dict.fromkeys(one.doubts)))
+
+
+def _refuse_at_sight(source: str, filename: str) -> None:
+    folder = is_folder(source)
+    found: list[str] = []
+    for path, text in unpack(source, filename).items():
+        if not path.endswith(".py") and folder:
+            continue
+        shown = f"{filename}/{path}" if folder else path
+        try:
+            looked = complaints(text, shown, in_folder=folder)
+        except SyntaxError as error:
+            found.append(f"{shown}:{error.lineno}: {error.msg}.")
+            continue
+        found += [f"{shown}:{complaint.line}: {complaint.message}" for complaint in looked]
     if found:
-        raise FlowError("\n".join(f"{file.name}:{c.line}: {c.message}" for c in found))
-    _try(source, file.name)
-    return source
+        raise FlowError("\n".join(found))
 
 
-def _try(source: str, filename: str) -> None:
+def _trials(task: Task) -> tuple[Report, Report]:
+    """Try the flow in two processes at once."""
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(_trial, [task, task])
+    return one, other
+
+
+def _trial(task: Task) -> Report:
     try:
-        trial = subprocess.run(
-            [sys.executable, "-I", "-c", _TRIAL, filename],
-            input=source,
+        done = subprocess.run(
+            [sys.executable, "-I", "-m", "polyvox.worker.trial"],
+            input=json.dumps(asdict(task)),
             capture_output=True,
             text=True,
             timeout=_TRIAL_S,
@@ -52,11 +115,32 @@ def _try(source: str, filename: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise FlowError(
-            f"{filename}: importing it took more than {_TRIAL_S:g} s. Only definitions may stand "
-            "at the top level of a flow file."
+            f"{task.filename}: importing and trying it took more than {_TRIAL_S:g} s. Only "
+            "definitions may stand at the top level of a flow's modules."
         ) from None
-    if trial.returncode != 0:
-        lines = trial.stderr.strip().splitlines()
-        own = [line.strip() for line in lines if f'"{filename}"' in line]
-        where = f" ({own[-1]})" if own else ""
-        raise FlowError(f"{filename} cannot be imported{where}: {lines[-1] if lines else '?'}")
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or ["no word"]
+        raise FlowError(f"{task.filename}: its trial broke off: {last[0]}")
+    return Report(**json.loads(done.stdout))
+
+
+def _difference(one: Report, other: Report, filename: str) -> str:
+    pairs = zip(one.calls, other.calls, strict=False)
+    same = next((n for n, (a, b) in enumerate(pairs) if a != b), None)
+    if same is None:
+        same, what = min(len(one.calls), len(other.calls)), "made in one of them only"
+    else:
+        (step, model, _), (step_2, model_2, _) = (json.loads(r.calls[same]) for r in (one, other))
+        what = f"step {step!r} of {model}"
+        if (step, model) != (step_2, model_2):
+            what += f" in one and step {step_2!r} of {model_2} in the other"
+        else:
+            what += " with another conversation in each"
+    return (
+        f"{filename}: in two processes the flow does not do the same: call {same + 1} is {what}. "
+        "Does it walk a set? Sort it, or use a dict or a list."
+    )
+
+
+def _is_skipped(path: Path) -> bool:
+    return any(part in _SKIPPED or part.startswith(".") for part in path.parts)

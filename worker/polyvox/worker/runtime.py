@@ -11,24 +11,31 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.metadata import version
 
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import Worker
 
 from polyvox.activities.blobs import BlobStore
 from polyvox.activities.bodies import Bodies
 from polyvox.activities.conversations_store import ConversationsStore
+from polyvox.activities.counting import TokenCounter
+from polyvox.activities.directory import Directory
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.media import MediaFetcher
 from polyvox.activities.memory import Memory
+from polyvox.activities.memos import Memos
 from polyvox.activities.model import ModelCaller
+from polyvox.activities.progress import Progress
 from polyvox.activities.provider import Provider
+from polyvox.activities.recorded import Recorded
 from polyvox.activities.records import EndStatus, RunEnded
 from polyvox.activities.registry import Registry
 from polyvox.activities.relay import Outcome, Relay
 from polyvox.activities.responses_store import ResponsesStore
 from polyvox.activities.tables import file_url, ledger_file, open_database
+from polyvox.activities.tools import Toolbox
 from polyvox.activities.tracing import Tracing
 from polyvox.activities.upstream import Upstream
 from polyvox.worker.engine import Engine
@@ -36,8 +43,10 @@ from polyvox.worker.host import Ending, Hosting, flow_host
 from polyvox.worker.payloads import data_converter
 from polyvox.worker.settings import Settings
 from polyvox.worker.shipped import apply_models, register_templates
-
-TASK_QUEUE = "polyvox"
+from polyvox.worker.starts import TASK_QUEUE
+from polyvox.worker.watchdog import Watchdog
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.wire.answer_losses import answer_losses
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +62,7 @@ class Runtime:
     ledger: Ledger
     registry: Registry
     bodies: Bodies
+    counter: TokenCounter
     responses: ResponsesStore
     conversations: ConversationsStore
     relay: Relay
@@ -83,7 +93,10 @@ async def running(
         stack.callback(database.dispose)
         registry = Registry(database)
         register_templates(registry)
-        apply_models(registry, settings, simulated=not settings.models)
+        registry.know_providers(providers)
+        for change in apply_models(registry, settings, simulated=not settings.models):
+            if change.action != "unchanged":
+                report(f"Model {change.model} is {change.action}: {change.flow}.")
         store = BlobStore(settings.data / "blobs.db")
         stack.callback(store.close)
         bodies = Bodies(store)
@@ -92,10 +105,12 @@ async def running(
         conversations = ConversationsStore(database, bodies)
         stack.push_async_callback(conversations.close)
         memory = Memory(database, store, bodies)
+        memos = Memos(database)
         tracing = Tracing.from_environment(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
         upstream = Upstream()
         stack.push_async_callback(upstream.close)
+        directory = Directory(providers, environ)
         relay = Relay()
         client = await Client.connect(
             engine.address,
@@ -106,11 +121,11 @@ async def running(
         )
         await settle(client, ledger)
         caller = ModelCaller(
-            providers=providers,
-            environ=environ,
+            directory=directory,
             upstream=upstream,
             bodies=bodies,
             memory=memory,
+            recorded=Recorded(store),
             media=MediaFetcher(),
             relay=relay,
             ledger=ledger,
@@ -123,13 +138,28 @@ async def running(
             open_conversation=bodies.get,
             tell=lambda ending: loop.call_soon_threadsafe(partial(ended, ending)),
         )
+        watchdog = Watchdog(
+            lambda run_id, error: loop.call_soon_threadsafe(
+                partial(_end_blocked, client, ended, run_id, error)
+            )
+        )
+        stack.callback(watchdog.close)
         worker = Worker(
             client,
             task_queue=TASK_QUEUE,
+            # Without one the SDK hashes every loaded module, half a second of each start.
+            build_id=f"polyvox-{version('polyvox')}",
             workflows=[flow_host(hosting)],
-            activities=[caller.call_model, memory.remember],
+            activities=[
+                caller.call_model,
+                memory.remember,
+                memos.remember,
+                memos.recall,
+                Toolbox(bodies).run_tool,
+                Progress(relay).show,
+            ],
             # Flows are checked when registered; the sandbox would cost 3 ms a run.
-            workflow_runner=UnsandboxedWorkflowRunner(),
+            workflow_runner=watchdog.runner(),
             max_concurrent_activities=2000,
             max_cached_workflows=4000,
             max_heartbeat_throttle_interval=timedelta(seconds=1),
@@ -147,6 +177,7 @@ async def running(
             ledger=ledger,
             registry=registry,
             bodies=bodies,
+            counter=TokenCounter(directory, upstream),
             responses=responses,
             conversations=conversations,
             relay=relay,
@@ -166,6 +197,8 @@ class _Ended:
         status: EndStatus = "completed"
         if error is not None:
             status = "cancelled" if error.kind == "cancelled" else "failed"
+        if reply is not None:
+            self._relay.lose(ending.run_id, answer_losses(reply, ending.protocol))
         self._ledger.record(
             RunEnded(
                 run_id=ending.run_id,
@@ -173,6 +206,7 @@ class _Ended:
                 ended_at=datetime.now(UTC),
                 error_kind=error.kind if error else None,
                 error_message=error.message if error else None,
+                error_trace=error.body if error and error.kind == "flow_error" else None,
                 finish=reply.finish if reply else None,
                 usage=ending.usage,
                 notes=ending.notes,
@@ -180,6 +214,22 @@ class _Ended:
             )
         )
         self._relay.close(ending.run_id, Outcome(reply, error))
+
+
+def _end_blocked(
+    client: Client, ended: "_Ended", run_id: str, error: ModelError
+) -> "asyncio.Task[None]":
+    """End a run whose flow cannot end itself: tell whoever waits, then have the engine stop it."""
+
+    async def terminate() -> None:
+        try:
+            await client.get_workflow_handle(run_id).terminate(reason=error.message)
+        except RPCError as refused:
+            if refused.status is not RPCStatusCode.NOT_FOUND:  # it has ended by itself just now
+                log.warning("Run %s could not be ended: %s", run_id, refused)
+
+    ended(Ending(run_id, None, error))
+    return asyncio.get_running_loop().create_task(terminate())
 
 
 _STATUS: dict[WorkflowExecutionStatus, EndStatus] = {

@@ -42,6 +42,7 @@ class DeclaredModel:
     flow: str
     description: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class ServerSettings:
     """Where the gateway listens and its limits.
 
     ``port`` 0 means any free one. ``drain_s`` is how long running streams may take to finish at a
-    stop; ``keep_alive_s`` how often a silent stream gets a sign of life; ``keep_responses_days`` how
-    long a client may come back to a response.
+    stop; ``keep_alive_s`` how often a silent stream gets a sign of life; ``keep_responses_days``
+    how long a client may come back to a response.
     """
 
     host: str = "127.0.0.1"
@@ -127,7 +128,7 @@ def load_settings(
         config=config.absolute() if config else None,
         providers=_providers(document.providers, environ),
         models={
-            name: DeclaredModel(name, model.flow, model.description, model.params)
+            name: DeclaredModel(name, model.flow, model.description, model.params, model.limits)
             for name, model in document.models.items()
         },
         server=ServerSettings(

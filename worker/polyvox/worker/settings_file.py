@@ -14,6 +14,9 @@ The file, with every key and its default::
     flow = "fusion"
     description = "..."           # optional
     [models.NAME.params]          # whatever the flow takes
+    [models.NAME.limits]          # optional, of one run
+    calls = 200
+    deadline_s = 600
 
     [server]
     host = "127.0.0.1"
@@ -127,6 +130,7 @@ class ModelTable(_Table):
     flow: str = Field(min_length=1)
     description: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+    limits: dict[str, Any] = Field(default_factory=dict)
 
 
 class ServerTable(_Table):

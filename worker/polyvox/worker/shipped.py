@@ -1,12 +1,14 @@
 """What is there from the start: the template flows, and the models of the settings."""
 
+import getpass
 from importlib.resources import files
 
 from polyvox.activities.registry import Registry
-from polyvox.worker.settings import Settings
+from polyvox.activities.virtual_models import FROM_FILE, Plan, Wanted
+from polyvox.worker.settings import DeclaredModel, Settings
 from polyvox.workflows.conversation import Json
 
-TEMPLATES = ("direct", "fusion")
+TEMPLATES = ("direct", "fusion", "vision", "router", "verify", "patch", "consult")
 
 SIMULATED: dict[str, tuple[str, dict[str, Json], str]] = {
     "simulated": ("direct", {"model": "simulator:main"}, "Simulated: one model answers"),
@@ -28,22 +30,42 @@ def register_templates(registry: Registry) -> None:
     folder = files("polyvox.workflows.templates")
     for name in TEMPLATES:
         source = folder.joinpath(f"{name}.py").read_text()
-        registry.register(source, f"{name}.py", message="ships with Polyvox")
+        registry.register(source, f"{name}.py", message="ships with Polyvox", revive=False)
 
 
-def apply_models(registry: Registry, settings: Settings, *, simulated: bool) -> None:
-    """Bind the settings' models; only what differs becomes a new version.
+def apply_models(
+    registry: Registry, settings: Settings, *, simulated: bool = False, dry_run: bool = False
+) -> Plan:
+    """Make the registry's models what the settings' file declares, as one change; return the plan.
 
-    Raises FlowError for a model whose flow is unknown or refuses its parameters.
+    Only what differs becomes a new version. A model that came from the file and is not in it any
+    more is retired. Without a file nothing is. Raises FlowError naming each mistake.
     """
-    for name, model in settings.models.items():
-        registry.bind(
-            name,
-            model.flow,
-            model.params,
-            description=model.description or "",
-            message=f"from {settings.config.name}" if settings.config else "",
+    if settings.config is None:
+        plan: Plan = ()
+    else:
+        plan = registry.change(
+            {name: wanted(model) for name, model in settings.models.items()},
+            author=system_user(),
+            message=f"from {settings.config.name}",
+            origin=FROM_FILE,
+            absent_of=FROM_FILE,
+            dry_run=dry_run,
         )
     if simulated:
-        for name, (flow, params, description) in SIMULATED.items():
-            registry.bind(name, flow, params, description=description, message="first start")
+        models = {n: Wanted(flow, params, about) for n, (flow, params, about) in SIMULATED.items()}
+        registry.change(models, message="first start")
+    return plan
+
+
+def wanted(model: DeclaredModel) -> Wanted:
+    """Return what the file wants of a model."""
+    return Wanted(model.flow, model.params, model.description or "", model.limits)
+
+
+def system_user() -> str:
+    """Return who changes something from the command line: the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return "unknown"

@@ -14,10 +14,13 @@ import typer
 from rich.console import Console
 
 from polyvox.activities.ledger import Ledger
-from polyvox.activities.tables import LedgerError, file_url, ledger_file
+from polyvox.activities.registry import Registry
+from polyvox.activities.tables import LedgerError, file_url, ledger_file, open_database
 from polyvox.gateway.run_document import workflow_link
 from polyvox.worker.ports import LOOPBACK, read_ports
+from polyvox.worker.shipped import register_templates
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.flow import FlowError
 
 DEFAULT_DATA = Path("~/.polyvox")
 NAMESPACE = "default"
@@ -56,10 +59,34 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
         give_up(str(error))
 
 
+def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
+    """Open the registry in ``data``, with the flows that ship, and use it.
+
+    Works before the first start too. Prints what is wrong and exits with 1 if it cannot be opened,
+    or if ``use`` raises FlowError or ModelError.
+    """
+    try:
+        database = open_database(file_url(ledger_file(data.expanduser())))
+        try:
+            registry = Registry(database)
+            register_templates(registry)
+            return use(registry)
+        finally:
+            database.dispose()
+    except (FlowError, LedgerError, ModelError) as error:
+        give_up(str(error))
+
+
 def engine_link(data: Path, run_id: str) -> str | None:
     """The run's page in the Web UI of the engine in ``data``; None if it has no engine."""
     ports = read_ports(data.expanduser() / "engine" / "ports.json")
     return workflow_link(f"http://{LOOPBACK}:{ports.ui}" if ports else None, NAMESPACE, run_id)
+
+
+def engine_address(data: Path) -> str | None:
+    """Where the engine in ``data`` was last reached; None if it has no engine."""
+    ports = read_ports(data.expanduser() / "engine" / "ports.json")
+    return f"{LOOPBACK}:{ports.frontend}" if ports else None
 
 
 def console() -> Console:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from polyvox.activities.records import KeyRecord
+from polyvox.activities.records import KeyRecord, Role
 from polyvox.gateway.cli.data_folder import (
     DEFAULT_DATA,
     DataOption,
@@ -35,10 +35,16 @@ def list_keys(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> N
 def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for.")] = "key",
     data: DataOption = DEFAULT_DATA,
+    role: Annotated[
+        Role | None,
+        typer.Option(
+            help="An admin may change flows and models. Default: user; for the first key admin."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a key. Its secret is shown this once; a running server takes it at once."""
-    key_id, secret = with_ledger(data, lambda ledger: ledger.create_key(name), create=True)
+    key_id, secret = with_ledger(data, lambda ledger: ledger.create_key(name, role), create=True)
     if as_json:
         print_json({"key_id": key_id, "name": name, "secret": secret})
     else:
@@ -63,11 +69,12 @@ def render_keys(keys: Sequence[KeyRecord]) -> RenderableType:
     """Render a table, one key a row."""
     if not keys:
         return Text("No keys. `polyvox keys create` makes one.")
-    table = Table("KEY", "NAME", "CREATED", "STATE", box=None, pad_edge=False)
+    table = Table("KEY", "NAME", "ROLE", "CREATED", "STATE", box=None, pad_edge=False)
     for key in keys:
         table.add_row(
             key.key_id,
             Text(key.name),
+            key.role,
             f"{key.created_at.astimezone():%Y-%m-%d %H:%M}",
             Text("revoked", "red") if key.revoked_at else Text("valid", "green"),
         )
@@ -78,6 +85,7 @@ def _document(key: KeyRecord) -> dict[str, Any]:
     return {
         "key_id": key.key_id,
         "name": key.name,
+        "role": key.role,
         "created_at": key.created_at.isoformat(),
         "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
     }

@@ -5,7 +5,8 @@ import os
 
 import typer
 
-from polyvox.gateway.cli import demo, keys, runs
+from polyvox.gateway.cli import demo, flows, keys, models, runs
+from polyvox.gateway.cli.apply import apply
 from polyvox.gateway.cli.data_folder import give_up
 from polyvox.gateway.cli.doctor import doctor
 from polyvox.gateway.cli.register import register
@@ -23,10 +24,13 @@ app = typer.Typer(
 app.command()(up)
 app.command()(demo.demo)
 app.command()(register)
+app.command()(apply)
 app.command()(simulate)
 app.command()(doctor)
 app.add_typer(runs.app, name="runs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(flows.app, name="flows")
+app.add_typer(models.app, name="models")
 
 engine_app = typer.Typer(no_args_is_help=True, help="The Temporal engine Polyvox runs on.")
 app.add_typer(engine_app, name="engine")

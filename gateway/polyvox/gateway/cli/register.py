@@ -1,63 +1,78 @@
-"""``polyvox register``: a flow file becomes the next version of its flow, live at once."""
+"""``polyvox register``: a flow becomes the next version of its name, live at once."""
 
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
 from polyvox.activities.registry import Registry
-from polyvox.activities.tables import LedgerError, file_url, ledger_file, open_database
-from polyvox.gateway.cli.data_folder import DEFAULT_DATA, DataOption, give_up
-from polyvox.worker.registration import read_flow
-from polyvox.workflows.conversation import Json
-from polyvox.workflows.flow import FlowError
+from polyvox.activities.virtual_models import Wanted
+from polyvox.gateway.cli.assignments import (
+    LimitOption,
+    MessageOption,
+    ParamFileOption,
+    ParamOption,
+    assigned,
+    read_params,
+)
+from polyvox.gateway.cli.data_folder import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    print_json,
+    with_registry,
+)
+from polyvox.gateway.registry_document import render_flow
+from polyvox.worker.registration import examine, read_source
+from polyvox.worker.shipped import system_user
 
 
 def register(
-    file: Annotated[Path, typer.Argument(help="A Python file with one @flow function.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A Python file, or a folder of modules.")
+    ],
     data: DataOption = DEFAULT_DATA,
-    message: Annotated[str, typer.Option("--message", "-m", help="What is new.")] = "",
+    message: MessageOption = "",
     model: Annotated[
         str | None, typer.Option(help="Also make this the virtual model of that name.")
     ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(help="KEY=VALUE for --model, several times; VALUE is JSON or text."),
-    ] = None,
+    param: ParamOption = None,
+    param_file: ParamFileOption = None,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Register a flow. A running server serves it from its next request on."""
-    try:
-        source = read_flow(file)
-        registry = Registry(open_database(file_url(ledger_file(data.expanduser()))))
+
+    def registered(registry: Registry) -> None:
+        params = read_params(param, param_file)
+        author, providers = system_user(), registry.known_providers()
+        candidate = examine(
+            read_source(path), path.resolve().name, params=params, providers=providers
+        )
+        for doubt in candidate.doubts:
+            typer.echo(f"Warning: {doubt}", err=True)
         known = {version.name for version in registry.flows()}
-        version = registry.register(source, file.name, message=message)
+        version = registry.register(
+            candidate.source, candidate.filename, message=message, author=author
+        )
+        if model is not None:
+            wanted = Wanted(version.name, params, limits=assigned(limit, "--limit"))
+            registry.change({model: wanted}, author=author, message=message, providers=providers)
+        if as_json:
+            print_json(render_flow(version))
+            return
         news = "is unchanged" if version.name in known else "is registered and live"
         typer.echo(f"{version.name} {news}.")
         if model is not None:
-            registry.bind(model, version.name, _params(param or []), message=message)
             typer.echo(f"Call it as model {model!r}.")
         elif registry.load(version.digest).needs_params:
             typer.echo(
-                f"It needs parameters: give --model NAME --param KEY=VALUE here, or declare "
-                f'[models.NAME] flow = "{version.flow}" in polyvox.toml.'
+                f"It needs parameters: polyvox models set NAME --flow {version.flow} --param "
+                f'KEY=VALUE, or declare [models.NAME] flow = "{version.flow}" in polyvox.toml.'
             )
         else:
             typer.echo(
                 f"Call it as model {version.flow!r}, this version always as {version.name!r}."
             )
-    except (FlowError, LedgerError) as error:
-        give_up(str(error))
 
-
-def _params(given: list[str]) -> dict[str, Json]:
-    params: dict[str, Json] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise FlowError(f"--param {pair!r} is not KEY=VALUE.")
-        try:
-            params[name] = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            params[name] = value
-    return params
+    with_registry(data, registered)

@@ -61,11 +61,15 @@ def render_tree(run: RunRecord, link: str | None) -> RenderableType:
             _status(run.status),
             Text(_duration(run.duration_ms)) if run.ended_at else None,
             Text(f"tokens {_tokens(spent)}"),
+            Text("again, as ") + _plain(run.rerun_of) if run.rerun_of else None,
         ),
         guide_style="dim",
     )
     if run.error_kind is not None:
-        tree.add(_failure(run.error_kind, run.error_message))
+        failed = tree.add(_failure(run.error_kind, run.error_message))
+        if run.error_trace:
+            for line in run.error_trace.rstrip().splitlines():
+                failed.add(_plain(line))
     for call in run.calls:
         node = tree.add(_call(call))
         if call.error_kind is not None:
@@ -85,7 +89,7 @@ def _call(call: CallRecord) -> Text:
     return _line(
         _plain(call.step, "bold"),
         _plain(f"{call.provider}:{call.model}"),
-        Text(f"attempt {call.attempt}"),
+        Text("from the record" if call.recorded else f"attempt {call.attempt}"),
         _status(call.status),
         Text(timing if first is None else f"first token {_duration(first)}, {timing}"),
         Text(f"tokens {_tokens(call.usage)}"),

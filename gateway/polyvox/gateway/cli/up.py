@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
@@ -68,6 +69,9 @@ def up(
 
 def run(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run ``program`` on a uvloop; an error of calling is one line and exit status 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    # A failed attempt is in the ledger with its reason; its traceback would say less.
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(program())

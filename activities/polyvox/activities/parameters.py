@@ -1,0 +1,94 @@
+"""What may be set of a virtual model: its flow's parameters and its runs' limits.
+
+A mistake is told as ``params.panel.1: what is wrong``, the path being that of the document.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from polyvox.workflows.calls import Limits
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.flow import Params
+
+LONGEST_RUN_S = 7200.0
+"""The engine ends every run then; no deadline can be later."""
+
+
+class LimitsTable(BaseModel):
+    """``[models.NAME.limits]``: what one run of the model may take."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    calls: int = Field(Limits().calls, ge=1, le=10_000)
+    deadline_s: float | None = Field(None, gt=0, le=LONGEST_RUN_S)
+
+
+def mistakes(
+    kind: type[Params],
+    params: Mapping[str, Json],
+    limits: Mapping[str, Json],
+    providers: Collection[str] = (),
+) -> list[str]:
+    """Return what is wrong with ``params`` of that ``kind`` and with ``limits``; path first.
+
+    ``providers`` are those whose models may be named; if there are none, any may.
+    """
+    found = [*_invalid("params", kind, params), *_invalid("limits", LimitsTable, limits)]
+    if found or not providers:
+        return found
+    known = ", ".join(sorted(providers))
+    return [
+        f"params.{path}: {model!r} names no known provider. Providers: {known}."
+        for path, model in models_in(kind, params)
+        if model.partition(":")[0] not in providers
+    ]
+
+
+def models_in(kind: type[Params], params: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    """Return the models that ``params`` (valid ones) name, defaults included, by path."""
+    schema = kind.model_json_schema()
+    whole = kind.model_validate(dict(params)).model_dump(mode="json")
+    return _models("", schema, whole, schema.get("$defs", {}))
+
+
+def _models(
+    path: str, schema: Mapping[str, Any], value: Json, named: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    if "$ref" in schema:
+        schema = named.get(schema["$ref"].rpartition("/")[2], {})
+    if schema.get("format") == "model" and isinstance(value, str):
+        yield path, value
+    for choice in schema.get("anyOf", ()):
+        yield from _models(path, choice, value, named)
+    if isinstance(value, dict):
+        inside = schema.get("additionalProperties")
+        for name, item in value.items():
+            known = schema.get("properties", {}).get(name, inside)
+            if isinstance(known, dict):
+                yield from _models(f"{path}.{name}" if path else name, known, item, named)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for index, item in enumerate(value):
+            yield from _models(f"{path}.{index}", schema["items"], item, named)
+
+
+def _invalid(where: str, kind: type[BaseModel], given: Mapping[str, Json]) -> list[str]:
+    try:
+        kind.model_validate(dict(given))
+    except ValidationError as error:
+        return [
+            f"{'.'.join([where, *map(str, detail['loc'])])}: {_said(detail, kind)}"
+            for detail in error.errors(include_url=False)
+        ]
+    return []
+
+
+def _said(detail: Any, kind: type[BaseModel]) -> str:
+    if detail["type"] == "extra_forbidden":
+        return f"is not known. Known: {', '.join(sorted(kind.model_fields)) or 'none'}."
+    if detail["type"] == "missing":
+        return "is missing."
+    shown = repr(detail["input"])
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return f"{detail['msg'].rstrip('.')}, not {shown}."

@@ -1,0 +1,58 @@
+"""``KEY=VALUE`` as commands take it: the value is JSON where it is, else text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.flow import FlowError
+
+ParamOption = Annotated[
+    list[str] | None,
+    typer.Option("--param", help="KEY=VALUE, several times; VALUE is JSON or text."),
+]
+ParamFileOption = Annotated[
+    list[str] | None,
+    typer.Option("--param-file", help="KEY=FILE: the text of FILE, for a prompt."),
+]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help="calls=N or deadline_s=SECONDS; null takes a limit away."),
+]
+MessageOption = Annotated[str, typer.Option("--message", "-m", help="What is new, and why.")]
+
+
+def assigned(given: Sequence[str] | None, option: str = "--param") -> dict[str, Json]:
+    """Return what ``given`` assigns. Raises FlowError for what is no KEY=VALUE."""
+    return {key: _value(text) for key, text in _pairs(given, option)}
+
+
+def read_params(given: Sequence[str] | None, files: Sequence[str] | None) -> dict[str, Json]:
+    """Return the parameters given as values and as files. Raises FlowError."""
+    params = assigned(given)
+    for key, name in _pairs(files, "--param-file"):
+        try:
+            params[key] = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise FlowError(f"--param-file {key}: cannot read {name!r}: {error}.") from None
+    return params
+
+
+def _pairs(given: Sequence[str] | None, option: str) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for pair in given or ():
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise FlowError(f"{option} {pair!r} is not KEY=VALUE.")
+        pairs.append((key, text))
+    return pairs
+
+
+def _value(text: str) -> Json:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text

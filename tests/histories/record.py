@@ -1,0 +1,70 @@
+"""Makes the histories beside it anew: ``python -m tests.histories.record``.
+
+To be run when a change of the host or of Run is meant to break runs that have begun, and says so in
+the changelog; or for a template that is new.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from polyvox.worker.ports import free_port
+from tests.gateway.commands import told
+from tests.gateway.running import ENVIRON, Live, live_program
+from tests.gateway.test_failures import request
+
+ADVICE = "Should we move the billing system to Rust this year?"
+FOLDER = Path(__file__).parent
+
+REQUESTS: Mapping[str, tuple[str, str]] = {
+    "direct": ("plain-chat", "hello there"),
+    "direct-failed": ("sim-chat:main-err400", "hello there"),
+    "fusion-auto": ("panel-auto", ADVICE),
+    "fusion-required": ("panel-required", ADVICE),
+    "fusion-one-fails": ("panel-one-fails", ADVICE),
+    "fusion-one-stalls": ("panel-one-stalls", ADVICE),
+    "consult": ("recorded-consult", ADVICE),
+    "patch": ("recorded-patch", "Write a Python function that adds two numbers."),
+    "router": ("recorded-router", "hello there"),
+    "verify": ("recorded-verify", "hello there"),
+}
+"""By the history's name: the model that is asked, and what."""
+
+TEMPLATES: Mapping[str, tuple[str, ...]] = {
+    "consult": ("worker=sim-chat:main", "expert=sim-messages:engineer"),
+    "patch": ("coder=sim-chat:coder",),
+    "router": (
+        'rules=[{"model": "sim-messages:main", "matches": "hello"}]',
+        "default=sim-chat:main",
+    ),
+    "verify": ("model=sim-chat:main", "verifier=sim-responses:verifier"),
+}
+"""Parameters of the models ``recorded-TEMPLATE``."""
+
+
+def record(live: Live, name: str) -> None:
+    """Ask, and write the run that answered."""
+    model, text = REQUESTS[name]
+    document: Any = request("chat", model, stream=False, text=text)
+    run_id = live.post("chat", document).headers["x-polyvox-run"]
+    live.ended(run_id)
+    told(live, "runs", "export", run_id, str(FOLDER / f"{name}.json"))
+
+
+def main() -> None:
+    environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **ENVIRON}
+    with tempfile.TemporaryDirectory() as folder:
+        nobody = f"http://127.0.0.1:{free_port()}/v1"
+        with live_program(Path(folder), nobody, environ) as live:
+            for flow, params in TEMPLATES.items():
+                options = [word for param in params for word in ("--param", param)]
+                told(live, "models", "set", f"recorded-{flow}", "--flow", flow, *options)
+            for name in REQUESTS:
+                record(live, name)
+                print(name)
+
+
+if __name__ == "__main__":
+    main()
