@@ -8,6 +8,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CLIENTS := tests/e2e/clients
 CLIENTS_INSTALLED := $(CLIENTS)/node_modules/.installed
+MORE_CLIENTS := tests/e2e/more_clients
+MORE_CLIENTS_INSTALLED := $(MORE_CLIENTS)/node_modules/.installed
+CLIENT_VENVS := aider litellm sdks
 LOCK_FLAGS := --quiet --upgrade --universal --generate-hashes --no-emit-index-url
 SOURCES := workflows activities worker gateway tests benchmarks
 
@@ -16,6 +19,9 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; \
 	done)
+
+# How long `make fuzz` lasts.
+MINUTES ?= 60
 
 .PHONY: help
 help: ## Show this list
@@ -62,29 +68,52 @@ format: install ## Format the code and mend what ruff can mend
 test: engine ## All tests but the end-to-end ones
 	$(BIN)/pytest
 
-.PHONY: clients-install
-clients-install: $(CLIENTS_INSTALLED) ## Fetch the coding agents the end-to-end tests drive
+.PHONY: fuzz
+fuzz: install ## Feed spoiled requests and streams for MINUTES (60)
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
-# The agents are native programs: Node only fetches them, so its version does not matter.
-$(CLIENTS_INSTALLED): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+.PHONY: clients-install
+clients-install: $(CLIENTS_INSTALLED) $(MORE_CLIENTS_INSTALLED) $(CLIENT_VENVS:%=.clients/%/.installed) ## Fetch all clients of the matrix (2.4 GB)
+
+# The agents are native programs: Node only fetches them, so its version does not matter. What needs
+# a Node of its own brings one.
+$(CLIENTS_INSTALLED) $(MORE_CLIENTS_INSTALLED): %/node_modules/.installed: %/package.json %/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not on PATH. The end-to-end tests need it once, to fetch the coding agents: install Node.js." >&2; exit 1; }
-	cd $(CLIENTS) && npm ci --ignore-scripts --no-progress --loglevel=error
+	cd $* && npm ci --ignore-scripts --no-progress --loglevel=error
+	touch $@
+
+.clients/%/.installed: $(MORE_CLIENTS)/%.txt | $(INSTALLED)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .clients/$*
+	$(BIN)/uv pip sync --quiet --require-hashes --python .clients/$*/bin/python $<
 	touch $@
 
 .PHONY: e2e
-e2e: engine clients-install ## Drive the gateway with real coding agents
+e2e: engine $(CLIENTS_INSTALLED) ## Drive the gateway with real coding agents
 	$(BIN)/pytest -m e2e tests/e2e
+
+.PHONY: clients
+clients: engine clients-install ## The matrix of all clients, fronts and providers (ONLY=codex,cline/chat)
+	$(BIN)/python -m tests.e2e.matrix --only "$(ONLY)"
 
 .PHONY: bench
 bench: engine ## Measure the gateway against direct calls
 	$(BIN)/python -m benchmarks
+
+.PHONY: docs
+docs: install ## Write docs/protocols.md from the code's table
+	$(BIN)/python -m polyvox.workflows.wire.coverage_page > docs/protocols.md
 
 .PHONY: lock
 lock: install ## Remake the hash-locked requirements with the newest versions
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile $(LOCK_FLAGS) --output-file requirements.txt pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile $(LOCK_FLAGS) --output-file requirements-dev.txt --extra dev --constraints requirements.txt pyproject.toml
 
+.PHONY: lock-clients
+lock-clients: install ## Remake the locks of the clients at the versions they are pinned to
+	for name in $(CLIENT_VENVS); do UV_CUSTOM_COMPILE_COMMAND="make lock-clients" $(BIN)/uv pip compile $(LOCK_FLAGS) --python-version 3.11 --output-file $(MORE_CLIENTS)/$$name.txt $(MORE_CLIENTS)/$$name.in || exit 1; done
+	for folder in $(CLIENTS) $(MORE_CLIENTS); do (cd $$folder && npm install --package-lock-only --ignore-scripts --no-progress --loglevel=error) || exit 1; done
+
 .PHONY: clean
 clean: ## Remove .venv and everything built or cached
-	rm -rf .venv $(CLIENTS)/node_modules dist build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .clients $(CLIENTS)/node_modules $(MORE_CLIENTS)/node_modules dist build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(SOURCES) -type d -name __pycache__ -prune -exec rm -rf {} +

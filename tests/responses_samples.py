@@ -30,6 +30,7 @@ from polyvox.workflows.conversation import (
 )
 from polyvox.workflows.events import Event
 from polyvox.workflows.reply import FinishReason, Reply, Usage
+from tests.recordings import stream
 
 FRONT: Front = responses
 
@@ -41,7 +42,26 @@ FIXTURES = Path(__file__).parent / "fixtures" / "responses"
 ABRIDGED = {"shell"}
 
 
-STREAMS = sorted(path.stem for path in FIXTURES.glob("*.sse") if path.stem != "error")
+_STREAMS = {
+    "annotations": "include_raw_annotations_streaming#0",
+    "apply-patch": "openai-apply-patch-tool-delete.1",
+    "custom-tool": "openai-custom-tool.1",
+    "error": "openai-error.1",
+    "function-call": "responses_streaming_usage#0",
+    "local-shell": "openai-local-shell-tool.1",
+    "logprobs": "responses_logprobs_streaming#0",
+    "moderation": "responses_moderation_stream#0",
+    "phase": "openai-phase.1",
+    "program": "programmatic-tool-calling.1",
+    "rotating-ids": "github-copilot-id-rotation.1",
+    "shell": "openai-shell-container.1",
+    "side-by-side": "backfills_missing_results#0",
+    "tool-search": "openai_native_tool_search_streaming#0",
+}
+"""Recorded streams by the names the tests have for them; parts of their ids."""
+
+
+STREAMS = sorted(_STREAMS.keys() - {"error"})
 
 
 REQUESTS: list[dict[str, Json]] = json.loads((FIXTURES / "requests.json").read_text("utf-8"))
@@ -68,9 +88,9 @@ def frames(text: str) -> list[tuple[str | None, bytes]]:
     return events
 
 
-def documents(stream: bytes) -> list[Json]:
+def documents(text: bytes) -> list[Json]:
     """The documents of a stream of ours, after checking what every frame has."""
-    *events, last = frames(stream.decode())
+    *events, last = frames(text.decode())
     assert last == (None, b"[DONE]")
     said = [json.loads(data) for _, data in events]
     assert [name for name, _ in events] == [document["type"] for document in said]
@@ -78,15 +98,15 @@ def documents(stream: bytes) -> list[Json]:
     return said
 
 
-def decode(stream: Iterable[tuple[str | None, bytes]]) -> list[Event]:
+def decode(said: Iterable[tuple[str | None, bytes]]) -> list[Event]:
     decoder = provider.decoder()
-    events = [event for name, data in stream for event in decoder.feed(name, data)]
+    events = [event for name, data in said for event in decoder.feed(name, data)]
     return events + decoder.finish()
 
 
 def original(name: str) -> list[tuple[str | None, bytes]]:
     """The events of a recorded stream: name and data."""
-    return frames((FIXTURES / f"{name}.sse").read_text("utf-8"))
+    return frames(stream("responses", _STREAMS[name]).decode())
 
 
 def recorded(name: str) -> list[Event]:

@@ -61,14 +61,14 @@ class Program:
 
 
 @contextmanager
-def running(folder: Path, show: Callable[[str], None]) -> Iterator[Program]:
+def running(folder: Path, show: Callable[[str], None], document: str = CONFIG) -> Iterator[Program]:
     """Run ``polyvox up`` on a free port with its data in ``folder``.
 
-    ``show`` gets what it prints until it is ready. A clean end on SIGTERM is part of the contract:
-    any other exit code than 0 is an AssertionError.
+    ``show`` gets what it prints until it is ready; ``document`` is its ``polyvox.toml``. A clean
+    end on SIGTERM is part of the contract: any other exit code than 0 is an AssertionError.
     """
     config, log = folder / "polyvox.toml", folder / "output.txt"
-    config.write_text(CONFIG, "utf-8")
+    config.write_text(document, "utf-8")
     # Port 0 and not one found free beforehand: the program's own engine might take that first.
     command = [str(EXECUTABLE), "up", "--port", "0"]
     command += ["--data", str(folder / "data"), "--config", str(config)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.agents import ClaudeCode
+from tests.e2e.headless.claude_code import ClaudeCode
 from tests.e2e.program import FLOWS, STEPS, Program
 
 pytestmark = [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.agents import Codex
+from tests.e2e.headless.codex import Codex
 from tests.e2e.program import FLOWS, STEPS, Program
 
 pytestmark = [
@@ -19,9 +19,9 @@ pytestmark = [
 LIMIT_S = 60.0
 
 
-@pytest.fixture
-def agent(program: Program, tmp_path: Path) -> Codex:
-    return Codex(program.base_url, program.key, tmp_path / "home")
+@pytest.fixture(params=[False, True], ids=["http", "websocket"])
+def agent(program: Program, tmp_path: Path, request: pytest.FixtureRequest) -> Codex:
+    return Codex(program.base_url, program.key, tmp_path / "home", websocket=request.param)
 
 
 async def test_a_prompt_is_answered(

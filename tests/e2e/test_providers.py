@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.agents import Agent, ClaudeCode, Codex
+from tests.e2e.headless.agent import Agent
+from tests.e2e.headless.claude_code import ClaudeCode
+from tests.e2e.headless.codex import Codex
 from tests.e2e.program import Program
 
 AGENTS: dict[str, type[ClaudeCode] | type[Codex]] = {"claude_code": ClaudeCode, "codex": Codex}

@@ -85,9 +85,7 @@ def _chat_turn(turn: Turn) -> list[Any]:
             return [turn.native]
 
 
-def ask_chat(
-    client: openai.OpenAI, question: Question, *, stream: bool
-) -> Answered:
+def ask_chat(client: openai.OpenAI, question: Question, *, stream: bool) -> Answered:
     system = [{"role": "system", "content": question.system}] if question.system else []
     document: dict[str, Any] = {
         "model": question.model,

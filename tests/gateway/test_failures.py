@@ -12,8 +12,9 @@ import httpx
 import orjson
 import pytest
 
-from polyvox.activities.upstream import FrameSplitter
+from polyvox.activities.frames import FrameSplitter
 from tests.gateway.running import PROTOCOLS, Live
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -45,7 +46,9 @@ FAULTS = {
     "cut at once": Fault("sim:main-cut0", "stream_cut", 502, "broke in mid-answer", 3),
     "cut": Fault("sim:main-itl9-cut3", "stream_cut", 502, "broke in mid-answer", 3, begun=True),
     "end at once": Fault("sim:main-eof0", "stream_cut", 502, "before its answer was complete", 3),
-    "end": Fault("sim:main-itl9-eof3", "stream_cut", 502, "before its answer was complete", 3, True),
+    "end": Fault(
+        "sim:main-itl9-eof3", "stream_cut", 502, "before its answer was complete", 3, True
+    ),
     "garbage at once": Fault("sim:main-garbage0", "bad_stream", 502, "", 3),
     "garbage": Fault("sim:main-itl9-garbage3", "bad_stream", 502, "", 3, begun=True),
     "error event": Fault(
@@ -160,7 +163,7 @@ def test_the_ledger_tells_how_and_how_often_it_failed(
     case: Case, live: Live, answers: dict[Case, Future[httpx.Response]]
 ) -> None:
     """The run's kind is its last attempt's; whoever has seen words gets no second attempt."""
-    name, protocol, stream = case
+    name, _, stream = case
     fault = FAULTS[name]
     attempts = 1 if stream and fault.begun else fault.attempts
     run = live.ended(answers[case].result().headers["x-polyvox-run"], attempts)

@@ -15,6 +15,18 @@ def temporal_status(live: Live, run_id: str) -> WorkflowExecutionStatus | None:
     return live.run(described())
 
 
+def give_up_soon(live: Live, protocol: str, model: str, *, stream: bool) -> None:
+    """Ask, and close the connection after a second without an answer."""
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            live.base_url + PATHS[protocol],
+            json=request(protocol, model, stream=stream),
+            headers={"x-api-key": KEY},
+            timeout=httpx.Timeout(10, read=1.0),
+            trust_env=False,
+        )
+
+
 def is_cancelled(live: Live, run_id: str) -> None:
     until(
         lambda: temporal_status(live, run_id) is WorkflowExecutionStatus.CANCELED,
@@ -52,13 +64,7 @@ def test_leaving_before_the_first_word_ends_run_and_upstream(
     """The client has not even a status yet; its going is noticed all the same."""
     name = f"main-stall0-idearly{protocol}{stream}"
     model = f"sim-{protocol}:{name}"
-    with httpx.Client(trust_env=False, timeout=httpx.Timeout(10, read=0.5)) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            client.post(
-                live.base_url + PATHS[protocol],
-                json=request(protocol, model, stream=stream),
-                headers={"x-api-key": KEY},
-            )
+    give_up_soon(live, protocol, model, stream=stream)
     until(lambda: live.seen()["disconnects"].get(name), "the upstream stream is still open")
     run_id = live.newest_run(model)
     assert run_id is not None
@@ -69,13 +75,7 @@ def test_leaving_before_the_first_word_ends_run_and_upstream(
 def test_leaving_a_panel_ends_all_its_branches(live: Live) -> None:
     """Every branch's upstream sees its client go, whatever protocol it speaks."""
     names = ("optimist-stall1-idleft", "skeptic-stall1-idleft")
-    with httpx.Client(trust_env=False, timeout=httpx.Timeout(10, read=1.0)) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            client.post(
-                live.base_url + PATHS["chat"],
-                json=request("chat", "panel-slow", stream=True),
-                headers={"x-api-key": KEY},
-            )
+    give_up_soon(live, "chat", "panel-slow", stream=True)
     for name in names:
         until(lambda n=name: live.seen()["disconnects"].get(n), f"{name} is still open")  # type: ignore[misc]
     run_id = live.newest_run("panel-slow")

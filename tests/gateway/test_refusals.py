@@ -66,6 +66,7 @@ def test_without_a_good_key_nothing_is_read(
     [
         (b'{"model": "sim-chat:main", "messages": [', "not valid JSON"),
         (b"\xff\xfe{}", "not valid JSON"),
+        (b'{"model": "m", "metadata": ' + b"[" * 200 + b"]" * 200 + b"}", "nested deeper than 128"),
         (b"", "not valid JSON"),
         (b"[]", "JSON object, not list"),
         (b'"hello"', "JSON object, not str"),
@@ -103,8 +104,11 @@ def test_a_body_that_is_no_json_object_is_refused(
 def test_wrong_types_are_named(live: Live, protocol: str, changes: dict[str, Any]) -> None:
     """400 whose message names the field."""
     document = request(protocol, "sim-chat:main", stream=False)
-    known = {name: value for name, value in changes.items() if name in document or name not in
-             ("messages", "input")}
+    known = {
+        name: value
+        for name, value in changes.items()
+        if name in document or name not in ("messages", "input")
+    }
     answer = live.post(protocol, {**document, **known})
     assert answer.status_code == 400, answer.text
     (field,) = known
@@ -143,9 +147,7 @@ def test_an_unknown_path_is_a_typed_404(
     live: Live, path: str, headers: dict[str, str], shape: str
 ) -> None:
     """Also where no protocol is, the client finds an error it can read."""
-    answer = httpx.get(
-        live.base_url + path, headers={"x-api-key": KEY, **headers}, trust_env=False
-    )
+    answer = httpx.get(live.base_url + path, headers={"x-api-key": KEY, **headers}, trust_env=False)
     assert answer.status_code == 404
     refusal("messages" if shape == "anthropic" else "chat", answer)
 

@@ -1,16 +1,18 @@
 """Conversations in the blob store: each element once, however many turns repeat it.
 
 A conversation is stored as a manifest: the digests of its elements (messages, tools, system,
-options) in order. An element parsed from a client is stored as its wire document, and parsed again
-when loaded, so the typed form is never a second copy of it. Inside an element each long string
-(a file's text, an image's base64) is a blob of its own: an agent that only moves a cache marker
-onto an old message stores a few bytes, not the message.
+options) in order. Its lists are blobs themselves, in runs of a fixed length, so a turn that adds
+two messages to hundreds stores the last run again and not the whole list. An element parsed from a
+client is stored as its wire document, and parsed again when loaded, so the typed form is never a
+second copy of it. Inside an element each long string (a file's text, an image's base64) is a blob
+of its own: an agent that only moves a cache marker onto an old message stores a few bytes, not the
+message.
 
 Objects are kept by digest in a cache bounded in bytes; in one process nothing is parsed twice.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -28,6 +30,11 @@ _LONG = 1024
 """Characters from which a string inside an element is a blob of its own."""
 
 _REF = "$polyvox.blob"
+
+_RUN = 16
+"""Digests in one blob of a list."""
+
+_DIGEST_BYTES = 32
 
 _PARSERS: dict[tuple[str, str], Callable[[Json], Any]] = {
     ("chat", "message"): chat.parse_message,
@@ -130,11 +137,14 @@ class Bodies:
         def element(address: str) -> Any:
             return _element(_joined(orjson.loads(body(address)), body))
 
+        def elements(runs: list[str]) -> tuple[Any, ...]:
+            return tuple(element(address) for run in runs for address in _digests(body(run)))
+
         manifest = orjson.loads(body(digest))
         return Conversation(
-            messages=tuple(element(address) for address in manifest["messages"]),
+            messages=elements(manifest["messages"]),
             system=element(manifest["system"]) if manifest["system"] else None,
-            tools=tuple(element(address) for address in manifest["tools"]),
+            tools=elements(manifest["tools"]),
             options=element(manifest["options"]),
             headers=tuple((name, value) for name, value in manifest["headers"]),
         ), size
@@ -156,18 +166,23 @@ def pack(conversation: Conversation, stored: Callable[[str], Any] = lambda _: No
     def address(element: Element, sort: str) -> str:
         return keep(orjson.dumps(_split(_document(element, sort), keep)))
 
-    def addresses(elements: Iterable[Element], sort: str) -> list[str]:
-        return [address(element, sort) for element in elements]
+    def runs(elements: Sequence[Element], sort: str) -> list[str]:
+        found = [bytes.fromhex(address(element, sort)) for element in elements]
+        return [keep(b"".join(found[at : at + _RUN])) for at in range(0, len(found), _RUN)]
 
     system = conversation.system
     manifest = {
-        "messages": addresses(conversation.messages, "message"),
+        "messages": runs(conversation.messages, "message"),
         "system": address(system, "system") if system is not None else None,
-        "tools": addresses(conversation.tools, "tool"),
+        "tools": runs(conversation.tools, "tool"),
         "options": address(conversation.options, "options"),
         "headers": conversation.headers,
     }
     return _Packed(keep(orjson.dumps(manifest)), blobs, size)
+
+
+def _digests(run: bytes) -> list[str]:
+    return [run[at : at + _DIGEST_BYTES].hex() for at in range(0, len(run), _DIGEST_BYTES)]
 
 
 def _document(element: Element, sort: str) -> Json:

@@ -8,6 +8,8 @@ from polyvox.workflows.errors import ModelError
 Frame = tuple[str | None, bytes]
 """One server-sent event: its ``event:`` name, if any, and its data."""
 
+_BOM = b"\xef\xbb\xbf"
+
 _LONGEST_FRAME_BYTES = 64 * 1024 * 1024
 
 
@@ -19,26 +21,35 @@ class FrameSplitter:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._begun = False
         self._held_cr = False
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Return the events that ``chunk`` completes."""
-        if not self._begun and chunk:
-            self._begun = True
-            chunk = chunk.removeprefix(b"\xef\xbb\xbf")
+        if not self._begun:
+            chunk = bytes(self._rest) + chunk
+            self._begun = len(chunk) >= len(_BOM) or not _BOM.startswith(chunk)
+            self._rest = bytearray() if self._begun else bytearray(chunk)
+            if not self._begun:
+                return []
+            chunk = chunk.removeprefix(_BOM)
         if self._held_cr or b"\r" in chunk:
             chunk = self._with_lf(chunk)
-        body = self._rest + chunk if self._rest else chunk
-        *blocks, self._rest = body.split(b"\n\n")
+        # Only what is new is searched: a picture in one event comes in hundreds of chunks.
+        ends = b"\n\n" in chunk or (chunk[:1] == b"\n" and self._rest[-1:] == b"\n")
+        self._rest += chunk
+        blocks: list[bytes] = []
+        if ends:
+            *blocks, rest = bytes(self._rest).split(b"\n\n")
+            self._rest = bytearray(rest)
         if len(self._rest) > _LONGEST_FRAME_BYTES:
             raise ModelError("bad_stream", "The provider sent an event without an end.")
         return [frame for block in blocks if (frame := _frame(block)) is not None]
 
     def finish(self) -> list[Frame]:
         """Return the last event if the body ended after one of its lines, not inside it."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = bytes(self._rest), bytearray()
         if not rest.endswith(b"\n") and not self._held_cr:
             return []
         frame = _frame(rest)

@@ -31,6 +31,7 @@ from polyvox.activities.records import (
     CallEnded,
     Entry,
     KeyRecord,
+    Role,
     RunEnded,
     RunRecord,
     RunStarted,
@@ -115,10 +116,12 @@ class Ledger:
         before: str | None = None,
         status: RunStatus | None = None,
         model: str | None = None,
+        flow: str | None = None,
     ) -> list[RunRecord]:
         """List runs without their calls, newest first, at most 1000.
 
-        ``before`` is the id of a run: only older ones are listed. Raises ModelError("not_found")
+        ``flow`` is a flow's name, or one version of it (``careful@2``). ``before`` is the id of a
+        run: only older ones are listed. Raises ModelError("not_found")
         if there is no such run.
         """
         wanted = select(RunRow).order_by(col(RunRow.started_at).desc(), col(RunRow.run_id).desc())
@@ -126,6 +129,10 @@ class Ledger:
             wanted = wanted.where(RunRow.status == status)
         if model is not None:
             wanted = wanted.where(RunRow.model == model)
+        if flow is not None and "@" in flow:
+            wanted = wanted.where(RunRow.flow == flow)
+        elif flow is not None:
+            wanted = wanted.where(col(RunRow.flow).startswith(f"{flow}@", autoescape=True))
 
         def read(session: Session) -> list[RunRecord]:
             query = wanted
@@ -177,24 +184,35 @@ class Ledger:
 
         return await self._read(read)
 
-    async def create_key(self, name: str) -> tuple[str, str]:
+    async def create_key(self, name: str, role: Role | None = None) -> tuple[str, str]:
         """Make a key; return its id and its secret, which is shown this once and not stored."""
         secret = new_secret()
-        return await self.add_key(secret, name), secret
+        return await self.add_key(secret, name, role), secret
 
-    async def add_key(self, secret: str, name: str) -> str:
+    async def add_key(self, secret: str, name: str, role: Role | None = None) -> str:
         """Accept ``secret`` from now on; return its key id, the same one if it is known.
 
-        Raises ModelError("conflict") if the key of that secret was revoked.
+        Without a ``role`` the first key of all is an admin's and every other one a user's. A key
+        that has a role keeps it. Raises ModelError("conflict") if the key of that secret was
+        revoked.
         """
         sha256 = digest(secret)
 
         def write(session: Session) -> str:
             known = session.exec(select(KeyRow).where(KeyRow.sha256 == sha256)).first()
             if known is None:
+                first = session.exec(select(KeyRow.key_id).limit(1)).first() is None
                 known = KeyRow(
-                    key_id=new_key_id(), sha256=sha256, name=name, created_at=datetime.now(UTC)
+                    key_id=new_key_id(),
+                    sha256=sha256,
+                    name=name,
+                    created_at=datetime.now(UTC),
+                    role=role or ("admin" if first else "user"),
                 )
+                session.add(known)
+                session.commit()
+            elif known.role is None and role is not None and known.revoked_at is None:
+                known.role = role
                 session.add(known)
                 session.commit()
             elif known.revoked_at is not None:
@@ -228,6 +246,15 @@ class Ledger:
         key_id = await self._query(read)
         self._cache.put(sha256, key_id)
         return key_id
+
+    async def role_of(self, key_id: str) -> Role:
+        """Return the role of a key; an unknown one is a user's."""
+
+        def read(session: Session) -> Role:
+            row = session.get(KeyRow, key_id)
+            return "admin" if row is not None and row.role == "admin" else "user"
+
+        return await self._query(read)
 
     async def list_keys(self) -> list[KeyRecord]:
         """All keys, revoked ones too, oldest first."""

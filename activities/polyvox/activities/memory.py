@@ -19,7 +19,7 @@ from polyvox.activities.tables import UtcDateTime
 from polyvox.workflows.calls import Hidden
 from polyvox.workflows.conversation import Conversation, Message
 from polyvox.workflows.documents import dump, load
-from polyvox.workflows.run import REMEMBER_TRANSCRIPT
+from polyvox.workflows.ground import REMEMBER_TRANSCRIPT
 from polyvox.workflows.transcript import assistant_turns, reply_key, restore
 
 

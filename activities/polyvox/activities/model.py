@@ -5,21 +5,22 @@ once a client has seen words of this attempt, none may, because they could not b
 """
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from temporalio import activity
 
 from polyvox.activities.bodies import Bodies
+from polyvox.activities.directory import Destination, Directory
 from polyvox.activities.emission import Emission
+from polyvox.activities.frames import Frame, FrameSplitter
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.media import MediaFetcher
 from polyvox.activities.memory import Memory
-from polyvox.activities.provider import Provider, api_key
-from polyvox.activities.providers import chat, messages, responses
-from polyvox.activities.providers.dialect import Dialect
+from polyvox.activities.providers.dialect import Decoder, Dialect
+from polyvox.activities.recorded import Recorded
 from polyvox.activities.records import CallEnded, EndStatus
 from polyvox.activities.relay import Batch, Relay
+from polyvox.activities.stopping import Stopping
 from polyvox.activities.tracing import Tracing
 from polyvox.activities.upstream import Answer, Upstream
 from polyvox.workflows.calls import ModelCall, resolve
@@ -27,10 +28,8 @@ from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, Fold, PartDelta, PartEnded, PartStarted
 from polyvox.workflows.failures import failure
+from polyvox.workflows.ground import CALL_MODEL
 from polyvox.workflows.reply import Reply
-from polyvox.workflows.run import CALL_MODEL
-
-DIALECTS: dict[str, Dialect] = {"chat": chat, "responses": responses, "messages": messages}
 
 _HEARTBEAT_S = 1.0
 
@@ -41,21 +40,21 @@ class ModelCaller:
     def __init__(
         self,
         *,
-        providers: Mapping[str, Provider],
-        environ: Mapping[str, str],
+        directory: Directory,
         upstream: Upstream,
         bodies: Bodies,
         memory: Memory,
+        recorded: Recorded,
         media: MediaFetcher,
         relay: Relay,
         ledger: Ledger,
         tracing: Tracing,
     ) -> None:
-        self._providers = providers
-        self._environ = environ
+        self._directory = directory
         self._upstream = upstream
         self._bodies = bodies
         self._memory = memory
+        self._recorded = recorded
         self._media = media
         self._relay = relay
         self._ledger = ledger
@@ -87,6 +86,7 @@ class ModelCaller:
             raise
         except ModelError as error:
             self._record(attempt, error=error)
+            error.shown = attempt.emitted or None
             raise failure(error, retryable=not attempt.emitted) from error
         except Exception as defect:
             internal = ModelError("internal", f"{type(defect).__name__}: {defect}")
@@ -99,23 +99,25 @@ class ModelCaller:
 
     async def _ask(self, attempt: "Attempt") -> Reply:
         call = attempt.call
-        provider, model = self._provider(call.model)
+        if call.recorded and (known := self._recorded.find(call)) is not None:
+            attempt.recorded = True
+            return known
+        destination = self._destination(call)
+        provider, dialect = destination.provider, destination.dialect
         base = self._bodies.get(call.conversation.base) if call.conversation.base else _EMPTY
-        dialect = DIALECTS[provider.protocol]
         conversation = resolve(call.conversation, base)
         if call.owner:
             conversation = await self._memory.restored(conversation, base.messages, call.owner)
         conversation = await self._media.inlined(conversation, provider)
-        request = dialect.render(conversation, model)
+        request = dialect.render(conversation, destination.model)
         self._relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
-        authorization = self._authorization(provider, dialect)
+        attempt.stopping = Stopping(request.stop) if request.stop else None
+        authorization = self._directory.authorization(destination)
         async with self._upstream.post(provider, request, authorization) as answer:
             attempt.http_status = answer.status
             if answer.status >= 400:
-                error = dialect.parse_error(
-                    answer.status, answer.headers, await answer.error_body()
-                )
+                error = dialect.parse_error(answer.status, answer.headers, await answer.beginning())
                 error.provider = provider.name
                 if error.kind == "provider_authentication":
                     # The client must not take it for a word about its own key.
@@ -129,26 +131,50 @@ class ModelCaller:
                 error.provider = provider.name
                 raise
 
+    def _destination(self, call: ModelCall) -> Destination:
+        try:
+            return self._directory.find(call.model)
+        except ModelError as unknown:
+            # A name the client chose was resolved before the run: this one is the flow's.
+            raise ModelError(
+                "flow_error",
+                f"Step {call.step!r}: {unknown.message} Set the flow's parameter to a model of one "
+                "of these.",
+            ) from None
+
     async def _listen(self, answer: Answer, dialect: Dialect, attempt: "Attempt") -> Reply:
-        decoder = dialect.decoder()
-        folding = attempt.folding
-        emission = attempt.emission
-        async for frames in answer.frames():
-            events = [event for name, data in frames for event in decoder.feed(name, data)]
-            if not events:
-                continue
-            if attempt.first_token_at is None and any(
-                isinstance(e, PartStarted | PartDelta) for e in events
-            ):
-                attempt.first_token_at = datetime.now(UTC)
-            folding.feed(events)
-            if emission is not None and (shown := emission.feed(events)):
-                self._publish(attempt, shown)
-        if rest := decoder.finish():
-            folding.feed(rest)
-            if emission is not None and (shown := emission.feed(rest)):
-                self._publish(attempt, shown)
-        return folding.reply()
+        await answer.check()
+        splitter, decoder = FrameSplitter(), dialect.decoder()
+        while chunk := await answer.read():
+            self._decode(attempt, decoder, splitter.feed(chunk))
+            if pause_s := self._relay.pause_s:
+                await asyncio.sleep(pause_s)
+        self._decode(attempt, decoder, splitter.finish())
+        self._hear(attempt, decoder.finish())
+        return attempt.folding.reply()
+
+    def _decode(self, attempt: "Attempt", decoder: Decoder, frames: list[Frame]) -> None:
+        """Hear the events of one read, also those before an error in it: they may tell usage."""
+        events: list[Event] = []
+        try:
+            for name, data in frames:
+                events += decoder.feed(name, data)
+        finally:
+            self._hear(attempt, events)
+
+    def _hear(self, attempt: "Attempt", events: list[Event]) -> None:
+        """Take the events of one read into the Reply, and show the client what it may see."""
+        if attempt.stopping is not None:
+            events = attempt.stopping.feed(events)
+        if not events:
+            return
+        if attempt.first_token_at is None and any(
+            isinstance(event, PartDelta | PartEnded) for event in events
+        ):
+            attempt.first_token_at = datetime.now(UTC)
+        attempt.folding.feed(events)
+        if attempt.emission is not None and (shown := attempt.emission.feed(events)):
+            self._publish(attempt, shown)
 
     def _publish(self, attempt: "Attempt", shown: list[Event]) -> None:
         """Hand events to the live lane, and remember if somebody saw words of the answer."""
@@ -158,31 +184,6 @@ class ModelCaller:
             isinstance(e, PartStarted | PartDelta | PartEnded) for e in shown
         ):
             attempt.emitted = self._relay.listening(call.run_id)
-
-    def _provider(self, reference: str) -> tuple[Provider, str]:
-        name, _, model = reference.partition(":")
-        provider = self._providers.get(name)
-        if provider is None or not model:
-            known = ", ".join(sorted(self._providers))
-            raise ModelError(
-                "model_not_found",
-                f"Model {reference!r} names no known provider. Providers: {known}.",
-                param="model",
-            )
-        return provider, model
-
-    def _authorization(self, provider: Provider, dialect: Dialect) -> dict[str, str]:
-        key = api_key(provider, self._environ)
-        if key is not None:
-            return dialect.authorize(key)
-        if provider.api_key_env is None:
-            return {}
-        raise ModelError(
-            "provider_authentication",
-            f"Provider {provider.name!r} needs a key: set {provider.api_key_env} in the "
-            "environment of the server and start it again.",
-            provider=provider.name,
-        )
 
     def _record(
         self, attempt: "Attempt", *, reply: Reply | None = None, error: ModelError | None = None
@@ -204,6 +205,8 @@ class Attempt:
         self.emission = Emission(call.hidden, hold_calls=call.hold_calls) if call.emit else None
         self.emitted = False
         self.losses: tuple[str, ...] = ()
+        self.recorded = False
+        self.stopping: Stopping | None = None
         self.http_status: int | None = None
         self.started_at = datetime.now(UTC)
         self.first_token_at: datetime | None = None
@@ -230,6 +233,7 @@ class Attempt:
             error_kind=None if error is None else error.kind,
             error_message=None if error is None else error.message,
             http_status=self.http_status,
+            recorded=self.recorded,
         )
 
 

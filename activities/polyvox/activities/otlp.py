@@ -181,6 +181,7 @@ def _call_attributes(call: CallEnded, flow: str) -> dict[str, AttributeValue]:
         "polyvox.flow": flow,
         "polyvox.step": call.step,
         "polyvox.attempt": call.attempt,
+        "polyvox.recorded": call.recorded or None,
         "polyvox.status": call.status,
     }
     return {name: value for name, value in attributes.items() if value is not None}

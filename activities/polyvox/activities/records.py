@@ -14,6 +14,7 @@ from polyvox.workflows.reply import FinishReason, Usage
 
 RunStatus = Literal["running", "completed", "failed", "cancelled"]
 EndStatus = Literal["completed", "failed", "cancelled"]
+Role = Literal["admin", "user"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +28,22 @@ class RunStarted:
     stream: bool
     key_id: str | None
     started_at: datetime
+    rerun_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """``usage`` is what the run's Reply says; ``notes`` and ``losses`` are JSON values."""
+    """``usage`` is what the run's Reply says; ``notes`` and ``losses`` are JSON values.
+
+    ``error_trace`` is the Python traceback of the flow's own lines, where those raised.
+    """
 
     run_id: str
     status: EndStatus
     ended_at: datetime
     error_kind: ErrorKind | None = None
     error_message: str | None = None
+    error_trace: str | None = None
     finish: FinishReason | None = None
     usage: Usage = Usage()
     notes: tuple[Json, ...] = ()
@@ -50,7 +56,7 @@ class CallEnded:
 
     ``model`` is the name sent to the provider, ``response_model`` the one it answered with.
     ``usage`` is counted for failed and cancelled attempts too. ``first_token_at`` is None when
-    nothing arrived.
+    nothing arrived. ``recorded`` means that nobody was asked: an earlier run's answer served.
     """
 
     run_id: str
@@ -68,6 +74,7 @@ class CallEnded:
     error_kind: ErrorKind | None = None
     error_message: str | None = None
     http_status: int | None = None
+    recorded: bool = False
 
 
 Entry = RunStarted | RunEnded | CallEnded
@@ -91,6 +98,7 @@ class CallRecord:
     error_kind: str | None
     error_message: str | None
     http_status: int | None
+    recorded: bool = False
 
     @property
     def duration_ms(self) -> int:
@@ -127,6 +135,8 @@ class RunRecord:
     notes: tuple[Json, ...]
     losses: tuple[str, ...]
     calls: tuple[CallRecord, ...] = ()
+    error_trace: str | None = None
+    rerun_of: str | None = None
 
     @property
     def duration_ms(self) -> int | None:
@@ -141,12 +151,13 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key without its secret, which nobody can read back."""
+    """A key without its secret, which nobody can read back. An admin may change the registry."""
 
     key_id: str
     name: str
     created_at: datetime
     revoked_at: datetime | None
+    role: Role = "user"
 
 
 def total(usages: Iterable[Usage]) -> Usage:

@@ -9,7 +9,6 @@ A run's end travels the same way (``close``), which spares the exchange a round 
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,9 @@ from dataclasses import dataclass
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event
 from polyvox.workflows.reply import Reply
+
+_MANY_CALLS = 12
+_PAUSE_S = 0.004
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,17 @@ class Channel:
         self.live = live
         self.losses: set[str] = set()
         self.outcome: Outcome | None = None
-        self._batches: deque[Batch] = deque()
-        self._news = asyncio.Event()
+        self._batches: list[Batch] = []
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
 
     def push(self, batch: Batch) -> None:
         self._batches.append(batch)
-        self._news.set()
+        self._wake()
 
     def end(self, outcome: Outcome) -> None:
         self.outcome = self.outcome or outcome
-        self._news.set()
+        self._wake()
 
     async def next(self, timeout_s: float) -> list[Batch]:
         """Return what has come, waiting for it up to ``timeout_s``.
@@ -60,15 +63,21 @@ class Channel:
         An empty list means that the run has ended (``outcome`` is set) or nothing came in time.
         """
         if not self._batches and self.outcome is None:
-            self._news.clear()
+            # By hand, because this is done for every token and asyncio.timeout costs more than all
+            # the rest of it.
+            self._waiter = self._loop.create_future()
+            limit = self._loop.call_later(timeout_s, self._wake)
             try:
-                async with asyncio.timeout(timeout_s):
-                    await self._news.wait()
-            except TimeoutError:
-                return []
-        batches = list(self._batches)
-        self._batches.clear()
+                await self._waiter
+            finally:
+                limit.cancel()
+                self._waiter = None
+        batches, self._batches = self._batches, []
         return batches
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Relay:
@@ -77,6 +86,15 @@ class Relay:
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}
         self._calls: dict[str, set[asyncio.Task[Reply]]] = {}
+
+    @property
+    def pause_s(self) -> float:
+        """How long a call waits after each read, so that tokens travel in small batches.
+
+        Alone, a token is shown the moment it comes. With many streams every wake-up costs all of
+        them; a pause that nobody can see then saves a third of the CPU.
+        """
+        return 0.0 if len(self._calls) < _MANY_CALLS else _PAUSE_S
 
     @contextmanager
     def subscribe(self, run_id: str, *, live: bool = True) -> Iterator[Channel]:

@@ -34,6 +34,7 @@ def started_row(run: RunStarted) -> Row:
         "status": "running",
         "key_id": run.key_id,
         "started_at": run.started_at,
+        "rerun_of": run.rerun_of,
         "notes": [],
         "losses": [],
     }
@@ -47,6 +48,7 @@ def ended_row(run: RunEnded) -> Row:
         "ended_at": run.ended_at,
         "error_kind": run.error_kind,
         "error_message": _short(run.error_message),
+        "error_trace": _short(run.error_trace),
         "finish": run.finish,
         "notes": list(run.notes),
         "losses": list(run.losses),
@@ -70,6 +72,7 @@ def call_row(call: CallEnded) -> Row:
         "started_at": call.started_at,
         "first_token_at": call.first_token_at,
         "ended_at": call.ended_at,
+        "recorded": call.recorded,
         **_meters(call.usage),
     }
 
@@ -92,6 +95,8 @@ def run_record(row: RunRow, calls: Iterable[CallRecord] = ()) -> RunRecord:
         notes=tuple(row.notes),
         losses=tuple(row.losses),
         calls=tuple(calls),
+        error_trace=row.error_trace,
+        rerun_of=row.rerun_of,
     )
 
 
@@ -111,11 +116,18 @@ def call_record(row: CallRow) -> CallRecord:
         error_kind=row.error_kind,
         error_message=row.error_message,
         http_status=row.http_status,
+        recorded=bool(row.recorded),
     )
 
 
 def key_record(row: KeyRow) -> KeyRecord:
-    return KeyRecord(row.key_id, row.name, row.created_at, row.revoked_at)
+    return KeyRecord(
+        row.key_id,
+        row.name,
+        row.created_at,
+        row.revoked_at,
+        "admin" if row.role == "admin" else "user",
+    )
 
 
 def _meters(usage: Usage) -> Row:

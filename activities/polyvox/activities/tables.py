@@ -2,11 +2,12 @@
 
 import logging
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Engine, Index, event, inspect
+from sqlalchemy import JSON, DateTime, Dialect, Engine, Index, Table, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
@@ -67,7 +68,9 @@ class RunRow(Meters, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     error_kind: str | None = None
     error_message: str | None = None
+    error_trace: str | None = None
     finish: str | None = None
+    rerun_of: str | None = None
     notes: list[Any] = Field(default_factory=list, sa_type=JSON)
     losses: list[str] = Field(default_factory=list, sa_type=JSON)
 
@@ -90,6 +93,7 @@ class CallRow(Meters, table=True):
     started_at: datetime = Field(sa_type=UtcDateTime)
     first_token_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ended_at: datetime = Field(sa_type=UtcDateTime)
+    recorded: bool | None = None
 
 
 class KeyRow(SQLModel, table=True):
@@ -100,6 +104,7 @@ class KeyRow(SQLModel, table=True):
     name: str
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    role: str | None = None
 
 
 class MetaRow(SQLModel, table=True):
@@ -180,6 +185,28 @@ def _check_schema(engine: Engine) -> None:
             f"The ledger {_shown(engine)} has schema {found!r}; this program knows up to "
             f"{SCHEMA}. Use the newer program that wrote it, or another data folder."
         )
+    add_missing_columns(engine, TABLES)
+
+
+def add_missing_columns(engine: Engine, tables: Sequence[Table]) -> None:
+    """Give the tables of an older file the columns this program knows.
+
+    Such a column must be nullable, so that an older program can still write the table.
+    """
+    known = inspect(engine)
+    missing = [
+        (table.name, column)
+        for table in tables
+        if known.has_table(table.name)
+        for column in table.columns
+        if column.name not in {present["name"] for present in known.get_columns(table.name)}
+    ]
+    if not missing:
+        return
+    with engine.begin() as connection:
+        for table, column in missing:
+            kind = column.type.compile(engine.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column.name} {kind}")
 
 
 def _shown(engine: Engine) -> str:

@@ -1,4 +1,4 @@
-"""The upstream socket: one POST, answered by a stream of server-sent events.
+"""The upstream socket: one POST, answered by a stream.
 
 Over aiohttp, not httpx: reading a token costs a quarter of the CPU (docs/decisions).
 """
@@ -10,58 +10,54 @@ from contextlib import asynccontextmanager
 import aiohttp
 import orjson
 
-from polyvox.activities.frames import Frame, FrameSplitter
 from polyvox.activities.provider import Provider
 from polyvox.activities.providers.dialect import Rendered
 from polyvox.workflows.errors import ModelError
 
 _CONNECT_S = 10.0
 
-_ERROR_BODY_BYTES = 64 * 1024
-"""How much of an error answer is read: some proxies answer with whole pages."""
+_BEGINNING_BYTES = 64 * 1024
+"""How much of an answer that is no stream is read: some proxies answer with whole pages."""
 
 
 class Answer:
-    """An upstream's answer, open: its status, and its body as events or as an error's bytes."""
+    """An upstream's answer, open: its status and headers, and its body as it comes."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
 
-    async def frames(self) -> AsyncIterator[list[Frame]]:
-        """Yield events as they come, those of one read together.
-
-        Raises ModelError("stream_cut") when the connection breaks, ModelError("timeout") when
-        nothing comes for the provider's ``timeout_s``, and ModelError("bad_stream") for an answer
-        that is no event stream.
-        """
+    async def check(self) -> None:
+        """Raise ModelError("bad_stream") for an answer that is no event stream."""
         kind = self.headers.get("content-type", "")
         if "json" in kind or "html" in kind:
-            beginning = (await self.error_body())[:200].decode(errors="replace")
+            beginning = (await self.beginning())[:200].decode(errors="replace")
             raise ModelError(
                 "bad_stream",
                 f"The provider answered a streaming request with {kind!r} ({beginning!r}...). "
                 "Check the provider's base_url and protocol.",
             )
-        splitter = FrameSplitter()
+
+    async def read(self) -> bytes:
+        """Return what has come of the body, waiting for some; empty at its end.
+
+        Raises ModelError("stream_cut") when the connection breaks and ModelError("timeout") when
+        nothing comes for the provider's ``timeout_s``.
+        """
         try:
-            async for chunk in self._response.content.iter_any():
-                if frames := splitter.feed(chunk):
-                    yield frames
+            return await self._response.content.readany()
         except TimeoutError as late:
             raise ModelError("timeout", "The provider fell silent in mid-answer.") from late
         except (aiohttp.ClientError, OSError) as broken:
             raise ModelError(
                 "stream_cut", f"The connection to the provider broke in mid-answer ({broken})."
             ) from broken
-        if frames := splitter.finish():
-            yield frames
 
-    async def error_body(self) -> bytes:
-        """Return the beginning of the body, for an error answer."""
+    async def beginning(self) -> bytes:
+        """Return the first 64 KiB of the body: an error's document, or another small one."""
         try:
-            return await self._response.content.read(_ERROR_BODY_BYTES)
+            return await self._response.content.read(_BEGINNING_BYTES)
         except (aiohttp.ClientError, OSError):
             return b""
 

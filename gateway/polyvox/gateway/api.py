@@ -41,8 +41,9 @@ class ApiRoute(APIRoute):
         return answer_or_error
 
 
-async def require_key(request: Request) -> None:
-    await authenticate(request.headers, request.app.state.ledger)
+async def require_key(request: Request) -> str:
+    """Return the id of the request's key."""
+    return await authenticate(request.headers, request.app.state.ledger)
 
 
 def api_router() -> APIRouter:
@@ -62,7 +63,7 @@ def api_router() -> APIRouter:
         """Runs without their calls, newest first; ``next`` is the ``before`` of the next page."""
         ledger: Ledger = request.app.state.ledger
         runs = await ledger.runs(limit=limit, before=before, status=status, model=model)
-        return _json(
+        return json_response(
             {
                 "runs": [render_run(run, _link(request, run.run_id)) for run in runs],
                 "next": runs[-1].run_id if len(runs) == limit else None,
@@ -76,7 +77,7 @@ def api_router() -> APIRouter:
         run = await ledger.run(run_id)
         if run is None:
             raise ModelError("not_found", f"There is no run {run_id!r}. GET /api/runs lists them.")
-        return _json(render_run_with_calls(run, _link(request, run.run_id)))
+        return json_response(render_run_with_calls(run, _link(request, run.run_id)))
 
     return router
 
@@ -86,12 +87,14 @@ def _link(request: Request, run_id: str) -> str | None:
     return workflow_link(state.ui_url, state.namespace, run_id)
 
 
-def _json(document: Document, status: int = 200) -> Response:
+def json_response(document: Document, status: int = 200) -> Response:
     return Response(orjson.dumps(document), status, media_type="application/json")
 
 
 def _error(error: ModelError) -> Response:
-    return _json({"error": {"kind": error.kind, "message": error.message}}, error.http_status)
+    return json_response(
+        {"error": {"kind": error.kind, "message": error.message}}, error.http_status
+    )
 
 
 def _mistakes(error: RequestValidationError) -> str:

@@ -5,17 +5,24 @@ import logging
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, Response
 
 from polyvox.gateway.api import api_router
+from polyvox.gateway.conversation_routes import conversations_router
 from polyvox.gateway.endpoints import create_router, front_of
 from polyvox.gateway.errors import retry_headers
+from polyvox.gateway.registry_api import registry_router
+from polyvox.gateway.responses_routes import responses_router
+from polyvox.gateway.responses_state import ResponsesState
+from polyvox.gateway.websocket import websocket_router
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.errors import ErrorKind, ModelError
 
 log = logging.getLogger(__name__)
 
 _KINDS: dict[int, ErrorKind] = {404: "not_found", 405: "invalid_request"}
+_WHAT = {404: "No such route", 405: "This route does not take the method"}
 
 
 def create_app(runtime: Runtime) -> FastAPI:
@@ -25,8 +32,15 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.ledger = runtime.ledger
     app.state.ui_url = runtime.engine.ui_url
     app.state.namespace = runtime.engine.namespace
+    app.state.responses = ResponsesState(runtime)
     app.include_router(create_router())
+    app.include_router(responses_router())
+    app.include_router(websocket_router())
+    app.include_router(conversations_router())
     app.include_router(api_router())
+    app.include_router(registry_router())
+    # Whole answers only: a compressor would hold back the words of a stream.
+    app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     app.add_exception_handler(ModelError, _model_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _http_error)
@@ -44,7 +58,7 @@ async def _model_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 400
     kind = _KINDS.get(status, "invalid_request")
-    what = "No such route" if status == 404 else f"{error}"
+    what = _WHAT.get(status) or str(error)
     told = ModelError(
         kind,
         f"{what}: {request.method} {request.url.path}. Models answer at /v1/responses, "

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from polyvox.gateway.auth import authenticate
+from polyvox.gateway.counting import provider_count
 from polyvox.gateway.exchange import Caller, Exchange
 from polyvox.gateway.models import list_models, one_model
 from polyvox.gateway.protocols import chat, messages, responses
@@ -15,6 +16,8 @@ from polyvox.gateway.protocols.front import Front
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.json_text import parse_json
+from polyvox.workflows.session import seen_headers
 
 FRONTS: dict[str, Front] = {"chat": chat, "responses": responses, "messages": messages}
 
@@ -33,9 +36,9 @@ def create_router() -> APIRouter:
     router = APIRouter()
     for path, protocol in PATHS.items():
         # Starlette's routes, not FastAPI's: there is nothing to validate or serialise for it here.
-        router.add_route(path, _generation(FRONTS[protocol]), methods=["POST"])
+        if protocol != "responses":  # which keeps its answers, and has routes of its own
+            router.add_route(path, _generation(FRONTS[protocol]), methods=["POST"])
     router.add_route("/v1/messages/count_tokens", count_tokens, methods=["POST"])
-    router.add_route("/v1/responses", refuse_websocket, methods=["GET"])
     router.add_route("/v1/models", models, methods=["GET"])
     router.add_route("/v1/models/{model:path}", model, methods=["GET"])
     router.add_route("/healthz", healthz, methods=["GET"])
@@ -51,36 +54,24 @@ def _generation(front: Front) -> Callable[[Request], Awaitable[Any]]:
         key_id = await authenticate(request.headers, runtime.ledger)
         document = await read_document(request)
         ask = front.parse(document, request.headers)
-        caller = Caller(key_id, request.headers.get("traceparent"))
+        caller = Caller(key_id, request.headers.get("traceparent"), seen_headers(request.headers))
         return Exchange(runtime, front, ask, caller)
 
     return generate
 
 
 async def count_tokens(request: Request) -> Response:
-    """Estimate the input's tokens; ``x-polyvox-estimate`` says that it is no exact count."""
+    """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
     runtime: Runtime = request.app.state.runtime
     await authenticate(request.headers, runtime.ledger)
     document = await read_document(request)
-    messages.parse({"max_tokens": 1, **document}, request.headers)
+    ask = messages.parse({"max_tokens": 1, **document}, request.headers)
+    counted = await provider_count(runtime, ask)
+    if counted is not None:
+        return JSONResponse({"input_tokens": counted})
     return JSONResponse(
         {"input_tokens": messages.estimate_tokens(document)},
         headers={"x-polyvox-estimate": "true"},
-    )
-
-
-async def refuse_websocket(_request: Request) -> Response:
-    """Codex asks for a WebSocket here and goes on over HTTP at once when told 426."""
-    return JSONResponse(
-        {
-            "error": {
-                "message": "Use POST: this path is not served over WebSocket or GET.",
-                "type": "invalid_request_error",
-                "param": None,
-                "code": "upgrade_required",
-            }
-        },
-        status_code=426,
     )
 
 
@@ -140,7 +131,7 @@ async def read_document(request: Request) -> dict[str, Json]:
             raise too_large
         chunks.append(chunk)
     try:
-        document = orjson.loads(b"".join(chunks))
+        document = parse_json(b"".join(chunks))
     except orjson.JSONDecodeError as error:
         raise ModelError("invalid_request", f"The body is not valid JSON: {error}.") from None
     if not isinstance(document, dict):

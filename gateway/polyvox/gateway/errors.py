@@ -13,7 +13,13 @@ _WAIT_S: dict[int, float] = {429: 1, 503: 2, 529: 2}
 
 
 def retry_headers(error: ModelError, status: int) -> Headers:
-    """Return ``retry-after`` (whole seconds, rounded up) where a later try may help."""
+    """Return ``retry-after`` (whole seconds, rounded up) where a later try may help.
+
+    A flow's own error says ``x-should-retry: false``, which the OpenAI and Anthropic SDKs follow:
+    by themselves they try every 500 again, and would run the flow that often.
+    """
+    if error.kind == "flow_error":
+        return [(b"x-should-retry", b"false")]
     wait_s = error.retry_after_s if error.retry_after_s is not None else _WAIT_S.get(status)
     if wait_s is None:
         return []

@@ -11,9 +11,9 @@ A flow that stays silent for ``keep_alive_s`` commits the stream and is kept ali
 
 import asyncio
 import logging
-import secrets
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from starlette.types import Message, Receive, Scope, Send
@@ -25,7 +25,8 @@ from polyvox.activities.registry import Binding
 from polyvox.activities.relay import Batch, Channel, Outcome
 from polyvox.gateway.errors import retry_headers, send_json
 from polyvox.gateway.protocols.front import Ask, Encoder, Front
-from polyvox.worker.runtime import TASK_QUEUE, Runtime
+from polyvox.worker.runtime import Runtime
+from polyvox.worker.starts import RUN_LIMIT, TASK_QUEUE, new_run_id
 from polyvox.workflows.calls import ConversationRef, RunInput
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta, PartEnded, PartStarted
@@ -33,9 +34,6 @@ from polyvox.workflows.failures import model_error
 from polyvox.workflows.reply import Reply
 
 log = logging.getLogger(__name__)
-
-_RUN_LIMIT = timedelta(hours=2)
-"""Nothing waits for ever: a run that is older is ended by the engine."""
 
 _START_LIMIT = timedelta(seconds=5)
 
@@ -45,22 +43,39 @@ _FOLLOW_AFTER_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the key's id, and the trace the client is already in."""
+    """Who asks: the key's id, the trace the client is already in, the headers a flow may see."""
 
     key_id: str
     traceparent: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Exchange:
-    """One request's answer, as an ASGI response."""
+    """One request's answer, as an ASGI response.
 
-    def __init__(self, runtime: Runtime, front: Front, ask: Ask, caller: Caller) -> None:
+    ``digest`` spares storing the conversation where it is stored already. A ``lasting`` run goes on
+    when this process stops: only a client that leaves ends it.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        front: Front,
+        ask: Ask,
+        caller: Caller,
+        *,
+        run_id: str | None = None,
+        digest: str | None = None,
+        lasting: bool = False,
+    ) -> None:
         self._runtime = runtime
         self._front = front
         self._ask = ask
         self._caller = caller
         self._created = int(time.time())
-        self._run_id = f"run_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+        self._run_id = run_id or new_run_id()
+        self._digest = digest
+        self._lasting = lasting
         self._committed = False
         self._left = False
         self._shown: dict[str, int] = {}
@@ -88,7 +103,7 @@ class Exchange:
             self._record_start("-")
             self._record_failure(error)
             raise
-        digest = await runtime.bodies.put(ask.conversation)
+        digest = self._digest or await runtime.bodies.put(ask.conversation)
         run_span = runtime.tracing.run_span(
             traceparent, run_id=self._run_id, flow=binding.flow, model=ask.model
         )
@@ -120,6 +135,8 @@ class Exchange:
             protocol=ask.protocol,
             key_id=self._caller.key_id,
             traceparent=traceparent,
+            headers=dict(self._caller.headers),
+            limits=binding.run_limits,
         )
         try:
             handle: WorkflowHandle[object, Reply] = await runtime.client.start_workflow(
@@ -128,7 +145,7 @@ class Exchange:
                 id=self._run_id,
                 task_queue=TASK_QUEUE,
                 result_type=Reply,
-                execution_timeout=_RUN_LIMIT,
+                execution_timeout=RUN_LIMIT,
                 rpc_timeout=_START_LIMIT,
                 request_eager_start=True,
                 static_summary=ask.model,
@@ -190,7 +207,7 @@ class Exchange:
         finally:
             leaving.cancel()
             following.cancel()
-            if self._left or channel.outcome is None:
+            if self._left or (channel.outcome is None and not self._lasting):
                 await self._end_run(handle)
         if self._left:
             raise ModelError("cancelled", "The client has left.")
@@ -251,8 +268,8 @@ class Exchange:
         if shown is not None and batch.attempt > shown:
             raise ModelError(
                 "stream_cut",
-                "The model's answer broke off and was begun anew; what was sent cannot be taken "
-                "back. Send the request again.",
+                "The model's answer came to a premature end and was begun anew; what was sent "
+                "cannot be taken back. Try your request again.",
             )
         if shown is None and any(
             isinstance(event, PartStarted | PartDelta | PartEnded) for event in batch.events

@@ -25,10 +25,12 @@ def list_models(bindings: list[Binding], query: Mapping[str, str], front: Front)
     start = names.index(query["after_id"]) + 1 if query.get("after_id") in names else 0
     stop = names.index(query["before_id"]) if query.get("before_id") in names else len(names)
     limit = _limit(query)
-    page = entries[start:stop][:limit]
+    between = entries[start:stop]
+    # Going back, the page is what stands just before, and more of it lies further back.
+    page = between[-limit:] if "before_id" in query else between[:limit]
     return {
         "data": page,
-        "has_more": start + limit < stop,
+        "has_more": len(between) > len(page),
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
     }

@@ -58,8 +58,11 @@ async def started(
         )
         await _refuse_open_host(host, runtime.ledger, environ)
         key = await first_key(runtime.ledger, settings.data, environ)
+        app = create_app(runtime)
+        stack.push_async_callback(app.state.responses.close)
+        server = settings.server
         await stack.enter_async_context(
-            serving(create_app(runtime), listener, drain_s=settings.server.drain_s)
+            serving(app, listener, drain_s=server.drain_s, max_body_mib=server.max_body_mib)
         )
         shown = f"[{host}]" if ":" in host else host
         yield Program(runtime, f"http://{shown}:{port}", key)
@@ -82,15 +85,18 @@ async def first_key(ledger: Ledger, data: Path, environ: Mapping[str, str]) -> s
     """
     given = environ.get(KEY_VARIABLE, "").strip()
     if given:
-        await ledger.add_key(given, "from the environment")
+        await ledger.add_key(given, "from the environment", "admin")
         return given
     file = data / "key"
     if file.is_file():
         known = file.read_text().strip()
-        return known if await ledger.find_key(known) else None
+        if await ledger.find_key(known) is None:
+            return None
+        await ledger.add_key(known, "first key", "admin")
+        return known
     if await ledger.list_keys():
         return None
-    _, secret = await ledger.create_key("first key")
+    _, secret = await ledger.create_key("first key", "admin")
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         opened.write(secret + "\n")
     return secret

@@ -47,6 +47,8 @@ def render_run_with_calls(run: RunRecord, link: str | None) -> Document:
     """Render a run with its calls; ``spent`` are the tokens of all of them, failed ones too."""
     return {
         **render_run(run, link),
+        "traceback": run.error_trace,
+        "rerun_of": run.rerun_of,
         "spent": _tokens(run.spent),
         "calls": [_render_call(call) for call in run.calls],
     }
@@ -56,6 +58,7 @@ def _render_call(call: CallRecord) -> Document:
     return {
         "step": call.step,
         "attempt": call.attempt,
+        "recorded": call.recorded,
         "provider": call.provider,
         "model": call.model,
         "response_model": call.response_model,

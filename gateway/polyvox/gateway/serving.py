@@ -44,16 +44,20 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket, *, drain_s: float) -> AsyncIterator[None]:
+async def serving(
+    app: ASGIApp, listener: socket.socket, *, drain_s: float, max_body_mib: int
+) -> AsyncIterator[None]:
     """Serve ``app`` on ``listener`` while the context is open.
 
-    On leaving, running responses get ``drain_s`` seconds to end and are cut then.
+    On leaving, running responses get ``drain_s`` seconds to end and are cut then. A message over a
+    WebSocket may be as large as the body of a request, ``max_body_mib``.
     """
     server = Server(
         uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=max_body_mib * 1024 * 1024,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -63,3 +63,15 @@ def test_an_unknown_key_cannot_be_revoked(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["revoke", "key_none", "--data", str(tmp_path)])
     assert done.exit_code == 1
     assert "polyvox keys list" in done.stderr
+
+
+def test_the_first_key_is_an_admins_and_others_are_users(tmp_path: Path) -> None:
+    """Whoever sets the server up may change it; nobody else does without being told so."""
+    for name, role in (("first", []), ("second", []), ("third", ["--role", "admin"])):
+        polyvox_keys("create", name, *role, data=tmp_path)
+    listed = json.loads(polyvox_keys("list", "--json", data=tmp_path))
+    assert {key["name"]: key["role"] for key in listed} == {
+        "first": "admin",
+        "second": "user",
+        "third": "admin",
+    }

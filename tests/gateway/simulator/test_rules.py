@@ -205,6 +205,14 @@ def test_an_image_is_described_by_size_and_colours() -> None:
     assert "a PNG image of 48x32 pixels, red (65 %), blue (34 %)" in text
 
 
+def test_an_earlier_image_is_described_only_to_who_asks_about_it() -> None:
+    """aider shows an image in a turn of its own, and asks in the next."""
+    shown = (Message("user", (Text("Here it is."), _picture("red"))), assistant("Ok."))
+    for asked, seen in (("What does this image show?", True), ("What is 1 + 2?", False)):
+        text = rules.answer(Conversation((*shown, user(asked))), plan.parse("main")).text
+        assert ("48x32 pixels, red" in text) == seen
+
+
 def test_an_image_in_a_tool_s_result_is_described() -> None:
     call = ToolCall("call_1", "Read", '{"file_path":"a.png"}')
     conversation = Conversation(

@@ -48,6 +48,9 @@ EXEC = _tool("exec_command", "cmd", cmd="string", workdir="string", justificatio
 SHELL = _tool(
     "shell", "command", command={"type": "array", "items": {"type": "string"}}, timeout_ms="number"
 )
+COMMANDS = _tool(
+    "run_commands", "commands", commands={"type": "array", "items": {"type": "string"}}
+)
 PATCH = Tool("apply_patch", kind="custom")
 VIEW = _tool("view_image", "path", path="string")
 WEATHER = _tool(
@@ -121,6 +124,7 @@ def test_a_file_is_named_in_the_client_s_folder(
         (EXEC, {"cmd": "echo done > out.txt"}),
         (SHELL, {"command": ["bash", "-lc", "echo done > out.txt"]}),
         (_tool("local_shell", "command", command="string"), {"command": "echo done > out.txt"}),
+        (COMMANDS, {"commands": ["echo done > out.txt"]}),
     ],
 )
 def test_a_command_is_run_by_whatever_shell_is_offered(

@@ -1,5 +1,13 @@
 """What a flow is written with."""
 
+from polyvox.workflows.checks import (
+    FitsTools,
+    FollowsSchema,
+    Satisfies,
+    Verified,
+    schema_complaints,
+    transcribed,
+)
 from polyvox.workflows.conversation import (
     Conversation,
     File,
@@ -23,15 +31,19 @@ from polyvox.workflows.conversation import (
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, FlowError, Model, Params, flow
 from polyvox.workflows.reply import FinishReason, Reply, Usage
-from polyvox.workflows.run import Branch, MountedTool, Panel, Run
+from polyvox.workflows.run import Branch, Check, Checked, MountedTool, Panel, Run
 
 __all__ = [
     "Branch",
+    "Check",
+    "Checked",
     "Conversation",
     "File",
     "FinishReason",
+    "FitsTools",
     "Flow",
     "FlowError",
+    "FollowsSchema",
     "Image",
     "Message",
     "Model",
@@ -46,6 +58,7 @@ __all__ = [
     "Refusal",
     "Reply",
     "Run",
+    "Satisfies",
     "Source",
     "Text",
     "Tool",
@@ -53,8 +66,11 @@ __all__ = [
     "ToolChoice",
     "ToolResult",
     "Usage",
+    "Verified",
     "assistant",
     "flow",
+    "schema_complaints",
     "tool_result",
+    "transcribed",
     "user",
 ]

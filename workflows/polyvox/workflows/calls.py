@@ -55,7 +55,8 @@ class ModelCall:
     ``model`` is ``provider:model``. With ``emit`` the events go to the client as they come, but
     for calls of the tools named in ``hidden``; with ``hold_calls`` no tool call is emitted while
     the answer is being written, because a hidden one may still follow. With an ``owner`` what is
-    remembered of the client's earlier turns under that name is put back first.
+    remembered of the client's earlier turns under that name is put back first. ``recorded`` is
+    the address of an earlier run's answers; a call that asks what was asked then is served there.
     """
 
     run_id: str
@@ -67,6 +68,15 @@ class ModelCall:
     hold_calls: bool = False
     owner: str = ""
     traceparent: str = ""
+    recorded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may take: model calls, and seconds from its start (None: only the engine's)."""
+
+    calls: int = 200
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +93,43 @@ class Hidden:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """The input of a server-side tool: its ``name`` and JSON ``params``.
+
+    ``base`` is the digest of the client's conversation, whose media a tool may look into.
+    """
+
+    run_id: str
+    name: str
+    params: dict[str, Json] = field(default_factory=dict)
+    base: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """A JSON value to be found again under ``key``."""
+
+    key: str
+    json: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A part of the Reply that the flow shows the client before the Reply is there."""
+
+    run_id: str
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
 class RunInput:
     """The snapshot a run starts from: nothing that is changed later can reach it.
 
     ``model`` is the public name the client asked for, ``flow`` the version's name (``fusion@3``),
-    ``digest`` its content address, ``params`` the virtual model's parameters, ``key_id`` who asks.
+    ``digest`` its content address, ``params`` the virtual model's parameters, ``key_id`` who asks,
+    ``headers`` those of the request that a flow may see, by lower-case names. A run that repeats
+    another names it in ``rerun_of``, has the address of its answers in ``recorded``, and its chance
+    from the same ``seed``.
     """
 
     model: str
@@ -98,6 +140,11 @@ class RunInput:
     protocol: Protocol = "chat"
     key_id: str = ""
     traceparent: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+    rerun_of: str = ""
+    seed: str = ""
+    recorded: str = ""
 
 
 def refer(conversation: Conversation, base: Conversation, digest: str) -> ConversationRef:

@@ -168,10 +168,14 @@ class Tool(_Element):
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """``mode="tool"`` forces the tool called ``name``; ``required`` forces any tool."""
+    """``mode="tool"`` forces the tool called ``name``; ``required`` forces any tool.
+
+    ``allowed`` names the only tools that may be called, None if all may.
+    """
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
+    allowed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,7 @@ class OutputFormat:
     schema: Json = None
     name: str | None = None
     strict: bool | None = None
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,29 @@ _CALLS = {
     "eval": "write the code out",
     "exec": "write the code out",
     "__import__": "use an import statement",
+    "hash": "it differs from process to process; use hashlib",
+    "id": "it differs from process to process; compare values",
 }
+
+_ASYNCIO = {
+    "wait": "it goes through sets, whose order differs; use asyncio.gather or run.panel(...)",
+    "as_completed": "it goes through sets, whose order differs; use run.panel(...)",
+    "to_thread": "use asyncio tasks",
+    "run": "a flow is already run by a loop; await instead",
+    "open_connection": "ask a model with run.ask(...), or do I/O in a tool",
+    "create_subprocess_exec": "do it in a tool",
+    "create_subprocess_shell": "do it in a tool",
+}
+
+_FOLDER_PROMPTS = "importlib.resources"
+"""Reads the texts that are stored with a flow, and nothing else."""
+
+_NO_NEIGHBOURS = (
+    "a relative import needs its neighbours: register the folder they lie in instead of this file."
+)
+_SWALLOWS = (
+    "this also swallows the end of a cancelled run: catch Exception or ModelError, or raise again."
+)
 
 _CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 
@@ -74,10 +96,11 @@ class Complaint:
     message: str
 
 
-def complaints(source: str, filename: str) -> list[Complaint]:
+def complaints(source: str, filename: str, *, in_folder: bool = False) -> list[Complaint]:
     """Return what in ``source`` cannot be replayed, in order of lines.
 
-    Raises SyntaxError, which names file and line itself.
+    A module ``in_folder`` may import its neighbours relatively. Raises SyntaxError, which
+    names file and line itself.
     """
     found: list[Complaint] = []
     for node in ast.walk(ast.parse(source, filename)):
@@ -85,7 +108,20 @@ def complaints(source: str, filename: str) -> list[Complaint]:
             case ast.Import(names=names):
                 found += [_import(node.lineno, alias.name) for alias in names]
             case ast.ImportFrom(module=module, level=level):
-                found.append(_import(node.lineno, module or "." * level))
+                if not level:
+                    found.append(_import(node.lineno, module or ""))
+                elif not in_folder:
+                    found.append(Complaint(node.lineno, _NO_NEIGHBOURS))
+            case ast.ExceptHandler(type=None | ast.Name(id="BaseException")) if not any(
+                isinstance(inside, ast.Raise) for inside in ast.walk(node)
+            ):
+                found.append(Complaint(node.lineno, _SWALLOWS))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr=attr)) if (
+                attr in _ASYNCIO
+            ):
+                found.append(
+                    Complaint(node.lineno, f"asyncio.{attr}() is not allowed: {_ASYNCIO[attr]}.")
+                )
             case ast.Call(func=ast.Name(id=name)) if name in _CALLS:
                 found.append(Complaint(node.lineno, f"{name}() is not allowed: {_CALLS[name]}."))
             case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if (
@@ -103,7 +139,7 @@ def complaints(source: str, filename: str) -> list[Complaint]:
 
 def _import(line: int, module: str) -> Complaint:
     top = module.partition(".")[0]
-    if top in _ALLOWED:
+    if top in _ALLOWED or module == _FOLDER_PROMPTS:
         return Complaint(line, "")
     instead = _INSTEAD.get(top, "keep the flow to the standard library's pure modules")
     return Complaint(line, f"import of {module!r} is not allowed in a flow: {instead}.")

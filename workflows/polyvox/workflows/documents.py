@@ -36,6 +36,10 @@ _CLASSES: tuple[type, ...] = (
     calls.ConversationRef,
     calls.ModelCall,
     calls.Hidden,
+    calls.ToolUse,
+    calls.Memo,
+    calls.Shown,
+    calls.Limits,
     calls.RunInput,
 )
 

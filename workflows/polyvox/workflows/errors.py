@@ -76,7 +76,8 @@ class ModelError(Exception):
 
     ``status`` is the provider's own HTTP status where there was one; ``retry_after_s`` the wait it
     asked for; ``provider`` its name; ``param`` the request field at fault; ``code`` and ``body``
-    the provider's own error code and text, kept for the client.
+    the provider's own error code and text, kept for the client. ``shown`` tells that the client
+    has read words of the failed answer, so that another one can no longer take its place.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class ModelError(Exception):
         param: str | None = None,
         code: str | None = None,
         body: str | None = None,
+        shown: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -100,6 +102,7 @@ class ModelError(Exception):
         self.param = param
         self.code = code
         self.body = body
+        self.shown = shown
 
     @property
     def fault(self) -> Fault:

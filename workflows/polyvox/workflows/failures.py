@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from polyvox.workflows.errors import ErrorKind, ModelError
 
 _KINDS = frozenset(get_args(ErrorKind))
-_MEMBERS = ("status", "retry_after_s", "provider", "param", "code", "body")
+_MEMBERS = ("status", "retry_after_s", "provider", "param", "code", "body", "shown")
 
 LONGEST_RETRY_WAIT_S = 10.0
 """A provider that asks for a longer wait is not waited for: the client is told instead."""
@@ -25,11 +25,16 @@ def failure(error: ModelError, *, retryable: bool) -> ApplicationError:
     patient = wait is None or wait <= LONGEST_RETRY_WAIT_S
     return ApplicationError(
         error.message,
-        {name: getattr(error, name) for name in _MEMBERS if getattr(error, name) is not None},
+        _told(error),
         type=error.kind,
         non_retryable=not (retryable and error.fault.retryable and patient),
         next_retry_delay=timedelta(seconds=wait) if wait and patient else None,
     )
+
+
+def _told(error: ModelError) -> dict[str, Any]:
+    members = {name: getattr(error, name) for name in _MEMBERS}
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def model_error(failed: BaseException) -> ModelError:

@@ -59,6 +59,26 @@ def reply_key(messages: Sequence[Message], visible: Iterable[Part], owner: str) 
     return assistant_turns(echoed, owner)[-1].key
 
 
+def user_turn_key(messages: Sequence[Message], owner: str) -> str:
+    """Return the key of the user's turn that is being answered.
+
+    It is the same for every request of that turn: the results of tools do not begin a new one.
+    """
+    chain = key = _digest(owner)
+    for start, stop, said in _turns(messages):
+        chain = _digest(chain, _spoken(part for m in messages[start:stop] for part in m.parts))
+        if not said and _opens(messages[start]):
+            key = chain
+    return key
+
+
+def opening_key(conversation: Conversation, owner: str) -> str:
+    """Return the key of all conversations that begin with this instruction and first word."""
+    first = next((m for m in conversation.messages if m.role == "user"), None)
+    system = conversation.system.text if conversation.system else ""
+    return _digest(owner, system, _spoken(first.parts) if first else "")
+
+
 def restore(
     conversation: Conversation,
     client: Sequence[Message],
@@ -98,6 +118,10 @@ def _turns(messages: Sequence[Message]) -> Iterator[tuple[int, int, bool]]:
         if messages[start].role not in ("system", "developer"):
             yield start, stop, said
         start = stop
+
+
+def _opens(message: Message) -> bool:
+    return message.role == "user" and not any(isinstance(p, ToolResult) for p in message.parts)
 
 
 def _spoken(parts: Iterable[Part]) -> str:

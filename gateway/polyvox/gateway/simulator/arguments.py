@@ -212,7 +212,8 @@ def _meant(name: str, shape: Json, wording: Wording) -> object | None:
         if pattern.fullmatch(name):
             value = meaning(wording)
             if value is not None and _is(shape, "array") and meaning is Wording.command:
-                return ["bash", "-lc", value]
+                # One command's words, or several commands.
+                return [value] if name.endswith("s") else ["bash", "-lc", value]
             return value
     return None
 

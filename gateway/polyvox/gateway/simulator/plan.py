@@ -19,6 +19,8 @@ A simulated model's name is words joined by dashes, for example skeptic-ttft200-
   ttftMS      milliseconds before the first delta (decimals allowed)
   itlMS       milliseconds between deltas (decimals allowed)
   nCOUNT      answer with exactly COUNT tokens of filler text
+  slipN       make a mistake until told N times that the answer did not pass
+  refuse      decline to answer, without a word
   errSTATUS   answer with this HTTP status (400 to 599) and the protocol's error document
   raSECONDS   retry-after of that error
   cutN        cut the connection after N deltas
@@ -49,7 +51,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``tokens`` is the length of a filler answer; None means an answer by the rules."""
+    """``tokens`` is the length of a filler answer; None means an answer by the rules.
+
+    ``slips`` is how often the answer must be complained of before it is right.
+    """
 
     model: str
     persona: str = DEFAULT_PERSONA
@@ -58,6 +63,8 @@ class Plan:
     tokens: int | None = None
     retry_after_s: float | None = None
     faults: tuple[Fault, ...] = ()
+    slips: int = 0
+    refuses: bool = False
 
     def fault(self, seen: int) -> Fault | None:
         """Return the fault of the request that ``seen`` others of this name came before."""
@@ -84,6 +91,8 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[Plan, re.Match[str]], Plan]], ...
         re.compile(r"(?P<kind>cut|stall|garbage|eof|errevent)(?P<at>\d+)(?:x(?P<times>\d+))?"),
         _fault,
     ),
+    (re.compile(r"slip(\d)"), lambda p, w: replace(p, slips=int(w[1]))),
+    (re.compile(r"refuse"), lambda p, w: replace(p, refuses=True)),
     (re.compile(r"id\w+"), lambda p, w: p),
 )
 

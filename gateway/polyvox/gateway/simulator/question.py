@@ -28,7 +28,9 @@ _SURROUNDINGS = (
     "local-command-caveat",
 )
 _LABELS = re.compile(
-    r"\s*(?:\[Image: source: [^\]]*\]|</?image\b[^>]*>|# AGENTS\.md instructions\b.*)\s*", re.S
+    r"\s*(?:\[Image: source: [^\]]*\]|\[(?:image|document) [0-9a-f]{8}: .*\]"
+    r"|</?image\b[^>]*>|# AGENTS\.md instructions\b.*)\s*",
+    re.S,
 )
 """Whole texts by which clients say where an image or a set of instructions comes from."""
 _FRAMES = ("task", "user_input", "user_message", "user_query")
@@ -52,6 +54,8 @@ _ASKS = re.compile(
     r"|propose|pros and cons|help me)\b",
     re.I,
 )
+_LOOKS = re.compile(r"\b(?:image|picture|photo|screenshot)s?\b", re.I)
+"""A question about images means those of earlier turns too, if this turn shows none."""
 _GREETING = re.compile(
     r"^\W*(?:say )?(?:hi|hello|hey|howdy|good (?:morning|afternoon|evening)|thanks|thank you|ok"
     r"|bye|how are you)(?: there| you| all)?(?:,? how are you)?\W*$",
@@ -137,7 +141,7 @@ def read(conversation: Conversation) -> Question:
         text=said[-1][1] if said else "",
         turn=_turns(messages),
         earlier=tuple(text for _, text in said[:-1]),
-        images=tuple(p for m in turn if m.role == "user" for p in m.parts if isinstance(p, Image)),
+        images=_images(turn) or _images(messages if said and _LOOKS.search(said[-1][1]) else ()),
         results=tuple(_results(turn)),
         rounds=tuple(_rounds(turn)),
     )
@@ -173,6 +177,10 @@ def working_directory(conversation: Conversation) -> str | None:
             if isinstance(part, Text) and (match := _DIRECTORY.search(part.text)):
                 return next(filter(None, match.groups())).strip().rstrip(".,") or None
     return None
+
+
+def _images(messages: tuple[Message, ...]) -> tuple[Image, ...]:
+    return tuple(p for m in messages if m.role == "user" for p in m.parts if isinstance(p, Image))
 
 
 def _leads(message: Message) -> bool:

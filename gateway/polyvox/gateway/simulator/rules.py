@@ -17,6 +17,7 @@ import orjson
 from polyvox.gateway.simulator import (
     arithmetic,
     judgement,
+    mistakes,
     personas,
     pictures,
     schema,
@@ -59,7 +60,10 @@ def answer(conversation: Conversation, plan: Plan) -> Reply:
     options = conversation.options
     parts: list[Part] = []
     label = f"[simulated:{plan.persona}] "
-    if plan.tokens is not None:
+    wrong = mistakes.is_due(conversation, plan.slips)
+    if plan.refuses:
+        parts = []
+    elif plan.tokens is not None:
         parts.append(Text(_filler(label, plan.tokens)))
     else:
         if options.effort not in (None, "none"):
@@ -69,9 +73,13 @@ def answer(conversation: Conversation, plan: Plan) -> Reply:
             parts += called
         elif options.format:
             parts.append(Text(_document(options.format, conversation, question, plan)))
+        elif code := mistakes.program(question, wrong=wrong):
+            parts.append(Text(f"{label}Here it is.\n\n{code}"))
         else:
             parts.append(Text(label + _body(conversation, question, plan)))
-    finish: FinishReason = "stop"
+        if wrong:
+            parts = mistakes.spoiled(parts)
+    finish: FinishReason = "refusal" if plan.refuses else "stop"
     if any(isinstance(part, ToolCall) for part in parts):
         finish = "tool_calls"
     parts, stopped = _stopped(parts, options.stop, len(label))
@@ -107,6 +115,8 @@ def _body(conversation: Conversation, question: Question, plan: Plan) -> str:
         return judgement.report(question.text)
     if question.results:
         return _after_tools(question, plan)
+    if mistakes.tells_failure(question.gist):
+        return "It is mended."
     if echo := _ECHO.search(question.gist):
         return echo["text"].strip().strip("\"'`“”")
     lines = [_heard(question), *(fact for rule in _FACTS if (fact := rule(conversation, question)))]
@@ -198,6 +208,11 @@ def _document(
     named: dict[str, object] = {}
     if len(judgement.answers(question.text)) > 1:
         named.update(judgement.findings(question.text))
+    properties = wanted.schema.get("properties", {}) if isinstance(wanted.schema, dict) else {}
+    if "passed" in properties:
+        named.update(mistakes.verdict(question.text))
+    if "label" in properties:
+        named.update(mistakes.label(question.text))
     named["answer"] = _body(conversation, question, plan)
     if wanted.kind == "json_schema":
         value = schema.instance(wanted.schema, question.words[:50], named)

@@ -21,6 +21,7 @@ from polyvox.gateway.protocols.front import Ask, Front
 from polyvox.gateway.simulator import personas, plan, rules, stream, tokens
 from polyvox.gateway.simulator.plan import Fault, Plan
 from polyvox.gateway.simulator.playback import Playback
+from polyvox.gateway.simulator.record import Record
 from polyvox.gateway.simulator.stream import GARBAGE, Cut
 from polyvox.gateway.simulator.tally import Tally
 from polyvox.workflows.conversation import Conversation, Image, Json, ToolResult
@@ -55,6 +56,7 @@ Polyvox simulator: answers by rules, without any model.
 
   POST /v1/chat/completions   POST /v1/responses   POST /v1/messages
   POST /v1/messages/count_tokens   GET /v1/models   GET /stats
+  GET /requests   (?model=NAME: the last requests as they came, without their headers)
 
 {plan.GRAMMAR}"""
 
@@ -64,15 +66,18 @@ class Simulation:
 
     def __init__(self) -> None:
         self.tally = Tally()
+        self.record = Record()
         self.closing = asyncio.Event()
         self.numbers = count(1)
 
     async def respond(self, front: Front, request: Request) -> ASGIApp:
         """Return the response to ``request`` in ``front``'s protocol."""
         try:
-            ask = front.parse(*await _read(request))
+            document, headers = await _read(request)
+            ask = front.parse(document, headers)
         except ModelError as error:
             return _refused(front, error)
+        self.record.keep(ask.model, request.url.path, await request.body())
         planned = plan.parse(ask.model)
         fault = planned.fault(self.tally.seen(ask.model))
         if fault and fault.kind == "err":
@@ -254,6 +259,9 @@ def create_simulator() -> Starlette:
     async def stats(request: Request) -> Response:
         return _json(state.tally.as_json())
 
+    async def requests(request: Request) -> Response:
+        return _json(state.record.as_json(request.query_params.get("model")))
+
     async def index(request: Request) -> Response:
         return Response(_INDEX, headers=_HEADERS, media_type="text/plain")
 
@@ -264,6 +272,7 @@ def create_simulator() -> Starlette:
         routes=[
             Route("/", index),
             Route("/stats", stats),
+            Route("/requests", requests),
             Route("/v1/models", list_models),
             Route("/v1/models/{name:path}", one_model),
             asking("/v1/chat/completions", chat),

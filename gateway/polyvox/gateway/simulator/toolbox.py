@@ -16,6 +16,7 @@ import orjson
 
 from polyvox.gateway.simulator import arguments
 from polyvox.gateway.simulator.arguments import Wording
+from polyvox.gateway.simulator.mistakes import tells_failure
 from polyvox.gateway.simulator.question import Question, stable_number, working_directory
 from polyvox.workflows.conversation import Conversation, Tool, ToolCall
 
@@ -75,6 +76,8 @@ def calls(conversation: Conversation, question: Question) -> list[ToolCall]:
     else:
         stages = list(_stages(tools, question, wording))
         done = sum(any(name != REVIEW for name in names) for names in question.rounds)
+        # A call that was not run, because it was wrong, is made again.
+        done = max(done - sum(tells_failure(result.text) for result in question.results), 0)
         if not question.results and _reviews(tools, question):
             stage = [_Planned(tools[REVIEW], wording)]
         elif done < len(stages):

@@ -1,9 +1,10 @@
 """A panel of models answers, a judge compares the answers, the main model writes the reply."""
 
 import json
-from typing import Literal
+import re
+from typing import Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from polyvox.workflows import (
     Branch,
@@ -24,6 +25,16 @@ from polyvox.workflows import (
     tool_result,
     user,
 )
+from polyvox.workflows.conversation import Json
+
+T = TypeVar("T")
+
+Mode = Literal["auto", "required", "off"]
+MODES: dict[str, Mode] = {"auto": "auto", "required": "required", "off": "off"}
+
+MOST_VOICES = 8
+CHARACTERS_PER_TOKEN = 4
+REPORT = "panel's report"
 
 TOOL_DESCRIPTION = (
     "Puts a problem before a panel of independent expert models and returns a report of what they "
@@ -52,16 +63,33 @@ JUDGE_PROMPT = (
 )
 
 
+class Voice(Params):
+    """A model of the panel, with what makes this voice another one than the rest."""
+
+    model: Model = Field(description="answers")
+    persona: str = Field("", description="added to this branch's instructions")
+    samples: int = Field(1, ge=1, le=8, description="how many times it is asked")
+
+
 class FusionParams(Params):
     main: Model = Field(description="writes the answer and may call the panel")
-    panel: tuple[Model, ...] = Field(min_length=1, max_length=8, description="answer in parallel")
+    panel: tuple[Model | Voice, ...] = Field(
+        min_length=1, max_length=8, description="answer in parallel, at most 8 voices in all"
+    )
     judge: Model = Field(description="compares the panel's answers")
-    mode: Literal["auto", "required", "off"] = Field(
+    mode: Mode = Field(
         "auto", description="auto: main decides; required: once every user turn; off: never"
     )
     quorum: int = Field(1, ge=1, description="answers to wait for before the grace time starts")
     grace_s: float = Field(30.0, ge=0, description="seconds the rest gets after the quorum")
     timeout_s: float = Field(300.0, gt=0, description="seconds for one branch or the judge")
+    max_calls: int | None = Field(
+        None, ge=1, description="calls a run may come to; a panel that needs more is skipped"
+    )
+    max_tokens: int | None = Field(
+        None, ge=1, description="input tokens a panel may take, estimated; else it is skipped"
+    )
+    progress: bool = Field(False, description="show the client what the panel does, as reasoning")
     tool_name: str = Field(
         "problem_review", pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="the panel, as main sees it"
     )
@@ -69,41 +97,72 @@ class FusionParams(Params):
     branch_prompt: str = Field(BRANCH_PROMPT, description="added to each branch's instructions")
     judge_prompt: str = Field(JUDGE_PROMPT, description="the judge's instructions")
 
+    @model_validator(mode="after")
+    def _not_too_many(self) -> "FusionParams":
+        if len(self.voices) > MOST_VOICES:
+            raise ValueError(f"the panel has {len(self.voices)} voices, at most {MOST_VOICES}")
+        return self
+
+    @property
+    def voices(self) -> list[Voice]:
+        """Every voice of the panel, each sample on its own."""
+        named = [v if isinstance(v, Voice) else Voice(model=v) for v in self.panel]
+        return [voice for voice in named for _ in range(voice.samples)]
+
 
 @flow
 async def fusion(run: Run[FusionParams]) -> Reply:
     """A panel answers in parallel, a judge reports, the main model writes the answer live."""
     params, conversation = run.params, run.conversation
-    if params.mode == "off":
+    mode = mode_of(run)
+    if mode == "off":
         return await run.ask(params.main, step="main", emit=True)
-
-    async def review(call: ToolCall) -> str:
-        return await report(run, problem_of(call) or conversation.last_user_text)
-
-    mounted = MountedTool(
-        Tool(
-            params.tool_name,
-            params.tool_description,
-            {
-                "type": "object",
-                "properties": {
-                    "problem": {
-                        "type": "string",
-                        "description": "The complete problem, with all constraints.",
-                    }
-                },
-                "required": ["problem"],
-                "additionalProperties": False,
-            },
-        ),
-        review,
-    )
-    if params.mode == "auto":
+    mounted = reviewing(run)
+    if mode == "auto":
         return await run.converse(params.main, conversation, tools=[mounted], step="main")
     # Required: the main model finds its call and the report in its history.
     said = await reviewed_first(run, mounted) if conversation.opens_turn else ()
     done = MountedTool(mounted.tool, already_reported)
     return await run.converse(params.main, conversation, tools=[done], prepared=said, step="main")
+
+
+def mode_of(run: Run[FusionParams]) -> Mode:
+    """The request's own mode (header ``x-polyvox-mode``), else the model's."""
+    wanted = run.headers.get("x-polyvox-mode")
+    if wanted is None:
+        return run.params.mode
+    if wanted not in MODES:
+        raise ModelError(
+            "invalid_request",
+            f"The header x-polyvox-mode is {wanted!r}; it may be {', '.join(MODES)}.",
+            param="x-polyvox-mode",
+        )
+    return MODES[wanted]
+
+
+def reviewing(run: Run[FusionParams]) -> MountedTool:
+    """The tool by which the main model asks the panel: once in each turn of the user."""
+    told: list[str] = []
+
+    async def review(call: ToolCall) -> str:
+        # In a later request of the same turn the panel has reported before.
+        known = None if run.conversation.opens_turn else await run.recall(REPORT)
+        known = told[0] if told else known
+        if known:
+            return f"The panel has reported on this turn already:\n\n{known}"
+        text = await report(run, problem_of(call) or run.conversation.last_user_text)
+        told.append(text)
+        await run.remember(REPORT, text)
+        return text
+
+    problem = {"type": "string", "description": "The complete problem, with all constraints."}
+    schema = {
+        "type": "object",
+        "properties": {"problem": problem},
+        "required": ["problem"],
+        "additionalProperties": False,
+    }
+    return MountedTool(Tool(run.params.tool_name, run.params.tool_description, schema), review)
 
 
 async def reviewed_first(run: Run[FusionParams], mounted: MountedTool) -> tuple[Message, ...]:
@@ -132,13 +191,17 @@ def problem_of(call: ToolCall) -> str:
 
 async def report(run: Run[FusionParams], problem: str) -> str:
     """Ask the panel, then the judge; what is returned always helps the main model to go on."""
-    params = run.params
+    params, voices = run.params, run.params.voices
     asked = run.conversation.then(user(problem)).instructed(params.branch_prompt)
     asked = asked.without_tool_use().with_options(format=None)
+    if why := over_budget(run, asked, len(voices)):
+        run.note("panel skipped", reason=why)
+        return f"The panel was not asked: {why}. Go on alone."
     branches = [
-        Branch(f"branch {number}", model, asked)
-        for number, model in enumerate(params.panel, start=1)
+        Branch(f"branch {number}", v.model, asked.instructed(v.persona) if v.persona else asked)
+        for number, v in enumerate(voices, start=1)
     ]
+    await tell(run, f"Asking a panel of {len(branches)}.\n")
     panel = await run.panel(
         branches,
         quorum=min(params.quorum, len(branches)),
@@ -151,18 +214,54 @@ async def report(run: Run[FusionParams], problem: str) -> str:
         return f"No expert answered; go on alone. {failures_of(panel)}"
     if len(answers) == 1:
         return f"Only one expert answered:\n\n{answers[0][1]}\n\n{failures_of(panel)}".strip()
+    await tell(run, f"{len(answers)} of {len(branches)} answered; comparing them.\n")
+    # Shuffled, so that no place is always the same model's: judges favour places.
+    run.random().shuffle(answers)
+    run.note("shown to the judge", **{letter: b.step for letter, (b, _) in lettered(answers)})
+    texts = [text for _, text in answers]
     try:
         synthesis = await run.ask(
             params.judge,
-            judged(params.judge_prompt, problem, [text for _, text in answers]),
+            judged(params.judge_prompt, problem, texts),
             step="synthesis",
             timeout_s=params.timeout_s,
         )
     except ModelError as error:
         run.note("synthesis failed", kind=error.kind, message=error.message)
-        listed = "\n\n".join(labelled([text for _, text in answers]))
+        listed = "\n\n".join(labelled(texts))
         return f"The judge failed ({error.message}). The experts' answers:\n\n{listed}"
+    if points := points_of(synthesis.text):
+        run.note("report", **points)
     return f"{synthesis.text.strip()}\n\n{failures_of(panel)}".strip()
+
+
+def over_budget(run: Run[FusionParams], asked: Conversation, voices: int) -> str:
+    """Why the panel would take more than allowed; empty if it would not."""
+    params = run.params
+    # Besides the branches: the judge, and the main model's answer.
+    calls = run.calls + voices + 2
+    if params.max_calls is not None and calls > params.max_calls:
+        return f"it would come to {calls} calls, and {params.max_calls} are allowed"
+    tokens = voices * sum(len(m.text) for m in asked.messages) // CHARACTERS_PER_TOKEN
+    if params.max_tokens is not None and tokens > params.max_tokens:
+        return f"it would take about {tokens} tokens, and {params.max_tokens} are allowed"
+    return ""
+
+
+async def tell(run: Run[FusionParams], text: str) -> None:
+    if run.params.progress:
+        await run.show(text)
+
+
+def points_of(text: str) -> dict[str, Json]:
+    """The judge's report as data: the points under each heading, by the heading's name."""
+    parts = re.split(r"^#+[ \t]*(.+?)[ \t]*$", text, flags=re.M)
+    return {
+        heading.lower().replace(" ", "_"): [
+            line.lstrip("-* ").strip() for line in body.splitlines() if line.strip()
+        ]
+        for heading, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
 
 
 def judged(prompt: str, problem: str, answers: list[str]) -> Conversation:
@@ -172,10 +271,11 @@ def judged(prompt: str, problem: str, answers: list[str]) -> Conversation:
 
 
 def labelled(answers: list[str]) -> list[str]:
-    return [
-        f'<answer id="{letter}">\n{answer}\n</answer>'
-        for letter, answer in zip("ABCDEFGH", answers, strict=False)
-    ]
+    return [f'<answer id="{letter}">\n{answer}\n</answer>' for letter, answer in lettered(answers)]
+
+
+def lettered(answers: list[T]) -> list[tuple[str, T]]:
+    return list(zip("ABCDEFGH", answers, strict=False))
 
 
 def failures_of(panel: Panel) -> str:

@@ -1,0 +1,104 @@
+"""Runs one client as a child process, in a home of its own, and ends whatever it started.
+
+A client is isolated: its environment is made from nothing, so that neither the machine's
+configuration nor another session has a say.
+"""
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class Stuck(AssertionError):
+    """The client did not end in time and was killed with everything it had started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the process ended: its exit code, and all it printed."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return a whole environment with ``settings``; ``home`` is made if it does not exist."""
+    scratch = home / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return {
+        "HOME": str(home),
+        "TMPDIR": str(scratch),
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "SHELL": "/bin/sh",
+        "NO_PROXY": "127.0.0.1,localhost",
+        **settings,
+    }
+
+
+async def run(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    cwd: Path,
+    stdin: bytes = b"",
+    timeout_s: float,
+) -> Ended:
+    """Run ``command`` to its end; raise Stuck after ``timeout_s`` seconds.
+
+    Input and output go through files: a child the client leaves behind may hold a pipe open, but
+    it cannot keep a file from being read. Such children are killed, also those that have left the
+    process group: they are known by the home they were given.
+    """
+    with (
+        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):
+        given.write(stdin)
+        given.seek(0)
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=environment,
+            cwd=cwd,
+            stdin=given,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        stuck = False
+        try:
+            exit_code = await asyncio.wait_for(process.wait(), timeout_s)
+        except TimeoutError:
+            stuck, exit_code = True, -signal.SIGKILL
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+            for left in _at_home(environment["HOME"]):
+                os.kill(left, signal.SIGKILL)
+        out.seek(0)
+        err.seek(0)
+        ended = Ended(
+            exit_code, out.read().decode(errors="replace"), err.read().decode(errors="replace")
+        )
+    if stuck:
+        raise Stuck(f"{command[0]!r} did not end within {timeout_s:g} s: {ended}")
+    return ended
+
+
+def _at_home(home: str) -> Iterator[int]:
+    """Yield the ids of the processes whose home is ``home``; none where there is no /proc."""
+    wanted = f"HOME={home}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                yield int(folder.name)
+        except OSError:  # it has ended just now, or is not ours to look into
+            continue

@@ -1,0 +1,208 @@
+"""Writes code, checks it where it can do no harm, and mends it before the client sees it.
+
+Files travel in fenced blocks whose first line names language and path. Those in the user's words,
+and the ``files`` of the parameters, lie beside the coder's own when the commands run.
+"""
+
+import ast
+import difflib
+import json
+import re
+from typing import Literal
+
+from pydantic import Field
+
+from polyvox.workflows import (
+    Conversation,
+    Model,
+    ModelError,
+    Params,
+    Reply,
+    Run,
+    Text,
+    Verified,
+    flow,
+    user,
+)
+
+CODER_PROMPT = (
+    "Give every file you write or change completely, each in a fenced block whose first line has "
+    "the language and the path, like this:\n```python src/example.py\n...\n```\n"
+    "Say in a few sentences what you did and why. The code is checked before it is delivered."
+)
+
+REVIEWER_PROMPT = (
+    "You review code before it is delivered. Complain only of what makes it wrong: it does not do "
+    "what was asked, it fails in a case that matters, it is unsafe. Name file and place and say "
+    "what to do. Style is no complaint."
+)
+
+REPAIR_PROMPT = (
+    "Your code did not pass:\n{complaints}\n\nMend it. Give every file you change completely again."
+)
+
+_BLOCK = re.compile(
+    r"^(?P<fence>`{3,})[\w+-]*[ \t]+(?:path=|file=)?[\"']?(?P<path>[\w./-]*\w\.\w+)[\"']?[ \t]*\n"
+    r"(?P<text>.*?)^(?P=fence)[ \t]*$",
+    re.S | re.M,
+)
+
+
+class PatchParams(Params):
+    coder: Model = Field(description="writes the code and mends it")
+    reviewer: Model | None = Field(None, description="reads what passed the checks")
+    syntax: bool = Field(True, description="parse Python and JSON files; nothing is run")
+    commands: tuple[str, ...] = Field(
+        (), description="run in the sandbox, in this order: formatter, linter, tests"
+    )
+    files: dict[str, str] = Field(
+        default_factory=dict, description="files that are always there, tests for example"
+    )
+    rounds: int = Field(3, ge=0, le=10, description="repairs at most")
+    output: Literal["files", "diff"] = Field(
+        "files", description="the coder's last words, or a diff against the user's files"
+    )
+    on_failure: Literal["last", "error"] = Field(
+        "last", description="what the client gets when the code never passes"
+    )
+    progress: bool = Field(False, description="show the client each check as reasoning")
+    command_timeout_s: float = Field(60.0, gt=0, le=600, description="seconds for one command")
+    timeout_s: float = Field(600.0, gt=0, description="seconds for one answer")
+    coder_prompt: str = Field(CODER_PROMPT, description="added to the coder's instructions")
+    reviewer_prompt: str = Field(REVIEWER_PROMPT, description="the reviewer's instructions")
+    repair_prompt: str = Field(
+        REPAIR_PROMPT, pattern=r"\{complaints\}", description="asks to mend {complaints}"
+    )
+
+
+@flow
+async def patch(run: Run[PatchParams]) -> Reply:
+    """Generate code, check and review it, mend it, deliver it."""
+    params = run.params
+    given = {**files_said(run.conversation), **params.files}
+    conversation = run.conversation.instructed(params.coder_prompt)
+    reply = await run.ask(params.coder, conversation, step="code", timeout_s=params.timeout_s)
+    written = files_in(reply.text)
+    complaints: list[str] = []
+    for done in range(params.rounds + 1):
+        if reply.tool_calls or not written:
+            return reply
+        complaints = await complaints_about(run, reply, given, written)
+        run.note("checked", round=done, passed=not complaints, complaints=complaints)
+        await tell(run, done, complaints)
+        if not complaints or done == params.rounds:
+            break
+        listed = "\n".join(f"- {complaint}" for complaint in complaints)
+        told = params.repair_prompt.replace("{complaints}", listed)
+        conversation = conversation.then(reply.message, user(told))
+        reply = await run.ask(params.coder, conversation, step="repair", timeout_s=params.timeout_s)
+        written = {**written, **files_in(reply.text)}
+    if complaints and params.on_failure == "error":
+        raise ModelError(
+            "unprocessable",
+            f"The code did not pass after {params.rounds} repairs: {complaints[0][:500]}",
+        )
+    return delivered(params, reply, given, written, complaints)
+
+
+async def complaints_about(
+    run: Run[PatchParams], reply: Reply, given: dict[str, str], written: dict[str, str]
+) -> list[str]:
+    """What is wrong, told by the first check that finds anything: cheap ones come first."""
+    params = run.params
+    if params.syntax and (found := syntax_errors(written)):
+        return found
+    if params.commands:
+        # The parameters' files count: a coder must not mend a test.
+        results = await run.tool(
+            "check_code",
+            {
+                "files": {**given, **written, **params.files},
+                "commands": [*params.commands],
+                "timeout_s": params.command_timeout_s,
+            },
+            step="check",
+            timeout_s=params.command_timeout_s * len(params.commands) + 30,
+        )
+        failed = [result for result in results if not result["passed"]]
+        if failed:
+            return [f"`{r['command']}` failed (exit {r['exit']}):\n{r['output']}" for r in failed]
+    if params.reviewer:
+        review = Verified(params.reviewer, params.reviewer_prompt, step="review")
+        return [*await run.check(shown(written, reply), [review])]
+    return []
+
+
+def shown(written: dict[str, str], reply: Reply) -> Reply:
+    """The code as the reviewer gets it: every file, also those a repair left alone."""
+    blocks = "\n".join(f"```{path}\n{text}```" for path, text in written.items())
+    return Reply((Text(f"{_BLOCK.sub('', reply.text).strip()}\n{blocks}"),))
+
+
+def files_in(text: str) -> dict[str, str]:
+    """The files in a text's fenced blocks, by path."""
+    return {match["path"]: match["text"] for match in _BLOCK.finditer(text)}
+
+
+def files_said(conversation: Conversation) -> dict[str, str]:
+    """The files in the user's words; a later one of the same path counts."""
+    found: dict[str, str] = {}
+    for message in conversation.messages:
+        if message.role == "user":
+            found |= files_in(message.text)
+    return found
+
+
+def syntax_errors(files: dict[str, str]) -> list[str]:
+    """What does not even parse, with path and line."""
+    found: list[str] = []
+    for path, text in files.items():
+        try:
+            if path.endswith(".py"):
+                ast.parse(text, path)
+            elif path.endswith(".json"):
+                json.loads(text)
+        except SyntaxError as error:
+            found.append(f"{path}:{error.lineno}: {error.msg}")
+        except (ValueError, RecursionError, MemoryError) as error:
+            found.append(f"{path}: {error}")
+    return found
+
+
+async def tell(run: Run[PatchParams], done: int, complaints: list[str]) -> None:
+    if run.params.progress:
+        what = f"{len(complaints)} complaints" if complaints else "passed"
+        await run.show(f"Check {done + 1}: {what}.\n")
+
+
+def delivered(
+    params: PatchParams,
+    reply: Reply,
+    given: dict[str, str],
+    written: dict[str, str],
+    complaints: list[str],
+) -> Reply:
+    """The reply for the client; code that did not pass says so."""
+    text = reply.text.strip()
+    if params.output == "diff":
+        text = "".join(diff_of(path, given.get(path, ""), new) for path, new in written.items())
+        text = f"```diff\n{text}```"
+    else:
+        # A repair gives only what it changed; the client gets everything.
+        missing = {p: t for p, t in written.items() if p not in files_in(text)}
+        text += "".join(f"\n\n```{p.rpartition('.')[2]} {p}\n{t}```" for p, t in missing.items())
+    if complaints:
+        text += "\n\nThis code did not pass its checks:\n" + "\n".join(complaints)
+    return Reply((Text(text),), reply.finish, model=reply.model)
+
+
+def diff_of(path: str, old: str, new: str) -> str:
+    """A unified diff as ``git apply`` takes it."""
+    return "".join(
+        difflib.unified_diff(
+            old.splitlines(keepends=True),
+            new.splitlines(keepends=True),
+            f"a/{path}" if old else "/dev/null",
+            f"b/{path}",
+        )
+    )

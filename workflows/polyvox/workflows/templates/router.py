@@ -1,0 +1,202 @@
+"""Sends each request to the model that suits it, and to another one when that fails."""
+
+import json
+import re
+from datetime import time
+
+from pydantic import Field, field_validator
+
+from polyvox.workflows import (
+    Image,
+    Model,
+    ModelError,
+    OutputFormat,
+    Params,
+    Reply,
+    Run,
+    Text,
+    ToolCall,
+    ToolResult,
+    flow,
+    user,
+)
+from polyvox.workflows.conversation import Conversation, Message
+from polyvox.workflows.language import language_of
+from polyvox.workflows.media import media_in
+
+CLASSIFIER_PROMPT = (
+    "You sort requests by the kind of work they need. Choose the one label that fits best. You do "
+    "not answer the request."
+)
+
+LONGEST_CLASSIFIED = 8000
+CHARACTERS_PER_TOKEN = 4
+
+
+class Rule(Params):
+    """A model, and when it is the one: every condition that is given must hold."""
+
+    model: Model = Field(description="answers when the rule holds")
+    name: str = Field("", description="what the trace calls the rule")
+    longer_than: int | None = Field(None, ge=0, description="tokens of the conversation, estimated")
+    shorter_than: int | None = Field(
+        None, ge=0, description="tokens of the conversation, estimated"
+    )
+    images: bool | None = Field(None, description="whether it shows images")
+    tools: bool | None = Field(None, description="whether the client offers tools")
+    matches: str | None = Field(None, description="a regular expression found in the user's text")
+    language: str | None = Field(
+        None, description="two letters: en, de, fr, es, it, pt, nl, zh ..."
+    )
+    header: dict[str, str] = Field(
+        default_factory=dict, description="request headers and the expressions their values match"
+    )
+    from_utc: time | None = Field(None, description="from this time of the day on, UTC")
+    until_utc: time | None = Field(None, description="before this time of the day, UTC")
+    overrides: bool = Field(False, description="moves a session that sticks to another model")
+
+    @field_validator("matches")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        re.compile(pattern or "")
+        return pattern
+
+
+class RouterParams(Params):
+    default: Model = Field(description="answers what no rule and no label sends elsewhere")
+    rules: tuple[Rule, ...] = Field((), description="tried in this order; the first that holds")
+    classifier: Model | None = Field(None, description="a small model that chooses a label")
+    labels: dict[str, Model] = Field(
+        default_factory=dict, description="the classifier's labels and their models"
+    )
+    fallbacks: tuple[Model, ...] = Field(
+        (), description="asked in this order when a model fails or refuses"
+    )
+    hold: bool = Field(
+        False,
+        description="keep an answer back until it is whole, to fall back from worded refusals",
+    )
+    sticky: bool = Field(True, description="a session stays with its first model")
+    classifier_prompt: str = Field(CLASSIFIER_PROMPT, description="the classifier's instructions")
+    classifier_timeout_s: float = Field(20.0, gt=0, description="seconds for the classifier")
+    timeout_s: float = Field(600.0, gt=0, description="seconds for one model")
+
+
+@flow
+async def router(run: Run[RouterParams]) -> Reply:
+    """Rules, then a classifier, choose the model; a chain of others stands behind it."""
+    stuck = await run.recall("route", scope="session") if run.params.sticky else None
+    model, reason = await choose(run, stuck)
+    run.note("routed", model=model, reason=reason)
+    if run.params.sticky and model != stuck:
+        await run.remember("route", model, scope="session")
+    chain = dict.fromkeys([model, *run.params.fallbacks])
+    return await first_that_answers(run, list(chain))
+
+
+async def choose(run: Run[RouterParams], stuck: str | None) -> tuple[str, str]:
+    """Return the model and why it is the one."""
+    params = run.params
+    for number, rule in enumerate(params.rules, start=1):
+        if (not stuck or rule.overrides) and holds(run, rule):
+            return rule.model, f"rule {rule.name or number}"
+    if stuck:
+        return stuck, "the session's model"
+    if params.classifier and params.labels:
+        label = await classified(run)
+        if label:
+            return params.labels[label], f"label {label}"
+    return params.default, "default"
+
+
+def holds(run: Run[RouterParams], rule: Rule) -> bool:
+    """Whether every condition of ``rule`` that is given holds."""
+    conversation = run.conversation
+    if rule.longer_than is not None and tokens_of(conversation) <= rule.longer_than:
+        return False
+    if rule.shorter_than is not None and tokens_of(conversation) >= rule.shorter_than:
+        return False
+    shows = any(isinstance(part, Image) for part in media_in(conversation))
+    if rule.images is not None and rule.images != shows:
+        return False
+    if rule.tools is not None and rule.tools != bool(conversation.tools):
+        return False
+    text = conversation.last_user_text
+    if rule.matches is not None and not re.search(rule.matches, text):
+        return False
+    if rule.language is not None and rule.language != language_of(text):
+        return False
+    found = {name: run.headers.get(name.lower(), "") for name in rule.header}
+    if not all(re.search(pattern, found[name]) for name, pattern in rule.header.items()):
+        return False
+    return is_between(run.now().time(), rule.from_utc, rule.until_utc)
+
+
+def is_between(now: time, start: time | None, stop: time | None) -> bool:
+    """Whether ``now`` lies in the span, which may go over midnight."""
+    if start is None or stop is None:
+        return (start is None or now >= start) and (stop is None or now < stop)
+    return start <= now < stop if start <= stop else now >= start or now < stop
+
+
+def tokens_of(conversation: Conversation) -> int:
+    """An estimate: a token for every four characters of text, calls and results."""
+    system = [conversation.system] if conversation.system else []
+    parts = [part for message in (*system, *conversation.messages) for part in message.parts]
+    inner = [p for part in parts if isinstance(part, ToolResult) for p in part.parts]
+    texts = (part.text for part in (*parts, *inner) if isinstance(part, Text))
+    arguments = (part.arguments for part in parts if isinstance(part, ToolCall))
+    return (sum(map(len, texts)) + sum(map(len, arguments))) // CHARACTERS_PER_TOKEN
+
+
+async def classified(run: Run[RouterParams]) -> str | None:
+    """The classifier's label, None if it fails or names none: then the default answers."""
+    params = run.params
+    schema = {
+        "type": "object",
+        "properties": {"label": {"type": "string", "enum": [*params.labels]}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+    labels = ", ".join(params.labels)
+    request = run.conversation.last_user_text[:LONGEST_CLASSIFIED]
+    asked = Conversation(
+        (user(f"<labels>{labels}</labels>\n<request>\n{request}\n</request>"),),
+        system=Message("system", (Text(params.classifier_prompt),)),
+    ).with_options(format=OutputFormat("json_schema", schema, "label", strict=True))
+    try:
+        reply = await run.ask(
+            params.classifier or "", asked, step="classify", timeout_s=params.classifier_timeout_s
+        )
+        label = json.loads(reply.text)["label"]
+    except ModelError as error:
+        run.note("classifier failed", kind=error.kind, message=error.message)
+        return None
+    except (ValueError, TypeError, KeyError):
+        label = None
+    if label not in params.labels:
+        run.note("classifier not understood", said=str(label))
+        return None
+    return str(label)
+
+
+async def first_that_answers(run: Run[RouterParams], chain: list[str]) -> Reply:
+    """Ask one model after the other until one answers; the last one's word counts, whatever."""
+    for model in chain[:-1]:
+        try:
+            reply = await asked(run, model)
+        except ModelError as error:
+            if error.shown or error.kind == "flow_error":
+                raise
+            run.note("fell back", model=model, kind=error.kind, message=error.message)
+            continue
+        if reply.finish != "refusal" or (reply.parts and not run.params.hold):
+            return reply
+        run.note("fell back", model=model, kind="refusal")
+    return await asked(run, chain[-1])
+
+
+async def asked(run: Run[RouterParams], model: str) -> Reply:
+    return await run.ask(
+        model, step="answer", emit=not run.params.hold, timeout_s=run.params.timeout_s
+    )
