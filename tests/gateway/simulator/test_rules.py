@@ -207,7 +207,7 @@ def test_an_image_is_described_by_size_and_colours() -> None:
 
 def test_an_earlier_image_is_described_only_to_who_asks_about_it() -> None:
     """aider shows an image in a turn of its own, and asks in the next."""
-    shown = (Message("user", (Text("Here it is."), _picture("red"))), assistant("Ok."))
+    shown = (Message("user", (Text("Here it is."), _picture("red"))), assistant(Text("Ok.")))
     for asked, seen in (("What does this image show?", True), ("What is 1 + 2?", False)):
         text = rules.answer(Conversation((*shown, user(asked))), plan.parse("main")).text
         assert ("48x32 pixels, red" in text) == seen
