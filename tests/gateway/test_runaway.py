@@ -31,13 +31,12 @@ def failed(live: Live, model: str, *, stream: bool = False) -> tuple[httpx.Respo
     [
         ("busy", "while True:\n        pass"),
         ("napping", f"from time import sleep\n    sleep(4)\n    return {ASK}"),
-        ("spinning", "import asyncio\n    while True:\n        await asyncio.sleep(0)"),
     ],
 )
 def test_a_flow_that_holds_its_worker_is_cut_off_and_named(
     live: Live, name: str, body: str
 ) -> None:
-    """Computing, sleeping or spinning: the client is told soon, and other runs go on."""
+    """Computing or sleeping: the client is told soon, and other runs go on."""
     serve(live, name, body)
     answer, shown = failed(live, name)
     assert answer.status_code == 500
