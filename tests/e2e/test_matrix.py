@@ -70,6 +70,7 @@ def test_an_error_counts_only_if_it_is_expected_and_shown() -> None:
     assert judge(cut, shown, runs).mark == "shown"
     assert judge(cut, Outcome("", "Something went wrong", failed=True), runs).mark == "failed"
     assert judge(cut, Outcome(ANSWER, "run_1", failed=False), runs).mark == "failed"
+    assert judge(cut, Outcome(stuck="It hung. (run run_1)"), runs).mark == "failed"
 
 
 def test_the_table_shows_each_cell_and_why_it_is_empty() -> None:

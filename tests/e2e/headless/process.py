@@ -13,10 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-class Stuck(AssertionError):
-    """The client did not end in time and was killed with everything it had started."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How the process ended: its exit code, and all it printed."""
@@ -24,6 +20,14 @@ class Ended:
     exit_code: int
     stdout: str
     stderr: str
+
+
+class Stuck(AssertionError):
+    """The client did not end in time and was killed with everything it had started."""
+
+    def __init__(self, program: str, limit_s: float, ended: Ended) -> None:
+        super().__init__(f"{program!r} did not end within {limit_s:g} s: {ended}")
+        self.ended = ended
 
 
 def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
@@ -89,7 +93,7 @@ async def run(
             exit_code, out.read().decode(errors="replace"), err.read().decode(errors="replace")
         )
     if stuck:
-        raise Stuck(f"{command[0]!r} did not end within {timeout_s:g} s: {ended}")
+        raise Stuck(command[0], timeout_s, ended)
     return ended
 
 

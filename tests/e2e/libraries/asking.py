@@ -2,7 +2,7 @@
 
 Libraries run in environments of their own, because they do not agree on versions. Such a process
 gets ``BASE_URL KEY`` as arguments and a JSON list of tasks on stdin, works on them at the same
-time, and prints a JSON list of ``{"id", "text", "error"}``: the last words, or how asking failed.
+time, and prints for each a line ``{"id", "text", "error"}``: the last words, or how asking failed.
 """
 
 import json
@@ -72,14 +72,20 @@ def answer_all(answer: Callable[[Endpoint, Task], str], *, at_once: int = 6) -> 
     endpoint = Endpoint(sys.argv[1], sys.argv[2])
     tasks = [Task(**task) for task in json.load(sys.stdin)]
 
-    def attempt(task: Task) -> dict[str, str | None]:
+    stdout = sys.stdout
+
+    def attempt(task: Task) -> None:
+        text, failure = "", None
         try:
-            return {"id": task.id, "text": answer(endpoint, task), "error": None}
+            text = answer(endpoint, task)
         except Exception as error:  # noqa: BLE001  # whatever a library raises is its answer
             traceback.print_exc()
-            return {"id": task.id, "text": "", "error": f"{type(error).__name__}: {error}"}
+            failure = f"{type(error).__name__}: {error}"
+        line = json.dumps({"id": task.id, "text": text, "error": failure})
+        stdout.write(f"{line}\n")
+        stdout.flush()
 
     # Some libraries print; stdout is for the answers alone.
     with redirect_stdout(sys.stderr), ThreadPoolExecutor(at_once) as pool:
-        answers = list(pool.map(attempt, tasks))
-    json.dump(answers, sys.stdout)
+        for _ in pool.map(attempt, tasks):
+            pass

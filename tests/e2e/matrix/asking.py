@@ -5,11 +5,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from PIL import Image
 
-from tests.e2e.headless.process import Stuck, environment, run
+from tests.e2e.headless.agent import json_lines
+from tests.e2e.headless.process import Ended, Stuck, environment, run
 from tests.e2e.matrix.rows import AgentRow, Cell, LibraryRow
 from tests.e2e.matrix.scenario import IDLE_LIMIT_S
 from tests.e2e.matrix.verdict import Outcome
@@ -45,7 +47,7 @@ class Asking:
                 timeout_s=AGENT_LIMIT_S,
             )
         except Stuck as stuck:
-            return Outcome("", str(stuck), True, seconds=time.monotonic() - began)
+            return Outcome(stuck=str(stuck), seconds=time.monotonic() - began)
         written = project / "hello.txt"
         return Outcome(
             text=ended.text,
@@ -69,20 +71,24 @@ class Asking:
                 stdin=orjson.dumps(tasks),
                 timeout_s=LIBRARY_LIMIT_S,
             )
-            answers = {answer["id"]: answer for answer in orjson.loads(ended.stdout)}
-        except (Stuck, orjson.JSONDecodeError) as broken:
-            return [Outcome("", str(broken), True)] * len(cells)
+        except Stuck as stuck:
+            ended = stuck.ended
+        answers = {answer["id"]: answer for answer in json_lines(ended.stdout)}
         seconds = (time.monotonic() - began) / len(cells)
-        return [
-            Outcome(answer["text"], answer["error"] or "", bool(answer["error"]), seconds=seconds)
-            for answer in (answers[cell.id] for cell in cells)
-        ]
+        return [_outcome(answers.get(cell.id), ended, seconds) for cell in cells]
 
     def _picture(self, folder: Path) -> Path:
         path = folder / "picture.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (48, 32), "red").save(path)
         return path
+
+
+def _outcome(answer: dict[str, Any] | None, ended: Ended, seconds: float) -> Outcome:
+    if answer is None:
+        return Outcome(stuck=f"it gave no answer: {ended.stderr[-2000:]}", seconds=seconds)
+    error = answer["error"]
+    return Outcome(answer["text"], error or "", failed=error is not None, seconds=seconds)
 
 
 def _task(cell: Cell, image: str) -> dict[str, object]:

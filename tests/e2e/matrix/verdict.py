@@ -18,12 +18,14 @@ class Outcome:
 
     ``text`` is its last words, ``shown`` all its user sees. ``failed`` is whether the client says
     so itself. ``written`` is what it left in ``hello.txt``, None without one or for a library.
+    ``stuck`` tells of a client that never came to an end; then nothing else counts.
     """
 
-    text: str
-    shown: str
-    failed: bool
+    text: str = ""
+    shown: str = ""
+    failed: bool = False
     written: str | None = None
+    stuck: str = ""
     seconds: float = 0.0
 
 
@@ -38,6 +40,7 @@ class Verdict:
 def judge(cell: Cell, outcome: Outcome, runs: list[dict[str, Any]]) -> Verdict:
     """Judge by ``runs``, the cell's runs with their calls, oldest first."""
     try:
+        assert not outcome.stuck, outcome.stuck[:300]
         _spoke(cell, runs)
         if cell.shows:
             _showed(outcome, runs)

@@ -1,6 +1,6 @@
 // What every library is asked to do, and how a process that holds one is told: the same as in
-// ../libraries/asking.py. Arguments: BASE_URL KEY; stdin: a JSON list of tasks; stdout: a JSON list
-// of {id, text, error}.
+// ../libraries/asking.py. Arguments: BASE_URL KEY; stdin: a JSON list of tasks; stdout: a line
+// {id, text, error} for each.
 
 import { readFileSync } from "node:fs";
 
@@ -21,20 +21,19 @@ export const dataUrl = (image) => `data:image/png;base64,${image}`;
 export async function answerAll(answer) {
   const endpoint = { root: process.argv[2], v1: `${process.argv[2]}/v1`, key: process.argv[3] };
   const tasks = JSON.parse(readFileSync(0, "utf-8"));
-  const answers = new Array(tasks.length);
   let next = 0;
   async function work() {
     while (next < tasks.length) {
-      const at = next++;
-      const { id } = tasks[at];
+      const task = tasks[next++];
+      const answered = { id: task.id, text: "", error: null };
       try {
-        answers[at] = { id, text: await answer(endpoint, tasks[at]), error: null };
+        answered.text = await answer(endpoint, task);
       } catch (error) {
         console.error(error);
-        answers[at] = { id, text: "", error: `${error.name}: ${error.message}` };
+        answered.error = `${error.name}: ${error.message}`;
       }
+      console.log(JSON.stringify(answered));
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  console.log(JSON.stringify(answers));
 }
