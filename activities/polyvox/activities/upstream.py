@@ -107,9 +107,11 @@ class Upstream:
                 "timeout", f"Provider {provider.name!r} did not answer in time ({url})."
             ) from late
         except (aiohttp.ClientError, OSError, ValueError) as broken:
+            # aiohttp's own words repeat the address and name its TLS setting.
+            why = broken.os_error if isinstance(broken, aiohttp.ClientConnectorError) else broken
             raise ModelError(
                 "unreachable",
-                f"Provider {provider.name!r} could not be reached at {url}: {broken}. Check its "
+                f"Provider {provider.name!r} could not be reached at {url}: {why}. Check its "
                 "base_url and that it is running.",
             ) from broken
         try:

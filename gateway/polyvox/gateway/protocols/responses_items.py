@@ -5,6 +5,7 @@ A writer is opened, gets its parts one after the other (only a message has sever
 unknown members and the provider's id; otherwise it is made of the part's fields.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +28,7 @@ class Ids:
         return f"{prefix}_{self._run_id}_{index}"
 
 
-class ItemWriter:
+class ItemWriter(ABC):
     """What all writers do. ``goes_on`` says whether the open item waits for another part."""
 
     prefix = "item"
@@ -72,8 +73,9 @@ class ItemWriter:
         members["output_index"] = self._index
         return self._frames.event(json["type"], members)
 
+    @abstractmethod
     def end(self, part: Part) -> bytes:
-        raise NotImplementedError
+        """Write what is missing of ``part`` and the frames that end it."""
 
     def close(self) -> tuple[bytes, Json]:
         """Return the last frame of the item, and the item."""
@@ -91,8 +93,9 @@ class ItemWriter:
             case _:
                 return part
 
+    @abstractmethod
     def _added(self, part: Part, shell: dict[str, Json]) -> Json:
-        raise NotImplementedError
+        """Return the item as it is when ``part`` begins; ``shell`` has its id and status."""
 
     def _rest(self, text: str) -> bytes:
         """Write what of ``text`` was not written yet; nothing if it is not what it began as."""
@@ -380,6 +383,9 @@ class SilentWriter(ItemWriter):
 
     def end(self, part: Part) -> bytes:
         return b""
+
+    def _added(self, part: Part, shell: dict[str, Json]) -> Json:
+        return None
 
     def close(self) -> tuple[bytes, Json]:
         return b"", None
