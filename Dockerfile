@@ -6,10 +6,10 @@ WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/polyvox
 COPY requirements.txt requirements-dev.txt ./
-RUN /opt/polyvox/bin/python -m pip install --require-hashes --only-binary :all: \
+RUN /opt/polyvox/bin/python -m pip install --no-deps --require-hashes --only-binary :all: \
     --requirement requirements.txt
 # The build backend, at the version the development lock file pins. This stage is thrown away.
-RUN python -m pip install --require-hashes --only-binary :all: --requirement requirements-dev.txt
+RUN python -m pip install --no-deps --require-hashes --only-binary :all: --requirement requirements-dev.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY workflows workflows
 COPY activities activities
