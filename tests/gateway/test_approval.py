@@ -54,18 +54,21 @@ def waiting(live: Live, run_id: str) -> bool | None:
 
 
 @pytest.mark.parametrize(
-    ("more", "says", "text"),
-    [((), "Approved: Deploy?", "deployed"), (("--no",), "Refused: Deploy?", "left alone")],
+    ("name", "more", "says", "text"),
+    [
+        ("gate", (), "Approved: Deploy?", "deployed"),
+        ("shut_gate", ("--no",), "Refused: Deploy?", "left alone"),
+    ],
     ids=["yes", "no"],
 )
 def test_somebody_answers_what_a_run_asks(
-    live: Live, tmp_path: Path, more: tuple[str, ...], says: str, text: str
+    live: Live, tmp_path: Path, name: str, more: tuple[str, ...], says: str, text: str
 ) -> None:
     """From another process; the decision stands in the run's notes."""
-    register(live, tmp_path, "gate", 60)
+    register(live, tmp_path, name, 60)
     with ThreadPoolExecutor(1) as pool:
-        going = pool.submit(live.post, "chat", request("chat", "gate", stream=False))
-        before = until(lambda: live.newest_run("gate"), "the run has not begun")
+        going = pool.submit(live.post, "chat", request("chat", name, stream=False))
+        before = until(lambda: live.newest_run(name), "the run has not begun")
         until(lambda: waiting(live, before), "the run does not ask")
         done = polyvox(live, "runs", "approve", before, *more)
         assert (done.returncode, done.stdout.strip()) == (0, says), done.stderr

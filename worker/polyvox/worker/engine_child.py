@@ -127,7 +127,8 @@ def end_orphan(pid_file: Path, database_folder: Path) -> int | None:
     if found:
         _signal_group(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_GRACE_S
-        while _is_engine(pid, database_folder):
+        # A process that is ending has lost its words before it gives up files and ports.
+        while _is_engine(pid, database_folder) or (_is_alive(pid) and not _command_line(pid)):
             if time.monotonic() > deadline:
                 _signal_group(pid, signal.SIGKILL)
             time.sleep(ORPHAN_POLL_S)
@@ -151,19 +152,32 @@ def _is_engine(pid: int, database_folder: Path) -> bool:
     return re.search(ours, _command_line(pid)) is not None
 
 
+def _is_alive(pid: int) -> bool:
+    """Whether there is such a process, and not only its entry for a parent that has not looked."""
+    if Path("/proc/self/stat").exists():
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return False
+    return _ps(pid, "state")[:1] not in {"", "Z"}
+
+
 def _command_line(pid: int) -> str:
     """The words of a running process, joined by spaces; empty when there is none."""
     if Path("/proc/self/cmdline").exists():
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         return ""
+    return _ps(pid, "command")
+
+
+def _ps(pid: int, column: str) -> str:
     shown = subprocess.run(
-        ["ps", "-ww", "-o", "command=", "-p", str(pid)],
+        ["ps", "-ww", "-o", f"{column}=", "-p", str(pid)],
         capture_output=True,
         check=False,
         timeout=STOP_GRACE_S,
     )
-    return shown.stdout.decode(errors="replace")
+    return shown.stdout.decode(errors="replace").strip()
 
 
 def _remember(pid_file: Path, pid: int) -> None:
