@@ -15,8 +15,12 @@ from polyvox.workflows.errors import ErrorKind, ModelError
 _KINDS = frozenset(get_args(ErrorKind))
 _MEMBERS = ("status", "retry_after_s", "provider", "param", "code", "body", "shown")
 
-LONGEST_RETRY_WAIT_S = 10.0
-"""A provider that asks for a longer wait is not waited for: the client is told instead."""
+LONGEST_RETRY_WAIT_S = 4.0
+"""A provider that asks for a longer wait is not waited for: the client is told instead.
+
+Two waits must end before a silent stream is committed (``server.keep_alive_s``): until then the
+client gets the provider's status, which it repeats by itself; an error inside a stream it may not.
+"""
 
 
 def failure(error: ModelError, *, retryable: bool) -> ApplicationError:
