@@ -4,6 +4,7 @@ import pytest
 
 from polyvox.activities.providers import messages as provider
 from polyvox.gateway.protocols import messages
+from polyvox.gateway.protocols.messages_errors import render_event
 from polyvox.workflows.errors import ErrorKind, ModelError
 
 
@@ -44,5 +45,11 @@ def test_a_full_context_is_said_in_the_words_clients_know() -> None:
 def test_what_broke_on_the_way_is_said_to_be_worth_another_try(kind: ErrorKind) -> None:
     """The Continue CLI and OpenCode ask again when they read it: a stream has no status."""
     for message in ("It broke.", "It broke. Premature end: try your request again."):
-        _, document = messages.render_error(ModelError(kind, message), None)
+        document = render_event(ModelError(kind, message), None)
         assert document["error"]["message"] == "It broke. Premature end: try your request again."
+
+
+def test_a_plain_error_says_only_what_happened() -> None:
+    """There the status tells that another try may help."""
+    _, document = messages.render_error(ModelError("unreachable", "It broke."), None)
+    assert document["error"]["message"] == "It broke."

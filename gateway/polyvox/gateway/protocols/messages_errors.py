@@ -50,18 +50,28 @@ is no status, and its type says nothing to them."""
 
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
     """Return HTTP status and error document; see ``front.Front.render_error``."""
-    status, message = _STATUS.get(error.http_status, error.http_status), error.message
-    if error.kind == "context_length" and _TOO_LONG not in message.lower():
-        message = f"{_TOO_LONG}: {message}"
+    status = _STATUS.get(error.http_status, error.http_status)
+    return status, _document(error, error.message, run_id)
+
+
+def render_event(error: ModelError, run_id: str | None) -> dict[str, Json]:
+    """Return the document of a stream's ``error`` event."""
+    message = error.message
     if error.kind in _BROKEN and not all(words in message.lower() for words in _AGAIN_WORDS):
         message = f"{message} {_AGAIN}"
+    return _document(error, message, run_id)
+
+
+def _document(error: ModelError, message: str, run_id: str | None) -> dict[str, Json]:
+    if error.kind == "context_length" and _TOO_LONG not in message.lower():
+        message = f"{_TOO_LONG}: {message}"
     if run_id is not None:
         message = f"{message} (run {run_id})"
     inner: dict[str, Json] = {"type": _TYPES[error.kind], "message": message}
     details = _details(error.body)
     if details is not None:
         inner["details"] = details
-    return status, {"type": "error", "error": inner, "request_id": run_id}
+    return {"type": "error", "error": inner, "request_id": run_id}
 
 
 def _details(body: str | None) -> Json:

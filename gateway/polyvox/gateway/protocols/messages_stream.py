@@ -12,7 +12,7 @@ import orjson
 
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.messages_ending import ending
-from polyvox.gateway.protocols.messages_errors import render_error
+from polyvox.gateway.protocols.messages_errors import render_event
 from polyvox.gateway.protocols.messages_sent import unsent
 from polyvox.gateway.protocols.own_calls import own_calls, restored
 from polyvox.workflows.conversation import Json, Part, Reasoning, Text, ToolCall
@@ -99,7 +99,7 @@ class MessagesEncoder:
     def fail(self, error: ModelError) -> bytes:
         """Write the ``error`` event; no ``message_stop`` follows it."""
         self._done = True
-        _, document = render_error(error, self._run_id)
+        document = render_event(error, self._run_id)
         return b"event: error\ndata: %b\n\n" % orjson.dumps(document)
 
     def _begin(self, event: Started) -> bytes:
