@@ -3,11 +3,13 @@
 from typing import Any
 
 import orjson
+import pytest
 
-from polyvox.workflows.conversation import Json, Text, Wire
+from polyvox.workflows.conversation import Json, Protocol, Text, Wire
 from polyvox.workflows.events import fold, unfold
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.wire.answer_losses import answer_losses
+from polyvox.workflows.wire.citations import citations_of
 from tests.crossing.passages import CREATED, FRONTS, RUN_ID, asked, decode, encode
 from tests.crossing.validators import check_stream
 
@@ -98,3 +100,15 @@ def test_messages_clients_get_the_text_alone() -> None:
     check_stream("messages", frames)
     assert fold(decode("messages", frames)).text == "a"
     assert answer_losses(reply, "messages") == ("answer.annotations: the text stays",)
+
+
+@pytest.mark.parametrize("odd", [True, 7, "x", {"type": "url_citation"}, [None, 1, "x", {}]])
+@pytest.mark.parametrize(
+    ("protocol", "member"),
+    [("messages", "citations"), ("responses", "annotations"), ("chat", "annotations")],
+)
+def test_what_is_no_list_of_citations_cites_nothing(
+    protocol: Protocol, member: str, odd: Json
+) -> None:
+    """A provider that writes something else there loses it, and not the answer."""
+    assert citations_of(Text("Look", wire=Wire(protocol, {member: odd}))) == []

@@ -37,11 +37,11 @@ def citations_of(part: Text) -> list[Citation]:
     said, found = part.wire.json, list[Citation | None]()
     match part.wire.protocol:
         case "messages":
-            found = [_of_messages(c, len(part.text)) for c in said.get("citations") or ()]
+            found = [_of_messages(c, len(part.text)) for c in _listed(said, "citations")]
         case "responses":
-            found = [_of_responses(a) for a in said.get("part", said).get("annotations") or ()]
+            found = [_of_responses(a) for a in _listed(said.get("part", said), "annotations")]
         case "chat":
-            found = [_of_chat(a) for a in said.get("annotations") or ()]
+            found = [_of_chat(a) for a in _listed(said, "annotations")]
     return [citation for citation in found if citation is not None]
 
 
@@ -135,6 +135,11 @@ def _annotated(json: dict[str, Json]) -> Citation:
         _number(json, "end_index"),
         url=_string(json, "url"),
     )
+
+
+def _listed(json: Json, name: str) -> list[Json]:
+    value = json.get(name) if isinstance(json, dict) else None
+    return value if isinstance(value, list) else []
 
 
 def _string(json: dict[str, Json], name: str) -> str:
