@@ -171,3 +171,12 @@ def test_foreign_calls_fit_the_alphabet_and_the_shape_of_this_protocol() -> None
         {"type": "text", "text": "no"},
     ]
     assert elements[2]["content"][0]["tool_use_id"] == "call_1"
+
+
+@pytest.mark.parametrize("data", ["%%%", "\u2028", base64.b64encode(b"\xff").decode()])
+def test_a_document_that_is_no_text_is_a_loss(data: str) -> None:
+    """Clients send anything as a file; the rest of the message goes on."""
+    file = File(Source("text/plain", data=data))
+    (turn,), losses = rendered(Message("user", (Text("Look"), file)))
+    assert turn["content"] == [{"type": "text", "text": "Look"}]
+    assert losses == ["file: no document of type 'text/plain'"]

@@ -6,7 +6,6 @@ they came; the rest is laid out by those three rules.
 """
 
 import base64
-import binascii
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -283,7 +282,7 @@ def _render_file(part: File, losses: list[str]) -> Fragment:
 def _decoded(data: str) -> str:
     try:
         return base64.b64decode(data, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, not even ASCII, or no UTF-8 inside
         return data
 
 

@@ -5,7 +5,6 @@ block the table does not know becomes ``Opaque`` and keeps its whole JSON.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Callable
 from typing import assert_never
@@ -344,7 +343,7 @@ def _render_file(source: Source, name: str | None, losses: list[str]) -> Json | 
 def _decoded_text(data: str) -> str | None:
     try:
         return base64.b64decode(data, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, not even ASCII, or no UTF-8 inside
         return None
 
 
