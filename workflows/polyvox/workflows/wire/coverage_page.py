@@ -46,6 +46,8 @@ Some things hold for all combinations:
   characters, and free-form tools that a provider was offered as a function.
 - **Usage** is counted in the client's protocol: `input_tokens` of Messages leaves out what the
   cache read and wrote, the other two count it in.
+- **Stored chat completions** are not served: `store` of Chat goes to a Chat provider, which may
+  keep the answer, but Polyvox keeps Responses only and answers 404 at `/v1/chat/completions/ID`.
 - **An answer that the provider pauses** (`pause_turn`) is continued by Polyvox as one answer.
 - **Models differ** in what they take. What a client of the provider's own protocol sends is passed
   on as it is; what comes from another one is fitted to the model, and named if it changes: efforts
