@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from polyvox.gateway.auth import authenticate
+from polyvox.gateway.choices import Choices
 from polyvox.gateway.counting import provider_count
 from polyvox.gateway.exchange import Caller, Exchange
 from polyvox.gateway.models import list_models, one_model
@@ -59,6 +60,8 @@ def _generation(front: Front) -> Callable[[Request], Awaitable[Any]]:
         document = await read_document(request)
         ask = front.parse(document, request.headers)
         caller = Caller(key_id, request.headers.get("traceparent"), seen_headers(request.headers))
+        if front is chat and chat.choices_wanted(ask) > 1:
+            return Choices(runtime, ask, caller)
         return Exchange(runtime, front, ask, caller)
 
     return generate

@@ -20,6 +20,9 @@ _T = TypeVar("_T")
 
 # Request headers that say how the body is meant.
 HEADERS: Final = ("openai-beta",)
+MOST_CHOICES: Final = 16
+"""Answers to one request; each is a run."""
+
 _NOT_OPTIONS: Final = frozenset({"model", "messages", "tools", "stream"})
 
 
@@ -47,13 +50,9 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
     tools = body.get("tools")
     if tools is not None and not isinstance(tools, list):
         raise ill_typed("tools", "an array", tools)
-    if body.get("n") not in (None, 1):
-        raise ModelError(
-            "unsupported",
-            f"n is {body['n']!r}, but a model here gives one answer a request. Send n=1.",
-            param="n",
-            code="unsupported_value",
-        )
+    number = body.get("n")
+    if number is not None and not (type(number) is int and 1 <= number <= MOST_CHOICES):
+        raise ill_typed("n", f"a whole number from 1 to {MOST_CHOICES}", number)
     options = {name: value for name, value in body.items() if name not in _NOT_OPTIONS}
     conversation = Conversation(
         messages=_each(messages, "messages", wire.parse_message),
@@ -82,6 +81,12 @@ def _each(elements: list[Json], name: str, parse_one: Callable[[Json], _T]) -> t
             error.param = f"{name}[{at}].{error.param}" if error.param else f"{name}[{at}]"
             raise
     return tuple(parsed)
+
+
+def choices_wanted(ask: Ask) -> int:
+    """Return how many answers a request asks for."""
+    said = ask.conversation.options.on_wire("chat") or {}
+    return int(said.get("n") or 1)
 
 
 def encoder(ask: Ask, *, run_id: str, created: int) -> Encoder:

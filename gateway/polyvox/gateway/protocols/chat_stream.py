@@ -33,6 +33,8 @@ from polyvox.workflows.wire.tool_names import flat_name
 
 _dumps = orjson.dumps
 
+DONE: Final = b"data: [DONE]\n\n"
+
 _MEMBERS: Final[dict[type[Part], bytes]] = {
     Text: b'{"content":',
     Refusal: b'{"refusal":',
@@ -42,11 +44,11 @@ _GROWN: Final = {"function": "arguments", "custom": "input"}
 
 
 class Encoder:
-    """Encodes one answer; see ``front.Encoder``."""
+    """Encodes one answer; see ``front.Encoder``. ``index`` is that of its choice."""
 
-    def __init__(self, ask: Ask, *, run_id: str, created: int) -> None:
+    def __init__(self, ask: Ask, *, run_id: str, created: int, index: int = 0) -> None:
         asked = ask.conversation.options.on_wire("chat") or {}
-        self._tells_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        self.tells_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
         self._ask = ask
         self._own_calls = own_calls(ask)
         self._run_id = run_id
@@ -56,10 +58,11 @@ class Encoder:
             "created": created,
             "model": ask.model,
         }
+        self._index = index
         self._answer: dict[str, Json] = head
         self._head = self._before = b""
         self._say_of_answer({})
-        usage = b',"usage":null' if self._tells_usage else b""
+        usage = b',"usage":null' if self.tells_usage else b""
         self._end = usage + b"}\n\n"
         self._after = b',"logprobs":null,"finish_reason":null}]' + self._end
 
@@ -106,13 +109,23 @@ class Encoder:
         frames = [self._begin(answer), *self._missing(reply)]
         if self._told_logprobs or not choice.get("logprobs"):
             choice["logprobs"] = None
-        last = {"index": 0, "delta": {}, **choice}
+        last = {"index": self._index, "delta": {}, **choice} | {"index": self._index}
         self._say_of_answer(answer)
         frames.append(self._head + b',"choices":[' + _dumps(last) + b"]" + self._end)
-        if self._tells_usage and (usage := render_usage(reply)) is not None:
-            frames.append(self._head + b',"choices":[],"usage":' + _dumps(usage) + b"}\n\n")
-        frames.append(b"data: [DONE]\n\n")
+        frames.append(self.end(reply))
         return b"".join(frames)
+
+    def end(self, reply: Reply) -> bytes:
+        """Write what ends the whole answer behind its choice."""
+        usage = render_usage(reply) if self.tells_usage else None
+        if usage is None:
+            return DONE
+        return self._head + b',"choices":[],"usage":' + _dumps(usage) + b"}\n\n" + DONE
+
+    @property
+    def head(self) -> dict[str, Json]:
+        """The members every chunk has."""
+        return self._answer
 
     def fail(self, error: ModelError) -> bytes:
         return b"data: " + _dumps({"error": error_object(error, self._run_id)}) + b"\n\n"
@@ -132,7 +145,7 @@ class Encoder:
         """Say ``members`` of the whole answer in every chunk from now on, as providers do."""
         self._answer |= members
         self._head = b"data: " + _dumps(self._answer)[:-1]
-        self._before = self._head + b',"choices":[{"index":0,"delta":'
+        self._before = self._head + b',"choices":[{"index":%d,"delta":' % self._index
 
     def _chunk(self, delta: Json) -> bytes:
         return self._before + _dumps(delta) + self._after

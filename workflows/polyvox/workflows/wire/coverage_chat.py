@@ -67,7 +67,7 @@ _REQUEST = (
     _row("verbosity", becomes("text.verbosity"), lost(), defaults=("medium",)),
     _row(
         "n",
-        refused("A model here gives one answer a request. Send n=1."),
+        idle("Polyvox asks once for each answer: as many runs, all of them paid"),
         defaults=(1,),
     ),
     _row(
