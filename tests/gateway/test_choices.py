@@ -53,6 +53,8 @@ def test_a_stream_interleaves_the_choices(live: Live, model: str) -> None:
     whole = live.post("chat", body(model)).json()
     assert len({(c["id"], c["created"], c["model"]) for c in chunks}) == 1
     *said, last = chunks
+    openings = list(dict.fromkeys(chunk["choices"][0]["index"] for chunk in said))
+    assert openings == [0, 1, 2], "the library wants them to begin in this order"
     assert last["choices"] == []
     assert last["usage"] == whole["usage"]
     for choice in whole["choices"]:

@@ -95,7 +95,8 @@ class Choices:
             raise choice.error
         if message is not None and message["type"] == "http.response.start":
             choice.losses = dict(message["headers"]).get(_LOSSES, b"").decode()
-            choice.begun = True
+        elif message is not None:
+            choice.held += message["body"]
         return message
 
     async def _whole(self, send: Send) -> None:
@@ -116,29 +117,33 @@ class Choices:
         await send_json(send, 200, document, [*self._headers, *self._losses()])
 
     async def _stream(self, send: Send) -> None:
-        committed, going, held = False, len(self._choices), b""
+        committed, going = False, len(self._choices)
         try:
             while going:
-                message = await self._hear()
-                going -= message is None
-                held += (message or {}).get("body", b"")
-                if not committed and all(choice.begun for choice in self._choices):
+                going -= await self._hear() is None
+                if not committed and all(choice.held for choice in self._choices):
                     committed = True
                     await self._begin(send)
-                if committed and held:
-                    await _send_frames(send, held)
-                    held = b""
+                if committed and (frames := self._held()):
+                    await _send_frames(send, frames)
         except ModelError as error:
             if not committed:
                 await self._send_error(send, error)
                 return
             _, document = self._told(error)
             told = b"data: " + orjson.dumps(document) + b"\n\n"
-            await _send_frames(send, held + told, more=False)
+            await _send_frames(send, self._held() + told, more=False)
             return
         if not self._over.is_set():
             usage = self._usage_frame() if self._choices[0].tells_usage else b""
-            await _send_frames(send, held + usage + DONE, more=False)
+            await _send_frames(send, self._held() + usage + DONE, more=False)
+
+    def _held(self) -> bytes:
+        """Return the frames that are to be sent: clients want the choices to begin in order."""
+        frames = b"".join([choice.held for choice in self._choices])
+        for choice in self._choices:
+            choice.held = b""
+        return frames
 
     async def _begin(self, send: Send) -> None:
         headers = [*STREAM_HEADERS, *self._headers, *self._losses()]
@@ -175,7 +180,7 @@ class _Choice:
         self.index = index
         self.run_id = run_id
         self.answer_id = answer_id
-        self.begun = False
+        self.held = b""
         self.losses = ""
         self.error: ModelError | None = None
         self.reply: Reply | None = None
@@ -215,6 +220,10 @@ class _ChoiceEncoder(Encoder):
     def __init__(self, ask: Ask, choice: _Choice, *, created: int) -> None:
         super().__init__(ask, run_id=choice.answer_id, created=created, index=choice.index)
         self._choice = choice
+
+    def keep_alive(self) -> bytes:
+        # The first sign of life is the chunk that begins the choice, so that all begin in order.
+        return self._begin({}) or super().keep_alive()
 
     def fail(self, error: ModelError) -> bytes:
         self._choice.error = error
