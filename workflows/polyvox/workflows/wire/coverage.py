@@ -168,7 +168,7 @@ def _element(wire: Wire) -> tuple[str, dict[str, Json]]:
         if not isinstance(listed, list):
             return "", {}
         said = listed[0]
-        inner = said.get(said.get("type", ""))
+        inner = said.get(str(said.get("type")))
         said = {**said, **inner} if isinstance(inner, dict) else said
     elif isinstance(source := said.get("source"), dict):
         said = {**said, **{name: source[name] for name in _STORED if name in source}}

@@ -326,8 +326,8 @@ def _render_tool(tool: Tool, losses: list[str]) -> Json:
 def _grammar(tool: Tool) -> str | None:
     said = tool.wire.json if tool.wire is not None else {}
     said = said.get("custom") or said.get("tool") or said
-    form = said.get("format") or {}
-    grammar = form.get("grammar") or form
+    form = said.get("format")
+    grammar = (form.get("grammar") or form) if isinstance(form, dict) else None
     definition = grammar.get("definition") if isinstance(grammar, dict) else None
     return definition if isinstance(definition, str) else None
 
