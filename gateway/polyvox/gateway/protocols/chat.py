@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
-from polyvox.gateway.protocols import chat_document
+from polyvox.gateway.protocols import chat_document, chat_functions
 from polyvox.gateway.protocols.chat_stream import Encoder
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.openai_errors import error_object, error_status
@@ -30,6 +30,9 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
     """Parse a request; see ``Front.parse``."""
     if not isinstance(body, dict):
         raise ill_typed("", "an object", body)
+    in_functions = chat_functions.is_spoken(body)
+    if in_functions:
+        body = chat_functions.in_tools(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise (
@@ -60,7 +63,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
         options=wire.parse_options(options),
         headers=tuple((name, headers[name]) for name in HEADERS if name in headers),
     )
-    return Ask("chat", model, conversation, bool(stream))
+    return Ask("chat", model, conversation, bool(stream), in_functions)
 
 
 def _missing(param: str, expected: str) -> ModelError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from polyvox.gateway.protocols import chat_functions
 from polyvox.gateway.protocols.front import Ask
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from polyvox.workflows.reply import Reply, Usage
@@ -50,15 +51,14 @@ def further_members(part: Part, offset: int) -> Fragment:
 def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
     """Render the whole answer; see ``Front.render``."""
     answer, choice = ending(reply)
+    whole = {"index": 0, "message": _message(reply), "logprobs": None, "finish_reason": None}
+    whole |= choice
     document = {
         "id": answer_id(run_id),
         "object": "chat.completion",
         "created": created,
         "model": ask.model,
-        "choices": [
-            {"index": 0, "message": _message(reply), "logprobs": None, "finish_reason": None}
-            | choice
-        ],
+        "choices": [chat_functions.answered(whole) if ask.in_functions else whole],
         **answer,
     }
     usage = render_usage(reply)

@@ -14,6 +14,7 @@ from polyvox.gateway.protocols.chat_document import (
     further_members,
     render_usage,
 )
+from polyvox.gateway.protocols.chat_functions import finish_reason
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.openai_errors import error_object
 from polyvox.gateway.protocols.own_calls import own_calls, restored
@@ -109,6 +110,8 @@ class Encoder:
         frames = [self._begin(answer), *self._missing(reply)]
         if self._told_logprobs or not choice.get("logprobs"):
             choice["logprobs"] = None
+        if self._ask.in_functions:
+            choice["finish_reason"] = finish_reason(choice["finish_reason"])
         last = {"index": self._index, "delta": {}, **choice} | {"index": self._index}
         self._say_of_answer(answer)
         frames.append(self._head + b',"choices":[' + _dumps(last) + b"]" + self._end)
@@ -181,16 +184,17 @@ class Encoder:
         self._calls[call.id] = (index, pieces)
         grown = _GROWN[call.kind]
         entry = ((call.on_wire("chat") or {}).get("tool_calls") or [{}])[0]
-        header = {
-            **entry,
-            "index": index,
-            "id": call.id,
-            "type": call.kind,
-            call.kind: {"name": flat_name(call.name, call.namespace), grown: ""},
-        }
+        said = {"name": flat_name(call.name, call.namespace), grown: ""}
+        if self._is_function(index, call):
+            self._prefix, self._suffix = self._around({"function_call": {grown: ""}})
+            return self._chunk({"function_call": said})
+        header = {**entry, "index": index, "id": call.id, "type": call.kind, call.kind: said}
         opening = {"tool_calls": [{"index": index, call.kind: {grown: ""}}]}
         self._prefix, self._suffix = self._around(opening)
         return self._chunk({"tool_calls": [header]})
+
+    def _is_function(self, index: int, call: ToolCall) -> bool:
+        return self._ask.in_functions and index == 0 and call.kind == "function"
 
     def _around(self, delta: Json) -> tuple[bytes, bytes]:
         """Return what stands before and after a text in place of the last ``""`` of ``delta``."""
@@ -269,6 +273,8 @@ class Encoder:
             return b""
         rest = {_GROWN[call.kind]: call.arguments[len(sent) :]}
         pieces.append(call.arguments[len(sent) :])
+        if self._is_function(index, call):
+            return self._chunk({"function_call": rest})
         return self._chunk({"tool_calls": [{"index": index, call.kind: rest}]})
 
 
