@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import cells, codec, report
+from benchmarks import cells, codec, report, requests
 from benchmarks.limits import LIMITS, Results
 from benchmarks.program import CannotMeasure, build, loading, serving
 
@@ -60,6 +60,7 @@ def _measure(names: list[str] | tuple[str, ...], console: Console, *, quick: boo
         show("Building the load program")
         with loading(build(folder)) as load:
             microseconds = codec.measure(load) if CODEC in names else None
+            milliseconds = requests.measure() if CODEC in names else None
             groups = [cells.GROUPS[name] for name in names if name != CODEC]
             idle = None
             if groups:
@@ -75,6 +76,8 @@ def _measure(names: list[str] | tuple[str, ...], console: Console, *, quick: boo
         console.print(report.figures_table(results))
     if microseconds is not None:
         console.print(report.codec_table(microseconds))
+    if milliseconds is not None:
+        console.print(report.requests_table(milliseconds))
     if not measured:
         return 0
     console.print(report.limits_table(results))

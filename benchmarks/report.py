@@ -18,6 +18,7 @@ from benchmarks.limits import (
     ttft_ms,
 )
 from benchmarks.program import PROTOCOLS, Figures
+from benchmarks.requests import Milliseconds
 
 FIGURES: tuple[tuple[str, Callable[[Figures], float | None]], ...] = (
     ("time to first token, ms", ttft_ms),
@@ -81,6 +82,18 @@ def codec_table(microseconds: Microseconds) -> Table:
     for provider in PROTOCOLS:
         row = [f"{microseconds[provider, client]:.1f}" for client in PROTOCOLS]
         table.add_row(provider, *row)
+    return table
+
+
+def requests_table(milliseconds: Milliseconds) -> Table:
+    """Return what the codecs take for a large request, clients down and providers across."""
+    table = Table(title="Codecs: a 2 MB request, ms of CPU", title_justify="left")
+    table.add_column("client")
+    for provider in PROTOCOLS:
+        table.add_column(f"to a {provider} provider", justify="right")
+    for client in PROTOCOLS:
+        row = [f"{milliseconds[client, provider]:.1f}" for provider in PROTOCOLS]
+        table.add_row(client, *row)
     return table
 
 

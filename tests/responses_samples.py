@@ -3,8 +3,10 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 from hypothesis import strategies as st
+from openai.types.responses import ResponseIncludable
 
 from polyvox.activities.providers import responses as provider
 from polyvox.gateway.protocols import responses
@@ -67,7 +69,12 @@ STREAMS = sorted(_STREAMS.keys() - {"error"})
 REQUESTS: list[dict[str, Json]] = json.loads((FIXTURES / "requests.json").read_text("utf-8"))
 
 
-BODY: dict[str, Json] = {"model": "panel", "input": "hi", "stream": True}
+BODY: dict[str, Json] = {
+    "model": "panel",
+    "input": "hi",
+    "stream": True,
+    "include": list(get_args(ResponseIncludable)),
+}
 
 
 def asked(**fields: Json) -> Ask:

@@ -107,7 +107,7 @@ def test_a_file_of_an_older_program_is_given_what_it_lacks(tmp_path: Path) -> No
     registry.change({"m": MAIN}, author="somebody")
     added = {
         "flow_versions": ("author", "description", "needs_params", "retired_at"),
-        "virtual_models": ("limits", "author", "origin", "retired"),
+        "virtual_models": ("limits", "author", "origin", "retired", "card"),
         "keys": ("role",),
         "calls": ("recorded",),
         "runs": ("error_trace", "rerun_of"),

@@ -146,6 +146,7 @@ REQUESTS: Final[dict[Protocol, dict[str, Json]]] = {
 
 BESIDE: Final[dict[tuple[Protocol, str], dict[str, Json]]] = {
     ("chat", "tool_choice"): {"tools": [_TOOL["chat"]]},
+    ("chat", "function_call"): {"functions": [_TOOL["chat"]["function"]]},
     ("chat", "parallel_tool_calls"): {"tools": [_TOOL["chat"]]},
     ("chat", "top_logprobs"): {"logprobs": True},
     ("responses", "tool_choice"): {"tools": [_TOOL["responses"]]},

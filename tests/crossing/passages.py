@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 import orjson
+from openai.types.responses import ResponseIncludable
 
 from polyvox.activities.frames import Frame, FrameSplitter
 from polyvox.activities.providers import chat, messages, responses
@@ -95,7 +97,7 @@ def asked(protocol: Protocol, *tools: Tool) -> Ask:
     """Return a streaming Ask of ``protocol`` that wants to be told everything there is."""
     wishes: dict[Protocol, dict[str, Json]] = {
         "chat": {"stream_options": {"include_usage": True}},
-        "responses": {},
+        "responses": {"include": list(get_args(ResponseIncludable))},
         "messages": {"max_tokens": 1000},
     }
     options = Options(wire=Wire(protocol, wishes[protocol]))

@@ -1,23 +1,35 @@
 """Whatever a client sends is answered or refused by name; nothing of it is our defect."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyvox.workflows.conversation import PROTOCOLS, Protocol, Text
+from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol, Text
 from polyvox.workflows.documents import dump, load
 from polyvox.workflows.errors import FAULTS, ModelError
 from polyvox.workflows.json_text import parse_json
 from polyvox.workflows.reply import Reply, Usage
+from polyvox.workflows.wire.coverage_row import Place
+from tests.crossing.elements import ELEMENTS
+from tests.crossing.examples import REQUESTS, TOOLS, request
 from tests.fuzz.mutations import ENOUGH, request_texts
 from tests.golden.passage import CREATED, DIALECTS, FRONTS, RUN_ID, encoded
 
 _T = TypeVar("_T")
+
+ODD_SORTS: list[Json] = [
+    *(None, True, 7, "odd"),
+    *([], [7], {}, {"odd": 7}, [{"type": 7}], {"type": []}),
+]
+
+ROWS: dict[Protocol, dict[Place, Iterable[str]]] = {
+    p: {"request": REQUESTS[p], "tool": TOOLS[p], "element": ELEMENTS[p]} for p in PROTOCOLS
+}
 
 REPLY = Reply((Text("Hello"),), usage=Usage(1, 0, 0, 1), model="m")
 
@@ -45,6 +57,38 @@ def test_a_request_is_answered_or_refused(protocol: Protocol, data: st.DataObjec
             orjson.dumps(rendered.body)
     encoded(ask, (), REPLY)
     orjson.dumps(front.render(ask, REPLY, run_id=RUN_ID, created=CREATED))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_field_of_any_row_may_hold_what_it_likes(protocol: Protocol) -> None:
+    """Every place of every example in the table holds every sort of value once."""
+    for place, field in ((p, f) for p, fields in ROWS[protocol].items() for f in fields):
+        document = request(protocol, place, field)
+        for path in places(document):
+            for odd in ODD_SORTS:
+                ask = outcome(partial(FRONTS[protocol].parse, replaced(document, path, odd), {}))
+                if isinstance(ask, ModelError):
+                    continue
+                for dialect in DIALECTS.values():
+                    outcome(partial(dialect.render, ask.conversation, "m"))
+                FRONTS[protocol].render(ask, REPLY, run_id=RUN_ID, created=CREATED)
+
+
+def places(value: Json, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of everything within ``value``."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, member in inner:
+        yield (*path, name)
+        if isinstance(member, dict | list):
+            yield from places(member, (*path, name))
+
+
+def replaced(document: Json, path: tuple[Any, ...], value: Json) -> Json:
+    """A copy of ``document`` with ``value`` at ``path``."""
+    name, *rest = path
+    copy: Json = dict(document) if isinstance(document, dict) else list(document)
+    copy[name] = replaced(copy[name], tuple(rest), value) if rest else value
+    return copy
 
 
 def outcome(attempt: Callable[[], _T]) -> _T | ModelError:

@@ -133,6 +133,12 @@ def config(simulator_url: str, dead_url: str) -> str:
         f'[models.plain-{p}]\nflow = "direct"\nparams = {{ model = "sim-{p}:main" }}\n'
         for p in PROTOCOLS
     ]
+    tables.append(
+        '[models.told-claude]\nflow = "direct"\ndescription = "Says what it is"\n'
+        'params = { model = "sim-messages:main" }\n[models.told-claude.card]\n'
+        "context_window = 200_000\nmax_output_tokens = 32_000\n"
+        'capabilities = ["tools", "images", "thinking"]\nefforts = ["low", "high"]\n'
+    )
     tables += [
         _fusion("panel-auto"),
         _fusion("panel-required", mode='"required"'),

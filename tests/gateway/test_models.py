@@ -56,6 +56,73 @@ def test_one_model_is_told_also_if_only_its_provider_is_known(
         anthropic_sdk.models.retrieve("no-such-model")
 
 
+def test_what_a_model_is_declared_to_be_is_told_to_messages_clients(
+    anthropic_sdk: anthropic.Anthropic,
+) -> None:
+    """Sizes and every capability the library knows; nothing is made up where nothing was said."""
+    told = anthropic_sdk.models.retrieve("told-claude")
+    assert (told.max_input_tokens, told.max_tokens) == (200_000, 32_000)
+    assert told in anthropic_sdk.models.list(limit=1000).data
+    can = told.capabilities
+    assert can is not None
+    type(can).model_validate(can.to_dict(), strict=True)
+    assert can.image_input.supported
+    assert not can.pdf_input.supported
+    assert can.thinking.types.adaptive.supported
+    assert (can.effort.low.supported, can.effort.medium.supported) == (True, False)
+    for name in ("plain-chat", "sim-chat:main"):
+        unknown = anthropic_sdk.models.retrieve(name)
+        said = (unknown.max_input_tokens, unknown.max_tokens, unknown.capabilities)
+        assert said == (None, None, None)
+
+
+def test_what_a_model_is_declared_to_be_is_told_to_openai_clients(
+    openai_sdk: openai.OpenAI,
+) -> None:
+    """In the fields of OpenRouter, vLLM and Groq, which agents read; none of them for others."""
+    told = openai_sdk.models.retrieve("told-claude").to_dict()
+    window = {told["context_length"], told["context_window"], told["max_model_len"]}
+    assert window == {200_000}
+    assert told["max_completion_tokens"] == told["top_provider"]["max_completion_tokens"] == 32_000  # type: ignore[index]
+    assert told["architecture"]["input_modalities"] == ["text", "image"]  # type: ignore[index]
+    assert {"tools", "reasoning"} <= set(told["supported_parameters"])  # type: ignore[call-overload]
+    for name in ("plain-chat", "sim-chat:main"):
+        unknown = openai_sdk.models.retrieve(name).to_dict()
+        assert set(unknown) == {"id", "object", "created", "owned_by", "name"}
+
+
+def test_codex_finds_the_models_in_the_shape_it_reads(live: Live) -> None:
+    """It asks with its version, and refuses the whole list if an entry lacks one of these."""
+    listed = live.ask("/v1/models?client_version=0.169.0").json()
+    entries = {entry["slug"]: entry for entry in listed["models"]}
+    assert list(entries) == [model["id"] for model in listed["data"]]
+    for entry in entries.values():
+        assert {
+            "slug",
+            "display_name",
+            "supported_reasoning_levels",
+            "shell_type",
+            "visibility",
+            "supported_in_api",
+            "priority",
+            "base_instructions",
+            "support_verbosity",
+            "truncation_policy",
+            "experimental_supported_tools",
+        } <= set(entry)
+    told = entries["told-claude"]
+    assert (told["context_window"], told["input_modalities"]) == (200_000, ["text", "image"])
+    assert [level["effort"] for level in told["supported_reasoning_levels"]] == ["low", "high"]
+    assert entries["plain-chat"]["context_window"] is None
+
+
+def test_claude_code_finds_name_and_description(live: Live) -> None:
+    """Its discovery asks for up to a thousand and shows these two of each."""
+    answer = live.ask("/v1/models?limit=1000", **{"anthropic-version": "2023-06-01"})
+    told = next(model for model in answer.json()["data"] if "claude" in model["id"])
+    assert (told["display_name"], told["description"]) == ("told-claude", "Says what it is")
+
+
 @pytest.mark.parametrize(
     ("model", "exact"),
     [

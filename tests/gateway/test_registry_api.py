@@ -65,12 +65,24 @@ def test_a_model_is_made_changed_rolled_back_and_retired(live: Live) -> None:
     path = "/models/team/api-model"
     made = send(live, "PUT", path, {"flow": "direct", "params": {"model": "sim-chat:main"}})
     assert made.status_code == 200, made.text
-    edit = {"params": {"model": "sim-chat:judge"}, "limits": {"calls": 5}, "message": "better"}
+    edit = {
+        "params": {"model": "sim-chat:judge"},
+        "limits": {"calls": 5},
+        "card": {"context_window": 9000, "capabilities": ["tools"]},
+        "message": "better",
+    }
     (change,) = send(live, "PATCH", path, edit).json()["plan"]
     assert (change["action"], change["version"]) == ("changed", 2)
-    assert [d["path"] for d in change["differences"]] == ["limits.calls", "params.model"]
+    assert [d["path"] for d in change["differences"]] == [
+        "card.capabilities",
+        "card.context_window",
+        "limits.calls",
+        "params.model",
+    ]
     assert send(live, "PATCH", path, edit).json()["plan"][0]["action"] == "unchanged"
-    send(live, "POST", f"{path}/rollback", {})
+    assert send(live, "PATCH", path, {"card": {"capabilities": None}}).status_code == 200
+    assert send(live, "GET", path).json()["card"] == {"context_window": 9000}
+    send(live, "POST", f"{path}/rollback", {"version": 1})
     assert send(live, "GET", path).json()["params"] == {"model": "sim-chat:main"}
     send(live, "DELETE", path)
     assert send(live, "GET", path).status_code == 404
@@ -78,6 +90,7 @@ def test_a_model_is_made_changed_rolled_back_and_retired(live: Live) -> None:
     assert [version["message"] for version in history] == [
         "retired",
         "back to version 1",
+        "",
         "better",
         "",
     ]
@@ -95,6 +108,18 @@ def test_a_model_is_made_changed_rolled_back_and_retired(live: Live) -> None:
         (
             {"flow": "direct", "params": {"model": "sim-chat:x"}, "limits": {"calls": 0}},
             "limits.calls: Input should be greater than or equal to 1, not 0",
+        ),
+        (
+            {"flow": "direct", "params": {"model": "sim-chat:x"}, "card": {"context": 1}},
+            "card.context: is not known. Known: capabilities, context_window, efforts, max_output",
+        ),
+        (
+            {
+                "flow": "direct",
+                "params": {"model": "sim-chat:x"},
+                "card": {"capabilities": ["telepathy"]},
+            },
+            "card.capabilities.0: Input should be 'tools', 'images'",
         ),
     ],
 )

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from functools import cache
+from typing import get_args
 
 import orjson
+from openai.types.responses import ResponseIncludable
 
 from polyvox.activities.frames import Frame
 from polyvox.activities.providers import chat, messages, responses
@@ -31,7 +33,11 @@ CREATED = 1_790_000_000
 
 _LEAST: dict[Protocol, Json] = {
     "chat": {"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
-    "responses": {"model": "m", "input": [{"role": "user", "content": "Hi"}]},
+    "responses": {
+        "model": "m",
+        "input": [{"role": "user", "content": "Hi"}],
+        "include": list(get_args(ResponseIncludable)),
+    },
     "messages": {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9},
 }
 """A request for answers that were kept without theirs."""

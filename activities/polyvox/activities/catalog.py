@@ -113,6 +113,7 @@ def binding_of(row: VirtualModelRow) -> Binding:
         row.message,
         row.origin or "",
         bool(row.retired),
+        row.card or {},
     )
 
 

@@ -1,4 +1,4 @@
-"""What may be set of a virtual model: its flow's parameters and its runs' limits.
+"""What may be set of a virtual model: its flow's parameters, its runs' limits and its card.
 
 A mistake is told as ``params.panel.1: what is wrong``, the path being that of the document.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from polyvox.activities.model_card import Card
 from polyvox.workflows.calls import Limits
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.flow import Params
@@ -29,13 +30,18 @@ def mistakes(
     kind: type[Params],
     params: Mapping[str, Json],
     limits: Mapping[str, Json],
+    card: Mapping[str, Json],
     providers: Collection[str] = (),
 ) -> list[str]:
-    """Return what is wrong with ``params`` of that ``kind`` and with ``limits``; path first.
+    """Return what is wrong with ``params`` of that ``kind``, ``limits`` and ``card``; path first.
 
     ``providers`` are those whose models may be named; if there are none, any may.
     """
-    found = [*_invalid("params", kind, params), *_invalid("limits", LimitsTable, limits)]
+    found = [
+        *_invalid("params", kind, params),
+        *_invalid("limits", LimitsTable, limits),
+        *_invalid("card", Card, card),
+    ]
     if found or not providers:
         return found
     known = ", ".join(sorted(providers))

@@ -176,7 +176,7 @@ class Registry:
             flow = self.load(version.digest)
             found += [
                 f"models.{name}.{mistake}"
-                for mistake in mistakes(flow.params, want.params, want.limits, providers)
+                for mistake in mistakes(flow.params, want.params, want.limits, want.card, providers)
             ]
             present = catalog.models.get(name)
             new[name] = Binding(
@@ -186,6 +186,7 @@ class Registry:
                 dict(want.params),
                 want.description,
                 limits=dict(want.limits),
+                card=dict(want.card),
                 author=author,
                 message=message,
                 origin=origin or (present.origin if present else ""),
@@ -372,6 +373,7 @@ def _written(
                 params=dict(kept.params),
                 description=kept.description,
                 limits=dict(kept.limits),
+                card=dict(kept.card),
                 message=message,
                 author=author,
                 origin=kept.origin,

@@ -48,6 +48,7 @@ class VirtualModelRow(SQLModel, table=True):
     author: str | None = None
     origin: str | None = None
     retired: bool | None = None
+    card: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
 
 
 class RevisionRow(SQLModel, table=True):

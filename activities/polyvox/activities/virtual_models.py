@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from polyvox.activities.model_card import Card
 from polyvox.workflows.calls import Limits
 from polyvox.workflows.conversation import Json
 
@@ -26,13 +27,15 @@ class Wanted:
     params: Mapping[str, Json] = field(default_factory=dict)
     description: str = ""
     limits: Mapping[str, Json] = field(default_factory=dict)
+    card: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
     """What a model name means: a flow version and its parameters.
 
-    ``limits`` are those that were set; ``run_limits`` has the defaults of the others.
+    ``limits`` are those that were set; ``run_limits`` has the defaults of the others. ``card`` is
+    what was said of the model; ``told`` has the rest as unknown.
     """
 
     model: str
@@ -47,10 +50,15 @@ class Binding:
     message: str = ""
     origin: str = ""
     retired: bool = False
+    card: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def run_limits(self) -> Limits:
         return Limits(**self.limits)
+
+    @property
+    def told(self) -> Card:
+        return Card(**self.card)
 
     def document(self) -> dict[str, Json]:
         """Return what of it can be set, as a JSON document."""
@@ -59,6 +67,7 @@ class Binding:
             "description": self.description,
             "params": dict(self.params),
             "limits": dict(self.limits),
+            "card": dict(self.card),
         }
 
 

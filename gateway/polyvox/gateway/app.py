@@ -1,6 +1,7 @@
 """The gateway's ASGI application: routes, and every error in the dialect of its path."""
 
 import logging
+import secrets
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -50,9 +51,15 @@ def create_app(runtime: Runtime) -> FastAPI:
 
 async def _model_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ModelError)
+    # There is no run whose id could name the request in a report; the log has this one.
+    request_id = f"req_{secrets.token_hex(12)}"
     status, document = front_of(request).render_error(error, None)
+    if "request_id" in document:
+        document["request_id"] = request_id
+    log.info("%s %s %s: %d %s", request_id, request.method, request.url.path, status, error.message)
     headers = {name.decode(): value.decode() for name, value in retry_headers(error, status)}
-    return JSONResponse(document, status_code=status, headers=headers)
+    ids = {"x-request-id": request_id, "request-id": request_id}
+    return JSONResponse(document, status_code=status, headers={**ids, **headers})
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -21,6 +21,7 @@ from polyvox.activities.responses_store import KeptResponse
 from polyvox.gateway.exchange import Caller, Exchange
 from polyvox.gateway.kept_answers import Keep, KeptEncoder, KeptFront
 from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.responses_included import EVERYTHING, Included
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
@@ -45,7 +46,7 @@ class Recording:
         self._added = asyncio.Event()
         self._news = asyncio.Event()
         self._cancelled = asyncio.Event()
-        self._encoder = KeptEncoder(ask, run_id=kept.run_id, created=kept.created, keep=self._keep)
+        self._encoder = _writing_all(ask, kept, self._keep)
         self._front = KeptFront(self._keep, self._encoder)
         self._exchange = Exchange(
             runtime,
@@ -92,14 +93,16 @@ class Recording:
         """Let the client leave: the run is ended and so is its spending."""
         self._cancelled.set()
 
-    async def follow(self, after: int, keep_alive_s: float) -> AsyncIterator[bytes]:
+    async def follow(
+        self, after: int, keep_alive_s: float, shows: Included
+    ) -> AsyncIterator[bytes]:
         """Yield the frames behind sequence number ``after``, those to come as they come."""
         place = after + 1
         while True:
             if place < self._shown:
                 frames = self._frames[place : self._shown]
                 place = self._shown
-                yield b"".join(frames)
+                yield b"".join([shows.frame(frame) for frame in frames])
             elif self._over:
                 return
             else:
@@ -145,6 +148,11 @@ class Recording:
         self._news = asyncio.Event()
 
 
+def _writing_all(ask: Ask, kept: KeptResponse, keep: Keep) -> KeptEncoder:
+    """Return an encoder of what is kept: what its readers asked to see is not all there is."""
+    return KeptEncoder(ask, run_id=kept.run_id, created=kept.created, keep=keep, shows=EVERYTHING)
+
+
 def split_frames(stream: bytes) -> list[bytes]:
     """Split whole frames; each is as it was sent."""
     return [frame + b"\n\n" for frame in stream.split(b"\n\n") if frame]
@@ -155,7 +163,7 @@ def resumed(ask: Ask, kept: KeptResponse, shown: bytes, keep: Keep) -> KeptEncod
 
     What they say is read as a provider's stream is, and written again to nobody.
     """
-    writing = KeptEncoder(ask, run_id=kept.run_id, created=kept.created, keep=keep)
+    writing = _writing_all(ask, kept, keep)
     if shown:
         writing.keep_alive()
         decoder = provider.decoder()

@@ -9,7 +9,8 @@ from polyvox.activities.conversations_store import Thread, new_thread
 from polyvox.gateway.auth import authenticate
 from polyvox.gateway.endpoints import read_document
 from polyvox.gateway.item_lists import item_list, listed_item, page
-from polyvox.gateway.responses_routes import as_json
+from polyvox.gateway.protocols.responses_included import Included
+from polyvox.gateway.responses_routes import as_json, wishes
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
@@ -63,7 +64,9 @@ async def delete(request: Request) -> Response:
 
 async def list_items(request: Request) -> Response:
     _, _, thread = await _found(request)
-    return as_json(page(_listed(thread), request.query_params))
+    shows = Included(wishes(request))
+    items = [shows.item(item) for item in _listed(thread)]
+    return as_json(page(items, request.query_params))
 
 
 async def add_items(request: Request) -> Response:

@@ -12,7 +12,7 @@ from polyvox.workflows.flow import FlowError
 class Edit:
     """What changes; None and what is not named stays. ``unset`` names parameters to drop.
 
-    A limit of None is dropped.
+    A limit or a line of the card that is None is dropped.
     """
 
     flow: str | None = None
@@ -20,6 +20,7 @@ class Edit:
     unset: Sequence[str] = ()
     description: str | None = None
     limits: Mapping[str, Json] = field(default_factory=dict)
+    card: Mapping[str, Json] = field(default_factory=dict)
 
 
 def edited(name: str, present: Binding | None, edit: Edit) -> Wanted:
@@ -31,13 +32,17 @@ def edited(name: str, present: Binding | None, edit: Edit) -> Wanted:
     if missing := [key for key in edit.unset if key not in present.params]:
         raise FlowError(f"Model {name!r} does not set {', '.join(map(repr, missing))}.")
     params = {key: value for key, value in present.params.items() if key not in edit.unset}
-    limits = {**present.limits, **edit.limits}
     return Wanted(
         edit.flow or present.flow,
         {**params, **edit.params},
         present.description if edit.description is None else edit.description,
-        {key: value for key, value in limits.items() if value is not None},
+        _merged(present.limits, edit.limits),
+        _merged(present.card, edit.card),
     )
+
+
+def _merged(present: Mapping[str, Json], edit: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in {**present, **edit}.items() if value is not None}
 
 
 def earlier(name: str, history: Sequence[Binding], version: int | None = None) -> Binding:
@@ -57,4 +62,4 @@ def earlier(name: str, history: Sequence[Binding], version: int | None = None) -
 
 def as_it_was(binding: Binding) -> Wanted:
     """Return what makes a model again what it was."""
-    return Wanted(binding.flow, binding.params, binding.description, binding.limits)
+    return Wanted(binding.flow, binding.params, binding.description, binding.limits, binding.card)

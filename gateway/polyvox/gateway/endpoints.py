@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from polyvox.gateway.auth import authenticate
+from polyvox.gateway.choices import Choices
 from polyvox.gateway.counting import provider_count
 from polyvox.gateway.exchange import Caller, Exchange
 from polyvox.gateway.models import list_models, one_model
@@ -38,6 +39,10 @@ def create_router() -> APIRouter:
         # Starlette's routes, not FastAPI's: there is nothing to validate or serialise for it here.
         if protocol != "responses":  # which keeps its answers, and has routes of its own
             router.add_route(path, _generation(FRONTS[protocol]), methods=["POST"])
+    stored = "/v1/chat/completions"
+    router.add_route(stored, refuse_stored_chat, methods=["GET"])
+    one_stored = f"{stored}/{{completion:path}}"
+    router.add_route(one_stored, refuse_stored_chat, methods=["GET", "POST", "DELETE"])
     router.add_route("/v1/messages/count_tokens", count_tokens, methods=["POST"])
     router.add_route("/v1/models", models, methods=["GET"])
     router.add_route("/v1/models/{model:path}", model, methods=["GET"])
@@ -55,9 +60,21 @@ def _generation(front: Front) -> Callable[[Request], Awaitable[Any]]:
         document = await read_document(request)
         ask = front.parse(document, request.headers)
         caller = Caller(key_id, request.headers.get("traceparent"), seen_headers(request.headers))
+        if front is chat and chat.choices_wanted(ask) > 1:
+            return Choices(runtime, ask, caller)
         return Exchange(runtime, front, ask, caller)
 
     return generate
+
+
+async def refuse_stored_chat(request: Request) -> Response:
+    """Say that no chat completion is kept here; an answer that is kept is a response."""
+    await authenticate(request.headers, request.app.state.runtime.ledger)
+    raise ModelError(
+        "not_found",
+        "Chat completions are not kept here, also not with store=true. Ask /v1/responses instead: "
+        "what it answers can be read again at /v1/responses/ID.",
+    )
 
 
 async def count_tokens(request: Request) -> Response:

@@ -35,6 +35,12 @@ from polyvox.workflows.reply import Reply
 
 log = logging.getLogger(__name__)
 
+STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
 _START_LIMIT = timedelta(seconds=5)
 
 _FOLLOW_AFTER_S = 5.0
@@ -282,12 +288,7 @@ class Exchange:
     ) -> None:
         if not self._committed:
             self._committed = True
-            headers = [
-                (b"content-type", b"text/event-stream; charset=utf-8"),
-                (b"cache-control", b"no-cache"),
-                (b"x-accel-buffering", b"no"),
-                *self._headers(channel),
-            ]
+            headers = [*STREAM_HEADERS, *self._headers(channel)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send(_body(data, more=more))
 

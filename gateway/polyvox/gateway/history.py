@@ -16,12 +16,11 @@ from polyvox.gateway.compaction import summary_of
 from polyvox.gateway.item_lists import input_items
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.responses_keeping import Keeping, continued, not_found
-from polyvox.workflows.conversation import Message
+from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.wire import responses as wire
 
 _OURS = re.compile(r"[a-z]+_(run_[0-9a-f]+)_")
-"""An id that tells the run it was made in."""
 
 Near = Mapping[str, tuple[Message, ...]]
 """Whole conversations by the response that ends them: what a connection knows without the store."""
@@ -33,15 +32,24 @@ def messages_after(bodies: Bodies, kept: KeptResponse) -> tuple[Message, ...]:
     return asked + tuple(wire.parse_message(item) for item in kept.output)
 
 
-_STAND_INS = ("compaction", "item_reference")
-"""Items that stand for something else."""
+_STAND_INS = ("compaction", "item_reference", "reasoning")
+"""Items that stand for something else, or may: see ``_kind``."""
 
 
 def _kind(message: Message) -> str | None:
     item = message.on_wire("responses")
     if item is None:
         return None
-    return item.get("type") or (None if "role" in item else "item_reference")
+    kind = item.get("type") or (None if "role" in item else "item_reference")
+    # A client that did not ask for the secret of thoughts brings them back without it.
+    if kind == "reasoning" and (item.get("encrypted_content") or not _ours(item)):
+        return None
+    return kind
+
+
+def _ours(item: Json) -> re.Match[str] | None:
+    """Match the id of an item that was made here; it tells the run."""
+    return _OURS.match(str(item.get("id")))
 
 
 class History:
@@ -89,8 +97,11 @@ class History:
     async def _resolved(self, message: Message, at: int, key_id: str, near: Near) -> Message:
         if _kind(message) == "compaction":
             return summary_of(message)
-        item_id = str((message.on_wire("responses") or {}).get("id"))
+        item = message.on_wire("responses") or {}
+        item_id = str(item.get("id"))
         found = await self._named(item_id, key_id, near)
+        if found is None and item.get("type") == "reasoning":
+            return message
         if found is None:
             raise ModelError(
                 "invalid_request", f"Item with id {item_id!r} not found.", param=f"input[{at}].id"
@@ -102,7 +113,7 @@ class History:
             for message in messages:
                 if (message.on_wire("responses") or {}).get("id") == item_id:
                     return message
-        ours = _OURS.match(item_id)
+        ours = _ours({"id": item_id})
         owners = [PREFIX + ours[1]] if ours else await self._responses.owners_of(item_id)
         for owner in owners:
             kept = await self._responses.find(owner, key_id)

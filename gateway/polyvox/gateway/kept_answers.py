@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from polyvox.gateway.protocols import responses
 from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.responses_included import Included
 from polyvox.gateway.protocols.responses_stream import Encoder
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
@@ -21,8 +22,10 @@ Keep = Callable[[dict[str, Json]], None]
 class KeptEncoder(Encoder):
     """Writes one answer and keeps its response object."""
 
-    def __init__(self, ask: Ask, *, run_id: str, created: int, keep: Keep) -> None:
-        super().__init__(ask, run_id=run_id, created=created)
+    def __init__(
+        self, ask: Ask, *, run_id: str, created: int, keep: Keep, shows: Included | None = None
+    ) -> None:
+        super().__init__(ask, run_id=run_id, created=created, shows=shows)
         self._keep = keep
 
     def finish(self, reply: Reply) -> bytes:
@@ -67,7 +70,7 @@ class KeptFront:
     def render(self, ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
         writing = self.encoder(ask, run_id=run_id, created=created)
         writing.finish(reply)
-        return writing.response
+        return writing.shown
 
     def render_error(self, error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
         self.refused = error

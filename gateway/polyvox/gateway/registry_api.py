@@ -53,6 +53,7 @@ class WholeModelBody(_Body):
     params: dict[str, Any] = Field(default_factory=dict)
     description: str = ""
     limits: dict[str, Any] = Field(default_factory=dict)
+    card: dict[str, Any] = Field(default_factory=dict)
 
 
 class ModelEditBody(_Body):
@@ -61,6 +62,7 @@ class ModelEditBody(_Body):
     unset: list[str] = Field(default_factory=list)
     description: str | None = None
     limits: dict[str, Any] = Field(default_factory=dict)
+    card: dict[str, Any] = Field(default_factory=dict)
 
 
 class RollbackBody(_Body):
@@ -214,7 +216,9 @@ def _add_models(router: APIRouter) -> None:
 
         def made(registry: Registry) -> dict[str, Any]:
             present = {b.model: b for b in registry.virtual_models()}.get(name)
-            edit = Edit(body.flow, body.params, body.unset, body.description, body.limits)
+            edit = Edit(
+                body.flow, body.params, body.unset, body.description, body.limits, body.card
+            )
             wanted = {name: edited(name, present, edit)}
             return _changed(request, registry, wanted, admin, body.message)
 
@@ -270,7 +274,7 @@ def _changed(
 
 
 def _wanted(body: WholeModelBody) -> Wanted:
-    return Wanted(body.flow, body.params, body.description, body.limits)
+    return Wanted(body.flow, body.params, body.description, body.limits, body.card)
 
 
 def _source(body: FlowBody) -> str:

@@ -16,6 +16,7 @@ from polyvox.gateway.exchange import Caller, Exchange
 from polyvox.gateway.item_lists import input_items, page, query_number
 from polyvox.gateway.protocols import responses
 from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.responses_included import included
 from polyvox.gateway.protocols.responses_keeping import Keeping, parse_keeping
 from polyvox.gateway.responses_state import ResponsesState
 from polyvox.worker.runtime import Runtime
@@ -51,7 +52,7 @@ async def create(request: Request) -> Any:
         if not ask.stream:
             return as_json({**recording.document, "status": "queued"}, recording.kept.run_id)
         keep_alive_s = _runtime(request).settings.server.keep_alive_s
-        return _as_stream(recording.follow(-1, keep_alive_s), recording.kept.run_id)
+        return _as_stream(recording.follow(-1, keep_alive_s, included(ask)), recording.kept.run_id)
     if keeping.store or keeping.thread is not None or is_triggered(ask):
         return await state.exchange(ask, keeping, caller, own)
     return Exchange(_runtime(request), responses, ask, caller)
@@ -77,8 +78,9 @@ def own_messages(ask: Ask, whole: Ask) -> tuple[Message, ...]:
 async def retrieve(request: Request) -> Response:
     state, caller = await _admit(request)
     kept = await state.find(request.path_params["response_id"], caller.key_id)
+    shows = state.shows(kept, wishes(request))
     if request.query_params.get("stream") != "true":
-        return as_json(state.document(kept), kept.run_id)
+        return as_json(shows.response(state.document(kept)), kept.run_id)
     if not (kept.background and kept.stream):
         raise ModelError(
             "invalid_request",
@@ -87,7 +89,7 @@ async def retrieve(request: Request) -> Response:
             param="stream",
         )
     after = query_number(request.query_params, "starting_after", -1)
-    return _as_stream(state.events(kept, after), kept.run_id)
+    return _as_stream(state.events(kept, after, shows), kept.run_id)
 
 
 async def delete(request: Request) -> Response:
@@ -99,13 +101,22 @@ async def delete(request: Request) -> Response:
 
 async def cancel(request: Request) -> Response:
     state, caller = await _admit(request)
-    return as_json(await state.cancel(request.path_params["response_id"], caller.key_id))
+    kept = await state.cancel(request.path_params["response_id"], caller.key_id)
+    return as_json(state.shows(kept, ()).response(state.document(kept)))
 
 
 async def list_input(request: Request) -> Response:
     state, caller = await _admit(request)
     kept = await state.find(request.path_params["response_id"], caller.key_id)
-    return as_json(page(input_items(_runtime(request).bodies, kept), request.query_params))
+    shows = state.shows(kept, wishes(request))
+    items = [shows.item(item) for item in input_items(_runtime(request).bodies, kept)]
+    return as_json(page(items, request.query_params))
+
+
+def wishes(request: Request) -> list[str]:
+    """Return what the query asks to include, in either spelling of a list."""
+    query = request.query_params
+    return [*query.getlist("include[]"), *query.getlist("include")]
 
 
 async def count_input(request: Request) -> Response:

@@ -8,7 +8,7 @@ died and the run's own result is rendered now. All three provider protocols are 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
@@ -24,6 +24,7 @@ from polyvox.gateway.history import History, Near
 from polyvox.gateway.kept_answers import Keep, KeptEncoder, KeptFront
 from polyvox.gateway.protocols import responses_document
 from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.responses_included import Included, included
 from polyvox.gateway.protocols.responses_keeping import Keeping
 from polyvox.worker.runtime import Runtime
 from polyvox.worker.starts import new_run_id
@@ -180,26 +181,30 @@ class ResponsesState:
         return kept
 
     def document(self, kept: KeptResponse) -> dict[str, Json]:
-        """Return the response object as it is now."""
+        """Return the whole response object as it is now."""
         if kept.document is not None:
             return kept.document
         if kept.response_id in self._recordings:
             return self._recordings[kept.response_id][0].document
         return responses_document.begun(self._ask(kept), kept.response_id, kept.created)
 
-    async def events(self, kept: KeptResponse, after: int) -> AsyncIterator[bytes]:
+    def shows(self, kept: KeptResponse, asked: Iterable[str]) -> Included:
+        """Return what is shown of ``kept``: what its request asked for and what is ``asked``."""
+        return included(self._ask(kept)).also(asked)
+
+    async def events(self, kept: KeptResponse, after: int, shows: Included) -> AsyncIterator[bytes]:
         """Yield the frames of a background stream behind sequence number ``after``."""
         keep_alive_s = self._runtime.settings.server.keep_alive_s
         if kept.response_id in self._recordings:
             recording, _ = self._recordings[kept.response_id]
-            async for frames in recording.follow(after, keep_alive_s):
+            async for frames in recording.follow(after, keep_alive_s, shows):
                 yield frames
             return
         place = after + 1
         while True:
             shown = split_frames(await self._store.frames(kept.response_id))
             if shown[place:]:
-                yield b"".join(shown[place:])
+                yield b"".join([shows.frame(frame) for frame in shown[place:]])
                 place = len(shown)
             if kept.document is not None:
                 return
@@ -207,7 +212,7 @@ class ResponsesState:
             kept = await self._settled(kept)
             yield KEEP_ALIVE
 
-    async def cancel(self, response_id: str, key_id: str) -> dict[str, Json]:
+    async def cancel(self, response_id: str, key_id: str) -> KeptResponse:
         """End a background response; one that has ended stays as it is."""
         kept = await self.find(response_id, key_id)
         if not kept.background:
@@ -218,14 +223,14 @@ class ResponsesState:
                 param="response_id",
             )
         if kept.document is not None:
-            return kept.document
+            return kept
         if response_id in self._recordings:
             recording, task = self._recordings[response_id]
             recording.cancel()
             await asyncio.wait([task])
         else:
             await self._end_run(kept)
-        return self.document(await self.find(response_id, key_id))
+        return await self.find(response_id, key_id)
 
     async def delete(self, response_id: str, key_id: str) -> None:
         """Forget a response, and end it if it is still being made. Raises ModelError."""

@@ -23,6 +23,7 @@ from polyvox.gateway.errors import Headers, retry_headers
 from polyvox.gateway.exchange import Caller
 from polyvox.gateway.protocols import responses
 from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.responses_included import included
 from polyvox.gateway.protocols.responses_keeping import Keeping, parse_keeping
 from polyvox.gateway.responses_routes import own_messages
 from polyvox.gateway.responses_state import ResponsesState
@@ -133,7 +134,7 @@ class Connection:
 
     async def _follow(self, whole: Ask, keeping: Keeping, own: tuple[Message, ...]) -> None:
         recording = await self._state.begin(whole, keeping, self._caller, own, _SCOPE)
-        async for frames in recording.follow(-1, _LONG_S):
+        async for frames in recording.follow(-1, _LONG_S, included(whole)):
             await self.send_frames(frames)
 
     async def _receive(self) -> AsgiMessage:

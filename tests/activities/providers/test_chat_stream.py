@@ -253,8 +253,37 @@ def test_what_is_no_chunk_is_a_bad_stream(data: bytes) -> None:
     assert caught.value.kind == "bad_stream"
 
 
-def test_a_provider_that_gives_up_has_not_answered() -> None:
-    """DeepSeek says so by finish_reason."""
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [("insufficient_system_resource", "overloaded"), ("network_error", "provider_error")],
+)
+def test_a_provider_that_gives_up_has_not_answered(reason: str, kind: str) -> None:
+    """DeepSeek and GLM say so by finish_reason."""
     with pytest.raises(ModelError) as caught:
-        answered(chunk({"content": "a"}), chunk(reason="insufficient_system_resource"))
-    assert caught.value.kind == "overloaded"
+        answered(chunk({"content": "a"}), chunk(reason=reason))
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("reason", "meant"),
+    [("sensitive", "refusal"), ("model_context_window_exceeded", "length"), ("eos", "stop")],
+)
+def test_a_dialects_ending_is_understood(reason: str, meant: str) -> None:
+    assert answered(chunk({"content": "a"}), chunk(reason=reason)).finish == meant
+
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "cached_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        chunk(reason="stop", usage=USAGE),
+        orjson.dumps({**orjson.loads(chunk(reason="stop")), "x_groq": {"usage": USAGE}}),
+        orjson.dumps({**orjson.loads(chunk(reason="stop")), "usage": USAGE}),
+    ],
+)
+def test_usage_is_found_wherever_it_stands(last: bytes) -> None:
+    """Kimi writes it into the choice, Groq into a member of its own."""
+    reply = answered(chunk({"content": "a"}), last)
+    assert reply.usage == Usage(input=3, cache_read=2, output=7)

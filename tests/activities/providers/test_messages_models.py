@@ -3,13 +3,15 @@ from typing import Any
 import pytest
 
 from polyvox.activities.providers import messages
-from polyvox.activities.providers.messages_models import generation
+from polyvox.activities.providers.messages_models import generation, takes_system_turns
 from polyvox.gateway.protocols import messages as front
 from polyvox.workflows.conversation import (
     Conversation,
     Json,
+    Message,
     Options,
     OutputFormat,
+    Text,
     Tool,
     ToolChoice,
     user,
@@ -84,6 +86,28 @@ def test_effort_is_spelled_as_the_model_takes_it(
 )
 def test_generations_are_read_from_names(name: str, numbers: tuple[int, int] | None) -> None:
     assert generation(name) == numbers
+
+
+@pytest.mark.parametrize(
+    ("model", "taken"),
+    [
+        ("claude-sonnet-4-5", False),
+        ("claude-opus-4-7", False),
+        ("claude-3-7-sonnet-latest", False),
+        ("claude-opus-4-8", True),
+        ("claude-sonnet-5", True),
+        ("claude-fable-5-1", True),
+        ("kimi-k3", None),
+    ],
+)
+def test_instructions_within_a_conversation_go_to_the_models_that_take_them(
+    model: str, taken: bool | None
+) -> None:
+    """From 4.8 on; a model that is no Claude gets none that its client did not send."""
+    assert takes_system_turns(model) is taken
+    conversation = Conversation((user("hi"), Message("developer", (Text("be brief"),))))
+    roles = [turn["role"] for turn in messages.render(conversation, model).body["messages"]]
+    assert roles == (["user", "system"] if taken else ["user"])
 
 
 def test_a_lowered_limit_lowers_the_thinking_budget() -> None:

@@ -127,7 +127,10 @@ def test_what_clients_really_send_is_accepted(fields: Any) -> None:
         ({**HELLO, "messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({**HELLO, "messages": ["hi"]}, "messages[0]"),
         ({**HELLO, "temperature": "hot"}, "temperature"),
-        ({**HELLO, "n": 2}, "n"),
+        ({**HELLO, "n": 0}, "n"),
+        ({**HELLO, "n": 17}, "n"),
+        ({**HELLO, "n": True}, "n"),
+        ({**HELLO, "n": "2"}, "n"),
     ],
 )
 def test_a_bad_request_is_refused_by_the_name_of_its_field(body: Any, param: str | None) -> None:

@@ -102,6 +102,58 @@ def test_leading_foreign_instructions_become_the_system_field() -> None:
     assert losses == ["role: later instructions sent as user text in <system> tags"]
 
 
+def test_later_instructions_are_turns_of_their_own_where_the_model_takes_them() -> None:
+    """Behind the user's whole turn, before the assistant's; several stand together."""
+    conversation = Conversation(
+        (
+            user("hi"),
+            Message("developer", (Text("one"),)),
+            Message("system", (Text("two"),)),
+            assistant(Text("hello")),
+            Message("developer", (Text("three"),)),
+            user("go on"),
+            Message("developer", (Text("four"),)),
+            user("please"),
+            Message("developer", (Text("five"),)),
+        )
+    )
+    losses: list[str] = []
+    elements = messages.render_messages(conversation, losses, system_turns=True)
+    texts = [(e["role"], [block["text"] for block in e["content"]]) for e in elements]
+    assert texts == [
+        ("user", ["hi"]),
+        ("system", ["one", "two"]),
+        ("assistant", ["hello"]),
+        (
+            "user",
+            ["<system>\nthree\n</system>", "go on", "<system>\nfour\n</system>", "please"],
+        ),
+        ("system", ["five"]),
+    ]
+    assert set(losses) == {"role: later instructions sent as user text in <system> tags"}
+
+
+def test_a_client_s_own_later_instruction_is_not_sent_to_a_model_that_refuses_it() -> None:
+    """It becomes text where it stands, and keeps its mark for the cache."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    sent = [
+        {"role": "user", "content": "hi"},
+        {"role": "system", "content": [{"type": "text", "text": "be brief", **mark}]},
+    ]
+    conversation = Conversation(tuple(messages.parse_message(element) for element in sent))
+    for taken in (None, True):
+        assert messages.render_messages(conversation, [], system_turns=taken) == sent
+    losses: list[str] = []
+    assert messages.render_messages(conversation, losses, system_turns=False) == [
+        sent[0],
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "<system>\nbe brief\n</system>", **mark}],
+        },
+    ]
+    assert losses == ["role: later instructions sent as user text in <system> tags"]
+
+
 def test_an_added_instruction_leaves_the_client_s_own_blocks_as_they_are() -> None:
     """Their cache markers and spelling survive."""
     block = {"type": "text", "text": "yours", "cache_control": {"type": "ephemeral"}}

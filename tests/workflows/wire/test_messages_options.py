@@ -106,7 +106,7 @@ def test_values_out_of_range_here_are_fitted_and_named() -> None:
     assert [loss.partition(":")[0] for loss in losses] == ["temperature", "stop", "response_format"]
 
 
-@pytest.mark.parametrize("field", [{"n": 2}, {"logprobs": True}, {"modalities": ["audio"]}])
+@pytest.mark.parametrize("field", [{"logprobs": True}, {"modalities": ["audio"]}])
 def test_a_foreign_field_that_asks_for_another_kind_of_answer_is_refused(field: Json) -> None:
     with pytest.raises(ModelError) as caught:
         messages.render_options(Options(wire=Wire("chat", field)), [])

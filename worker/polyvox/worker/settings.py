@@ -43,6 +43,7 @@ class DeclaredModel:
     description: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,9 @@ def load_settings(
         config=config.absolute() if config else None,
         providers=_providers(document.providers, environ),
         models={
-            name: DeclaredModel(name, model.flow, model.description, model.params, model.limits)
+            name: DeclaredModel(
+                name, model.flow, model.description, model.params, model.limits, model.card
+            )
             for name, model in document.models.items()
         },
         server=ServerSettings(

@@ -17,6 +17,11 @@ The file, with every key and its default::
     [models.NAME.limits]          # optional, of one run
     calls = 200
     deadline_s = 600
+    [models.NAME.card]            # optional, what clients are told of it
+    context_window = 200_000
+    max_output_tokens = 32_000
+    capabilities = ["tools", "images"]
+    efforts = ["low", "high"]
 
     [server]
     host = "127.0.0.1"
@@ -131,6 +136,7 @@ class ModelTable(_Table):
     description: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     limits: dict[str, Any] = Field(default_factory=dict)
+    card: dict[str, Any] = Field(default_factory=dict)
 
 
 class ServerTable(_Table):

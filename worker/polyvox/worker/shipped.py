@@ -60,7 +60,7 @@ def apply_models(
 
 def wanted(model: DeclaredModel) -> Wanted:
     """Return what the file wants of a model."""
-    return Wanted(model.flow, model.params, model.description or "", model.limits)
+    return Wanted(model.flow, model.params, model.description or "", model.limits, model.card)
 
 
 def system_user() -> str:

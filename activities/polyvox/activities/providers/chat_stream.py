@@ -33,7 +33,7 @@ from polyvox.workflows.events import (
 from polyvox.workflows.json_text import parse_json
 from polyvox.workflows.reply import FinishReason
 from polyvox.workflows.wire.chat import WHOLE_MEMBERS
-from polyvox.workflows.wire.chat_usage import FINISH_REASONS, parse_usage
+from polyvox.workflows.wire.chat_usage import FINISH_REASONS, parse_usage, usage_elsewhere
 
 _PartKind = type[Text] | type[Refusal] | type[Reasoning] | type[Opaque] | type[Call]
 
@@ -47,11 +47,12 @@ _BLANK: Final[dict[_PartKind, Part]] = {
 _PASSING: Final = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "obfuscation", "error"}
 )
-_PASSING_CHOICE: Final = frozenset({"index", "delta", "logprobs"})
-# Endings that are none: DeepSeek out of machines, OpenRouter with a failed upstream.
+_PASSING_CHOICE: Final = frozenset({"index", "delta", "logprobs", "usage"})
+# Endings that are none: DeepSeek out of machines, OpenRouter and GLM with a failed upstream.
 _BROKEN: Final[dict[str, ErrorKind]] = {
     "insufficient_system_resource": "overloaded",
     "error": "provider_error",
+    "network_error": "provider_error",
 }
 _WHOLE: Final = frozenset({"content", *WHOLE_MEMBERS})
 _DIALECTS: Final = frozenset({"reasoning_content", "reasoning"})
@@ -133,7 +134,7 @@ class Decoder:
             return events
         for choice in choices:
             if choice.get("index"):
-                # One answer is one choice; a request for more is refused at the front.
+                # One answer is one choice; for more the provider is asked more often.
                 continue
             if not self._started:
                 self._note(chunk)
@@ -141,6 +142,7 @@ class Decoder:
             self._read_choice(choice, events)
             if self._reason is not None:
                 self._note(chunk)
+                self._usage = self._usage or usage_elsewhere(chunk, choice)
         return events
 
     def _read_choice(self, choice: Json, events: list[Event]) -> None:

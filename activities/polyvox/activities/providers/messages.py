@@ -10,6 +10,7 @@ from polyvox.activities.providers.messages_models import (
     fit_history,
     fit_sampling,
     fit_thinking,
+    takes_system_turns,
 )
 from polyvox.activities.providers.messages_stream import MessagesDecoder
 from polyvox.workflows.conversation import Conversation, Json
@@ -41,7 +42,9 @@ def render(conversation: Conversation, model: str) -> Rendered:
     system = messages.render_system(conversation, losses)
     if system is not None:
         body["system"] = system
-    body["messages"] = messages.render_messages(conversation, losses)
+    body["messages"] = messages.render_messages(
+        conversation, losses, system_turns=takes_system_turns(model)
+    )
     spoken = conversation.options.on_wire("messages") is not None
     choice = None if spoken else conversation.options.tool_choice
     tools = messages.render_tools(allowed_tools(conversation.tools, choice), losses)

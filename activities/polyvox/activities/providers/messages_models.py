@@ -3,7 +3,8 @@
 Fields that a Messages client sent itself are its own business and stay; only what was rendered
 from a foreign request, or changed by a flow, is fitted here. Sources: Anthropic's API reference
 and migration notes (extended thinking 3.7, adaptive thinking 4.6, sampling fixed after 4.6,
-version 2026-10-21 without sampling). A model that is no Claude is taken to accept everything.
+version 2026-10-21 without sampling, system messages within a conversation 4.8). A model that is no
+Claude is taken to accept everything, but for those system messages: some servers take none.
 """
 
 import re
@@ -16,6 +17,7 @@ _CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d+)(?:[-.](\d{1,2})(?!\d))?")
 _FIRST_THINKING = (3, 7)
 _FIRST_ADAPTIVE = (4, 6)
 _LAST_SAMPLING = (4, 6)
+_FIRST_SYSTEM_TURNS = (4, 8)
 
 _BUDGETS = {"low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 65_536}
 """Thinking tokens for each effort, for models that take a budget and no effort."""
@@ -30,6 +32,12 @@ def generation(model: str) -> tuple[int, int] | None:
     """Return (major, minor) of a Claude model's name, or None for another model."""
     found = _CLAUDE.search(model)
     return None if found is None else (int(found[1]), int(found[2] or 0))
+
+
+def takes_system_turns(model: str) -> bool | None:
+    """Whether ``model`` takes ``role: "system"`` within a conversation; None if nobody knows."""
+    claude = generation(model)
+    return None if claude is None else claude >= _FIRST_SYSTEM_TURNS
 
 
 def fit_thinking(body: dict[str, Json], model: str, losses: list[str]) -> None:

@@ -22,6 +22,14 @@ LimitOption = Annotated[
     list[str] | None,
     typer.Option("--limit", help="calls=N or deadline_s=SECONDS; null takes a limit away."),
 ]
+CardOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--card",
+        help="What clients are told, several times: context_window=TOKENS, "
+        "max_output_tokens=TOKENS, capabilities=[...], efforts=[...]; null takes a line away.",
+    ),
+]
 MessageOption = Annotated[str, typer.Option("--message", "-m", help="What is new, and why.")]
 
 

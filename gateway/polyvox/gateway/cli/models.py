@@ -10,6 +10,7 @@ from rich.text import Text
 from polyvox.activities.registry import Registry
 from polyvox.activities.virtual_models import Plan, Wanted, differences, documents
 from polyvox.gateway.cli.assignments import (
+    CardOption,
     LimitOption,
     MessageOption,
     ParamFileOption,
@@ -44,12 +45,14 @@ def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) ->
         if as_json:
             print_json([render_model(binding) for binding in models])
             return
-        table = Table("MODEL", "VERSION", "FLOW", "BY", "MESSAGE", box=None, pad_edge=False)
+        heads = ("MODEL", "VERSION", "FLOW", "CONTEXT", "BY", "MESSAGE")
+        table = Table(*heads, box=None, pad_edge=False)
         for binding in models:
             table.add_row(
                 Text(binding.model),
                 str(binding.version),
                 binding.flow,
+                str(binding.told.context_window or "-"),
                 Text(binding.author),
                 Text(binding.message),
             )
@@ -71,6 +74,7 @@ def set_model(
         list[str] | None, typer.Option(help="A parameter to take away, several times.")
     ] = None,
     limit: LimitOption = None,
+    card: CardOption = None,
     description: Annotated[str | None, typer.Option(help="What lists of models say.")] = None,
     message: MessageOption = "",
     as_json: JsonOption = False,
@@ -85,6 +89,7 @@ def set_model(
             unset or (),
             description,
             assigned(limit, "--limit"),
+            assigned(card, "--card"),
         )
         _change(registry, {name: edited(name, present, edit)}, message, as_json=as_json)
 

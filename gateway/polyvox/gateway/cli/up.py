@@ -125,14 +125,18 @@ def show(program: Program, console: Console) -> None:
     """Print base URL, key, models, links, and lines to paste for each client."""
     base, runtime = program.base_url, program.runtime
     key = program.key or "YOUR_KEY"
-    models = [binding.model for binding in runtime.registry.models()]
-    model = next((name for name in models if "fusion" in name), models[0] if models else "MODEL")
+    bindings = runtime.registry.models()
+    shown = next((b for b in bindings if "fusion" in b.model), bindings[0] if bindings else None)
+    model = shown.model if shown else "MODEL"
+    # Codex reads a model's size from its own configuration.
+    window = shown.told.context_window if shown else None
+    size = f"-c model_context_window={window} " if window else ""
     out = console.print
     out("\n[bold]Polyvox is ready.[/bold]")
     out(f"  Base URL   {base}   (OpenAI clients: {base}/v1)")
     hint = "" if program.key else f"   (made earlier; set {KEY_VARIABLE} or `polyvox keys create`)"
     out(f"  Key        {key}{hint}")
-    for number, binding in enumerate(runtime.registry.models()):
+    for number, binding in enumerate(bindings):
         about = f"   {binding.description}" if binding.description else ""
         out(f"  {'Models ' if number == 0 else '       '}    {binding.model}{about}")
     providers = ", ".join(sorted(runtime.providers))
@@ -156,6 +160,6 @@ def show(program: Program, console: Console) -> None:
         "-c model_providers.polyvox.name=Polyvox "
         f"-c model_providers.polyvox.base_url={base}/v1 "
         "-c model_providers.polyvox.env_key=POLYVOX_KEY "
-        f"-c model_providers.polyvox.wire_api=responses -m {model}\n",
+        f"-c model_providers.polyvox.wire_api=responses {size}-m {model}\n",
         markup=False,
     )

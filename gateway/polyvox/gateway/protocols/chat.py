@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
-from polyvox.gateway.protocols import chat_document
+from polyvox.gateway.protocols import chat_document, chat_functions
 from polyvox.gateway.protocols.chat_stream import Encoder
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.openai_errors import error_object, error_status
@@ -20,6 +20,9 @@ _T = TypeVar("_T")
 
 # Request headers that say how the body is meant.
 HEADERS: Final = ("openai-beta",)
+MOST_CHOICES: Final = 16
+"""Answers to one request; each is a run."""
+
 _NOT_OPTIONS: Final = frozenset({"model", "messages", "tools", "stream"})
 
 
@@ -27,6 +30,9 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
     """Parse a request; see ``Front.parse``."""
     if not isinstance(body, dict):
         raise ill_typed("", "an object", body)
+    in_functions = chat_functions.is_spoken(body)
+    if in_functions:
+        body = chat_functions.in_tools(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise (
@@ -47,13 +53,9 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
     tools = body.get("tools")
     if tools is not None and not isinstance(tools, list):
         raise ill_typed("tools", "an array", tools)
-    if body.get("n") not in (None, 1):
-        raise ModelError(
-            "unsupported",
-            f"n is {body['n']!r}, but a model here gives one answer a request. Send n=1.",
-            param="n",
-            code="unsupported_value",
-        )
+    number = body.get("n")
+    if number is not None and not (type(number) is int and 1 <= number <= MOST_CHOICES):
+        raise ill_typed("n", f"a whole number from 1 to {MOST_CHOICES}", number)
     options = {name: value for name, value in body.items() if name not in _NOT_OPTIONS}
     conversation = Conversation(
         messages=_each(messages, "messages", wire.parse_message),
@@ -61,7 +63,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
         options=wire.parse_options(options),
         headers=tuple((name, headers[name]) for name in HEADERS if name in headers),
     )
-    return Ask("chat", model, conversation, bool(stream))
+    return Ask("chat", model, conversation, bool(stream), in_functions)
 
 
 def _missing(param: str, expected: str) -> ModelError:
@@ -82,6 +84,12 @@ def _each(elements: list[Json], name: str, parse_one: Callable[[Json], _T]) -> t
             error.param = f"{name}[{at}].{error.param}" if error.param else f"{name}[{at}]"
             raise
     return tuple(parsed)
+
+
+def choices_wanted(ask: Ask) -> int:
+    """Return how many answers a request asks for."""
+    said = ask.conversation.options.on_wire("chat") or {}
+    return int(said.get("n") or 1)
 
 
 def encoder(ask: Ask, *, run_id: str, created: int) -> Encoder:

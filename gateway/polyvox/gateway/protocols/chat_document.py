@@ -1,8 +1,11 @@
 """Renders a Reply as a Chat Completions document, and what its stream shares with it."""
 
+from collections.abc import Sequence
+
+from polyvox.gateway.protocols import chat_functions
 from polyvox.gateway.protocols.front import Ask
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, ToolCall
-from polyvox.workflows.reply import Reply
+from polyvox.workflows.reply import Reply, Usage
 from polyvox.workflows.wire import chat as wire
 from polyvox.workflows.wire.chat_transcript import (
     Fragment,
@@ -48,19 +51,28 @@ def further_members(part: Part, offset: int) -> Fragment:
 def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
     """Render the whole answer; see ``Front.render``."""
     answer, choice = ending(reply)
+    whole = {"index": 0, "message": _message(reply), "logprobs": None, "finish_reason": None}
+    whole |= choice
     document = {
         "id": answer_id(run_id),
         "object": "chat.completion",
         "created": created,
         "model": ask.model,
-        "choices": [
-            {"index": 0, "message": _message(reply), "logprobs": None, "finish_reason": None}
-            | choice
-        ],
+        "choices": [chat_functions.answered(whole) if ask.in_functions else whole],
         **answer,
     }
     usage = render_usage(reply)
     return document if usage is None else {**document, "usage": usage}
+
+
+def choice_of(document: dict[str, Json], index: int) -> dict[str, Json]:
+    """Return the choice of a whole answer as number ``index`` of several."""
+    return {**document["choices"][0], "index": index}
+
+
+def usage_of_choices(replies: Sequence[Reply]) -> dict[str, Json] | None:
+    """Return the ``usage`` of several answers together, None if nothing is known."""
+    return wire.render_usage(sum((reply.usage for reply in replies), Usage()), None)
 
 
 def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:

@@ -14,6 +14,7 @@ from polyvox.gateway.protocols.chat_document import (
     further_members,
     render_usage,
 )
+from polyvox.gateway.protocols.chat_functions import finish_reason
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.openai_errors import error_object
 from polyvox.gateway.protocols.own_calls import own_calls, restored
@@ -33,6 +34,8 @@ from polyvox.workflows.wire.tool_names import flat_name
 
 _dumps = orjson.dumps
 
+DONE: Final = b"data: [DONE]\n\n"
+
 _MEMBERS: Final[dict[type[Part], bytes]] = {
     Text: b'{"content":',
     Refusal: b'{"refusal":',
@@ -42,11 +45,11 @@ _GROWN: Final = {"function": "arguments", "custom": "input"}
 
 
 class Encoder:
-    """Encodes one answer; see ``front.Encoder``."""
+    """Encodes one answer; see ``front.Encoder``. ``index`` is that of its choice."""
 
-    def __init__(self, ask: Ask, *, run_id: str, created: int) -> None:
+    def __init__(self, ask: Ask, *, run_id: str, created: int, index: int = 0) -> None:
         asked = ask.conversation.options.on_wire("chat") or {}
-        self._tells_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        self.tells_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
         self._ask = ask
         self._own_calls = own_calls(ask)
         self._run_id = run_id
@@ -56,10 +59,11 @@ class Encoder:
             "created": created,
             "model": ask.model,
         }
+        self._index = index
         self._answer: dict[str, Json] = head
         self._head = self._before = b""
         self._say_of_answer({})
-        usage = b',"usage":null' if self._tells_usage else b""
+        usage = b',"usage":null' if self.tells_usage else b""
         self._end = usage + b"}\n\n"
         self._after = b',"logprobs":null,"finish_reason":null}]' + self._end
 
@@ -106,13 +110,25 @@ class Encoder:
         frames = [self._begin(answer), *self._missing(reply)]
         if self._told_logprobs or not choice.get("logprobs"):
             choice["logprobs"] = None
-        last = {"index": 0, "delta": {}, **choice}
+        if self._ask.in_functions:
+            choice["finish_reason"] = finish_reason(choice["finish_reason"])
+        last = {"index": self._index, "delta": {}, **choice} | {"index": self._index}
         self._say_of_answer(answer)
         frames.append(self._head + b',"choices":[' + _dumps(last) + b"]" + self._end)
-        if self._tells_usage and (usage := render_usage(reply)) is not None:
-            frames.append(self._head + b',"choices":[],"usage":' + _dumps(usage) + b"}\n\n")
-        frames.append(b"data: [DONE]\n\n")
+        frames.append(self.end(reply))
         return b"".join(frames)
+
+    def end(self, reply: Reply) -> bytes:
+        """Write what ends the whole answer behind its choice."""
+        usage = render_usage(reply) if self.tells_usage else None
+        if usage is None:
+            return DONE
+        return self._head + b',"choices":[],"usage":' + _dumps(usage) + b"}\n\n" + DONE
+
+    @property
+    def head(self) -> dict[str, Json]:
+        """The members every chunk has."""
+        return self._answer
 
     def fail(self, error: ModelError) -> bytes:
         return b"data: " + _dumps({"error": error_object(error, self._run_id)}) + b"\n\n"
@@ -132,7 +148,7 @@ class Encoder:
         """Say ``members`` of the whole answer in every chunk from now on, as providers do."""
         self._answer |= members
         self._head = b"data: " + _dumps(self._answer)[:-1]
-        self._before = self._head + b',"choices":[{"index":0,"delta":'
+        self._before = self._head + b',"choices":[{"index":%d,"delta":' % self._index
 
     def _chunk(self, delta: Json) -> bytes:
         return self._before + _dumps(delta) + self._after
@@ -168,16 +184,17 @@ class Encoder:
         self._calls[call.id] = (index, pieces)
         grown = _GROWN[call.kind]
         entry = ((call.on_wire("chat") or {}).get("tool_calls") or [{}])[0]
-        header = {
-            **entry,
-            "index": index,
-            "id": call.id,
-            "type": call.kind,
-            call.kind: {"name": flat_name(call.name, call.namespace), grown: ""},
-        }
+        said = {"name": flat_name(call.name, call.namespace), grown: ""}
+        if self._is_function(index, call):
+            self._prefix, self._suffix = self._around({"function_call": {grown: ""}})
+            return self._chunk({"function_call": said})
+        header = {**entry, "index": index, "id": call.id, "type": call.kind, call.kind: said}
         opening = {"tool_calls": [{"index": index, call.kind: {grown: ""}}]}
         self._prefix, self._suffix = self._around(opening)
         return self._chunk({"tool_calls": [header]})
+
+    def _is_function(self, index: int, call: ToolCall) -> bool:
+        return self._ask.in_functions and index == 0 and call.kind == "function"
 
     def _around(self, delta: Json) -> tuple[bytes, bytes]:
         """Return what stands before and after a text in place of the last ``""`` of ``delta``."""
@@ -256,6 +273,8 @@ class Encoder:
             return b""
         rest = {_GROWN[call.kind]: call.arguments[len(sent) :]}
         pieces.append(call.arguments[len(sent) :])
+        if self._is_function(index, call):
+            return self._chunk({"function_call": rest})
         return self._chunk({"tool_calls": [{"index": index, call.kind: rest}]})
 
 

@@ -15,12 +15,16 @@ from polyvox.workflows.reply import Reply
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A parsed request: the public model name, the conversation, and how to answer."""
+    """A parsed request: the public model name, the conversation, and how to answer.
+
+    ``in_functions`` is for a Chat client that knows no tools, only their predecessor.
+    """
 
     protocol: Protocol
     model: str
     conversation: Conversation
     stream: bool
+    in_functions: bool = False
 
 
 class Encoder(Interface):

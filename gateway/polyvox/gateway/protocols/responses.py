@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from polyvox.gateway.protocols import openai_errors
 from polyvox.gateway.protocols.front import Ask
+from polyvox.gateway.protocols.responses_included import check_include
 from polyvox.gateway.protocols.responses_stream import Encoder
 from polyvox.workflows.conversation import Conversation, Json, Message
 from polyvox.workflows.errors import ModelError
@@ -38,6 +39,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
         )
     optional = any(body.get(field) is not None for field in _INSTEAD_OF_INPUT)
     messages = _parse_input(body.get("input"), optional=optional)
+    check_include(body)
     instructions = body.get("instructions")
     offered = _listed(body, "tools")
     tools = [
@@ -110,7 +112,7 @@ def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Js
     """Render the whole answer: the response object that ends a stream of the same reply."""
     writing = Encoder(ask, run_id=run_id, created=created)
     writing.finish(reply)
-    return writing.response
+    return writing.shown
 
 
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:

@@ -114,7 +114,7 @@ def ended(
         details = None
     elif not details:
         details = {"reason": reason}
-    served = {"auto": "default"}.get(response["service_tier"], response["service_tier"])
+    served = "default" if response["service_tier"] == "auto" else response["service_tier"]
     return {
         **response,
         **said,

@@ -2,15 +2,20 @@
 
 import orjson
 
+from polyvox.gateway.protocols.responses_included import Included
 from polyvox.workflows.conversation import Json
 
 
 class Frames:
-    """The frames of one stream; each has the next sequence number, from 0 without a gap."""
+    """The frames of one stream; each has the next sequence number, from 0 without a gap.
 
-    __slots__ = ("_next",)
+    They show what the client asked to see; what is told of the answer elsewhere is all of it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_included", "_next")
+
+    def __init__(self, included: Included) -> None:
+        self._included = included
         self._next = 0
 
     def number_from(self, number: int) -> None:
@@ -21,7 +26,8 @@ class Frames:
         """Return a frame of any event."""
         number = self._next
         self._next = number + 1
-        data = orjson.dumps({"type": kind, "sequence_number": number, **members})
+        shown = self._included.event(members)
+        data = orjson.dumps({"type": kind, "sequence_number": number, **shown})
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
     def raw(self, kind: bytes, response: bytes) -> bytes:

@@ -14,6 +14,7 @@ from polyvox.gateway.protocols import openai_errors, responses_document
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.own_calls import own_calls, restored
 from polyvox.gateway.protocols.responses_frames import Frames
+from polyvox.gateway.protocols.responses_included import Included, included
 from polyvox.gateway.protocols.responses_items import (
     CallWriter,
     Ids,
@@ -52,7 +53,11 @@ _FAILED_CODE: dict[ErrorKind, str] = {
 
 
 class Encoder:
-    """Writes one answer; see ``front.Encoder``. ``clock`` gives seconds since the epoch."""
+    """Writes one answer; see ``front.Encoder``. ``clock`` gives seconds since the epoch.
+
+    ``response`` is the whole response object. The stream shows of it what the request's ``include``
+    says, or what ``shows`` does.
+    """
 
     def __init__(
         self,
@@ -61,14 +66,15 @@ class Encoder:
         run_id: str,
         created: int,
         clock: Callable[[], float] = time.time,
+        shows: Included | None = None,
     ) -> None:
         self.response = responses_document.begun(ask, f"resp_{run_id}", created)
-        self._ask = ask
         self._ask = ask
         self._own_calls = own_calls(ask)
         self._run_id = run_id
         self._clock = clock
-        self._frames = Frames()
+        self._included = shows or included(ask)
+        self._frames = Frames(self._included)
         self._ids = Ids(run_id)
         self._begun = b""
         self._output: list[Json] = []
@@ -83,6 +89,11 @@ class Encoder:
             UsageReported: _ignore,
             Finished: _ignore,
         }
+
+    @property
+    def shown(self) -> dict[str, Json]:
+        """The response object as the client sees it."""
+        return self._included.response(self.response)
 
     def feed(self, event: Event) -> bytes:
         if self._own_calls is not None:

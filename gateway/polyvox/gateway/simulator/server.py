@@ -75,6 +75,9 @@ class Simulation:
         try:
             document, headers = await _read(request)
             ask = front.parse(document, headers)
+            if front is chat and chat.choices_wanted(ask) > 1:
+                told = "The simulator gives one answer a request."
+                raise ModelError("unsupported", told, param="n")
         except ModelError as error:
             return _refused(front, error)
         self.record.keep(ask.model, request.url.path, await request.body())

@@ -309,7 +309,8 @@ _LONGEST_USER: Final = 64
 
 def user_of(messages_document: dict[str, Json]) -> str | None:
     """Return who a Messages request is for, as OpenAI takes it: a digest of a longer name."""
-    user = (messages_document.get("metadata") or {}).get("user_id")
+    metadata = messages_document.get("metadata")
+    user = metadata.get("user_id") if isinstance(metadata, dict) else None
     if not isinstance(user, str) or len(user) <= _LONGEST_USER:
         return user if isinstance(user, str) else None
     return sha256(user.encode()).hexdigest()

@@ -16,6 +16,8 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "eos": "stop",
     "max_tokens": "length",
     "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "sensitive": "refusal",
 }
 
 # Chat has no word for "ask me again": the answer is not whole, which is what "length" says.
@@ -54,6 +56,8 @@ def parse_usage(json: Json) -> Usage:
     read = count(json, "prompt_tokens_details", "cached_tokens")
     if read is None:
         read = count(json, "prompt_cache_hit_tokens")
+    if read is None:
+        read = count(json, "cached_tokens")
     write = count(json, "prompt_tokens_details", "cache_write_tokens")
     if prompt is not None and output is not None and total is not None:
         output = max(output, total - prompt)
@@ -64,6 +68,12 @@ def parse_usage(json: Json) -> Usage:
         output=output,
         reasoning=count(json, "completion_tokens_details", "reasoning_tokens"),
     )
+
+
+def usage_elsewhere(chunk: dict[str, Json], choice: dict[str, Json]) -> Json:
+    """Return the usage where Kimi (in the choice) and Groq (in a member of its own) write it."""
+    groq = chunk.get("x_groq")
+    return choice.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None)
 
 
 def render_usage(usage: Usage, said: Json = None) -> dict[str, Json] | None:

@@ -15,6 +15,7 @@ Places, and how ``field`` is spelled in each:
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from polyvox.workflows.conversation import Json, Protocol, Wire
@@ -108,11 +109,25 @@ def element_losses(wire: Wire, target: Protocol) -> list[str]:
     """Name the members of a part's element that are not carried over ``target``."""
     losses: list[str] = []
     kind, members = _element(wire)
-    for member, value in members.items():
-        field = f"{kind}.{member}"
-        if member not in _HELD or (wire.protocol, "element", field) in _ROWS:
-            _weigh(wire.protocol, "element", field, value, target, losses)
+    for member, field in _to_weigh(wire.protocol, kind, tuple(members)):
+        _weigh(wire.protocol, "element", field, members[member], target, losses)
     return losses
+
+
+@lru_cache(maxsize=4096)
+def _to_weigh(
+    protocol: Protocol, kind: str, members: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """Return those of an element's members that may be lost, with the names of their fields.
+
+    A long session has thousands of elements of few shapes, nearly all of which can lose nothing.
+    """
+    fields = ((member, f"{kind}.{member}") for member in members)
+    return tuple(
+        (member, field)
+        for member, field in fields
+        if member not in _HELD or (protocol, "element", field) in _ROWS
+    )
 
 
 def element_name(wire: Wire | None) -> str:
@@ -138,10 +153,8 @@ def message_losses(wire: Wire, target: Protocol) -> list[str]:
     losses: list[str] = []
     said = wire.json
     if isinstance(said, dict) and said.get("type", "message") == "message":
-        for member, value in said.items():
-            field = f"message.{member}"
-            if member not in _HELD or (wire.protocol, "element", field) in _ROWS:
-                _weigh(wire.protocol, "element", field, value, target, losses)
+        for member, field in _to_weigh(wire.protocol, "message", tuple(said)):
+            _weigh(wire.protocol, "element", field, said[member], target, losses)
     return losses
 
 
@@ -155,7 +168,7 @@ def _element(wire: Wire) -> tuple[str, dict[str, Json]]:
         if not isinstance(listed, list):
             return "", {}
         said = listed[0]
-        inner = said.get(said.get("type", ""))
+        inner = said.get(str(said.get("type")))
         said = {**said, **inner} if isinstance(inner, dict) else said
     elif isinstance(source := said.get("source"), dict):
         said = {**said, **{name: source[name] for name in _STORED if name in source}}

@@ -29,6 +29,7 @@ def _row(
 
 
 _OURS = idle("Polyvox does it")
+_FUNCTIONS = "read as today's word for it, also for Chat providers"
 _NO_LOGPROBS = refused(
     "This model's provider gives no log probabilities. Leave logprobs and top_logprobs out."
 )
@@ -67,7 +68,7 @@ _REQUEST = (
     _row("verbosity", becomes("text.verbosity"), lost(), defaults=("medium",)),
     _row(
         "n",
-        refused("A model here gives one answer a request. Send n=1."),
+        idle("Polyvox asks once for each answer: as many runs, all of them paid"),
         defaults=(1,),
     ),
     _row(
@@ -83,8 +84,8 @@ _REQUEST = (
         defaults=(["text"],),
     ),
     _row("audio", lost("answers are text")),
-    _row("functions", refused("Only Chat providers know it. Offer the functions as tools.")),
-    _row("function_call", refused("Only Chat providers know it. Use tool_choice.")),
+    _row("functions", becomes("tools", _FUNCTIONS)),
+    _row("function_call", becomes("tool_choice", _FUNCTIONS)),
     _row("frequency_penalty", lost(), defaults=(0,)),
     _row("presence_penalty", lost(), defaults=(0,)),
     _row("logit_bias", lost()),

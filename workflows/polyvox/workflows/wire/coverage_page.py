@@ -37,13 +37,17 @@ Some things hold for all combinations:
   signature from turn to turn; it is unsealed when the conversation returns to that provider, and
   left out (a named loss) for any other.
 - **Instructions** at the head of a conversation become the instructions of the other protocol.
-  Those inside it stay where they are; Messages gets them as the user's text in `<system>` tags,
-  because few of its models take another role there (a named loss, `role`).
+  Those inside it stay where they are. Messages gets them as messages of the role `system` where
+  the model takes them (Claude from 4.8 on) and the assistant speaks next; elsewhere as the user's
+  text in `<system>` tags (a named loss, `role`). An older Claude refuses that role, so there even a
+  Messages client's own become such text.
 - **Tool arguments** keep their text, calls keep their ids, and the order of messages never changes.
 - **Names of tools** come back as the client knows them: out of namespaces, longer than 64
   characters, and free-form tools that a provider was offered as a function.
 - **Usage** is counted in the client's protocol: `input_tokens` of Messages leaves out what the
   cache read and wrote, the other two count it in.
+- **Stored chat completions** are not served: `store` of Chat goes to a Chat provider, which may
+  keep the answer, but Polyvox keeps Responses only and answers 404 at `/v1/chat/completions/ID`.
 - **An answer that the provider pauses** (`pause_turn`) is continued by Polyvox as one answer.
 - **Models differ** in what they take. What a client of the provider's own protocol sends is passed
   on as it is; what comes from another one is fitted to the model, and named if it changes: efforts

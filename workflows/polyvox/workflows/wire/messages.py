@@ -1,9 +1,10 @@
 """The elements of Anthropic Messages, both ways: messages, system, tools, usage, stop reasons.
 
 What this protocol lacks is written so: a ``developer`` or ``system`` message after the first turn
-becomes user text inside ``<system>`` tags (models differ in whether they take ``role: "system"``
-there, and moving it to the front would change what it means); a free-form tool becomes a function
-with the one string property ``input``; several results in a row become one user turn.
+becomes a turn of ``role: "system"`` where the model takes one and the place allows it, elsewhere
+user text inside ``<system>`` tags (moving it to the front would change what it means); a free-form
+tool becomes a function with the one string property ``input``; several results in a row become one
+user turn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -185,18 +186,24 @@ def _leading(messages: Iterable[Message]) -> list[Message]:
     return list(takewhile(_is_foreign_instruction, messages))
 
 
-def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]:
+def render_messages(
+    conversation: Conversation, losses: list[str], *, system_turns: bool | None = None
+) -> list[Json]:
     """Render ``messages``, without the instructions that ``render_system`` takes.
 
     Elements of this protocol go out as they came and are never merged but for the results of tools,
     which must stand together. Between them, what we render is merged into turns, the results of
     tools first in theirs, as the API wants it.
+
+    ``system_turns`` says whether the model takes turns of ``role: "system"``. Where that is not
+    known (None) a client's own are sent, and none are made.
     """
     rendered: list[Json] = []
     open_turn: Json | None = None
-    for message in dropwhile(_is_foreign_instruction, conversation.messages):
+    said = list(dropwhile(_is_foreign_instruction, conversation.messages))
+    for at, message in enumerate(said):
         element = message.on_wire("messages")
-        if element is not None:
+        if element is not None and not (message.role == "system" and system_turns is False):
             element = _without_foreign_reasoning(message, element, losses)
             if element is not None and _takes_results(open_turn, element):
                 # All results of one answer stand in one turn; some were the flow's, some are here.
@@ -205,11 +212,18 @@ def render_messages(conversation: Conversation, losses: list[str]) -> list[Json]
                 rendered.append(element)
             open_turn = None
             continue
-        if message.wire is not None:
+        if message.wire is not None and element is None:
             losses.extend(message_losses(message.wire, "messages"))
         role, blocks = _render_turn(message, losses)
         if not blocks:
             continue
+        if message.role in ("system", "developer"):
+            before = rendered[-1]["role"] if rendered else None
+            if system_turns and before in ("user", "system") and _ends_turn(said, at):
+                role = "system"
+            else:
+                losses.append("role: later instructions sent as user text in <system> tags")
+                blocks = [_tagged(message, blocks)]
         if open_turn is not None and open_turn["role"] == role:
             open_turn["content"] = _results_first(open_turn["content"] + blocks)
             continue
@@ -249,12 +263,22 @@ def _without_foreign_reasoning(message: Message, element: Json, losses: list[str
 def _render_turn(message: Message, losses: list[str]) -> tuple[str, list[Json]]:
     """Return the role and the blocks of a message that is not on this wire."""
     blocks = render_blocks(message.parts, losses)
-    if message.role == "assistant":
-        return "assistant", blocks
-    if message.role in ("system", "developer") and blocks:
-        losses.append("role: later instructions sent as user text in <system> tags")
-        blocks = [{"type": "text", "text": f"<system>\n{message.text}\n</system>"}]
-    return "user", blocks
+    return "assistant" if message.role == "assistant" else "user", blocks
+
+
+def _ends_turn(said: Sequence[Message], at: int) -> bool:
+    """Whether the assistant speaks next after the instruction ``at``: the API wants it so.
+
+    An instruction stands behind the user's whole turn; between two of its pieces it is refused.
+    """
+    following = (m.role for m in said[at + 1 :] if m.role not in ("system", "developer"))
+    return next(following, "assistant") == "assistant"
+
+
+def _tagged(message: Message, blocks: list[Json]) -> Json:
+    marked = blocks[-1].get("cache_control")
+    mark = {} if marked is None else {"cache_control": marked}
+    return {"type": "text", "text": f"<system>\n{message.text}\n</system>", **mark}
 
 
 def _results_first(blocks: list[Json]) -> list[Json]:
@@ -302,8 +326,8 @@ def _render_tool(tool: Tool, losses: list[str]) -> Json:
 def _grammar(tool: Tool) -> str | None:
     said = tool.wire.json if tool.wire is not None else {}
     said = said.get("custom") or said.get("tool") or said
-    form = said.get("format") or {}
-    grammar = form.get("grammar") or form
+    form = said.get("format")
+    grammar = (form.get("grammar") or form) if isinstance(form, dict) else None
     definition = grammar.get("definition") if isinstance(grammar, dict) else None
     return definition if isinstance(definition, str) else None
 

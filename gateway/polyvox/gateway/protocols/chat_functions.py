@@ -1,0 +1,74 @@
+"""Chat before it had tools: ``functions``, ``function_call`` and messages of the role ``function``.
+
+Clients that speak so are read as if they spoke of tools, which is what providers take today, and
+are answered in their own words. Calls had no ids then: a result belongs to the oldest call of its
+name that has none.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+
+from polyvox.workflows.conversation import Json
+
+
+def is_spoken(body: dict[str, Json]) -> bool:
+    """Whether a request offers functions, and no tools."""
+    return bool(body.get("functions")) and not body.get("tools")
+
+
+def in_tools(body: dict[str, Json]) -> dict[str, Json]:
+    """Return the request as one that speaks of tools. What is ill-typed stays as it is."""
+    said = {name: value for name, value in body.items() if name not in _REPLACED}
+    functions = body["functions"]
+    if isinstance(functions, list):
+        functions = [{"type": "function", "function": function} for function in functions]
+    said["tools"] = functions
+    choice = body.get("function_call")
+    if choice is not None:
+        named = isinstance(choice, dict)
+        said["tool_choice"] = {"type": "function", "function": choice} if named else choice
+    # An answer has room for one call.
+    said["parallel_tool_calls"] = False
+    if isinstance(messages := body.get("messages"), list):
+        said["messages"] = list(_messages(messages))
+    return said
+
+
+_REPLACED = ("functions", "function_call")
+
+
+def _messages(messages: Iterable[Json]) -> Iterator[Json]:
+    unanswered: defaultdict[str, deque[str]] = defaultdict(deque)
+    for number, message in enumerate(messages):
+        call_id = f"call_{number}"
+        called = message.get("function_call") if isinstance(message, dict) else None
+        if isinstance(called, dict):
+            unanswered[str(called.get("name"))].append(call_id)
+            call = {"id": call_id, "type": "function", "function": called}
+            yield {**_without(message, "function_call"), "tool_calls": [call]}
+        elif isinstance(message, dict) and message.get("role") == "function":
+            waiting = unanswered[str(message.get("name"))]
+            answered = waiting.popleft() if waiting else call_id
+            yield {**_without(message, "name"), "role": "tool", "tool_call_id": answered}
+        else:
+            yield message
+
+
+def answered(choice: dict[str, Json]) -> dict[str, Json]:
+    """Return a whole answer's choice in the words of functions; calls beyond one stay as tools'."""
+    calls = choice["message"].get("tool_calls") or []
+    if not calls or "function" not in calls[0]:
+        return choice
+    message = {**choice["message"], "function_call": calls[0]["function"], "tool_calls": calls[1:]}
+    if not message["tool_calls"]:
+        del message["tool_calls"]
+    return {**choice, "message": message, "finish_reason": finish_reason(choice["finish_reason"])}
+
+
+def finish_reason(said: str) -> str:
+    """Return a finish reason in the words of functions."""
+    return "function_call" if said == "tool_calls" else said
+
+
+def _without(message: dict[str, Json], name: str) -> dict[str, Json]:
+    return {key: value for key, value in message.items() if key != name}
