@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.records import CallEnded, Entry, RunEnded, RunRecord, RunStarted
 from polyvox.activities.tables import file_url, ledger_file
+from polyvox.gateway.cli.main import app
 from polyvox.gateway.cli.run_tree import render_runs, render_tree
-from polyvox.gateway.cli.runs import app
 from polyvox.worker.ports import EnginePorts, write_ports
 from polyvox.workflows.reply import Usage
 
@@ -107,7 +107,7 @@ def shown(renderable: RenderableType) -> list[str]:
 
 
 def polyvox_runs(*arguments: str, data: Path) -> str:
-    done = CliRunner().invoke(app, [*arguments, "--data", str(data)])
+    done = CliRunner().invoke(app, ["runs", *arguments, "--data", str(data)])
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -197,7 +197,7 @@ def test_show_as_json_is_the_document_of_the_api(data: Path) -> None:
 
 def test_a_run_that_is_not_there_is_an_error(data: Path) -> None:
     """The exit status is 1 and the message says how to find runs."""
-    done = CliRunner().invoke(app, ["show", "nothing", "--data", str(data)])
+    done = CliRunner().invoke(app, ["runs", "show", "nothing", "--data", str(data)])
     assert done.exit_code == 1
     assert "There is no run 'nothing'" in done.stderr
     assert "polyvox runs list" in done.stderr
@@ -205,7 +205,7 @@ def test_a_run_that_is_not_there_is_an_error(data: Path) -> None:
 
 def test_a_folder_without_a_ledger_stays_as_it_is(tmp_path: Path) -> None:
     """Looking creates nothing; the message says how a ledger comes to be."""
-    done = CliRunner().invoke(app, ["list", "--data", str(tmp_path)])
+    done = CliRunner().invoke(app, ["runs", "list", "--data", str(tmp_path)])
     assert done.exit_code == 1
     assert "polyvox up" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -213,6 +213,6 @@ def test_a_folder_without_a_ledger_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_the_folder_may_come_from_the_environment(data: Path) -> None:
     """POLYVOX_DATA saves typing --data."""
-    done = CliRunner().invoke(app, ["list"], env={"POLYVOX_DATA": str(data)})
+    done = CliRunner().invoke(app, ["runs", "list"], env={"POLYVOX_DATA": str(data)})
     assert done.exit_code == 0
     assert "run-1" in done.output

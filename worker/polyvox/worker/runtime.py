@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -83,6 +84,8 @@ async def running(
     FlowError (a model of the settings that its flow refuses), each with what to do.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Imported now, and not by the first check in a workflow's thread, whose time is watched.
+    import_module("polyvox.workflows.schemas")
     providers = {**settings.providers, **simulators}
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(Engine(settings, environ=environ, report=report))

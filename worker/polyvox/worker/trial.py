@@ -4,9 +4,7 @@ The flow is run by the same host that will run it, in the SDK's sandbox, which r
 from run to run. Its models are imagined: they answer with a text, with JSON where a schema is asked
 for, and call each mounted tool once. So the flow's own lines are executed, the good path at least.
 
-``python -m polyvox.worker.trial`` reads a Task from standard input and prints a Report. Two such
-processes, in which strings hash differently, must make the same calls: a flow that walks a set
-does not.
+Its process (``trials.py``) reads a Task from standard input and prints a Report.
 """
 
 import json
@@ -17,7 +15,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from temporalio import workflow
@@ -27,6 +25,7 @@ from polyvox.worker.ground import TemporalGround
 from polyvox.worker.host import Hosting, hosted
 from polyvox.worker.imagined import imagine, imagined_params
 from polyvox.worker.sandbox_play import Outcome, play
+from polyvox.worker.trials import Report, Task
 from polyvox.worker.watchdog import BlockedFlow
 from polyvox.workflows.bundle import load_bundle
 from polyvox.workflows.calls import ConversationRef, ModelCall, RunInput, resolve
@@ -45,30 +44,6 @@ _DEFECTS = frozenset(
     | {"UnboundLocalError"}
 )
 """Errors that no better answer of a model would have avoided."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is tried: a stored flow, parameters if some are known, the providers if they are."""
-
-    source: str
-    filename: str
-    params: dict[str, Json] = field(default_factory=dict)
-    providers: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Report:
-    """What became of it.
-
-    ``refused`` must be mended. ``doubts`` may be: what fails on imagined answers need not fail on
-    true ones. ``calls`` are the model calls in their order.
-    """
-
-    name: str = ""
-    refused: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-    calls: list[str] = field(default_factory=list)
 
 
 @workflow.defn(dynamic=True)
@@ -136,13 +111,7 @@ def _run(task: Task, params: dict[str, Json], report: Report) -> None:
                 return None
 
     def asked(call: ModelCall) -> Any:
-        provider = call.model.partition(":")[0]
-        report.calls.append(json.dumps([call.step, call.model, repr(call.conversation)]))
-        if task.providers and provider not in task.providers:
-            report.refused.append(
-                f"{task.filename}: step {call.step!r} asks {call.model!r}, whose provider is not "
-                f"known. Providers: {', '.join(sorted(task.providers))}."
-            )
+        report.calls.append((call.step, call.model, repr(call.conversation)))
         return imagine(call, resolve(call.conversation, conversation("")), calling)
 
     def too_long(*_: object) -> None:
@@ -213,7 +182,3 @@ def main() -> None:
     out.flush()
     # What the trial left behind is not worth being taken down in order.
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

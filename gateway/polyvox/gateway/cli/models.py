@@ -23,19 +23,16 @@ from polyvox.gateway.cli.data_folder import (
     JsonOption,
     console,
     print_json,
-    with_registry,
 )
 from polyvox.gateway.cli.plan_text import render_differences, render_plan
+from polyvox.gateway.cli.stores import with_registry
 from polyvox.gateway.edits import Edit, as_it_was, earlier, edited
 from polyvox.gateway.registry_document import render_model
 from polyvox.worker.shipped import system_user
 
-app = typer.Typer(no_args_is_help=True, help="Virtual models and their versions.")
-
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A virtual model's name.")]
 
 
-@app.command("list")
 def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
     """List the virtual models in use."""
 
@@ -58,7 +55,6 @@ def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) ->
     with_registry(data, listed)
 
 
-@app.command("set")
 def set_model(
     name: NameArgument,
     data: DataOption = DEFAULT_DATA,
@@ -91,7 +87,6 @@ def set_model(
     with_registry(data, made)
 
 
-@app.command("history")
 def show_history(
     name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
 ) -> None:
@@ -116,7 +111,6 @@ def show_history(
     with_registry(data, shown)
 
 
-@app.command("diff")
 def diff_model(
     name: NameArgument,
     before: Annotated[
@@ -142,7 +136,6 @@ def diff_model(
     with_registry(data, compared)
 
 
-@app.command("rollback")
 def roll_back(
     name: NameArgument,
     to: Annotated[int | None, typer.Option(help="The version; default: the one before.")] = None,
@@ -160,7 +153,6 @@ def roll_back(
     with_registry(data, rolled)
 
 
-@app.command("retire")
 def retire_model(
     name: NameArgument,
     data: DataOption = DEFAULT_DATA,
