@@ -23,6 +23,7 @@ class LimitsTable(BaseModel):
 
     calls: int = Field(Limits().calls, ge=1, le=10_000)
     deadline_s: float | None = Field(None, gt=0, le=LONGEST_RUN_S)
+    cost_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
 
 
 def mistakes(

@@ -34,6 +34,13 @@ SCHEMA = {
     "additionalProperties": False,
 }
 
+_BUDGETS: dict[str, dict[str, Json]] = {
+    "two": {},
+    "calls": {"max_calls": 4},
+    "tokens": {"max_tokens": 10},
+    "strangers": {"max_cost_usd": 100.0},
+}
+
 MODELS = "\n".join(
     [
         *(
@@ -172,11 +179,32 @@ MODELS = "\n".join(
                 judge="sim-chat:judge",
                 **params,
             )
-            for name, params in {
-                "two": {},
-                "calls": {"max_calls": 4},
-                "tokens": {"max_tokens": 10},
-            }.items()
+            for name, params in _BUDGETS.items()
+        ),
+        *(
+            _model(
+                f"fused-{name}",
+                "fusion",
+                main="sim-chat:main",
+                panel=["priced:skeptic", "priced:engineer"],
+                judge="priced:judge",
+                max_cost_usd=most,
+            )
+            for name, most in (("dear", 4.5), ("cheap", 10.0))
+        ),
+        _model(
+            "routed-budget",
+            "router",
+            default="priced:main-iddear",
+            budget_usd=0.5,
+            rules=[
+                {
+                    "name": "thrift",
+                    "left_below_usd": 0.5,
+                    "overrides": True,
+                    "model": "priced:main-idfree",
+                }
+            ],
         ),
     ]
 )

@@ -18,6 +18,7 @@ from typing import Any
 from polyvox.workflows.calls import (
     ConversationRef,
     Hidden,
+    Limits,
     Memo,
     ModelCall,
     RunInput,
@@ -147,6 +148,7 @@ class Rehearsal:
         conversation: Conversation | str,
         *,
         headers: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
         **params: Any,
     ) -> Played:
         """Run ``flow`` on a conversation, or a user's text, with ``params``.
@@ -166,6 +168,7 @@ class Rehearsal:
             conversation=ConversationRef(base=_BASE),
             key_id="key",
             headers=dict(headers or {}),
+            limits=limits or Limits(),
         )
         run: Run[Any] = Run(ground, run_input, flow.params.model_validate(params))
         answer: Reply | None = None
@@ -281,9 +284,9 @@ class _Stage:
         while not isinstance(answer, Reply):
             match answer:
                 case str(text):
-                    answer = Reply((Text(text),))
+                    answer = Reply((Text(text),), cost_usd=0.0)
                 case ToolCall():
-                    answer = Reply((answer,), "tool_calls")
+                    answer = Reply((answer,), "tool_calls", cost_usd=0.0)
                 case ModelError():
                     raise answer
                 case After(seconds, later):
@@ -354,4 +357,4 @@ async def _reply_of(flow: Flow, run: Run[Any]) -> Reply:
     return run.finished(reply)
 
 
-__all__ = ["After", "Answer", "Played", "Rehearsal", "Script", "Step", "Usage"]
+__all__ = ["After", "Answer", "Limits", "Played", "Rehearsal", "Script", "Step", "Usage"]
