@@ -142,6 +142,20 @@ MODELS = "\n".join(
             _model(f"sees-{p}", "vision", main=f"sim-{p}:main-idblind", eye="sim-chat:eye")
             for p in ("chat", "responses", "messages")
         ),
+        _model(
+            "sees-pages",
+            "vision",
+            main="sim-chat:main-idpages",
+            eye="sim-chat:eye-idpages",
+            pdf_pages=2,
+        ),
+        _model(
+            "reads",
+            "vision",
+            main="sim-chat:main-idreader",
+            eye="sim-chat:eye-idnever",
+            ocr="only",
+        ),
         _model("sees-not", "vision", main="sim-chat:main-idblinder", eye="sim-chat:eye-err400"),
         _model(
             "patched",
