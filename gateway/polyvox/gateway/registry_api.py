@@ -10,14 +10,14 @@ Needs ``runtime`` (Runtime) in the application's state. Errors are those of ``ap
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from polyvox.activities.registry import Registry
 from polyvox.activities.virtual_models import FROM_FILE, Wanted, differences, documents
-from polyvox.gateway.api import ApiRoute, json_response, require_key
+from polyvox.gateway.api import Admin, ApiRoute, json_response, require_key
 from polyvox.gateway.edits import Edit, as_it_was, earlier, edited
 from polyvox.gateway.registry_document import (
     render_flow,
@@ -72,20 +72,6 @@ class ApplyBody(_Body):
 
     models: dict[str, WholeModelBody]
     dry_run: bool = False
-
-
-async def require_admin(request: Request, key_id: Annotated[str, Depends(require_key)]) -> str:
-    """Return the id of an admin's key. Raises ModelError("permission") for another's."""
-    if await request.app.state.ledger.role_of(key_id) != "admin":
-        raise ModelError(
-            "permission",
-            f"Key {key_id} is a user's, and changing flows and models needs an admin's: "
-            "polyvox keys create NAME --role admin.",
-        )
-    return key_id
-
-
-Admin = Annotated[str, Depends(require_admin)]
 
 
 def registry_router() -> APIRouter:

@@ -1,6 +1,7 @@
 """``polyvox runs approve``: a person's answer to the question a run waits for."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from polyvox.gateway.cli.data_folder import (
     give_up,
 )
 from polyvox.gateway.cli.stores import with_ledger
-from polyvox.worker.approval import answer_question
+from polyvox.worker.approval import answer_question, open_questions
 from polyvox.workflows.errors import ModelError
 
 
@@ -42,6 +43,20 @@ def approve_run(
     except (ModelError, RuntimeError) as error:
         give_up(str(error))
     typer.echo(f"{'Refused' if no else 'Approved'}: {asked}")
+
+
+def questions(data: Path, run_id: str) -> list[str] | None:
+    """Return what a run asks the engine in ``data``; None if that does not say."""
+    address = engine_address(data)
+
+    async def asked(address: str) -> list[str] | None:
+        client = await Client.connect(address, namespace=NAMESPACE)
+        return await open_questions(client, run_id)
+
+    try:
+        return asyncio.run(asked(address)) if address else None
+    except RuntimeError:  # the SDK's word for an engine that does not answer
+        return None
 
 
 async def _answer(address: str, run_id: str, *, approved: bool, question: str | None) -> str:

@@ -1,11 +1,12 @@
 """``polyvox runs list|show``: which runs there were, and what happened in one."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from polyvox.activities.ledger import LIST_LIMIT
-from polyvox.activities.records import RunStatus
+from polyvox.activities.records import RunRecord, RunStatus
 from polyvox.gateway.cli.data_folder import (
     DEFAULT_DATA,
     DataOption,
@@ -45,7 +46,20 @@ def show_run(
     if run is None:
         give_up(f"There is no run {run_id!r}. `polyvox runs list` shows them.")
     link = engine_link(data, run.run_id)
+    questions = _questions(data, run)
     if as_json:
-        print_json(render_run_with_calls(run, link))
-    else:
-        console().print(render_tree(run, link))
+        print_json({**render_run_with_calls(run, link), "questions": questions})
+        return
+    console().print(render_tree(run, link))
+    for question in questions or ():
+        typer.echo(f"It waits for an answer to {question!r}: polyvox runs approve {run.run_id}")
+
+
+def _questions(data: Path, run: RunRecord) -> list[str] | None:
+    """Return what a running run waits for; None if its engine does not say."""
+    if run.status != "running":
+        return []
+    # The engine's SDK takes half a second to import.
+    from polyvox.gateway.cli.approve import questions  # noqa: PLC0415
+
+    return questions(data, run.run_id)
