@@ -18,6 +18,7 @@ from benchmarks.limits import (
     ttft_ms,
 )
 from benchmarks.program import PROTOCOLS, Figures
+from benchmarks.registry import FLOWS, VERSIONS, Registered
 
 FIGURES: tuple[tuple[str, Callable[[Figures], float | None]], ...] = (
     ("time to first token, ms", ttft_ms),
@@ -81,6 +82,20 @@ def codec_table(microseconds: Microseconds) -> Table:
     for provider in PROTOCOLS:
         row = [f"{microseconds[provider, client]:.1f}" for client in PROTOCOLS]
         table.add_row(provider, *row)
+    return table
+
+
+def registry_table(registered: Registered) -> Table:
+    """Return what the registered flows take."""
+    title = f"Registry: {FLOWS} flows of {VERSIONS} versions"
+    table = Table(title=title, title_justify="left")
+    table.add_column("what")
+    table.add_column("measured", justify="right")
+    table.add_row("memory of the catalog, MB", _number(registered.catalog_mb))
+    table.add_row("with as many versions loaded as are kept, MB", _number(registered.loaded_mb))
+    table.add_row("finding a model, ms", _number(registered.find_ms, 3))
+    table.add_row("of that for the number of flows, ms", _number(registered.added_ms, 3))
+    table.add_row("reading the catalog after a change, ms", _number(registered.read_ms))
     return table
 
 
