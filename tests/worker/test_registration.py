@@ -49,7 +49,8 @@ REFUSED = {
     ),
     "unknown provider": (
         "return await run.ask('opnai:gpt-5', step='a')",
-        "step 'a' asks 'opnai:gpt-5', whose provider is not known. Providers: simulator.",
+        f"tried.py:{LINE}: step 'a' asks 'opnai:gpt-5', whose provider is not known. "
+        "Providers: simulator.",
     ),
     "no model": (
         "return await run.ask('gpt-5', step='a')",
@@ -63,7 +64,14 @@ REFUSED = {
         "return Reply((Text('a' + 1),))",
         f"tried.py:{LINE}: raised TypeError",
     ),
-    "no reply": ("return None", "returned NoneType instead of a Reply"),
+    "no reply": (
+        "return None",
+        f"tried.py:{LINE - 2}: Flow 'tried' returned NoneType instead of a Reply. Return what",
+    ),
+    "not awaited": (
+        f"return {ASK.format('a', '')}".replace("await ", ""),
+        f"tried.py:{LINE - 2}: Flow 'tried' returned coroutine instead of a Reply. Something was",
+    ),
     "hidden clock": (
         "import datetime as d\nd.datetime.now()\nreturn None",
         f"tried.py:{LINE + 1}: ",
@@ -80,7 +88,10 @@ REFUSED = {
         f"while True:\n    {ASK.format('again', '')}",
         "its limit is calls = 200",
     ),
-    "nothing to wait for": ("await asyncio.Event().wait()", "it waits for something that never"),
+    "nothing to wait for": (
+        "await asyncio.Event().wait()",
+        f"tried.py:{LINE - 2}: run on models that answer at once, it waits for something that",
+    ),
     "swallowed cancellation": (
         f"try:\n    return {ASK.format('a', '')}\nexcept BaseException:\n    return None",
         f"tried.py:{LINE + 2}: this also swallows the end of a cancelled run",
@@ -96,6 +107,30 @@ def test_a_mistake_is_refused_with_its_line_and_what_to_do(name: str) -> None:
     with pytest.raises(FlowError) as caught:
         found(body)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ("def tried(run: Run[P])", "must be declared with 'async def'"),
+        ("async def tried(run: Run)", "must take exactly one argument, annotated"),
+    ],
+)
+def test_a_flow_that_is_declared_wrong_is_refused_with_its_line(declared: str, says: str) -> None:
+    """The decorator's, where it is noticed."""
+    text = HEAD.replace("async def tried(run: Run[P])", declared) + "    return None\n"
+    with pytest.raises(FlowError, match=f"tried.py:{LINE - 2}: Flow 'tried' ") as caught:
+        examine(text, "tried.py")
+    assert says in str(caught.value)
+
+
+def test_a_wrong_parameter_is_refused_with_its_path() -> None:
+    """Also one that the trial alone needs."""
+    text = HEAD + f"    return {ASK.format('a', '')}\n"
+    with pytest.raises(FlowError) as caught:
+        examine(text, "tried.py", params={"model": "none", "modell": 1})
+    assert "tried.py: params.model: String should match pattern" in str(caught.value)
+    assert "tried.py: params.modell: is not known. Known: model." in str(caught.value)
 
 
 def test_a_loop_that_computes_without_end_is_refused() -> None:

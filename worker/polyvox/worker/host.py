@@ -20,7 +20,7 @@ from polyvox.workflows.calls import RunInput
 from polyvox.workflows.conversation import Conversation, Json, Protocol
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.failures import failure, model_error
-from polyvox.workflows.flow import Flow
+from polyvox.workflows.flow import Flow, reply_from
 from polyvox.workflows.reply import Cost, Reply, Usage
 from polyvox.workflows.run import Run
 
@@ -122,19 +122,14 @@ async def _reply_of(flow: Flow, run: Run[Any], deadline_s: float | None) -> Repl
     deadline = asyncio.timeout(deadline_s)
     try:
         async with deadline:
-            reply = await flow.function(run)
+            returned = await flow.function(run)
     except TimeoutError:
         if not deadline.expired():
             raise
         raise ModelError(
             "timeout", f"The run took longer than its limit deadline_s = {deadline_s:g} allows."
         ) from None
-    if not isinstance(reply, Reply):
-        raise ModelError(
-            "flow_error",
-            f"Flow {flow.name!r} returned {type(reply).__name__} instead of a Reply.",
-        )
-    return run.finished(reply)
+    return run.finished(reply_from(flow, returned))
 
 
 def _error_of(raised: Exception, flow: str) -> ModelError:

@@ -72,7 +72,7 @@ def examine(
         ready = trials or stack.enter_context(Trials())
         one, other = ready.run(Task(source, filename, dict(params or {})))
     refused = list(dict.fromkeys([*one.refused, *other.refused]))
-    refused += _strangers(one, filename, providers)
+    refused += _strangers(one, unpack(source, filename), filename, providers)
     if not refused and one.calls != other.calls:
         refused = [_difference(one, other, filename)]
     if refused:
@@ -97,15 +97,27 @@ def _refuse_at_sight(source: str, filename: str) -> None:
         raise FlowError("\n".join(found))
 
 
-def _strangers(report: Report, filename: str, providers: Collection[str]) -> list[str]:
+def _strangers(
+    report: Report, texts: Mapping[str, str], filename: str, providers: Collection[str]
+) -> list[str]:
     """Say which calls ask a model of a provider that is not known; none if no provider is."""
     known = ", ".join(sorted(providers))
     return [
-        f"{filename}: step {step!r} asks {model!r}, whose provider is not known. "
-        f"Providers: {known}."
+        f"{_where(model, texts, filename)}: step {step!r} asks {model!r}, whose provider is not "
+        f"known. Providers: {known}."
         for step, model, _ in report.calls
         if providers and model.partition(":")[0] not in providers
     ]
+
+
+def _where(model: str, texts: Mapping[str, str], filename: str) -> str:
+    """Return the line that names ``model``; a parameter may have brought it from outside."""
+    for path, text in texts.items():
+        for number, line in enumerate(text.splitlines(), start=1):
+            if model in line:
+                shown = path if path == filename else f"{filename}/{path}"
+                return f"{shown}:{number}"
+    return filename
 
 
 def _difference(one: Report, other: Report, filename: str) -> str:

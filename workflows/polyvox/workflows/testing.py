@@ -28,7 +28,7 @@ from polyvox.workflows.calls import (
 )
 from polyvox.workflows.conversation import Conversation, Json, Message, Part, Text, ToolCall, user
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.flow import Flow
+from polyvox.workflows.flow import Flow, reply_from
 from polyvox.workflows.ground import (
     CALL_MODEL,
     RECALL,
@@ -348,13 +348,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
 
 async def _reply_of(flow: Flow, run: Run[Any]) -> Reply:
-    reply = await flow.function(run)
-    if not isinstance(reply, Reply):
-        raise ModelError(
-            "flow_error",
-            f"Flow {flow.name!r} returned {type(reply).__name__} instead of a Reply.",
-        )
-    return run.finished(reply)
+    return run.finished(reply_from(flow, await flow.function(run)))
 
 
 __all__ = ["After", "Answer", "Limits", "Played", "Rehearsal", "Script", "Step", "Usage"]
