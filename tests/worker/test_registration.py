@@ -49,8 +49,7 @@ REFUSED = {
     ),
     "unknown provider": (
         "return await run.ask('opnai:gpt-5', step='a')",
-        f"tried.py:{LINE}: step 'a' asks 'opnai:gpt-5', whose provider is not known. "
-        "Providers: simulator.",
+        f"tried.py:{LINE}: step 'a' asks 'opnai:gpt-5', whose provider is not known. Providers: ",
     ),
     "no model": (
         "return await run.ask('gpt-5', step='a')",
