@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import time
+from typing import TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,8 +23,11 @@ from polyvox.workflows import (
     user,
 )
 from polyvox.workflows.conversation import Conversation, Message
-from polyvox.workflows.language import language_of
+from polyvox.workflows.language import LANGUAGES, language_of
 from polyvox.workflows.media import media_in
+from polyvox.workflows.session import CLIENT_HEADERS, seen_headers
+
+T = TypeVar("T")
 
 CLASSIFIER_PROMPT = (
     "You sort requests by the kind of work they need. Choose the one label that fits best. You do "
@@ -59,11 +63,32 @@ class Rule(Params):
     )
     overrides: bool = Field(False, description="moves a session that sticks to another model")
 
-    @field_validator("matches")
+    @field_validator("matches", "header")
     @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        re.compile(pattern or "")
-        return pattern
+    def _compiles(cls, given: T) -> T:
+        patterns = given.values() if isinstance(given, dict) else [str(given or "")]
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return given
+
+    @field_validator("header")
+    @classmethod
+    def _is_seen(cls, header: dict[str, str]) -> dict[str, str]:
+        for name in header:
+            if not seen_headers({name.lower(): ""}):
+                seen = ", ".join(CLIENT_HEADERS)
+                raise ValueError(f"flows do not see {name!r}, only x-polyvox-... and {seen}")
+        return header
+
+    @field_validator("language")
+    @classmethod
+    def _is_told(cls, language: str | None) -> str | None:
+        if language is not None and language not in LANGUAGES:
+            raise ValueError(f"{language!r} is not told apart, only {', '.join(LANGUAGES)}")
+        return language
 
 
 class RouterParams(Params):
