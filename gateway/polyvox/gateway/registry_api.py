@@ -165,10 +165,7 @@ def _add_models(router: APIRouter) -> None:
 
     @router.get("/models/{name:path}")
     async def show_model(request: Request, name: str) -> Response:
-        models = await _ask(request, Registry.virtual_models)
-        found = next((binding for binding in models if binding.model == name), None)
-        if found is None:
-            raise ModelError("not_found", f"There is no model {name!r}. See GET /api/models.")
+        found = await _ask(request, lambda registry: registry.virtual_model(name), "not_found")
         return json_response(render_model(found))
 
     @router.post("/models/{name:path}/rollback")

@@ -27,6 +27,12 @@ def _toml(value: Json) -> str:
 
 
 TESTS = "from solution import add\nassert add(2, 3) == 5\nassert add(-1, 1) == 0\n"
+CHECKER = """\
+import sys
+
+if "2 + 2 = 5" in open(sys.argv[1]).read():
+    print("two and two are four")
+"""
 SCHEMA = {
     "type": "object",
     "properties": {"answer": {"type": "string"}, "score": {"type": "integer"}},
@@ -125,6 +131,12 @@ MODELS = "\n".join(
             model="sim-chat:main-slip1-idwriter",
             verifier="sim-chat:checker",
             formatter="sim-chat:main-idformat",
+        ),
+        _model(
+            "verified-program",
+            "verify",
+            model="sim-chat:main-slip1-idprogram",
+            checker=CHECKER,
         ),
         *(
             _model(

@@ -119,6 +119,11 @@ COMMANDS = (
         "List the virtual models in use.",
     ),
     (
+        "models show",
+        "models:show_model",
+        "Show what a model is: its flow, what is set of its parameters, its limits.",
+    ),
+    (
         "models set",
         "models:set_model",
         "Make a virtual model, or change what is named of it, as its next version.",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
+import orjson
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -53,6 +54,26 @@ def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) ->
         console().print(table)
 
     with_registry(data, listed)
+
+
+def show_model(
+    name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+) -> None:
+    """Show what a model is: its flow, what is set of its parameters, its limits."""
+
+    def shown(registry: Registry) -> None:
+        binding = registry.virtual_model(name)
+        if as_json:
+            print_json(render_model(binding))
+            return
+        out = console()
+        head = f"{name}  version {binding.version}  {binding.flow}  {binding.description}"
+        out.print(Text(head.rstrip(), style="bold"))
+        for table, values in (("params", binding.params), ("limits", binding.limits)):
+            for key, value in values.items():
+                out.print(Text(f"  {table}.{key} = {orjson.dumps(value).decode()}"))
+
+    with_registry(data, shown)
 
 
 def set_model(
