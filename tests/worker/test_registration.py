@@ -12,11 +12,16 @@ from polyvox.workflows.flow import FlowError
 HEAD = """\
 import asyncio
 
-from polyvox.workflows import Model, MountedTool, Params, Reply, Run, Text, Tool, flow
+from polyvox.workflows import Conversation, Model, MountedTool, Params, Reply, Run, flow
+from polyvox.workflows import Text, Tool, user
 
 
 class P(Params):
     model: Model = "simulator:main"
+
+
+def say(word: str) -> Conversation:
+    return Conversation((user(word),))
 
 
 @flow
@@ -82,6 +87,10 @@ REFUSED = {
     "order of a set": (
         f"for word in set('abcdefg'):\n    reply = {ASK_WORD}\nreturn reply",
         "in two processes the flow does not do the same",
+    ),
+    "an object's address": (
+        f"word = str(object())\nreturn {ASK.format('a', ', conversation=say(word)')}",
+        "in two processes the flow does not do the same: call 1 is step 'a' of simulator:main with",
     ),
     "endless calls": (
         f"while True:\n    {ASK.format('again', '')}",

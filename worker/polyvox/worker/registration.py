@@ -13,7 +13,7 @@ from pathlib import Path
 from polyvox.worker.trials import Report, Task, Trials
 from polyvox.workflows.bundle import is_folder, mistakes_in_folder, pack, unpack
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.determinism import complaints
+from polyvox.workflows.determinism import complaints, may_walk_sets
 from polyvox.workflows.flow import FlowError
 
 _LARGEST = 1024 * 1024
@@ -70,7 +70,9 @@ def examine(
     _refuse_at_sight(source, filename)
     with ExitStack() as stack:
         ready = trials or stack.enter_context(Trials())
-        one, other = ready.run(Task(source, filename, dict(params or {})))
+        twice = any(may_walk_sets(text) for text in _modules(source, filename).values())
+        reports = ready.run(Task(source, filename, dict(params or {})), twice=twice)
+    one, other = reports[0], reports[-1]
     refused = list(dict.fromkeys([*one.refused, *other.refused]))
     refused += _strangers(one, unpack(source, filename), filename, providers)
     if not refused and one.calls != other.calls:
@@ -80,12 +82,18 @@ def examine(
     return Candidate(one.name, source, filename, tuple(dict.fromkeys(one.doubts)))
 
 
+def _modules(source: str, filename: str) -> dict[str, str]:
+    """Return a stored flow's Python texts by path; a single file may be called anything."""
+    texts = unpack(source, filename)
+    if not is_folder(source):
+        return texts
+    return {path: text for path, text in texts.items() if path.endswith(".py")}
+
+
 def _refuse_at_sight(source: str, filename: str) -> None:
     folder = is_folder(source)
     found: list[str] = []
-    for path, text in unpack(source, filename).items():
-        if not path.endswith(".py") and folder:
-            continue
+    for path, text in _modules(source, filename).items():
         shown = f"{filename}/{path}" if folder else path
         try:
             looked = complaints(text, shown, in_folder=folder)

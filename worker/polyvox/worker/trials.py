@@ -1,7 +1,7 @@
 """Starts the processes in which a flow is tried (``trial.py``), and reads what they report.
 
-They are two, in which strings hash differently: both must make the same calls, which a flow that
-walks a set does not.
+They are two where a flow may walk a set: strings hash differently in each, so the calls of such a
+flow may come in another order. Both must make the same.
 """
 
 import json
@@ -18,6 +18,10 @@ TRIAL_S = 20.0
 
 # Nearly all of a trial's time goes into its imports, a sixth of that into looking for garbage.
 _PROGRAM = "import gc; gc.disable(); from polyvox.worker.trial import main; main()"
+
+
+_ADDRESS = " at 0x"
+"""As in ``<function f at 0x7f...>``: another one in each process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +48,10 @@ class Report:
 
 
 class Trials:
-    """Two processes that get ready while their user still has other things to do."""
+    """A process that gets ready while its user still has other things to do, and its second."""
 
     def __init__(self) -> None:
-        self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-I", "-c", _PROGRAM],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(2)
-        ]
+        self._processes = [_started()]
 
     def __enter__(self) -> Self:
         return self
@@ -66,11 +61,30 @@ class Trials:
             process.kill()
             process.communicate()
 
-    def run(self, task: Task) -> tuple[Report, Report]:
-        """Try the flow in both at once, the one time they can. Raises FlowError if one breaks."""
+    def run(self, task: Task, *, twice: bool) -> list[Report]:
+        """Try the flow, the one time these can; return one report or, to be compared, two.
+
+        There are two with ``twice``, and where what a model is asked has an object's address in it.
+        Raises FlowError if a trial breaks off.
+        """
+        if twice:
+            self._processes.append(_started())
         with ThreadPoolExecutor(2) as pool:
-            one, other = pool.map(lambda process: _report(process, task), self._processes)
-        return one, other
+            reports = list(pool.map(lambda process: _report(process, task), self._processes))
+        if not twice and any(_ADDRESS in asked for _, _, asked in reports[0].calls):
+            self._processes.append(_started())
+            reports.append(_report(self._processes[-1], task))
+        return reports
+
+
+def _started() -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", _PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _report(process: "subprocess.Popen[str]", task: Task) -> Report:

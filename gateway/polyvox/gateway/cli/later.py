@@ -37,15 +37,21 @@ def add(app: typer.Typer, name: str, place: str, about: str) -> None:
 def loaded(place: str) -> Any:
     """Return the command at ``place``, its module imported."""
     module, _, function = place.partition(":")
-    # What is imported stays: walking it again and again for garbage is a sixth of the time.
+    alone = group("")
+    alone.command()(getattr(imported(module), function))
+    return get_command(alone)
+
+
+def imported(module: str) -> Any:
+    """Return a module of this package.
+
+    What is imported stays: walking it again and again for garbage would be a sixth of the time.
+    """
     gc.disable()
     try:
-        found = getattr(import_module(f"{__package__}.{module}"), function)
+        return import_module(f"{__package__}.{module}")
     finally:
         gc.enable()
-    alone = group("")
-    alone.command()(found)
-    return get_command(alone)
 
 
 def _nothing() -> None:

@@ -12,6 +12,7 @@ from polyvox.gateway.cli.assignments import (
     ParamOption,
 )
 from polyvox.gateway.cli.data_folder import DEFAULT_DATA, DataOption, JsonOption
+from polyvox.gateway.cli.later import imported
 from polyvox.worker.trials import Trials
 
 
@@ -34,7 +35,6 @@ def register(
     # The flow is tried in processes that need half a second to get ready: the registry is imported
     # meanwhile.
     with Trials() as trials:
-        from polyvox.gateway.cli.registering import Order, registered  # noqa: PLC0415
-
-        order = Order(path, message, model, param, param_file, limit)
-        registered(data, order, trials, as_json=as_json)
+        registering = imported("registering")
+        order = registering.Order(path, message, model, param, param_file, limit)
+        registering.registered(data, order, trials, as_json=as_json)
