@@ -12,11 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import cells, codec, report, requests
+from benchmarks import cells, codec, registry, report, requests
 from benchmarks.limits import LIMITS, Results
 from benchmarks.program import CannotMeasure, build, loading, serving
 
 CODEC = "codec"
+REGISTRY = "registry"
 NARROWEST = 100
 BUSY_SHARE = 0.5
 """A load average above this share of the cores before the start spoils the figures."""
@@ -24,7 +25,7 @@ BUSY_SHARE = 0.5
 
 def main() -> int:
     """Run the selected cells. Exit status 0 whenever they were measured, however slow."""
-    names = (*cells.GROUPS, CODEC)
+    names = (*cells.GROUPS, CODEC, REGISTRY)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "cells", nargs="*", metavar="CELL", help=f"Default: all. {', '.join(names)}"
@@ -54,6 +55,10 @@ def _measure(names: list[str] | tuple[str, ...], console: Console, *, quick: boo
         console.print(
             "Other programs keep this machine busy: the figures will be too bad.", style="yellow"
         )
+    registered = None
+    if REGISTRY in names:
+        show(f"Registering {registry.FLOWS} flows")
+        registered = registry.measure()
     measured: dict[cells.Cell, cells.Measured] = {}
     with tempfile.TemporaryDirectory(prefix="polyvox-bench-") as name:
         folder = Path(name)
@@ -61,16 +66,16 @@ def _measure(names: list[str] | tuple[str, ...], console: Console, *, quick: boo
         with loading(build(folder)) as load:
             microseconds = codec.measure(load) if CODEC in names else None
             milliseconds = requests.measure() if CODEC in names else None
-            groups = [cells.GROUPS[name] for name in names if name != CODEC]
+            groups = [cells.GROUPS[name] for name in names if name in cells.GROUPS]
             idle = None
             if groups:
                 show("Starting the gateway")
-                with serving(folder, load.url, show) as program:
+                with serving(folder, load.url, cells.VIRTUAL_MODELS, show) as program:
                     idle = cells.idle(load, program)
                     for group in groups:
                         for one in cells.measure(group, load, program, quick=quick, show=show):
                             measured[one.cell] = one
-    results = Results(measured, idle)
+    results = Results(measured, idle, registered)
     console.print()
     if measured:
         console.print(report.figures_table(results))
@@ -78,7 +83,9 @@ def _measure(names: list[str] | tuple[str, ...], console: Console, *, quick: boo
         console.print(report.codec_table(microseconds))
     if milliseconds is not None:
         console.print(report.requests_table(milliseconds))
-    if not measured:
+    if registered is not None:
+        console.print(report.registry_table(registered))
+    if not measured and registered is None:
         return 0
     console.print(report.limits_table(results))
     verdicts = [limit.verdict(results) for limit in LIMITS]

@@ -37,6 +37,8 @@ class Cell:
     protocol: str = "chat"
     stream: bool = True
     prompt_bytes: int = 400
+    virtual: str = ""
+    """The gateway's model, if it is not the upstream's own."""
 
     @property
     def model(self) -> str:
@@ -96,6 +98,27 @@ WHOLE_50 = Cell(
 )
 PROMPT_SMALL = Cell("400-byte prompt, 1 client", 50, 20, 5, concurrency=1, requests=15)
 PROMPT_LARGE = replace(PROMPT_SMALL, title="800 KB prompt, 1 client", prompt_bytes=800_000)
+FUSION_1 = Cell(
+    "fusion of 3, 1 client",
+    50,
+    100,
+    5,
+    concurrency=1,
+    requests=7,
+    virtual="fused",
+)
+FUSION_CHAIN = 3
+"""Calls that wait for each other: the slowest voice, the judge, the main model."""
+
+VIRTUAL_MODELS = f"""
+[models.fused]
+flow = "fusion"
+[models.fused.params]
+mode = "required"
+main = "chat:{FUSION_1.model}"
+judge = "chat:{FUSION_1.model}"
+panel = [{{ model = "chat:{FUSION_1.model}", samples = 3 }}]
+"""
 
 GROUPS: dict[str, tuple[Cell, ...]] = {
     "stream-1": (STREAM_1,),
@@ -103,6 +126,7 @@ GROUPS: dict[str, tuple[Cell, ...]] = {
     "stream-50": (STREAM_50,),
     "whole-1": (WHOLE_1,),
     "whole-50": (WHOLE_50,),
+    "fusion": (FUSION_1,),
     "prompt": (PROMPT_SMALL, PROMPT_LARGE),
     "protocols": tuple(
         replace(STREAM_10, title=f"{protocol}, 10 clients", protocol=protocol, requests=20)
@@ -157,7 +181,7 @@ def _direct(cell: Cell, load: Load, _program: Program) -> Round:
 
 def _gateway(cell: Cell, load: Load, program: Program) -> Round:
     direct = _direct(cell, load, program)
-    return replace(direct, url=program.url, model=f"{cell.protocol}:{cell.model}")
+    return replace(direct, url=program.url, model=cell.virtual or f"{cell.protocol}:{cell.model}")
 
 
 def _measure_direct(measured: Measured, load: Load, program: Program) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.cells import (
+    FUSION_1,
+    FUSION_CHAIN,
     PROMPT_LARGE,
     PROMPT_SMALL,
     STREAM_1,
@@ -19,16 +21,18 @@ from benchmarks.cells import (
 )
 from benchmarks.processes import Usage
 from benchmarks.program import Figures
+from benchmarks.registry import FLOWS, VERSIONS, Registered
 
 Verdict = Literal["met", "missed", "not measured"]
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All that a benchmark measured: cells by themselves, and the program at rest."""
+    """All that a benchmark measured: cells by themselves, the program at rest, a full registry."""
 
     cells: Mapping[Cell, Measured]
     idle: Usage | None
+    registered: Registered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,17 @@ def _large_prompt_ms(results: Results) -> float | None:
     return None if large is None or small is None else large - small
 
 
+def _fusion_ms(measured: Measured) -> float | None:
+    """Return what a panel takes beyond 1.03 times the calls that wait for each other."""
+    return _median_of_pairs(
+        measured, latency_ms, lambda call, fusion: fusion - 1.03 * FUSION_CHAIN * call
+    )
+
+
+def _registered(value: Callable[[Registered], float]) -> Callable[[Results], float | None]:
+    return lambda results: None if results.registered is None else value(results.registered)
+
+
 def _idle_mb(results: Results) -> float | None:
     return None if results.idle is None else results.idle.gateway.memory_mb
 
@@ -158,6 +173,19 @@ LIMITS = (
         "ms",
         25,
         _of(WHOLE_1, lambda measured: difference(measured, latency_ms)),
+    ),
+    Limit("fusion: wall time over 1.03 of its critical path", "ms", 60, _of(FUSION_1, _fusion_ms)),
+    Limit(
+        f"{FLOWS} flows of {VERSIONS} versions: memory",
+        "MB",
+        100,
+        _registered(lambda registered: registered.loaded_mb),
+    ),
+    Limit(
+        f"{FLOWS} flows of {VERSIONS} versions: latency, added",
+        "ms",
+        0.1,
+        _registered(lambda registered: registered.added_ms),
     ),
     Limit("800 KB prompt: time to first token, over 400 bytes", "ms", 10, _large_prompt_ms),
     Limit("idle memory of gateway and worker", "MB", 200, _idle_mb),

@@ -128,13 +128,16 @@ def loading(binary: Path) -> Iterator[Load]:
 
 
 @contextmanager
-def serving(folder: Path, upstream: str, show: Callable[[str], None]) -> Iterator[Program]:
+def serving(
+    folder: Path, upstream: str, models: str, show: Callable[[str], None]
+) -> Iterator[Program]:
     """Run ``polyvox up`` on a free port, its data in ``folder``, its providers at ``upstream``.
 
-    ``show`` gets each line it prints until it is ready: its engine may take minutes to build.
+    ``models`` are tables of its configuration; ``show`` gets each line it prints until it is ready:
+    its engine may take minutes to build.
     """
     config, log = folder / "polyvox.toml", folder / "output.txt"
-    config.write_text(_config(upstream), "utf-8")
+    config.write_text(_config(upstream) + models, "utf-8")
     command = [str(Path(sys.executable).with_name("polyvox")), "up", "--port", "0"]
     command += ["--data", str(folder / "data"), "--config", str(config)]
     with log.open("wb") as output:

@@ -18,6 +18,7 @@ from benchmarks.limits import (
     ttft_ms,
 )
 from benchmarks.program import PROTOCOLS, Figures
+from benchmarks.registry import FLOWS, VERSIONS, Registered
 from benchmarks.requests import Milliseconds
 
 FIGURES: tuple[tuple[str, Callable[[Figures], float | None]], ...] = (
@@ -94,6 +95,20 @@ def requests_table(milliseconds: Milliseconds) -> Table:
     for client in PROTOCOLS:
         row = [f"{milliseconds[client, provider]:.1f}" for provider in PROTOCOLS]
         table.add_row(client, *row)
+    return table
+
+
+def registry_table(registered: Registered) -> Table:
+    """Return what the registered flows take."""
+    title = f"Registry: {FLOWS} flows of {VERSIONS} versions"
+    table = Table(title=title, title_justify="left")
+    table.add_column("what")
+    table.add_column("measured", justify="right")
+    table.add_row("memory of the catalog, MB", _number(registered.catalog_mb))
+    table.add_row("with as many versions loaded as are kept, MB", _number(registered.loaded_mb))
+    table.add_row("finding a model, ms", _number(registered.find_ms, 3))
+    table.add_row("of that for the number of flows, ms", _number(registered.added_ms, 3))
+    table.add_row("reading the catalog after a change, ms", _number(registered.read_ms))
     return table
 
 

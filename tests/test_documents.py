@@ -11,15 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.console import Console
-from typer.main import get_command
 
-from polyvox.gateway.cli.main import app
+from polyvox.gateway.cli.later import loaded
 from polyvox.gateway.cli.up import show
 from polyvox.gateway.program import started
 from polyvox.gateway.simulator.plan import GRAMMAR
@@ -80,8 +78,7 @@ def test_every_environment_variable_is_documented() -> None:
 
 def test_every_option_of_up_is_documented() -> None:
     """The list is the one the command has."""
-    command: Any = get_command(app)
-    options = {p.opts[0] for p in command.commands["up"].params}
+    options = {p.opts[0] for p in loaded("up:up").params}
     rows = re.findall(r"^\| `(--[a-z-]+)", section(CONFIGURATION, "Command line"), re.M)
     assert {*rows} == options
 

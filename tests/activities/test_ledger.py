@@ -5,6 +5,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from polyvox.activities.rows import MESSAGE_LIMIT
 from polyvox.activities.tables import LedgerError, file_url
 from polyvox.activities.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.reply import Usage
+from polyvox.workflows.reply import Cost, Usage
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -65,7 +66,7 @@ async def test_a_run_is_read_back_as_it_was_recorded(ledger: Ledger) -> None:
     """What goes in comes out: times with their zone, unknown meters as unknown, calls in order."""
     ledger.record(started("run-1"))
     ledger.record(called("run-1", "final", second=2))
-    ledger.record(called("run-1", "draft", second=1))
+    ledger.record(replace(called("run-1", "draft", second=1), cost_usd=0.25))
     ledger.record(called("run-2", "other"))
     ledger.record(
         RunEnded(
@@ -78,6 +79,7 @@ async def test_a_run_is_read_back_as_it_was_recorded(ledger: Ledger) -> None:
             usage=Usage(input=10, cache_read=3, output=5),
             notes=("panel: 2 of 3", {"vote": 1}),
             losses=("top_k",),
+            cost=Cost(0.5, 1),
         )
     )
     run = await ledger.run("run-1")
@@ -99,6 +101,8 @@ async def test_a_run_is_read_back_as_it_was_recorded(ledger: Ledger) -> None:
     assert (run.calls[0].first_token_ms, run.calls[0].duration_ms) == (120, 900)
     assert run.calls[0].usage == Usage(input=10, output=4)
     assert run.spent == Usage(input=20, output=8)
+    assert run.cost == Cost(0.5, 1)
+    assert run.paid == Cost(0.25, 1)
 
 
 async def test_times_of_another_zone_are_the_same_moment(ledger: Ledger) -> None:
@@ -293,6 +297,27 @@ async def test_a_provider_that_answers_with_a_book_does_not_fill_the_ledger(
     assert run is not None
     assert run.error_message is not None
     assert len(run.error_message) == MESSAGE_LIMIT
+
+
+async def test_a_file_of_an_older_program_gets_the_columns_it_lacks(file: Path) -> None:
+    """Its runs are still there, and what it did not count is unknown."""
+    async with Ledger.open(file_url(file)) as ledger:
+        ledger.record(started("run-1"))
+        ledger.record(called("run-1", "draft"))
+        ledger.record(RunEnded("run-1", "completed", NOON))
+    older = sqlite3.connect(file)
+    for column in ("runs.cost_usd", "runs.cost_unknown", "runs.rerun_of", "calls.cost_usd"):
+        older.execute("ALTER TABLE {} DROP COLUMN {}".format(*column.split(".")))
+    older.commit()
+    older.close()
+    async with Ledger.open(file_url(file)) as ledger:
+        ledger.record(started("run-2"))
+        ledger.record(RunEnded("run-2", "completed", NOON, cost=Cost(0.5)))
+        before, after = await ledger.run("run-1"), await ledger.run("run-2")
+    assert before is not None
+    assert after is not None
+    assert (before.cost, before.paid) == (None, Cost(0.0, 1))
+    assert after.cost == Cost(0.5)
 
 
 async def test_a_newer_schema_is_refused(file: Path) -> None:

@@ -104,6 +104,7 @@ def call(**changes: object) -> CallEnded:
         "usage": Usage(input=10, cache_read=90, output=7, reasoning=5),
         "finish": "stop",
         "response_model": "gpt-5-2030",
+        "cost_usd": 0.0125,
     }
     return CallEnded(**{**known, **changes})  # type: ignore[arg-type]
 
@@ -156,6 +157,7 @@ def test_a_call_tells_what_the_conventions_for_generative_ai_name(collector: Col
         "polyvox.flow": "fusion@1",
         "polyvox.step": "judge",
         "polyvox.attempt": 2,
+        "polyvox.cost_usd": 0.0125,
         "polyvox.status": "completed",
     }
     assert span.start_time_unix_nano == int(NOON.timestamp()) * 10**9

@@ -101,6 +101,13 @@ def until(condition: Callable[[], T | None], what: str) -> T:
     raise AssertionError(what)
 
 
+def _prices(prices: Mapping[str, tuple[int, int]]) -> str:
+    return "\n".join(
+        f'prices."{model}" = {{ input = {read}, output = {written} }}'
+        for model, (read, written) in prices.items()
+    )
+
+
 def _fusion(name: str, **params: str) -> str:
     known = {
         "main": '"sim-chat:main"',
@@ -123,6 +130,11 @@ def config(simulator_url: str, dead_url: str) -> str:
         },
         "keyless": ("chat", f"{simulator_url}/v1", 'api_key_env = "NO_SUCH_KEY"'),
         "dead": ("chat", dead_url, ""),
+        "priced": (
+            "chat",
+            f"{simulator_url}/v1",
+            _prices({"main-idfree": (0, 0), "*": (100, 1000)}),
+        ),
     }
     tables = [f"[server]\nmax_body_mib = {MAX_BODY_MIB}\nkeep_alive_s = 10.0\n"]
     tables += [

@@ -48,6 +48,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         )
         app = FastAPI()
         app.state.ledger = ledger
+        app.state.client = None
         app.state.ui_url = "http://127.0.0.1:8233/"
         app.state.namespace = "default"
         app.include_router(api_router())

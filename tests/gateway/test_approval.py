@@ -5,9 +5,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.gateway.running import Live, until
+from tests.gateway.commands import told, told_json
+from tests.gateway.running import KEY, Live, until
 from tests.gateway.test_failures import request
 
 EXECUTABLE = Path(sys.executable).parent / "polyvox"
@@ -87,3 +89,39 @@ def test_nobody_answers_in_time(live: Live, tmp_path: Path) -> None:
     assert answer.json()["choices"][0]["message"]["content"] == "left alone"
     (note,) = live.ended(answer.headers["x-polyvox-run"], 0)["notes"]
     assert note["in_time"] is False
+
+
+def test_a_run_is_answered_over_http(live: Live, tmp_path: Path) -> None:
+    """The run shows its question; an admin's key decides, a user's may not."""
+    register(live, tmp_path, "far_gate", 60)
+    user = told_json(live, "keys", "create", "visitor")["secret"]
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(live.post, "chat", request("chat", "far_gate", stream=False))
+        run_id = until(lambda: live.newest_run("far_gate"), "the run has not begun")
+        path = f"/api/runs/{run_id}"
+        until(
+            lambda: live.ask(path).json()["questions"] == ["Deploy?"] or None,
+            "the run does not show its question",
+        )
+        assert "It waits for an answer to 'Deploy?'" in told(live, "runs", "show", run_id)
+        refused = approve(live, run_id, {"approved": True}, key=user)
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (403, "permission")
+        other = approve(live, run_id, {"approved": True, "question": "Delete?"})
+        assert (other.status_code, other.json()["error"]["kind"]) == (409, "conflict")
+        assert "'Deploy?'" in other.json()["error"]["message"]
+        done = approve(live, run_id, {"approved": True})
+        assert done.json() == {"run_id": run_id, "question": "Deploy?", "approved": True}
+        assert going.result().json()["choices"][0]["message"]["content"] == "deployed"
+    assert live.ended(run_id, 0)["questions"] == []
+    assert approve(live, run_id, {"approved": True}).status_code == 409
+    assert approve(live, "run_none", {"approved": True}).status_code == 404
+    assert approve(live, run_id, {"yes": True}).status_code == 400
+
+
+def approve(live: Live, run_id: str, document: dict[str, object], key: str = KEY) -> httpx.Response:
+    return httpx.post(
+        f"{live.base_url}/api/runs/{run_id}/approve",
+        json=document,
+        headers={"x-api-key": key},
+        trust_env=False,
+    )

@@ -1,19 +1,23 @@
-"""Makes the histories beside it anew: ``python -m tests.histories.record``.
+"""Makes the histories beside it anew: ``python -m tests.histories.record``, or some: ``vision``.
 
 To be run when a change of the host or of Run is meant to break runs that have begun, and says so in
 the changelog; or for a template that is new.
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image as Pillow
+
 from polyvox.worker.ports import free_port
 from tests.gateway.commands import told
 from tests.gateway.running import ENVIRON, Live, live_program
 from tests.gateway.test_failures import request
+from tests.optional import png
 
 ADVICE = "Should we move the billing system to Rust this year?"
 FOLDER = Path(__file__).parent
@@ -28,6 +32,7 @@ REQUESTS: Mapping[str, tuple[str, str]] = {
     "consult": ("recorded-consult", ADVICE),
     "patch": ("recorded-patch", "Write a Python function that adds two numbers."),
     "router": ("recorded-router", "hello there"),
+    "vision": ("recorded-vision", "What is in it?"),
     "verify": ("recorded-verify", "hello there"),
 }
 """By the history's name: the model that is asked, and what."""
@@ -39,6 +44,7 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = {
         'rules=[{"model": "sim-messages:main", "matches": "hello"}]',
         "default=sim-chat:main",
     ),
+    "vision": ("main=sim-chat:main", "eye=sim-chat:eye"),
     "verify": ("model=sim-chat:main", "verifier=sim-responses:verifier"),
 }
 """Parameters of the models ``recorded-TEMPLATE``."""
@@ -48,6 +54,10 @@ def record(live: Live, name: str) -> None:
     """Ask, and write the run that answered."""
     model, text = REQUESTS[name]
     document: Any = request("chat", model, stream=False, text=text)
+    if name == "vision":
+        url = f"data:image/png;base64,{png(Pillow.new('RGB', (16, 16), 'red'))}"
+        shown = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": text}]
+        document["messages"][0]["content"] = shown
     run_id = live.post("chat", document).headers["x-polyvox-run"]
     live.ended(run_id)
     told(live, "runs", "export", run_id, str(FOLDER / f"{name}.json"))
@@ -61,7 +71,7 @@ def main() -> None:
             for flow, params in TEMPLATES.items():
                 options = [word for param in params for word in ("--param", param)]
                 told(live, "models", "set", f"recorded-{flow}", "--flow", flow, *options)
-            for name in REQUESTS:
+            for name in sys.argv[1:] or REQUESTS:
                 record(live, name)
                 print(name)
 

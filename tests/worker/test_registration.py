@@ -12,11 +12,16 @@ from polyvox.workflows.flow import FlowError
 HEAD = """\
 import asyncio
 
-from polyvox.workflows import Model, MountedTool, Params, Reply, Run, Text, Tool, flow
+from polyvox.workflows import Conversation, Model, MountedTool, Params, Reply, Run, flow
+from polyvox.workflows import Text, Tool, user
 
 
 class P(Params):
     model: Model = "simulator:main"
+
+
+def say(word: str) -> Conversation:
+    return Conversation((user(word),))
 
 
 @flow
@@ -49,7 +54,7 @@ REFUSED = {
     ),
     "unknown provider": (
         "return await run.ask('opnai:gpt-5', step='a')",
-        "step 'a' asks 'opnai:gpt-5', whose provider is not known. Providers: simulator.",
+        f"tried.py:{LINE}: step 'a' asks 'opnai:gpt-5', whose provider is not known. Providers: ",
     ),
     "no model": (
         "return await run.ask('gpt-5', step='a')",
@@ -63,7 +68,14 @@ REFUSED = {
         "return Reply((Text('a' + 1),))",
         f"tried.py:{LINE}: raised TypeError",
     ),
-    "no reply": ("return None", "returned NoneType instead of a Reply"),
+    "no reply": (
+        "return None",
+        f"tried.py:{LINE - 2}: Flow 'tried' returned NoneType instead of a Reply. Return what",
+    ),
+    "not awaited": (
+        f"return {ASK.format('a', '')}".replace("await ", ""),
+        f"tried.py:{LINE - 2}: Flow 'tried' returned coroutine instead of a Reply. Something was",
+    ),
     "hidden clock": (
         "import datetime as d\nd.datetime.now()\nreturn None",
         f"tried.py:{LINE + 1}: ",
@@ -76,11 +88,18 @@ REFUSED = {
         f"for word in set('abcdefg'):\n    reply = {ASK_WORD}\nreturn reply",
         "in two processes the flow does not do the same",
     ),
+    "an object's address": (
+        f"word = str(object())\nreturn {ASK.format('a', ', conversation=say(word)')}",
+        "in two processes the flow does not do the same: call 1 is step 'a' of simulator:main with",
+    ),
     "endless calls": (
         f"while True:\n    {ASK.format('again', '')}",
         "its limit is calls = 200",
     ),
-    "nothing to wait for": ("await asyncio.Event().wait()", "it waits for something that never"),
+    "nothing to wait for": (
+        "await asyncio.Event().wait()",
+        f"tried.py:{LINE - 2}: run on models that answer at once, it waits for something that",
+    ),
     "swallowed cancellation": (
         f"try:\n    return {ASK.format('a', '')}\nexcept BaseException:\n    return None",
         f"tried.py:{LINE + 2}: this also swallows the end of a cancelled run",
@@ -96,6 +115,30 @@ def test_a_mistake_is_refused_with_its_line_and_what_to_do(name: str) -> None:
     with pytest.raises(FlowError) as caught:
         found(body)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ("def tried(run: Run[P])", "must be declared with 'async def'"),
+        ("async def tried(run: Run)", "must take exactly one argument, annotated"),
+    ],
+)
+def test_a_flow_that_is_declared_wrong_is_refused_with_its_line(declared: str, says: str) -> None:
+    """The decorator's, where it is noticed."""
+    text = HEAD.replace("async def tried(run: Run[P])", declared) + "    return None\n"
+    with pytest.raises(FlowError, match=f"tried.py:{LINE - 2}: Flow 'tried' ") as caught:
+        examine(text, "tried.py")
+    assert says in str(caught.value)
+
+
+def test_a_wrong_parameter_is_refused_with_its_path() -> None:
+    """Also one that the trial alone needs."""
+    text = HEAD + f"    return {ASK.format('a', '')}\n"
+    with pytest.raises(FlowError) as caught:
+        examine(text, "tried.py", params={"model": "none", "modell": 1})
+    assert "tried.py: params.model: String should match pattern" in str(caught.value)
+    assert "tried.py: params.modell: is not known. Known: model." in str(caught.value)
 
 
 def test_a_loop_that_computes_without_end_is_refused() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from polyvox.worker.exported_run import ExportedRun, parse_exported, replay_exported
+from polyvox.worker.shipped import TEMPLATES
 from polyvox.workflows.errors import ModelError
 
 DOCSTRING = (
@@ -35,6 +36,11 @@ async def test_a_run_of_an_earlier_program_goes_on_with_this_one(file: Path) -> 
     """Every piece of work and the end are the same, with the flow version it began with."""
     verdict = await replay_exported(exported(file))
     assert verdict.holds, verdict.difference
+
+
+def test_every_flow_that_ships_has_a_run() -> None:
+    """Of each at least one is replayed."""
+    assert {file.stem.partition("-")[0] for file in HISTORIES} == {*TEMPLATES}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polyvox.activities.provider import Provider, api_key
+from polyvox.activities.provider import Price, Provider, api_key
 from polyvox.worker.settings import (
     EngineSettings,
     ServerSettings,
@@ -20,6 +20,10 @@ base_url = "http://127.0.0.1:8000/v1/"
 api_key_env = "LOCAL_KEY"
 headers = { x-team = "red" }
 timeout_s = 30
+[providers.local.prices."*"]
+input = 0.5
+output = 2
+cache_read = 0
 
 [providers.plain-2]
 protocol = "messages"
@@ -72,7 +76,13 @@ def test_a_whole_file_becomes_the_settings(folder: Path) -> None:
     settings = load_settings(write(folder, WHOLE_FILE), folder / "data", environ={})
     assert settings.providers == {
         "local": Provider(
-            "local", "chat", "http://127.0.0.1:8000/v1", "LOCAL_KEY", {"x-team": "red"}, 30
+            "local",
+            "chat",
+            "http://127.0.0.1:8000/v1",
+            "LOCAL_KEY",
+            {"x-team": "red"},
+            30,
+            prices={"*": Price(0.5, 2, cache_read=0)},
         ),
         "plain-2": Provider("plain-2", "messages", "https://models.example.com"),
     }
@@ -177,6 +187,9 @@ def test_a_key_is_read_from_the_named_variable_without_its_newline() -> None:
         ('[providers.A_b]\nprotocol = "chat"', ["providers.A_b: 'A_b'", "a-z, 0-9"]),
         ('[providers."a:b"]\nprotocol = "chat"', ['providers."a:b": ', "a-z, 0-9"]),
         ('[providers.simulator-chat]\nprotocol = "chat"', ["built-in simulator"]),
+        ("[providers.a.prices.x]\noutput = 1", ["providers.a.prices.x.input: is missing"]),
+        ("[providers.a.prices.x]\ninput = -1", ["providers.a.prices.x.input: -1"]),
+        ("[providers.a.prices.x]\ninptu = 1", ["prices.x.inptu:", "Did you mean 'input'?"]),
         ('[models."a:b"]\nflow = "direct"', ["provider:model"]),
         ("[models.a]", ["models.a.flow: is missing"]),
         ('[models.a]\nflow = "f"\nparam = 1', ["models.a.param:", "Did you mean 'params'?"]),

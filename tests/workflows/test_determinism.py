@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from polyvox.workflows.determinism import complaints
+from polyvox.workflows.determinism import complaints, may_walk_sets
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,24 @@ def test_the_shipped_flows_keep_the_rules(name: str) -> None:
     """They are stored and loaded like a user's own."""
     source = files("polyvox.workflows.templates").joinpath(f"{name}.py").read_text()
     assert complaints(source, name) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "may"),
+    [
+        ("seen = {a, b}", True),
+        ("seen = {x for x in y}", True),
+        ("seen = set(words)", True),
+        ("seen: AbstractSet[str] = words", True),
+        ("from collections.abc import Set as Many", True),
+        ("given = run.params.model_fields_set", True),
+        ("for key in a.keys() - b: pass", True),
+        ("for key in dict(a).items() - b: pass", True),
+        ("seen = {a: b}", False),
+        ("for key, value in a.items(): pass", False),
+        ("told = 'a set of words'", False),
+    ],
+)
+def test_a_second_trial_is_due_where_a_set_may_be_walked(line: str, may: bool) -> None:
+    """Its order is another one in each process."""
+    assert may_walk_sets(line) is may

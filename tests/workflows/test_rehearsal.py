@@ -23,7 +23,7 @@ from polyvox.workflows import (
 from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.flow import Flow
 from polyvox.workflows.steps import Scope
-from polyvox.workflows.testing import After, Played, Rehearsal
+from polyvox.workflows.testing import After, Limits, Played, Rehearsal
 
 
 class Nothing(Params):
@@ -323,3 +323,29 @@ def test_a_tool_runs_outside_the_flow() -> None:
     error = Rehearsal({}).play(adding, "Go").error
     assert error is not None
     assert "no tool 'add'" in error.message
+
+
+@flow
+async def twice(run: Run[Nothing]) -> Reply:
+    first = await run.ask("x:a", step="first")
+    run.note("spent", usd=run.cost.usd, unknown=run.cost.unknown)
+    return await run.ask("x:b", run.conversation.then(first.message), step="second")
+
+
+@pytest.mark.parametrize(
+    ("cost", "told"),
+    [(0.2, None), (0.3, "the run has cost $0.3000"), (None, "nobody knows what is left")],
+    ids=["within", "spent", "unknown"],
+)
+def test_a_run_asks_nothing_more_when_its_money_is_spent_or_uncounted(
+    cost: float | None, told: str | None
+) -> None:
+    rehearsal = Rehearsal({"x:a": Reply((Text("One."),), cost_usd=cost), "x:b": "Two."})
+    played = rehearsal.play(twice, "Hi", limits=Limits(cost_usd=0.3))
+    assert played.notes[0] == {"what": "spent", "usd": cost or 0.0, "unknown": int(cost is None)}
+    if told is None:
+        assert played.reply.cost_usd == cost
+        return
+    assert played.error is not None
+    assert played.error.kind == "flow_error"
+    assert told in played.error.message

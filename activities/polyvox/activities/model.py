@@ -5,6 +5,7 @@ once a client has seen words of this attempt, none may, because they could not b
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from temporalio import activity
@@ -16,6 +17,8 @@ from polyvox.activities.frames import Frame, FrameSplitter
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.media import MediaFetcher
 from polyvox.activities.memory import Memory
+from polyvox.activities.pricing import cost_of, cost_of_reply, knows_price
+from polyvox.activities.provider import Provider
 from polyvox.activities.providers.dialect import Decoder, Dialect
 from polyvox.activities.recorded import Recorded
 from polyvox.activities.records import CallEnded, EndStatus
@@ -78,18 +81,23 @@ class ModelCaller:
             hung_up = this is not None and not this.cancelling()
             asking.cancel()
             await asyncio.wait([asking])
-            self._record(attempt, error=ModelError("cancelled", "The call was cancelled."))
+            left = ModelError("cancelled", "The call was cancelled.", cost_usd=attempt.cost_usd())
+            self._record(attempt, error=left)
             if hung_up:
                 raise failure(
                     ModelError("cancelled", "The client has left."), retryable=False
                 ) from None
             raise
         except ModelError as error:
-            self._record(attempt, error=error)
             error.shown = attempt.emitted or None
+            if error.cost_usd is None:
+                error.cost_usd = attempt.cost_usd()
+            self._record(attempt, error=error)
             raise failure(error, retryable=not attempt.emitted) from error
         except Exception as defect:
-            internal = ModelError("internal", f"{type(defect).__name__}: {defect}")
+            internal = ModelError(
+                "internal", f"{type(defect).__name__}: {defect}", cost_usd=attempt.cost_usd()
+            )
             self._record(attempt, error=internal)
             raise failure(internal, retryable=False) from defect
         finally:
@@ -104,6 +112,14 @@ class ModelCaller:
             return known
         destination = self._destination(call)
         provider, dialect = destination.provider, destination.dialect
+        attempt.provider = provider
+        if call.priced and not knows_price(provider, destination.model):
+            raise ModelError(
+                "flow_error",
+                f"Step {call.step!r} asks {call.model!r}, whose price is not known, in a run with "
+                "a limit cost_usd. Set the price in polyvox.toml: "
+                f'[providers.{provider.name}.prices."{destination.model}"] input and output.',
+            )
         base = self._bodies.get(call.conversation.base) if call.conversation.base else _EMPTY
         conversation = resolve(call.conversation, base)
         if call.owner:
@@ -114,6 +130,7 @@ class ModelCaller:
         attempt.losses = request.losses
         attempt.stopping = Stopping(request.stop) if request.stop else None
         authorization = self._directory.authorization(destination)
+        attempt.asked = True
         async with self._upstream.post(provider, request, authorization) as answer:
             attempt.http_status = answer.status
             if answer.status >= 400:
@@ -126,7 +143,9 @@ class ModelCaller:
                     )
                 raise error
             try:
-                return await self._listen(answer, dialect, attempt)
+                reply = await self._listen(answer, dialect, attempt)
+                cost_usd = cost_of_reply(provider, destination.model, reply)
+                return replace(reply, cost_usd=cost_usd)
             except ModelError as error:
                 error.provider = provider.name
                 raise
@@ -206,10 +225,19 @@ class Attempt:
         self.emitted = False
         self.losses: tuple[str, ...] = ()
         self.recorded = False
+        self.asked = False
         self.stopping: Stopping | None = None
+        self.provider: Provider | None = None
         self.http_status: int | None = None
         self.started_at = datetime.now(UTC)
         self.first_token_at: datetime | None = None
+
+    def cost_usd(self) -> float | None:
+        """Return what a failed attempt cost: nothing if it never asked, or was refused at once."""
+        if self.provider is None or not self.asked or (self.http_status or 0) >= 400:
+            return 0.0
+        model = self.call.model.partition(":")[2]
+        return cost_of(self.provider, model, self.folding.usage)
 
     def ended(self, reply: Reply | None, error: ModelError | None) -> CallEnded:
         """Return the attempt's row for the ledger; of a failed one what it cost so far."""
@@ -234,6 +262,7 @@ class Attempt:
             error_message=None if error is None else error.message,
             http_status=self.http_status,
             recorded=self.recorded,
+            cost_usd=error.cost_usd if error else reply.cost_usd if reply else None,
         )
 
 

@@ -182,6 +182,7 @@ def _call_attributes(call: CallEnded, flow: str) -> dict[str, AttributeValue]:
         "polyvox.step": call.step,
         "polyvox.attempt": call.attempt,
         "polyvox.recorded": call.recorded or None,
+        "polyvox.cost_usd": call.cost_usd,
         "polyvox.status": call.status,
     }
     return {name: value for name, value in attributes.items() if value is not None}

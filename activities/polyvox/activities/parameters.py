@@ -3,7 +3,8 @@
 A mistake is told as ``params.panel.1: what is wrong``, the path being that of the document.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,13 +25,14 @@ class LimitsTable(BaseModel):
 
     calls: int = Field(Limits().calls, ge=1, le=10_000)
     deadline_s: float | None = Field(None, gt=0, le=LONGEST_RUN_S)
+    cost_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
 
 
 def mistakes(
     kind: type[Params],
     params: Mapping[str, Json],
-    limits: Mapping[str, Json],
-    card: Mapping[str, Json],
+    limits: Mapping[str, Json] = MappingProxyType({}),
+    card: Mapping[str, Json] = MappingProxyType({}),
     providers: Collection[str] = (),
 ) -> list[str]:
     """Return what is wrong with ``params`` of that ``kind``, ``limits`` and ``card``; path first.
@@ -83,18 +85,47 @@ def _invalid(where: str, kind: type[BaseModel], given: Mapping[str, Json]) -> li
     try:
         kind.model_validate(dict(given))
     except ValidationError as error:
+        named = kind.model_json_schema().get("$defs", {})
         return [
-            f"{'.'.join([where, *map(str, detail['loc'])])}: {_said(detail, kind)}"
-            for detail in error.errors(include_url=False)
+            f"{'.'.join([where, *_path(detail, named)])}: {_said(detail, kind, named)}"
+            for detail in _telling(error.errors(include_url=False))
         ]
+    except Exception as error:  # noqa: BLE001 - a check of the flow's own, which may raise anything
+        return [f"{where}: the flow's own check of it raised {type(error).__name__}: {error}"]
     return []
 
 
-def _said(detail: Any, kind: type[BaseModel]) -> str:
+_OTHER_KIND = frozenset({"string_type", "model_type", "dict_type"})
+"""What is said of a value against each choice that is of another kind altogether."""
+
+
+def _telling(details: Sequence[Any]) -> list[Any]:
+    """Leave out what only follows from other mistakes: choices not meant, items that were wrong."""
+
+    def follows(detail: Any) -> bool:
+        loc = detail["loc"]
+        others = [other["loc"] for other in details if other is not detail]
+        if detail["type"] in _OTHER_KIND:
+            return any(other[: len(loc) - 1] == loc[:-1] and other != loc for other in others)
+        return detail["type"] == "too_short" and any(o[: len(loc)] == loc for o in others)
+
+    return [detail for detail in details if not follows(detail)] or list(details)
+
+
+def _path(detail: Any, named: Mapping[str, Any]) -> list[str]:
+    """Return the path in the document: without the names of the choices that were tried."""
+    return [str(step) for step in detail["loc"] if step != "constrained-str" and step not in named]
+
+
+def _said(detail: Any, kind: type[BaseModel], named: Mapping[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
-        return f"is not known. Known: {', '.join(sorted(kind.model_fields)) or 'none'}."
+        inside = next((named[step] for step in reversed(detail["loc"]) if step in named), None)
+        known = inside["properties"] if inside else kind.model_fields
+        return f"is not known. Known: {', '.join(sorted(known)) or 'none'}."
     if detail["type"] == "missing":
         return "is missing."
+    if detail["type"] == "value_error":
+        return f"{detail['ctx']['error']}.".replace("..", ".")
     shown = repr(detail["input"])
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     return f"{detail['msg'].rstrip('.')}, not {shown}."

@@ -7,7 +7,10 @@ counted from 1. Regions are fractions of width and height, ``[left, top, right, 
 import base64
 import binascii
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
 from typing import Any
 
 from PIL import Image as Pillow
@@ -21,6 +24,11 @@ _PAGE_PIXELS = 1400
 """The longer side of a rendered page."""
 
 _LEAST_PIXELS = 8
+
+# Tools run in threads. PDFium may be used by one at a time, and so may a reader, which keeps the
+# picture it is reading in itself.
+_PDFIUM = Lock()
+_READER = Lock()
 
 
 def crop_image(params: Mapping[str, Json], conversation: Conversation) -> Json:
@@ -39,33 +47,45 @@ def crop_image(params: Mapping[str, Json], conversation: Conversation) -> Json:
 
 def pdf_pages(params: Mapping[str, Json], conversation: Conversation) -> Json:
     """Return up to ``most`` pages of a PDF as PNGs, and how many it has: ``{"pages", "count"}``."""
-    document = _pdf(_bytes(params, conversation))
-    most = min(int(params.get("most", _MOST_PAGES)), _MOST_PAGES, len(document))
-    return {"pages": [_png(_page(document, at)) for at in range(most)], "count": len(document)}
+    with _pdf(_bytes(params, conversation)) as document:
+        count = len(document)
+        most = min(int(params.get("most", _MOST_PAGES)), _MOST_PAGES, count)
+        pages = [_page(document, at) for at in range(most)]
+    return {"pages": [_png(page) for page in pages], "count": count}
 
 
 def read_text(params: Mapping[str, Json], conversation: Conversation) -> Json:
     """Return the text OCR finds in a picture or page: ``{"text"}``, one line each."""
+    shown = _png_bytes(_picture(params, conversation))
+    with _READER:
+        found, _ = _reader()(shown)
+    return {"text": "\n".join(line[1] for line in found or ())}
+
+
+@cache
+def _reader() -> Any:
+    """Return what finds text in pictures; it has models to load and is kept."""
     try:
         # Optional, and slow to import.
         from rapidocr_onnxruntime import RapidOCR  # noqa: PLC0415
-    except ImportError:
+    except ImportError as missing:
         raise ModelError(
             "unsupported",
-            "Reading text needs an optional part: pip install 'polyvox[ocr]' and start again.",
+            f"Reading text needs an optional part ({missing}): pip install 'polyvox[ocr]' and "
+            "start again.",
         ) from None
-    found, _ = RapidOCR()(_png_bytes(_picture(params, conversation)))
-    return {"text": "\n".join(line[1] for line in found or ())}
+    return RapidOCR()
 
 
 def _picture(params: Mapping[str, Json], conversation: Conversation) -> Pillow.Image:
     content = _bytes(params, conversation)
     if params.get("page"):
-        document = _pdf(content)
         page = int(params["page"])
-        if not 1 <= page <= len(document):
-            raise ModelError("unprocessable", f"There is no page {page}; it has {len(document)}.")
-        return _page(document, page - 1)
+        with _pdf(content) as document:
+            count = len(document)
+            if not 1 <= page <= count:
+                raise ModelError("unprocessable", f"There is no page {page}; it has {count}.")
+            return _page(document, page - 1)
     try:
         picture = Pillow.open(io.BytesIO(content))
         picture.load()
@@ -89,7 +109,8 @@ def _bytes(params: Mapping[str, Json], conversation: Conversation) -> bytes:
         raise ModelError("unprocessable", f"The picture is not base64: {error}.") from None
 
 
-def _pdf(content: bytes) -> Any:
+@contextmanager
+def _pdf(content: bytes) -> Iterator[Any]:
     try:
         from pypdfium2 import PdfDocument, PdfiumError  # noqa: PLC0415  # optional
     except ImportError:
@@ -97,17 +118,26 @@ def _pdf(content: bytes) -> Any:
             "unsupported",
             "Pages of a PDF need an optional part: pip install 'polyvox[pdf]' and start again.",
         ) from None
-    try:
-        return PdfDocument(content)
-    except PdfiumError as error:
-        raise ModelError("unprocessable", f"The PDF cannot be read: {error}.") from None
+    with _PDFIUM:
+        try:
+            document = PdfDocument(content)
+        except PdfiumError as error:
+            raise ModelError("unprocessable", f"The PDF cannot be read: {error}.") from None
+        try:
+            yield document
+        finally:
+            document.close()
 
 
 def _page(document: Any, at: int) -> Pillow.Image:
     page = document[at]
     scale = _PAGE_PIXELS / max(*page.get_size(), 1)
-    rendered: Pillow.Image = page.render(scale=scale).to_pil()
-    return rendered.convert("RGB")
+    bitmap = page.render(scale=scale)
+    # A copy: the picture shares its memory with what PDFium is about to take back.
+    rendered: Pillow.Image = bitmap.to_pil().convert("RGB").copy()
+    bitmap.close()
+    page.close()
+    return rendered
 
 
 def _box(box: Json) -> tuple[float, float, float, float]:

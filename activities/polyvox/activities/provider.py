@@ -7,6 +7,20 @@ from typing import Literal
 Protocol = Literal["chat", "responses", "messages"]
 
 
+EVERY_MODEL = "*"
+"""Stands for all models of a provider that have no price of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for a million tokens, by meter. None: as fresh input."""
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """An upstream and the protocol it speaks.
@@ -17,6 +31,7 @@ class Provider:
     into a run's history; the key itself is looked up at the moment of the call. ``headers`` are
     sent with every request. ``timeout_s`` limits one attempt, in seconds. ``inline_urls`` is for a
     provider that does not fetch the URLs of images and files itself: they are fetched for it.
+    ``prices`` are its operator's, by model; they go before those that are publicly known.
     """
 
     name: str
@@ -26,6 +41,7 @@ class Provider:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 600.0
     inline_urls: bool = False
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
 
 def api_key(provider: Provider, environ: Mapping[str, str]) -> str | None:

@@ -73,7 +73,7 @@ class Recorded:
         if number >= len(addresses):
             return None
         reply: Reply = load(orjson.loads(self._store.get(addresses[number])))
-        return replace(reply, usage=NOTHING_SPENT)
+        return replace(reply, usage=NOTHING_SPENT, cost_usd=0.0)
 
     def _read(self, digest: str) -> Answers:
         answers: Answers = orjson.loads(self._store.get(digest))

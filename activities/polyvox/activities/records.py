@@ -10,7 +10,7 @@ from typing import Literal
 
 from polyvox.workflows.conversation import Json, Protocol
 from polyvox.workflows.errors import ErrorKind
-from polyvox.workflows.reply import FinishReason, Usage
+from polyvox.workflows.reply import Cost, FinishReason, Usage
 
 RunStatus = Literal["running", "completed", "failed", "cancelled"]
 EndStatus = Literal["completed", "failed", "cancelled"]
@@ -33,7 +33,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """``usage`` is what the run's Reply says; ``notes`` and ``losses`` are JSON values.
+    """``usage`` and ``cost`` are what the run counted; ``notes`` and ``losses`` are JSON values.
 
     ``error_trace`` is the Python traceback of the flow's own lines, where those raised.
     """
@@ -48,6 +48,7 @@ class RunEnded:
     usage: Usage = Usage()
     notes: tuple[Json, ...] = ()
     losses: tuple[str, ...] = ()
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,9 @@ class CallEnded:
     """One upstream attempt of a step. ``attempt`` counts from 1.
 
     ``model`` is the name sent to the provider, ``response_model`` the one it answered with.
-    ``usage`` is counted for failed and cancelled attempts too. ``first_token_at`` is None when
-    nothing arrived. ``recorded`` means that nobody was asked: an earlier run's answer served.
+    ``usage`` and ``cost_usd`` are counted for failed and cancelled attempts too; None is unknown.
+    ``first_token_at`` is None when nothing arrived. ``recorded`` means that nobody was asked: an
+    earlier run's answer served.
     """
 
     run_id: str
@@ -75,6 +77,7 @@ class CallEnded:
     error_message: str | None = None
     http_status: int | None = None
     recorded: bool = False
+    cost_usd: float | None = None
 
 
 Entry = RunStarted | RunEnded | CallEnded
@@ -99,6 +102,7 @@ class CallRecord:
     error_message: str | None
     http_status: int | None
     recorded: bool = False
+    cost_usd: float | None = None
 
     @property
     def duration_ms(self) -> int:
@@ -116,7 +120,8 @@ class CallRecord:
 class RunRecord:
     """A run as far as it is known; ``calls`` are in the order they started.
 
-    A list of runs leaves ``calls`` empty.
+    A list of runs leaves ``calls`` empty. ``cost`` is None while the run goes on, and for one that
+    an older program recorded.
     """
 
     run_id: str
@@ -137,6 +142,7 @@ class RunRecord:
     calls: tuple[CallRecord, ...] = ()
     error_trace: str | None = None
     rerun_of: str | None = None
+    cost: Cost | None = None
 
     @property
     def duration_ms(self) -> int | None:
@@ -147,6 +153,14 @@ class RunRecord:
     def spent(self) -> Usage:
         """The tokens of all calls, failed attempts too: what the providers will bill."""
         return total(call.usage for call in self.calls)
+
+    @property
+    def paid(self) -> Cost:
+        """What all calls cost, failed attempts too."""
+        cost = Cost()
+        for call in self.calls:
+            cost = cost.plus(call.cost_usd)
+        return cost
 
 
 @dataclass(frozen=True, slots=True)

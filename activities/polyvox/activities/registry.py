@@ -257,6 +257,13 @@ class Registry:
         catalog = self._current()
         return [catalog.models[name] for name in sorted(catalog.models)]
 
+    def virtual_model(self, name: str) -> Binding:
+        """Return a virtual model in use. Raises FlowError."""
+        catalog = self._current()
+        if name not in catalog.models:
+            raise FlowError(catalog.no_model(name))
+        return catalog.models[name]
+
     def history(self, model: str) -> list[Binding]:
         """Return all versions of a virtual model, oldest first; none if there never was one."""
         rows = select(VirtualModelRow).where(VirtualModelRow.name == model)

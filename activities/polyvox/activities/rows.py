@@ -16,7 +16,7 @@ from polyvox.activities.records import (
     storable,
 )
 from polyvox.activities.tables import CallRow, KeyRow, Meters, RunRow
-from polyvox.workflows.reply import Usage
+from polyvox.workflows.reply import Cost, Usage
 
 Row = dict[str, Any]
 
@@ -52,6 +52,8 @@ def ended_row(run: RunEnded) -> Row:
         "finish": run.finish,
         "notes": list(run.notes),
         "losses": list(run.losses),
+        "cost_usd": run.cost.usd if run.cost else None,
+        "cost_unknown": run.cost.unknown if run.cost else None,
         **_meters(run.usage),
     }
 
@@ -73,6 +75,7 @@ def call_row(call: CallEnded) -> Row:
         "first_token_at": call.first_token_at,
         "ended_at": call.ended_at,
         "recorded": call.recorded,
+        "cost_usd": call.cost_usd,
         **_meters(call.usage),
     }
 
@@ -97,6 +100,7 @@ def run_record(row: RunRow, calls: Iterable[CallRecord] = ()) -> RunRecord:
         calls=tuple(calls),
         error_trace=row.error_trace,
         rerun_of=row.rerun_of,
+        cost=None if row.cost_usd is None else Cost(row.cost_usd, row.cost_unknown or 0),
     )
 
 
@@ -117,6 +121,7 @@ def call_record(row: CallRow) -> CallRecord:
         error_message=row.error_message,
         http_status=row.http_status,
         recorded=bool(row.recorded),
+        cost_usd=row.cost_usd,
     )
 
 

@@ -71,6 +71,8 @@ class RunRow(Meters, table=True):
     error_trace: str | None = None
     finish: str | None = None
     rerun_of: str | None = None
+    cost_usd: float | None = None
+    cost_unknown: int | None = None
     notes: list[Any] = Field(default_factory=list, sa_type=JSON)
     losses: list[str] = Field(default_factory=list, sa_type=JSON)
 
@@ -94,6 +96,7 @@ class CallRow(Meters, table=True):
     first_token_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ended_at: datetime = Field(sa_type=UtcDateTime)
     recorded: bool | None = None
+    cost_usd: float | None = None
 
 
 class KeyRow(SQLModel, table=True):

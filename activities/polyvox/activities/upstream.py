@@ -108,11 +108,13 @@ class Upstream:
             ) from late
         except (aiohttp.ClientError, OSError, ValueError) as broken:
             # aiohttp's own words repeat the address and name its TLS setting.
-            why = broken.os_error if isinstance(broken, aiohttp.ClientConnectorError) else broken
+            unconnected = broken if isinstance(broken, aiohttp.ClientConnectorError) else None
+            why = unconnected.os_error if unconnected else broken
             raise ModelError(
                 "unreachable",
                 f"Provider {provider.name!r} could not be reached at {url}: {why}. Check its "
                 "base_url and that it is running.",
+                cost_usd=0.0 if unconnected else None,
             ) from broken
         try:
             yield Answer(response)

@@ -1,7 +1,8 @@
-"""The runs as an HTTP API: ``GET /api/runs`` and ``GET /api/runs/{id}``.
+"""The runs as an HTTP API: ``GET /api/runs``, ``GET /api/runs/{id}``, ``POST .../approve``.
 
-Needs ``ledger`` (Ledger), ``ui_url`` (str or None) and ``namespace`` (str) in the application's
-state, and the same key as every other route. Errors are ``{"error": {"kind", "message"}}``.
+Needs ``ledger`` (Ledger), ``client`` (the engine's Client, None without an engine), ``ui_url`` (str
+or None) and ``namespace`` (str) in the application's state, and the same key as every other route;
+approving needs an admin's. Errors are ``{"error": {"kind", "message"}}``.
 """
 
 from collections.abc import Callable, Coroutine
@@ -11,9 +12,11 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
+from temporalio.client import Client
 
 from polyvox.activities.ledger import LIST_LIMIT, Ledger
-from polyvox.activities.records import RunStatus
+from polyvox.activities.records import RunRecord, RunStatus
 from polyvox.gateway.auth import authenticate
 from polyvox.gateway.run_document import (
     Document,
@@ -21,6 +24,7 @@ from polyvox.gateway.run_document import (
     render_run_with_calls,
     workflow_link,
 )
+from polyvox.worker.approval import answer_question, open_questions
 from polyvox.workflows.errors import ModelError
 
 
@@ -44,6 +48,29 @@ class ApiRoute(APIRoute):
 async def require_key(request: Request) -> str:
     """Return the id of the request's key."""
     return await authenticate(request.headers, request.app.state.ledger)
+
+
+async def require_admin(request: Request, key_id: Annotated[str, Depends(require_key)]) -> str:
+    """Return the id of an admin's key. Raises ModelError("permission") for another's."""
+    if await request.app.state.ledger.role_of(key_id) != "admin":
+        raise ModelError(
+            "permission",
+            f"Key {key_id} is a user's, and this needs an admin's: "
+            "polyvox keys create NAME --role admin.",
+        )
+    return key_id
+
+
+Admin = Annotated[str, Depends(require_admin)]
+
+
+class ApprovalBody(BaseModel):
+    """A decision; ``question`` may be left out where the run asks only one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    approved: bool
+    question: str | None = None
 
 
 def api_router() -> APIRouter:
@@ -72,14 +99,44 @@ def api_router() -> APIRouter:
 
     @router.get("/runs/{run_id}")
     async def show_run(request: Request, run_id: str) -> Response:
-        """One run with its calls; ``run_id`` may be a prefix that only one run has."""
-        ledger: Ledger = request.app.state.ledger
-        run = await ledger.run(run_id)
-        if run is None:
-            raise ModelError("not_found", f"There is no run {run_id!r}. GET /api/runs lists them.")
-        return json_response(render_run_with_calls(run, _link(request, run.run_id)))
+        """One run with its calls; ``run_id`` may be a prefix that only one run has.
+
+        ``questions`` are those a running one waits for, null if it cannot be asked just now.
+        """
+        run = await _found(request, run_id)
+        document = render_run_with_calls(run, _link(request, run.run_id))
+        client: Client | None = request.app.state.client
+        document["questions"] = []
+        if run.status == "running":
+            asked = await open_questions(client, run.run_id) if client else None
+            document["questions"] = asked
+        return json_response(document)
+
+    @router.post("/runs/{run_id}/approve")
+    async def approve_run(
+        request: Request, _admin: Admin, run_id: str, body: ApprovalBody
+    ) -> Response:
+        """Answer the question the run waits for."""
+        run = await _found(request, run_id)
+        client: Client | None = request.app.state.client
+        if client is None:
+            raise ModelError("overloaded", "There is no engine that runs could be asked.")
+        answered = await answer_question(
+            client, run.run_id, approved=body.approved, question=body.question
+        )
+        return json_response(
+            {"run_id": run.run_id, "question": answered, "approved": body.approved}
+        )
 
     return router
+
+
+async def _found(request: Request, run_id: str) -> RunRecord:
+    ledger: Ledger = request.app.state.ledger
+    run = await ledger.run(run_id)
+    if run is None:
+        raise ModelError("not_found", f"There is no run {run_id!r}. GET /api/runs lists them.")
+    return run
 
 
 def _link(request: Request, run_id: str) -> str | None:

@@ -31,6 +31,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app = FastAPI(title="Polyvox", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     app.state.ledger = runtime.ledger
+    app.state.client = runtime.client
     app.state.ui_url = runtime.engine.ui_url
     app.state.namespace = runtime.engine.namespace
     app.state.responses = ResponsesState(runtime)

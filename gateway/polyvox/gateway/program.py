@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyvox.activities.ledger import Ledger
-from polyvox.activities.provider import Provider
+from polyvox.activities.provider import EVERY_MODEL, Price, Provider
 from polyvox.gateway.app import create_app
 from polyvox.gateway.serving import listen, serving
 from polyvox.gateway.simulator.listening import serve
@@ -72,7 +72,7 @@ def simulated_providers(base_url: str) -> dict[str, Provider]:
     """Return the built-in providers: ``simulator`` speaks Chat, the others what they are named."""
     named = {f"simulator-{protocol}": protocol for protocol in PROTOCOLS}
     return {
-        name: Provider(name, protocol, base_url)
+        name: Provider(name, protocol, base_url, prices={EVERY_MODEL: Price(0.0, 0.0)})
         for name, protocol in {"simulator": PROTOCOLS[0], **named}.items()
     }
 

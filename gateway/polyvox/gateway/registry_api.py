@@ -10,14 +10,14 @@ Needs ``runtime`` (Runtime) in the application's state. Errors are those of ``ap
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from polyvox.activities.registry import Registry
 from polyvox.activities.virtual_models import FROM_FILE, Wanted, differences, documents
-from polyvox.gateway.api import ApiRoute, json_response, require_key
+from polyvox.gateway.api import Admin, ApiRoute, json_response, require_key
 from polyvox.gateway.edits import Edit, as_it_was, earlier, edited
 from polyvox.gateway.registry_document import (
     render_flow,
@@ -74,20 +74,6 @@ class ApplyBody(_Body):
 
     models: dict[str, WholeModelBody]
     dry_run: bool = False
-
-
-async def require_admin(request: Request, key_id: Annotated[str, Depends(require_key)]) -> str:
-    """Return the id of an admin's key. Raises ModelError("permission") for another's."""
-    if await request.app.state.ledger.role_of(key_id) != "admin":
-        raise ModelError(
-            "permission",
-            f"Key {key_id} is a user's, and changing flows and models needs an admin's: "
-            "polyvox keys create NAME --role admin.",
-        )
-    return key_id
-
-
-Admin = Annotated[str, Depends(require_admin)]
 
 
 def registry_router() -> APIRouter:
@@ -181,10 +167,7 @@ def _add_models(router: APIRouter) -> None:
 
     @router.get("/models/{name:path}")
     async def show_model(request: Request, name: str) -> Response:
-        models = await _ask(request, Registry.virtual_models)
-        found = next((binding for binding in models if binding.model == name), None)
-        if found is None:
-            raise ModelError("not_found", f"There is no model {name!r}. See GET /api/models.")
+        found = await _ask(request, lambda registry: registry.virtual_model(name), "not_found")
         return json_response(render_model(found))
 
     @router.post("/models/{name:path}/rollback")

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from polyvox.activities.records import CallRecord, RunRecord
-from polyvox.workflows.reply import Usage
+from polyvox.workflows.reply import Cost, Usage
 
 Document = dict[str, Any]
 
@@ -37,6 +37,7 @@ def render_run(run: RunRecord, link: str | None) -> Document:
         "error": _error(run.error_kind, run.error_message),
         "finish": run.finish,
         "tokens": _tokens(run.usage),
+        "cost": _cost(run.cost),
         "notes": list(run.notes),
         "losses": list(run.losses),
         "link": link,
@@ -44,12 +45,13 @@ def render_run(run: RunRecord, link: str | None) -> Document:
 
 
 def render_run_with_calls(run: RunRecord, link: str | None) -> Document:
-    """Render a run with its calls; ``spent`` are the tokens of all of them, failed ones too."""
+    """Render a run with its calls; ``spent`` and ``cost`` are of all of them, failed ones too."""
     return {
         **render_run(run, link),
         "traceback": run.error_trace,
         "rerun_of": run.rerun_of,
         "spent": _tokens(run.spent),
+        "cost": _cost(run.paid if run.calls else run.cost),
         "calls": [_render_call(call) for call in run.calls],
     }
 
@@ -67,6 +69,7 @@ def _render_call(call: CallRecord) -> Document:
         "http_status": call.http_status,
         "finish": call.finish,
         "tokens": _tokens(call.usage),
+        "cost_usd": call.cost_usd,
         "started_at": _time(call.started_at),
         "first_token_at": _time(call.first_token_at),
         "ended_at": _time(call.ended_at),
@@ -83,6 +86,11 @@ def _tokens(usage: Usage) -> Document:
         "output": usage.output,
         "reasoning": usage.reasoning,
     }
+
+
+def _cost(cost: Cost | None) -> Document | None:
+    """Render what is known in US dollars, and how many calls' cost is not."""
+    return None if cost is None else {"usd": cost.usd, "unknown_calls": cost.unknown}
 
 
 def _error(kind: str | None, message: str | None) -> Document | None:

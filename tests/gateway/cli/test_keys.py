@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.tables import file_url, ledger_file
-from polyvox.gateway.cli.keys import app
+from polyvox.gateway.cli.main import app
 
 
 def polyvox_keys(*arguments: str, data: Path) -> str:
-    done = CliRunner().invoke(app, [*arguments, "--data", str(data)])
+    done = CliRunner().invoke(app, ["keys", *arguments, "--data", str(data)])
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -60,7 +60,7 @@ def test_a_revoked_key_opens_nothing_and_stays_listed(tmp_path: Path) -> None:
 def test_an_unknown_key_cannot_be_revoked(tmp_path: Path) -> None:
     """The message says how to find the right id."""
     polyvox_keys("create", data=tmp_path)
-    done = CliRunner().invoke(app, ["revoke", "key_none", "--data", str(tmp_path)])
+    done = CliRunner().invoke(app, ["keys", "revoke", "key_none", "--data", str(tmp_path)])
     assert done.exit_code == 1
     assert "polyvox keys list" in done.stderr
 

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.records import CallEnded, Entry, RunEnded, RunRecord, RunStarted
 from polyvox.activities.tables import file_url, ledger_file
+from polyvox.gateway.cli.main import app
 from polyvox.gateway.cli.run_tree import render_runs, render_tree
-from polyvox.gateway.cli.runs import app
 from polyvox.worker.ports import EnginePorts, write_ports
-from polyvox.workflows.reply import Usage
+from polyvox.workflows.reply import Cost, Usage
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -40,6 +40,7 @@ def entries() -> list[Entry]:
             after(910),
             after(130),
             Usage(input=1200, cache_read=800, output=340, reasoning=300),
+            cost_usd=0.0042,
         ),
         CallEnded(
             "run-1",
@@ -65,12 +66,22 @@ def entries() -> list[Entry]:
             after(63_000),
             after(1400),
             Usage(input=5, output=2),
+            cost_usd=0.00002625,
         ),
         RunEnded(
             "run-1",
             "completed",
             after(64_000),
-            notes=("2 of 3 branches",),
+            notes=(
+                "2 of 3 branches",
+                {"what": "shown to the judge", "A": "panel.1", "in_time": True},
+                {
+                    "what": "report",
+                    "consensus": ["[b]all[/b] agree"],
+                    "open": {"one": [], "two": 2},
+                },
+            ),
+            cost=Cost(0.00422625, 1),
             losses=("top_k: no such field",),
         ),
     ]
@@ -107,7 +118,7 @@ def shown(renderable: RenderableType) -> list[str]:
 
 
 def polyvox_runs(*arguments: str, data: Path) -> str:
-    done = CliRunner().invoke(app, [*arguments, "--data", str(data)])
+    done = CliRunner().invoke(app, ["runs", *arguments, "--data", str(data)])
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -119,21 +130,32 @@ def test_the_tree_tells_what_happened_in_a_run(data: Path) -> None:
         (
             "run run-1  fusion@1  model careful  completed  1 min 4 s"
             "  tokens in 1,205 + 800 from cache, out 342 (300 reasoning)"
+            "  cost at least $0.0042 (1 call unknown)"
         ),
         (
             "├── panel.1  openai:gpt-5  attempt 1  completed  first token 120 ms, total 900 ms"
-            "  tokens in 1,200 + 800 from cache, out 340 (300 reasoning)"
+            "  tokens in 1,200 + 800 from cache, out 340 (300 reasoning)  cost $0.0042"
         ),
-        "├── panel.2  anthropic:claude  attempt 2  failed  total 689 ms  tokens unknown",
+        (
+            "├── panel.2  anthropic:claude  attempt 2  failed  total 689 ms  tokens unknown"
+            "  cost unknown"
+        ),
         (
             "│   └── The provider asks to slow down. (rate_limit, HTTP 429)"
             " [bold]slow[/bold] [31m down"
         ),
         (
             "├── main  openai:gpt-5  attempt 1  completed  first token 400 ms, total 1 min 2 s"
-            "  tokens in 5, out 2"
+            "  tokens in 5, out 2  cost $0.000026"
         ),
         "├── note: 2 of 3 branches",
+        "├── note: shown to the judge  A: panel.1  in_time: true",
+        "├── note: report",
+        "│   ├── consensus",
+        "│   │   └── [b]all[/b] agree",
+        "│   └── open",
+        "│       ├── one: []",
+        "│       └── two: 2",
         "└── not carried over: top_k: no such field",
         link,
     ]
@@ -158,10 +180,12 @@ def test_the_list_shows_the_newest_run_first(data: Path) -> None:
         "DURATION",
         "IN",
         "OUT",
+        "COST",
         "ERROR",
     ]
     assert [row.split()[0] for row in rows[1:]] == ["run-2", "run-1"]
     assert "1 min 4 s" in rows[2]
+    assert "> $0.0042" in rows[2]
 
 
 def test_the_list_is_narrowed_like_the_api(data: Path) -> None:
@@ -193,11 +217,13 @@ def test_show_as_json_is_the_document_of_the_api(data: Path) -> None:
     assert run["duration_ms"] == 64_000
     assert [call["first_token_ms"] for call in run["calls"]] == [120, None, 400]
     assert run["link"] is None
+    assert run["cost"] == {"usd": 0.0042 + 0.00002625, "unknown_calls": 1}
+    assert [call["cost_usd"] for call in run["calls"]] == [0.0042, None, 0.00002625]
 
 
 def test_a_run_that_is_not_there_is_an_error(data: Path) -> None:
     """The exit status is 1 and the message says how to find runs."""
-    done = CliRunner().invoke(app, ["show", "nothing", "--data", str(data)])
+    done = CliRunner().invoke(app, ["runs", "show", "nothing", "--data", str(data)])
     assert done.exit_code == 1
     assert "There is no run 'nothing'" in done.stderr
     assert "polyvox runs list" in done.stderr
@@ -205,7 +231,7 @@ def test_a_run_that_is_not_there_is_an_error(data: Path) -> None:
 
 def test_a_folder_without_a_ledger_stays_as_it_is(tmp_path: Path) -> None:
     """Looking creates nothing; the message says how a ledger comes to be."""
-    done = CliRunner().invoke(app, ["list", "--data", str(tmp_path)])
+    done = CliRunner().invoke(app, ["runs", "list", "--data", str(tmp_path)])
     assert done.exit_code == 1
     assert "polyvox up" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -213,6 +239,6 @@ def test_a_folder_without_a_ledger_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_the_folder_may_come_from_the_environment(data: Path) -> None:
     """POLYVOX_DATA saves typing --data."""
-    done = CliRunner().invoke(app, ["list"], env={"POLYVOX_DATA": str(data)})
+    done = CliRunner().invoke(app, ["runs", "list"], env={"POLYVOX_DATA": str(data)})
     assert done.exit_code == 0
     assert "run-1" in done.output

@@ -27,11 +27,24 @@ def _toml(value: Json) -> str:
 
 
 TESTS = "from solution import add\nassert add(2, 3) == 5\nassert add(-1, 1) == 0\n"
+CHECKER = """\
+import sys
+
+if "2 + 2 = 5" in open(sys.argv[1]).read():
+    print("two and two are four")
+"""
 SCHEMA = {
     "type": "object",
     "properties": {"answer": {"type": "string"}, "score": {"type": "integer"}},
     "required": ["answer", "score"],
     "additionalProperties": False,
+}
+
+_BUDGETS: dict[str, dict[str, Json]] = {
+    "two": {},
+    "calls": {"max_calls": 4},
+    "tokens": {"max_tokens": 10},
+    "strangers": {"max_cost_usd": 100.0},
 }
 
 MODELS = "\n".join(
@@ -119,6 +132,12 @@ MODELS = "\n".join(
             verifier="sim-chat:checker",
             formatter="sim-chat:main-idformat",
         ),
+        _model(
+            "verified-program",
+            "verify",
+            model="sim-chat:main-slip1-idprogram",
+            checker=CHECKER,
+        ),
         *(
             _model(
                 f"verified-never-{what}",
@@ -134,6 +153,20 @@ MODELS = "\n".join(
         *(
             _model(f"sees-{p}", "vision", main=f"sim-{p}:main-idblind", eye="sim-chat:eye")
             for p in ("chat", "responses", "messages")
+        ),
+        _model(
+            "sees-pages",
+            "vision",
+            main="sim-chat:main-idpages",
+            eye="sim-chat:eye-idpages",
+            pdf_pages=2,
+        ),
+        _model(
+            "reads",
+            "vision",
+            main="sim-chat:main-idreader",
+            eye="sim-chat:eye-idnever",
+            ocr="only",
         ),
         _model("sees-not", "vision", main="sim-chat:main-idblinder", eye="sim-chat:eye-err400"),
         _model(
@@ -172,11 +205,32 @@ MODELS = "\n".join(
                 judge="sim-chat:judge",
                 **params,
             )
-            for name, params in {
-                "two": {},
-                "calls": {"max_calls": 4},
-                "tokens": {"max_tokens": 10},
-            }.items()
+            for name, params in _BUDGETS.items()
+        ),
+        *(
+            _model(
+                f"fused-{name}",
+                "fusion",
+                main="sim-chat:main",
+                panel=["priced:skeptic", "priced:engineer"],
+                judge="priced:judge",
+                max_cost_usd=most,
+            )
+            for name, most in (("dear", 4.5), ("cheap", 10.0))
+        ),
+        _model(
+            "routed-budget",
+            "router",
+            default="priced:main-iddear",
+            budget_usd=0.5,
+            rules=[
+                {
+                    "name": "thrift",
+                    "left_below_usd": 0.5,
+                    "overrides": True,
+                    "model": "priced:main-idfree",
+                }
+            ],
         ),
     ]
 )

@@ -60,7 +60,12 @@ def test_the_report_is_data_in_the_trace(live: Live, client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("model", "reason"),
-    [("fused-calls", "it would come to 5 calls"), ("fused-tokens", "it would take about")],
+    [
+        ("fused-calls", "it would come to 5 calls"),
+        ("fused-tokens", "it would take about"),
+        ("fused-dear", "it would cost about $4.8, and $4.5 is allowed"),
+        ("fused-strangers", "nobody knows the price of sim-chat:skeptic, sim-chat:engineer"),
+    ],
 )
 def test_a_panel_over_its_budget_is_skipped(
     live: Live, client: Client, model: str, reason: str
@@ -71,6 +76,12 @@ def test_a_panel_over_its_budget_is_skipped(
     run = live.ended(answered.run_id, 2)
     assert steps(run) == {"main": 2}
     assert reason in notes(run, "panel skipped")[0]["reason"]
+
+
+def test_a_panel_within_its_budget_is_asked(live: Live, client: Client) -> None:
+    """The estimate is what stands between it and the panel, not what the run has cost."""
+    answered = client.ask(Question("fused-cheap", (Said(ADVICE),)), stream=False)
+    assert steps(live.ended(answered.run_id, 5))["synthesis"] == 1
 
 
 @pytest.mark.parametrize("protocol", ["chat", "responses", "messages"])

@@ -1,6 +1,5 @@
 """Code that is checked in a sandbox and mended before the client gets it."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,14 +7,12 @@ import pytest
 from tests.gateway.clients import Client, Question, Said
 from tests.gateway.running import Live
 from tests.gateway.templates.declared import notes
+from tests.optional import sandboxed
 
 WANTED = Said("Write the function add in solution.py")
 RIGHT = "```python solution.py\ndef add(a, b):\n    return a + b\n```"
 
 streams = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-sandboxed = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="bubblewrap is not installed: nothing may be run"
-)
 
 
 @sandboxed

@@ -129,3 +129,16 @@ def test_a_session_is_known_by_the_header_its_client_names(live: Live) -> None:
         answer = live.post("chat", document("routed-sticky", text), headers=headers)
         reasons.append(routed(live, answer.headers["x-polyvox-run"])[1])
     assert reasons == ["rule 1", "the session's model", "default"]
+
+
+def test_a_session_that_has_little_left_moves_to_a_cheaper_model(live: Live) -> None:
+    """What its requests cost is counted; the trace tells what was left."""
+    asked = document("routed-budget", "Hello, budget!")
+    told = []
+    for _ in range(2):
+        answer = live.post("chat", asked, headers={"x-polyvox-session": "thrifty"})
+        told.append(notes(live.ended(answer.headers["x-polyvox-run"]), "routed")[0])
+    assert [note["model"] for note in told] == ["priced:main-iddear", "priced:main-idfree"]
+    assert told[0]["left_usd"] == 0.5
+    assert 0 < told[1]["left_usd"] < 0.5
+    assert told[1]["reason"] == "rule thrift"

@@ -7,6 +7,7 @@ import pytest
 from tests.gateway.clients import Client, Question, Said
 from tests.gateway.running import Live
 from tests.gateway.templates.declared import notes, received
+from tests.optional import sandboxed
 
 streams = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
@@ -93,3 +94,14 @@ def test_the_clients_own_schema_is_checked(live: Live) -> None:
     assert answer.status_code == 200, answer.text
     assert isinstance(json.loads(answer.json()["choices"][0]["message"]["content"])["n"], int)
     assert len(live.ended(answer.headers["x-polyvox-run"], 2)["calls"]) == 2
+
+
+@sandboxed
+def test_a_program_checks_the_answer(live: Live, client: Client) -> None:
+    """It is the operator's, runs in the sandbox, and what it prints are the complaints."""
+    answered = client.ask(Question("verified-program", (Said("Tell me."),)), stream=True)
+    assert "2 + 2 = 5" not in answered.text
+    run = live.ended(answered.run_id, 2)
+    assert [call["step"] for call in run["calls"]] == ["answer", "repair"]
+    (note,) = notes(run, "check failed")
+    assert note["complaints"] == ["two and two are four"]

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
-from polyvox.workflows.conversation import Image, Source
+from polyvox.workflows.conversation import File, Image, Source
 from polyvox.workflows.media import media_digest
+from tests import optional
 from tests.gateway.clients import Client, Question, Said
 from tests.gateway.running import Live
 from tests.gateway.templates.declared import notes, received
+from tests.optional import pdf, reads_pdf, reads_text, written
 
 streams = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
@@ -141,3 +143,46 @@ def test_without_images_nothing_is_added(live: Live, client: Client) -> None:
     answered = client.ask(Question(f"sees-{client.protocol}", (Said("Hello!"),)), stream=True)
     assert [call["step"] for call in live.ended(answered.run_id)["calls"]] == ["main"]
     assert "look" not in str(received(live, "main-idblind")[-1].get("tools"))
+
+
+def paper(text: str, *pages: Pillow.Image) -> dict[str, Any]:
+    """Return a request about a PDF."""
+    source = {"type": "base64", "media_type": "application/pdf", "data": pdf(*pages)}
+    said = [{"type": "document", "source": source}, {"type": "text", "text": text}]
+    return {
+        "model": "sees-pages",
+        "max_tokens": 500,
+        "messages": [{"role": "user", "content": said}],
+    }
+
+
+@reads_pdf
+def test_the_pages_of_a_document_are_seen(live: Live) -> None:
+    """Each of the first ones is described; the model is told how many it has not been shown."""
+    pages = [Pillow.new("RGB", (60, 40), colour) for colour in ("red", "blue", "white")]
+    answer = live.post("messages", paper("What is on it?", *pages))
+    assert answer.status_code == 200, answer.text
+    body = received(live, "main-idpages")[-1]
+    assert "application/pdf" not in str(body)
+    assert re.search(r"\[document \w{8}: Page 1: .*red.*Page 2: .*blue", str(body), re.S)
+    assert "1 more pages were not looked at." in str(body)
+
+
+@reads_pdf
+def test_the_model_can_ask_about_a_page(live: Live) -> None:
+    """Also about one that was not described."""
+    pages = [Pillow.new("RGB", (60, 40), colour) for colour in ("red", "lime", "orange")]
+    digest = media_digest(File(Source("application/pdf", pdf(*pages))))[:8]
+    asks = f'Call look {{"image": "{digest}", "question": "Which colour?", "page": 3}}'
+    answer = live.post("messages", paper(asks, *pages))
+    assert "orange" in answer.text
+
+
+@reads_text
+def test_text_is_read_without_any_eye(live: Live, client: Client) -> None:
+    """On this machine: with `ocr = "only"` no model is shown the picture."""
+    data = optional.png(written(f"Order {len(client.protocol)}42"))
+    answered = client.ask(Question("reads", (Said("What does it say?", data),)), stream=False)
+    assert [c["step"] for c in live.ended(answered.run_id)["calls"]] == ["main"]
+    assert f"Order {len(client.protocol)}42" in str(received(live, "main-idreader")[-1])
+    assert received(live, "eye-idnever") == []

@@ -2,13 +2,26 @@
 
 from datetime import timedelta
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from polyvox.worker.host import APPROVE, QUESTIONS
 from polyvox.workflows.errors import ModelError
 
 _PATIENCE = timedelta(seconds=10)
+
+
+_GLANCE = timedelta(seconds=2)
+
+
+async def open_questions(client: Client, run_id: str) -> list[str] | None:
+    """Return what the run waits for somebody to decide, None if it does not say."""
+    handle = client.get_workflow_handle(run_id)
+    try:
+        asked: list[str] = await handle.query(QUESTIONS, result_type=list, rpc_timeout=_GLANCE)
+    except (RPCError, WorkflowQueryFailedError):
+        return None
+    return list(asked)
 
 
 async def answer_question(
@@ -24,7 +37,7 @@ async def answer_question(
         waiting: list[str] = await handle.query(QUESTIONS, result_type=list, rpc_timeout=_PATIENCE)
         if question is None and len(waiting) > 1:
             listed = ", ".join(map(repr, waiting))
-            raise ModelError("conflict", f"Run {run_id} asks {listed}. Say which: --question TEXT.")
+            raise ModelError("conflict", f"Run {run_id} asks {listed}. Say which (question).")
         if not waiting or (question is not None and question not in waiting):
             listed = ", ".join(map(repr, waiting)) or "nothing"
             raise ModelError("conflict", f"Run {run_id} does not wait for that; it asks {listed}.")

@@ -20,8 +20,8 @@ from polyvox.workflows.calls import RunInput
 from polyvox.workflows.conversation import Conversation, Json, Protocol
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.failures import failure, model_error
-from polyvox.workflows.flow import Flow
-from polyvox.workflows.reply import Reply, Usage
+from polyvox.workflows.flow import Flow, reply_from
+from polyvox.workflows.reply import Cost, Reply, Usage
 from polyvox.workflows.run import Run
 
 APPROVE = "approve"
@@ -41,6 +41,7 @@ class Ending:
     usage: Usage = Usage()
     notes: tuple[Json, ...] = ()
     protocol: Protocol = "chat"
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,8 @@ async def hosted(run_input: RunInput, hosting: Hosting, ground: TemporalGround) 
     finally:
         if not workflow.unsafe.is_replaying() and (reply or error):
             usage, notes = (run.usage, tuple(run.notes)) if run else (Usage(), ())
-            hosting.tell(Ending(run_id, reply, error, usage, notes, run_input.protocol))
+            cost = run.cost if run else None
+            hosting.tell(Ending(run_id, reply, error, usage, notes, run_input.protocol, cost))
 
 
 async def _reply_of(flow: Flow, run: Run[Any], deadline_s: float | None) -> Reply:
@@ -120,19 +122,14 @@ async def _reply_of(flow: Flow, run: Run[Any], deadline_s: float | None) -> Repl
     deadline = asyncio.timeout(deadline_s)
     try:
         async with deadline:
-            reply = await flow.function(run)
+            returned = await flow.function(run)
     except TimeoutError:
         if not deadline.expired():
             raise
         raise ModelError(
             "timeout", f"The run took longer than its limit deadline_s = {deadline_s:g} allows."
         ) from None
-    if not isinstance(reply, Reply):
-        raise ModelError(
-            "flow_error",
-            f"Flow {flow.name!r} returned {type(reply).__name__} instead of a Reply.",
-        )
-    return run.finished(reply)
+    return run.finished(reply_from(flow, returned))
 
 
 def _error_of(raised: Exception, flow: str) -> ModelError:

@@ -5,21 +5,17 @@ a flow is somebody's program and what it breaks is broken there; and at one run 
 in Temporal's sandbox (``trial.py``). All mistakes are told with file, line and what to do.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from polyvox.worker.trial import Report, Task
+from polyvox.worker.trials import Report, Task, Trials
 from polyvox.workflows.bundle import is_folder, mistakes_in_folder, pack, unpack
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.determinism import complaints
+from polyvox.workflows.determinism import complaints, may_walk_sets
 from polyvox.workflows.flow import FlowError
 
-_TRIAL_S = 20.0
 _LARGEST = 1024 * 1024
 
 _SKIPPED = frozenset({"__pycache__", "tests"})
@@ -61,17 +57,24 @@ def examine(
     *,
     params: Mapping[str, Json] | None = None,
     providers: Collection[str] = (),
+    trials: Trials | None = None,
 ) -> Candidate:
-    """Return ``source`` as a Candidate if it can be registered; takes about a second.
+    """Return ``source`` as a Candidate if it can be registered; takes about half a second.
 
     ``params`` are those of the trial run, guessed if there are none; ``providers`` those whose
-    models the flow may ask, if they are known. Raises FlowError that names every mistake found.
+    models the flow may ask, if they are known. ``trials`` are processes that were started before,
+    to save time. Raises FlowError that names every mistake found.
     """
     if len(source) > _LARGEST:
         raise FlowError(f"{filename}: a flow has at most {_LARGEST // 1024} KiB of source.")
     _refuse_at_sight(source, filename)
-    one, other = _trials(Task(source, filename, dict(params or {}), list(providers)))
+    with ExitStack() as stack:
+        ready = trials or stack.enter_context(Trials())
+        twice = any(may_walk_sets(text) for text in _modules(source, filename).values())
+        reports = ready.run(Task(source, filename, dict(params or {})), twice=twice)
+    one, other = reports[0], reports[-1]
     refused = list(dict.fromkeys([*one.refused, *other.refused]))
+    refused += _strangers(one, unpack(source, filename), filename, providers)
     if not refused and one.calls != other.calls:
         refused = [_difference(one, other, filename)]
     if refused:
@@ -79,12 +82,18 @@ def examine(
     return Candidate(one.name, source, filename, tuple(dict.fromkeys(one.doubts)))
 
 
+def _modules(source: str, filename: str) -> dict[str, str]:
+    """Return a stored flow's Python texts by path; a single file may be called anything."""
+    texts = unpack(source, filename)
+    if not is_folder(source):
+        return texts
+    return {path: text for path, text in texts.items() if path.endswith(".py")}
+
+
 def _refuse_at_sight(source: str, filename: str) -> None:
     folder = is_folder(source)
     found: list[str] = []
-    for path, text in unpack(source, filename).items():
-        if not path.endswith(".py") and folder:
-            continue
+    for path, text in _modules(source, filename).items():
         shown = f"{filename}/{path}" if folder else path
         try:
             looked = complaints(text, shown, in_folder=folder)
@@ -96,32 +105,27 @@ def _refuse_at_sight(source: str, filename: str) -> None:
         raise FlowError("\n".join(found))
 
 
-def _trials(task: Task) -> tuple[Report, Report]:
-    """Try the flow in two processes at once."""
-    with ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(_trial, [task, task])
-    return one, other
+def _strangers(
+    report: Report, texts: Mapping[str, str], filename: str, providers: Collection[str]
+) -> list[str]:
+    """Say which calls ask a model of a provider that is not known; none if no provider is."""
+    known = ", ".join(sorted(providers))
+    return [
+        f"{_where(model, texts, filename)}: step {step!r} asks {model!r}, whose provider is not "
+        f"known. Providers: {known}."
+        for step, model, _ in report.calls
+        if providers and model.partition(":")[0] not in providers
+    ]
 
 
-def _trial(task: Task) -> Report:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-m", "polyvox.worker.trial"],
-            input=json.dumps(asdict(task)),
-            capture_output=True,
-            text=True,
-            timeout=_TRIAL_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise FlowError(
-            f"{task.filename}: importing and trying it took more than {_TRIAL_S:g} s. Only "
-            "definitions may stand at the top level of a flow's modules."
-        ) from None
-    if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or ["no word"]
-        raise FlowError(f"{task.filename}: its trial broke off: {last[0]}")
-    return Report(**json.loads(done.stdout))
+def _where(model: str, texts: Mapping[str, str], filename: str) -> str:
+    """Return the line that names ``model``; a parameter may have brought it from outside."""
+    for path, text in texts.items():
+        for number, line in enumerate(text.splitlines(), start=1):
+            if model in line:
+                shown = path if path == filename else f"{filename}/{path}"
+                return f"{shown}:{number}"
+    return filename
 
 
 def _difference(one: Report, other: Report, filename: str) -> str:
@@ -130,7 +134,7 @@ def _difference(one: Report, other: Report, filename: str) -> str:
     if same is None:
         same, what = min(len(one.calls), len(other.calls)), "made in one of them only"
     else:
-        (step, model, _), (step_2, model_2, _) = (json.loads(r.calls[same]) for r in (one, other))
+        (step, model, _), (step_2, model_2, _) = (r.calls[same] for r in (one, other))
         what = f"step {step!r} of {model}"
         if (step, model) != (step_2, model_2):
             what += f" in one and step {step_2!r} of {model_2} in the other"

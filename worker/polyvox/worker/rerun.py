@@ -65,7 +65,7 @@ async def rerun(
     past = await read_past(await fetch_history(client, run_id), data_converter(store))
     version = registry.flow(flow or past.run_input.flow)
     changed = {**past.run_input.params, **(params or {})}
-    if found := mistakes(registry.load(version.digest).params, changed, {}, {}):
+    if found := mistakes(registry.load(version.digest).params, changed):
         raise FlowError("\n".join(found))
     run_input = replace(
         past.run_input,

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -22,6 +23,7 @@ from polyvox.activities.bodies import Bodies
 from polyvox.activities.conversations_store import ConversationsStore
 from polyvox.activities.counting import TokenCounter
 from polyvox.activities.directory import Directory
+from polyvox.activities.estimates import estimating
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.media import MediaFetcher
 from polyvox.activities.memory import Memory
@@ -35,7 +37,7 @@ from polyvox.activities.registry import Registry
 from polyvox.activities.relay import Outcome, Relay
 from polyvox.activities.responses_store import ResponsesStore
 from polyvox.activities.tables import file_url, ledger_file, open_database
-from polyvox.activities.tools import Toolbox
+from polyvox.activities.tools import TOOLS, Toolbox
 from polyvox.activities.tracing import Tracing
 from polyvox.activities.upstream import Upstream
 from polyvox.worker.engine import Engine
@@ -83,6 +85,8 @@ async def running(
     FlowError (a model of the settings that its flow refuses), each with what to do.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Imported now, and not by the first check in a workflow's thread, whose time is watched.
+    import_module("polyvox.workflows.schemas")
     providers = {**settings.providers, **simulators}
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(Engine(settings, environ=environ, report=report))
@@ -155,7 +159,7 @@ async def running(
                 memory.remember,
                 memos.remember,
                 memos.recall,
-                Toolbox(bodies).run_tool,
+                Toolbox(bodies, {**TOOLS, "estimate_cost": estimating(directory)}).run_tool,
                 Progress(relay).show,
             ],
             # Flows are checked when registered; the sandbox would cost 3 ms a run.
@@ -211,6 +215,7 @@ class _Ended:
                 usage=ending.usage,
                 notes=ending.notes,
                 losses=self._relay.losses(ending.run_id),
+                cost=ending.cost,
             )
         )
         self._relay.close(ending.run_id, Outcome(reply, error))

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from polyvox.activities.provider import Provider, api_key
+from polyvox.activities.provider import Price, Provider, api_key
 from polyvox.worker.settings_file import ConfigFile, ProviderTable, mistakes_in
 
 CONFIG_NAME = "polyvox.toml"
@@ -183,6 +183,7 @@ def _providers(
             table.headers,
             table.timeout_s,
             table.inline_urls,
+            {model: Price(**price.model_dump()) for model, price in table.prices.items()},
         )
         for name, table in tables.items()
     }

@@ -9,6 +9,11 @@ The file, with every key and its default::
     headers = { x-team = "red" }  # optional
     timeout_s = 600
     inline_urls = false           # fetch image and file URLs for it
+    [providers.NAME.prices."MODEL"]  # optional, USD for a million tokens; "*": all other models
+    input = 1.25
+    output = 10
+    cache_read = 0.125            # optional, default: as input
+    cache_write = 1.25            # optional, default: as input
 
     [models.NAME]                 # NAME: what clients send as the model
     flow = "fusion"
@@ -17,6 +22,7 @@ The file, with every key and its default::
     [models.NAME.limits]          # optional, of one run
     calls = 200
     deadline_s = 600
+    cost_usd = 0.50
     [models.NAME.card]            # optional, what clients are told of it
     context_window = 200_000
     max_output_tokens = 32_000
@@ -118,6 +124,18 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PriceTable(_Table):
+    """``[providers.NAME.prices.MODEL]``."""
+
+    input: Dollars
+    output: Dollars
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+
+
 class ProviderTable(_Table):
     """``[providers.NAME]``."""
 
@@ -127,6 +145,7 @@ class ProviderTable(_Table):
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     timeout_s: float = Field(600.0, gt=0, allow_inf_nan=False)
     inline_urls: bool = False
+    prices: dict[str, PriceTable] = Field(default_factory=dict)
 
 
 class ModelTable(_Table):
@@ -174,6 +193,7 @@ class ConfigFile(_Table):
 _TABLES: dict[tuple[str, ...], type[_Table]] = {
     (): ConfigFile,
     ("providers", "*"): ProviderTable,
+    ("providers", "*", "prices", "*"): PriceTable,
     ("models", "*"): ModelTable,
     ("server",): ServerTable,
     ("engine",): EngineTable,
@@ -209,9 +229,8 @@ def _remedy(path: tuple[str, ...], detail: ErrorDetails) -> str:
 
 
 def _unknown_key(path: tuple[str, ...]) -> str:
-    place = path[:-1]
-    if len(place) == 2:
-        place = (place[0], "*")
+    # Every second step of a place is a name that somebody gave.
+    place = tuple("*" if at % 2 else step for at, step in enumerate(path[:-1]))
     known = sorted(_TABLES[place].model_fields)
     near = difflib.get_close_matches(path[-1], known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -4,9 +4,7 @@ The flow is run by the same host that will run it, in the SDK's sandbox, which r
 from run to run. Its models are imagined: they answer with a text, with JSON where a schema is asked
 for, and call each mounted tool once. So the flow's own lines are executed, the good path at least.
 
-``python -m polyvox.worker.trial`` reads a Task from standard input and prints a Report. Two such
-processes, in which strings hash differently, must make the same calls: a flow that walks a set
-does not.
+Its process (``trials.py``) reads a Task from standard input and prints a Report.
 """
 
 import json
@@ -17,21 +15,23 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
 
+from polyvox.activities.parameters import mistakes
 from polyvox.worker.ground import TemporalGround
 from polyvox.worker.host import Hosting, hosted
 from polyvox.worker.imagined import imagine, imagined_params
 from polyvox.worker.sandbox_play import Outcome, play
+from polyvox.worker.trials import Report, Task
 from polyvox.worker.watchdog import BlockedFlow
 from polyvox.workflows.bundle import load_bundle
 from polyvox.workflows.calls import ConversationRef, ModelCall, RunInput, resolve
 from polyvox.workflows.conversation import Conversation, Json, user
-from polyvox.workflows.flow import FlowError
+from polyvox.workflows.flow import Flow, FlowError
 from polyvox.workflows.ground import CALL_MODEL, RECALL, RUN_TOOL
 
 QUESTION = "Which of the two designs should we take, and why?"
@@ -45,30 +45,6 @@ _DEFECTS = frozenset(
     | {"UnboundLocalError"}
 )
 """Errors that no better answer of a model would have avoided."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is tried: a stored flow, parameters if some are known, the providers if they are."""
-
-    source: str
-    filename: str
-    params: dict[str, Json] = field(default_factory=dict)
-    providers: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Report:
-    """What became of it.
-
-    ``refused`` must be mended. ``doubts`` may be: what fails on imagined answers need not fail on
-    true ones. ``calls`` are the model calls in their order.
-    """
-
-    name: str = ""
-    refused: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-    calls: list[str] = field(default_factory=list)
 
 
 @workflow.defn(dynamic=True)
@@ -104,26 +80,27 @@ def tried(task: Task) -> Report:
         flow.params.model_json_schema()
         report.name = flow.name
     except FlowError as error:
-        report.refused.append(str(error).replace(f" ({LABEL})", ""))
+        message = str(error).replace(f" ({LABEL})", "")
+        where = _place(error, task.filename)
+        report.refused.append(message if message.startswith(where) else f"{where}: {message}")
         return report
     except Exception as error:  # noqa: BLE001 - somebody else's program: whatever it raises is told
-        report.refused.append(_told(error, task.filename))
+        told = f"cannot be imported: {type(error).__name__}: {error}"
+        report.refused.append(f"{_place(error, task.filename)}: {told}")
         return report
     params = task.params or imagined_params(flow.params)
-    try:
-        flow.params.model_validate(params)
-    except ValueError as error:
+    if found := mistakes(flow.params, params):
         told = "it was not run, for its parameters cannot be guessed: bind it with --model, --param"
         if task.params:
-            report.refused.append(f"{task.filename}: {error}")
+            report.refused += [f"{task.filename}: {mistake}" for mistake in found]
         else:
             report.doubts.append(f"{task.filename}: {told}.")
         return report
-    _run(task, params, report)
+    _judge(_run(task, params, report), flow, task, report)
     return report
 
 
-def _run(task: Task, params: dict[str, Json], report: Report) -> None:
+def _run(task: Task, params: dict[str, Json], report: Report) -> Outcome:
     calling: set[str] = set()
 
     def answer(activity: str, argument: Any) -> Any:
@@ -136,13 +113,7 @@ def _run(task: Task, params: dict[str, Json], report: Report) -> None:
                 return None
 
     def asked(call: ModelCall) -> Any:
-        provider = call.model.partition(":")[0]
-        report.calls.append(json.dumps([call.step, call.model, repr(call.conversation)]))
-        if task.providers and provider not in task.providers:
-            report.refused.append(
-                f"{task.filename}: step {call.step!r} asks {call.model!r}, whose provider is not "
-                f"known. Providers: {', '.join(sorted(task.providers))}."
-            )
+        report.calls.append((call.step, call.model, repr(call.conversation)))
         return imagine(call, resolve(call.conversation, conversation("")), calling)
 
     def too_long(*_: object) -> None:
@@ -159,19 +130,21 @@ def _run(task: Task, params: dict[str, Json], report: Report) -> None:
         outcome = Outcome(stuck=f"it computed for {BUSY_S:g} s without awaiting anything")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    _judge(outcome, task, report)
+    return outcome
 
 
-def _judge(outcome: Outcome, task: Task, report: Report) -> None:
+def _judge(outcome: Outcome, flow: Flow, task: Task, report: Report) -> None:
+    code = flow.function.__code__
+    declared = f"{code.co_filename.removesuffix(f' ({LABEL})')}:{code.co_firstlineno}"
     if outcome.stuck:
         report.refused.append(
-            f"{task.filename}: run on models that answer at once, {outcome.stuck}. Bound its "
+            f"{declared}: run on models that answer at once, {outcome.stuck}. Bound its "
             "loops, and await only run's own methods, asyncio's tasks and sleeps."
         )
     if outcome.failure is None:
         return
     place = outcome.line_in(LABEL)
-    where = f"{place[0]}:{place[1]}" if place else task.filename
+    where = f"{place[0]}:{place[1]}" if place else declared
     failed = outcome.failure
     cause = failed.cause.application_failure_info.type
     kind = failed.application_failure_info.type
@@ -192,14 +165,14 @@ def _judge(outcome: Outcome, task: Task, report: Report) -> None:
         report.doubts.append(f"{where}: on imagined answers the flow ended with an error: {told}")
 
 
-def _told(error: Exception, filename: str) -> str:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f"({LABEL})" in f.filename]
-    where = filename
+def _place(error: Exception, filename: str) -> str:
+    """Return the innermost line of the flow that ``error`` came from, as far as there is one."""
     if isinstance(error, SyntaxError) and error.filename and f"({LABEL})" in error.filename:
-        where = f"{error.filename.removesuffix(f' ({LABEL})')}:{error.lineno}"
-    elif frames:
-        where = f"{frames[-1].filename.removesuffix(f' ({LABEL})')}:{frames[-1].lineno}"
-    return f"{where}: cannot be imported: {type(error).__name__}: {error}"
+        return f"{error.filename.removesuffix(f' ({LABEL})')}:{error.lineno}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f"({LABEL})" in f.filename]
+    if not frames:
+        return filename
+    return f"{frames[-1].filename.removesuffix(f' ({LABEL})')}:{frames[-1].lineno}"
 
 
 def main() -> None:
@@ -213,7 +186,3 @@ def main() -> None:
     out.flush()
     # What the trial left behind is not worth being taken down in order.
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

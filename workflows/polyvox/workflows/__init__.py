@@ -30,7 +30,7 @@ from polyvox.workflows.conversation import (
 )
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, FlowError, Model, Params, flow
-from polyvox.workflows.reply import FinishReason, Reply, Usage
+from polyvox.workflows.reply import Cost, FinishReason, Reply, Usage
 from polyvox.workflows.run import Branch, Check, Checked, MountedTool, Panel, Run
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Check",
     "Checked",
     "Conversation",
+    "Cost",
     "File",
     "FinishReason",
     "FitsTools",

@@ -57,6 +57,7 @@ class ModelCall:
     the answer is being written, because a hidden one may still follow. With an ``owner`` what is
     remembered of the client's earlier turns under that name is put back first. ``recorded`` is
     the address of an earlier run's answers; a call that asks what was asked then is served there.
+    With ``priced`` it is refused where the price of the model is not known.
     """
 
     run_id: str
@@ -69,14 +70,16 @@ class ModelCall:
     owner: str = ""
     traceparent: str = ""
     recorded: str = ""
+    priced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may take: model calls, and seconds from its start (None: only the engine's)."""
+    """What one run may take: model calls, seconds from its start, US dollars (None: no limit)."""
 
     calls: int = 200
     deadline_s: float | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,28 @@ def complaints(source: str, filename: str, *, in_folder: bool = False) -> list[C
     return sorted((c for c in found if c.message), key=lambda c: c.line)
 
 
+def may_walk_sets(source: str) -> bool:
+    """Whether ``source`` has anything by which a set could come into it; rather yes than no.
+
+    No module that is allowed hands one out under a name without the word, but for views of dicts.
+    """
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Set() | ast.SetComp():
+                return True
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                if "set" in name.lower() or name == "keys":
+                    return True
+            case ast.BinOp(op=ast.Sub() | ast.BitAnd() | ast.BitOr() | ast.BitXor()):
+                if "items" in {_last_name(side.func) for side in _calls_of(node)}:
+                    return True
+    return False
+
+
+def _calls_of(node: ast.BinOp) -> list[ast.Call]:
+    return [side for side in (node.left, node.right) if isinstance(side, ast.Call)]
+
+
 def _import(line: int, module: str) -> Complaint:
     top = module.partition(".")[0]
     if top in _ALLOWED or module == _FOLDER_PROMPTS:

@@ -77,7 +77,8 @@ class ModelError(Exception):
     ``status`` is the provider's own HTTP status where there was one; ``retry_after_s`` the wait it
     asked for; ``provider`` its name; ``param`` the request field at fault; ``code`` and ``body``
     the provider's own error code and text, kept for the client. ``shown`` tells that the client
-    has read words of the failed answer, so that another one can no longer take its place.
+    has read words of the failed answer, so that another one can no longer take its place;
+    ``cost_usd`` what the failed answer cost, None where that is not known.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class ModelError(Exception):
         code: str | None = None,
         body: str | None = None,
         shown: bool | None = None,
+        cost_usd: float | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -103,6 +105,7 @@ class ModelError(Exception):
         self.code = code
         self.body = body
         self.shown = shown
+        self.cost_usd = cost_usd
 
     @property
     def fault(self) -> Fault:

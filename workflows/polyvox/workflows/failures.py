@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from polyvox.workflows.errors import ErrorKind, ModelError
 
 _KINDS = frozenset(get_args(ErrorKind))
-_MEMBERS = ("status", "retry_after_s", "provider", "param", "code", "body", "shown")
+_MEMBERS = ("status", "retry_after_s", "provider", "param", "code", "body", "shown", "cost_usd")
 
 LONGEST_RETRY_WAIT_S = 4.0
 """A provider that asks for a longer wait is not waited for: the client is told instead.

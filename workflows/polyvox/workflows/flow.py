@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.run import Run
 
@@ -67,6 +68,20 @@ def flow(function: Callable[[Run[P]], Awaitable[Reply]]) -> Flow:
             "YourParams derives from polyvox.workflows.Params."
         )
     return Flow(name, function, arguments[0], inspect.getdoc(function) or "")
+
+
+def reply_from(flow: Flow, returned: object) -> Reply:
+    """Return what ``flow`` returned. Raises ModelError("flow_error") if that is no Reply."""
+    if isinstance(returned, Reply):
+        return returned
+    what = type(returned).__name__
+    remedy = "Return what run.ask(...) or run.converse(...) gave, or a Reply of your own."
+    if inspect.iscoroutine(returned):
+        returned.close()
+        remedy = "Something was not awaited: return await run.ask(...)."
+    raise ModelError(
+        "flow_error", f"Flow {flow.name!r} returned {what} instead of a Reply. {remedy}"
+    )
 
 
 def load_flow(source: str, filename: str) -> Flow:

@@ -27,6 +27,9 @@ _WORDS: dict[str, frozenset[str]] = {
         "nl": "de het een en is zijn niet van voor met dat wat hoe ik mijn deze kan moet wij",
     }.items()
 }
+LANGUAGES = tuple(sorted([*_WORDS, *(language for language, _ in _SCRIPTS)]))
+"""Codes of the languages that are told apart."""
+
 _LEAST_SHARE = 0.25
 _LONGEST = 4000
 

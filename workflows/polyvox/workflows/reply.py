@@ -1,4 +1,4 @@
-"""The only internal form of an answer: a Reply, with its Usage and FinishReason."""
+"""The only internal form of an answer: a Reply, with its Usage, Cost and FinishReason."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Literal
@@ -36,6 +36,28 @@ class Usage:
         return (self.input or 0) + (self.cache_read or 0) + (self.cache_write or 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What calls cost in US dollars: ``usd`` those whose cost is known, ``unknown`` how many not.
+
+    A call's own cost is a number, or None where nobody knows it; that is not zero.
+    """
+
+    usd: float = 0.0
+    unknown: int = 0
+
+    def plus(self, call: float | None) -> "Cost":
+        """Return the cost with one more call's."""
+        if call is None:
+            return Cost(self.usd, self.unknown + 1)
+        return Cost(self.usd + call, self.unknown)
+
+    @property
+    def whole(self) -> float | None:
+        """All of it, None if a part is unknown."""
+        return None if self.unknown else self.usd
+
+
 def _plus(left: int | None, right: int | None) -> int | None:
     return right if left is None else left if right is None else left + right
 
@@ -44,7 +66,8 @@ def _plus(left: int | None, right: int | None) -> int | None:
 class Reply:
     """One assistant message, why it ended and what it took.
 
-    ``model`` is the name the provider gave itself. ``wire`` holds what the provider's own protocol
+    ``model`` is the name the provider gave itself. ``cost_usd`` is what was paid for it, None if
+    nobody knows. ``wire`` holds what the provider's own protocol
     says about the whole answer beyond the parts (service tier, stop details, fingerprints ...).
     """
 
@@ -54,6 +77,7 @@ class Reply:
     model: str = ""
     stop_sequence: str | None = None
     wire: Wire | None = None
+    cost_usd: float | None = None
 
     @property
     def text(self) -> str:

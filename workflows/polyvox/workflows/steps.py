@@ -24,7 +24,7 @@ from polyvox.workflows.ground import (
     Ground,
     Work,
 )
-from polyvox.workflows.reply import Reply, Usage
+from polyvox.workflows.reply import Cost, Reply, Usage
 from polyvox.workflows.session import session_key
 from polyvox.workflows.transcript import user_turn_key
 
@@ -49,6 +49,8 @@ class Steps(Generic[P]):
         """The request's ``x-polyvox-...`` headers and those that name client and session."""
         self.usage = Usage()
         """Tokens of all calls that ended well so far."""
+        self.cost = Cost()
+        """What these calls cost in US dollars, as far as prices are known."""
         self.calls = 0
         """How many models were asked so far, whatever became of it."""
         self.notes: list[dict[str, Json]] = []
@@ -125,8 +127,12 @@ class Steps(Generic[P]):
             # The provider wants its turn back to go on with it.
             talk = (conversation or self.conversation).then(reply.message)
             rest = await once()
-            usage = reply.usage + rest.usage
-            reply = replace(rest, parts=(*reply.parts, *rest.parts), usage=usage)
+            reply = replace(
+                rest,
+                parts=(*reply.parts, *rest.parts),
+                usage=reply.usage + rest.usage,
+                cost_usd=Cost().plus(reply.cost_usd).plus(rest.cost_usd).whole,
+            )
         return reply
 
     async def _ask_once(
@@ -156,6 +162,7 @@ class Steps(Generic[P]):
             owner=self._owner if restore else "",
             traceparent=self._input.traceparent,
             recorded=self._input.recorded,
+            priced=self._input.limits.cost_usd is not None,
         )
         self._count_call(step)
         if emit:
@@ -164,10 +171,15 @@ class Steps(Generic[P]):
             reply: Reply = await self._ground.perform(
                 Work(CALL_MODEL, call, Reply, f"{step}: {model}", timeout_s, _HEARTBEAT_S)
             )
+        except ModelError as failed:
+            # Most failures cost nothing, and of one whose cost is unknown no fallback shall die.
+            self.cost = self.cost.plus(failed.cost_usd or 0.0)
+            raise
         finally:
             if emit:
                 self._emitting = None
         self.usage += reply.usage
+        self.cost = self.cost.plus(reply.cost_usd)
         return reply
 
     async def tool(
@@ -244,8 +256,9 @@ class Steps(Generic[P]):
         self._progress.append(part)
 
     def finished(self, reply: Reply) -> Reply:
-        """Return the flow's ``reply`` as the run's: with what was shown, and the usage of all."""
-        return replace(reply, parts=(*self._taken_progress(), *reply.parts), usage=self.usage)
+        """Return the flow's ``reply`` as the run's: with what was shown, usage and cost of all."""
+        parts = (*self._taken_progress(), *reply.parts)
+        return replace(reply, parts=parts, usage=self.usage, cost_usd=self.cost.whole)
 
     def _taken_progress(self) -> tuple[Part, ...]:
         """Return what was shown since the last time, for the Reply that is being put together."""
@@ -279,14 +292,32 @@ class Steps(Generic[P]):
         return f"{scope}\0{where}\0{name}"
 
     def _count_call(self, step: str) -> None:
-        limit = self._input.limits.calls
-        if self.calls >= limit:
+        limits = self._input.limits
+        if self.calls >= limits.calls:
             raise ModelError(
                 "flow_error",
-                f"Step {step!r} would be call {limit + 1} of the run, and its limit is calls = "
-                f"{limit}. If the flow does not loop, raise it: [models.NAME.limits] calls.",
+                f"Step {step!r} would be call {limits.calls + 1} of the run, and its limit is "
+                f"calls = {limits.calls}. If the flow does not loop, raise it: "
+                "[models.NAME.limits] calls.",
             )
+        if limits.cost_usd is not None:
+            self._check_cost(step, limits.cost_usd)
         self.calls += 1
+
+    def _check_cost(self, step: str, limit: float) -> None:
+        if self.cost.unknown:
+            raise ModelError(
+                "flow_error",
+                f"Step {step!r} is not asked: the run has a limit cost_usd = {limit:g}, and a "
+                "provider did not say what tokens an earlier call of it took, so nobody knows what "
+                "is left.",
+            )
+        if self.cost.usd >= limit:
+            raise ModelError(
+                "flow_error",
+                f"Step {step!r} is not asked: the run has cost ${self.cost.usd:.4f}, and its limit "
+                f"is cost_usd = {limit:g}. Raise it: [models.NAME.limits] cost_usd.",
+            )
 
     def _begin_emitting(self, step: str) -> None:
         if self._emitting is not None:

@@ -18,6 +18,7 @@ from typing import Any
 from polyvox.workflows.calls import (
     ConversationRef,
     Hidden,
+    Limits,
     Memo,
     ModelCall,
     RunInput,
@@ -27,7 +28,7 @@ from polyvox.workflows.calls import (
 )
 from polyvox.workflows.conversation import Conversation, Json, Message, Part, Text, ToolCall, user
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.flow import Flow
+from polyvox.workflows.flow import Flow, reply_from
 from polyvox.workflows.ground import (
     CALL_MODEL,
     RECALL,
@@ -147,6 +148,7 @@ class Rehearsal:
         conversation: Conversation | str,
         *,
         headers: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
         **params: Any,
     ) -> Played:
         """Run ``flow`` on a conversation, or a user's text, with ``params``.
@@ -166,6 +168,7 @@ class Rehearsal:
             conversation=ConversationRef(base=_BASE),
             key_id="key",
             headers=dict(headers or {}),
+            limits=limits or Limits(),
         )
         run: Run[Any] = Run(ground, run_input, flow.params.model_validate(params))
         answer: Reply | None = None
@@ -281,9 +284,9 @@ class _Stage:
         while not isinstance(answer, Reply):
             match answer:
                 case str(text):
-                    answer = Reply((Text(text),))
+                    answer = Reply((Text(text),), cost_usd=0.0)
                 case ToolCall():
-                    answer = Reply((answer,), "tool_calls")
+                    answer = Reply((answer,), "tool_calls", cost_usd=0.0)
                 case ModelError():
                     raise answer
                 case After(seconds, later):
@@ -345,13 +348,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
 
 async def _reply_of(flow: Flow, run: Run[Any]) -> Reply:
-    reply = await flow.function(run)
-    if not isinstance(reply, Reply):
-        raise ModelError(
-            "flow_error",
-            f"Flow {flow.name!r} returned {type(reply).__name__} instead of a Reply.",
-        )
-    return run.finished(reply)
+    return run.finished(reply_from(flow, await flow.function(run)))
 
 
-__all__ = ["After", "Answer", "Played", "Rehearsal", "Script", "Step", "Usage"]
+__all__ = ["After", "Answer", "Limits", "Played", "Rehearsal", "Script", "Step", "Usage"]

@@ -15,9 +15,9 @@ from polyvox.gateway.cli.data_folder import (
     console,
     give_up,
     print_json,
-    with_registry,
 )
 from polyvox.gateway.cli.plan_text import render_plan
+from polyvox.gateway.cli.stores import with_registry
 from polyvox.worker.settings import SettingsError, load_settings
 from polyvox.worker.shipped import apply_models
 

@@ -20,7 +20,9 @@ ParamFileOption = Annotated[
 ]
 LimitOption = Annotated[
     list[str] | None,
-    typer.Option("--limit", help="calls=N or deadline_s=SECONDS; null takes a limit away."),
+    typer.Option(
+        "--limit", help="calls=N, deadline_s=SECONDS or cost_usd=DOLLARS; null takes one away."
+    ),
 ]
 CardOption = Annotated[
     list[str] | None,

@@ -1,26 +1,18 @@
-"""The data folder as the commands see it that only look: its ledger and its Web UI.
+"""What commands share: the data folder, where its engine is, how they print and give up.
 
-They read the database file themselves, so they work whether or not the server runs.
+Every command imports this, so it must not import what only some need.
 """
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
 from rich.console import Console
 
-from polyvox.activities.ledger import Ledger
-from polyvox.activities.registry import Registry
-from polyvox.activities.tables import LedgerError, file_url, ledger_file, open_database
 from polyvox.gateway.run_document import workflow_link
 from polyvox.worker.ports import LOOPBACK, read_ports
-from polyvox.worker.shipped import register_templates
-from polyvox.workflows.errors import ModelError
-from polyvox.workflows.flow import FlowError
 
 DEFAULT_DATA = Path("~/.polyvox")
 NAMESPACE = "default"
@@ -32,49 +24,6 @@ DataOption = Annotated[
     typer.Option("--data", envvar="POLYVOX_DATA", help="The data folder of `polyvox up`."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
-T = TypeVar("T")
-
-
-def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bool = False) -> T:
-    """Open the ledger in ``data``, use it, close it.
-
-    Prints what is wrong and exits with 1 if there is none (unless ``create``), if it cannot be
-    opened, or if ``use`` raises ModelError.
-    """
-    file = ledger_file(data.expanduser())
-    if not create and not file.is_file():
-        give_up(
-            f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
-            "or name its data folder: --data FOLDER."
-        )
-
-    async def opened() -> T:
-        async with Ledger.open(file_url(file)) as ledger:
-            return await use(ledger)
-
-    try:
-        return asyncio.run(opened())
-    except (LedgerError, ModelError) as error:
-        give_up(str(error))
-
-
-def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
-    """Open the registry in ``data``, with the flows that ship, and use it.
-
-    Works before the first start too. Prints what is wrong and exits with 1 if it cannot be opened,
-    or if ``use`` raises FlowError or ModelError.
-    """
-    try:
-        database = open_database(file_url(ledger_file(data.expanduser())))
-        try:
-            registry = Registry(database)
-            register_templates(registry)
-            return use(registry)
-        finally:
-            database.dispose()
-    except (FlowError, LedgerError, ModelError) as error:
-        give_up(str(error))
 
 
 def engine_link(data: Path, run_id: str) -> str | None:

@@ -9,24 +9,19 @@ from rich.text import Text
 
 from polyvox.activities.catalog import FlowVersion
 from polyvox.activities.registry import Registry
-from polyvox.gateway.cli import replays
 from polyvox.gateway.cli.data_folder import (
     DEFAULT_DATA,
     DataOption,
     JsonOption,
     console,
     print_json,
-    with_registry,
 )
+from polyvox.gateway.cli.stores import with_registry
 from polyvox.gateway.registry_document import render_flow, render_whole_flow, source_diff
-
-app = typer.Typer(no_args_is_help=True, help="Flows and their versions.")
-app.command("test")(replays.check_flow)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A flow, or like careful@2.")]
 
 
-@app.command("list")
 def list_flows(
     data: DataOption = DEFAULT_DATA,
     everything: Annotated[
@@ -54,7 +49,6 @@ def list_flows(
     with_registry(data, listed)
 
 
-@app.command("show")
 def show_flow(
     name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
 ) -> None:
@@ -83,7 +77,6 @@ def show_flow(
     with_registry(data, shown)
 
 
-@app.command("diff")
 def diff_flows(
     name: NameArgument,
     other: Annotated[
@@ -109,7 +102,6 @@ def diff_flows(
     with_registry(data, compared)
 
 
-@app.command("retire")
 def retire_flow(
     name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
 ) -> None:

@@ -15,13 +15,10 @@ from polyvox.gateway.cli.data_folder import (
     JsonOption,
     console,
     print_json,
-    with_ledger,
 )
+from polyvox.gateway.cli.stores import with_ledger
 
-app = typer.Typer(no_args_is_help=True, help="Keys of the server: list, create, revoke.")
 
-
-@app.command("list")
 def list_keys(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
     """List the keys, without their secrets."""
     keys = with_ledger(data, lambda ledger: ledger.list_keys())
@@ -31,7 +28,6 @@ def list_keys(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> N
         console().print(render_keys(keys))
 
 
-@app.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for.")] = "key",
     data: DataOption = DEFAULT_DATA,
@@ -51,7 +47,6 @@ def create_key(
         typer.echo(f"{secret}\nThis is key {key_id}. Keep the line above: it is not shown again.")
 
 
-@app.command("revoke")
 def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, like key_0123abcd.")],
     data: DataOption = DEFAULT_DATA,

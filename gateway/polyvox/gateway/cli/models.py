@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
+import orjson
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -24,19 +25,16 @@ from polyvox.gateway.cli.data_folder import (
     JsonOption,
     console,
     print_json,
-    with_registry,
 )
 from polyvox.gateway.cli.plan_text import render_differences, render_plan
+from polyvox.gateway.cli.stores import with_registry
 from polyvox.gateway.edits import Edit, as_it_was, earlier, edited
 from polyvox.gateway.registry_document import render_model
 from polyvox.worker.shipped import system_user
 
-app = typer.Typer(no_args_is_help=True, help="Virtual models and their versions.")
-
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A virtual model's name.")]
 
 
-@app.command("list")
 def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
     """List the virtual models in use."""
 
@@ -61,7 +59,26 @@ def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) ->
     with_registry(data, listed)
 
 
-@app.command("set")
+def show_model(
+    name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+) -> None:
+    """Show what a model is: its flow, what is set of its parameters, its limits."""
+
+    def shown(registry: Registry) -> None:
+        binding = registry.virtual_model(name)
+        if as_json:
+            print_json(render_model(binding))
+            return
+        out = console()
+        head = f"{name}  version {binding.version}  {binding.flow}  {binding.description}"
+        out.print(Text(head.rstrip(), style="bold"))
+        for table, values in (("params", binding.params), ("limits", binding.limits)):
+            for key, value in values.items():
+                out.print(Text(f"  {table}.{key} = {orjson.dumps(value).decode()}"))
+
+    with_registry(data, shown)
+
+
 def set_model(
     name: NameArgument,
     data: DataOption = DEFAULT_DATA,
@@ -96,7 +113,6 @@ def set_model(
     with_registry(data, made)
 
 
-@app.command("history")
 def show_history(
     name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
 ) -> None:
@@ -121,7 +137,6 @@ def show_history(
     with_registry(data, shown)
 
 
-@app.command("diff")
 def diff_model(
     name: NameArgument,
     before: Annotated[
@@ -147,7 +162,6 @@ def diff_model(
     with_registry(data, compared)
 
 
-@app.command("rollback")
 def roll_back(
     name: NameArgument,
     to: Annotated[int | None, typer.Option(help="The version; default: the one before.")] = None,
@@ -165,7 +179,6 @@ def roll_back(
     with_registry(data, rolled)
 
 
-@app.command("retire")
 def retire_model(
     name: NameArgument,
     data: DataOption = DEFAULT_DATA,

@@ -5,26 +5,15 @@ from typing import Annotated
 
 import typer
 
-from polyvox.activities.registry import Registry
-from polyvox.activities.virtual_models import Wanted
 from polyvox.gateway.cli.assignments import (
     LimitOption,
     MessageOption,
     ParamFileOption,
     ParamOption,
-    assigned,
-    read_params,
 )
-from polyvox.gateway.cli.data_folder import (
-    DEFAULT_DATA,
-    DataOption,
-    JsonOption,
-    print_json,
-    with_registry,
-)
-from polyvox.gateway.registry_document import render_flow
-from polyvox.worker.registration import examine, read_source
-from polyvox.worker.shipped import system_user
+from polyvox.gateway.cli.data_folder import DEFAULT_DATA, DataOption, JsonOption
+from polyvox.gateway.cli.later import imported
+from polyvox.worker.trials import Trials
 
 
 def register(
@@ -43,36 +32,9 @@ def register(
 ) -> None:
     """Register a flow. A running server serves it from its next request on."""
 
-    def registered(registry: Registry) -> None:
-        params = read_params(param, param_file)
-        author, providers = system_user(), registry.known_providers()
-        candidate = examine(
-            read_source(path), path.resolve().name, params=params, providers=providers
-        )
-        for doubt in candidate.doubts:
-            typer.echo(f"Warning: {doubt}", err=True)
-        known = {version.name for version in registry.flows()}
-        version = registry.register(
-            candidate.source, candidate.filename, message=message, author=author
-        )
-        if model is not None:
-            wanted = Wanted(version.name, params, limits=assigned(limit, "--limit"))
-            registry.change({model: wanted}, author=author, message=message, providers=providers)
-        if as_json:
-            print_json(render_flow(version))
-            return
-        news = "is unchanged" if version.name in known else "is registered and live"
-        typer.echo(f"{version.name} {news}.")
-        if model is not None:
-            typer.echo(f"Call it as model {model!r}.")
-        elif registry.load(version.digest).needs_params:
-            typer.echo(
-                f"It needs parameters: polyvox models set NAME --flow {version.flow} --param "
-                f'KEY=VALUE, or declare [models.NAME] flow = "{version.flow}" in polyvox.toml.'
-            )
-        else:
-            typer.echo(
-                f"Call it as model {version.flow!r}, this version always as {version.name!r}."
-            )
-
-    with_registry(data, registered)
+    # The flow is tried in processes that need half a second to get ready: the registry is imported
+    # meanwhile.
+    with Trials() as trials:
+        registering = imported("registering")
+        order = registering.Order(path, message, model, param, param_file, limit)
+        registering.registered(data, order, trials, as_json=as_json)

@@ -15,6 +15,7 @@ from temporalio.client import Client
 from polyvox.activities.blobs import BlobStore
 from polyvox.activities.bodies import Bodies
 from polyvox.activities.ledger import LIST_LIMIT, Ledger
+from polyvox.activities.records import RunRecord
 from polyvox.activities.registry import Registry
 from polyvox.activities.tables import LedgerError, file_url, ledger_file, open_database
 from polyvox.gateway.cli.assignments import ParamFileOption, assigned, read_params
@@ -30,6 +31,7 @@ from polyvox.gateway.cli.data_folder import (
     print_json,
 )
 from polyvox.gateway.cli.run_tree import render_tree
+from polyvox.gateway.cli.stores import with_ledger
 from polyvox.gateway.run_document import render_run_with_calls
 from polyvox.worker.exported_run import (
     export_run,
@@ -45,6 +47,9 @@ from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
 
 T = TypeVar("T")
+
+_LEDGER_LOOK_S = 0.05
+_LEDGER_LOOKS = 60
 
 EngineOption = Annotated[
     str | None,
@@ -184,7 +189,7 @@ def rerun_run(
             return started.run_id, f"Failed: {error.message}"
 
     run_id, said = _with_engine(data, engine, namespace, again)
-    record = _with_engine(data, engine, namespace, lambda opened: opened.ledger.run(run_id))
+    record = with_ledger(data, lambda ledger: _recorded(ledger, run_id))
     if record is None:
         give_up(f"The ledger has lost run {run_id}.")
     link = engine_link(data, run_id)
@@ -193,6 +198,16 @@ def rerun_run(
         return
     console().print(Text(said))
     console().print(render_tree(record, link))
+
+
+async def _recorded(ledger: Ledger, run_id: str) -> RunRecord | None:
+    """Return the run with its end, which the server that ran it writes down a moment later."""
+    for _ in range(_LEDGER_LOOKS):
+        record = await ledger.run(run_id)
+        if record is None or record.status != "running":
+            return record
+        await asyncio.sleep(_LEDGER_LOOK_S)
+    return await ledger.run(run_id)
 
 
 def _with_engine(

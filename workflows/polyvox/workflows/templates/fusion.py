@@ -34,6 +34,9 @@ MODES: dict[str, Mode] = {"auto": "auto", "required": "required", "off": "off"}
 
 MOST_VOICES = 8
 CHARACTERS_PER_TOKEN = 4
+ANSWER_TOKENS = 1500
+"""What one answer of the panel or the judge is taken to have, before it is asked for."""
+
 REPORT = "panel's report"
 
 TOOL_DESCRIPTION = (
@@ -88,6 +91,9 @@ class FusionParams(Params):
     )
     max_tokens: int | None = Field(
         None, ge=1, description="input tokens a panel may take, estimated; else it is skipped"
+    )
+    max_cost_usd: float | None = Field(
+        None, gt=0, description="US dollars a panel may take, estimated; else it is skipped"
     )
     progress: bool = Field(False, description="show the client what the panel does, as reasoning")
     tool_name: str = Field(
@@ -194,7 +200,7 @@ async def report(run: Run[FusionParams], problem: str) -> str:
     params, voices = run.params, run.params.voices
     asked = run.conversation.then(user(problem)).instructed(params.branch_prompt)
     asked = asked.without_tool_use().with_options(format=None)
-    if why := over_budget(run, asked, len(voices)):
+    if why := over_budget(run, asked, len(voices)) or await too_dear(run, asked, voices):
         run.note("panel skipped", reason=why)
         return f"The panel was not asked: {why}. Go on alone."
     branches = [
@@ -242,10 +248,33 @@ def over_budget(run: Run[FusionParams], asked: Conversation, voices: int) -> str
     calls = run.calls + voices + 2
     if params.max_calls is not None and calls > params.max_calls:
         return f"it would come to {calls} calls, and {params.max_calls} are allowed"
-    tokens = voices * sum(len(m.text) for m in asked.messages) // CHARACTERS_PER_TOKEN
+    tokens = voices * tokens_of(asked)
     if params.max_tokens is not None and tokens > params.max_tokens:
         return f"it would take about {tokens} tokens, and {params.max_tokens} are allowed"
     return ""
+
+
+async def too_dear(run: Run[FusionParams], asked: Conversation, voices: list[Voice]) -> str:
+    """Why the panel would cost more than allowed, as far as can be told; else empty."""
+    params = run.params
+    if params.max_cost_usd is None:
+        return ""
+    said = len(voices) * ANSWER_TOKENS
+    calls: list[Json] = [
+        {"model": voice.model, "input": tokens_of(asked), "output": ANSWER_TOKENS}
+        for voice in voices
+    ]
+    calls.append({"model": params.judge, "input": said, "output": ANSWER_TOKENS})
+    found = await run.tool("estimate_cost", {"calls": calls}, step="budget")
+    if found["unknown"]:
+        return f"nobody knows the price of {', '.join(found['unknown'])}"
+    if found["usd"] > params.max_cost_usd:
+        return f"it would cost about ${found['usd']:.2g}, and ${params.max_cost_usd:g} is allowed"
+    return ""
+
+
+def tokens_of(conversation: Conversation) -> int:
+    return sum(len(m.text) for m in conversation.messages) // CHARACTERS_PER_TOKEN
 
 
 async def tell(run: Run[FusionParams], text: str) -> None:

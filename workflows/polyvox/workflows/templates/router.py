@@ -2,9 +2,11 @@
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import time
+from typing import TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from polyvox.workflows import (
     Image,
@@ -21,8 +23,11 @@ from polyvox.workflows import (
     user,
 )
 from polyvox.workflows.conversation import Conversation, Message
-from polyvox.workflows.language import language_of
+from polyvox.workflows.language import LANGUAGES, language_of
 from polyvox.workflows.media import media_in
+from polyvox.workflows.session import CLIENT_HEADERS, seen_headers
+
+T = TypeVar("T")
 
 CLASSIFIER_PROMPT = (
     "You sort requests by the kind of work they need. Choose the one label that fits best. You do "
@@ -53,13 +58,37 @@ class Rule(Params):
     )
     from_utc: time | None = Field(None, description="from this time of the day on, UTC")
     until_utc: time | None = Field(None, description="before this time of the day, UTC")
+    left_below_usd: float | None = Field(
+        None, gt=0, description="US dollars: when less is left of the session's budget_usd"
+    )
     overrides: bool = Field(False, description="moves a session that sticks to another model")
 
-    @field_validator("matches")
+    @field_validator("matches", "header")
     @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        re.compile(pattern or "")
-        return pattern
+    def _compiles(cls, given: T) -> T:
+        patterns = given.values() if isinstance(given, dict) else [str(given or "")]
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return given
+
+    @field_validator("header")
+    @classmethod
+    def _is_seen(cls, header: dict[str, str]) -> dict[str, str]:
+        for name in header:
+            if not seen_headers({name.lower(): ""}):
+                seen = ", ".join(CLIENT_HEADERS)
+                raise ValueError(f"flows do not see {name!r}, only x-polyvox-... and {seen}")
+        return header
+
+    @field_validator("language")
+    @classmethod
+    def _is_told(cls, language: str | None) -> str | None:
+        if language is not None and language not in LANGUAGES:
+            raise ValueError(f"{language!r} is not told apart, only {', '.join(LANGUAGES)}")
+        return language
 
 
 class RouterParams(Params):
@@ -77,28 +106,58 @@ class RouterParams(Params):
         description="keep an answer back until it is whole, to fall back from worded refusals",
     )
     sticky: bool = Field(True, description="a session stays with its first model")
+    budget_usd: float | None = Field(
+        None, gt=0, description="US dollars for a session, for rules that ask what is left"
+    )
     classifier_prompt: str = Field(CLASSIFIER_PROMPT, description="the classifier's instructions")
     classifier_timeout_s: float = Field(20.0, gt=0, description="seconds for the classifier")
     timeout_s: float = Field(600.0, gt=0, description="seconds for one model")
+
+    @model_validator(mode="after")
+    def _has_a_budget(self) -> "RouterParams":
+        if self.budget_usd is None and any(rule.left_below_usd for rule in self.rules):
+            raise ValueError("a rule has left_below_usd, and there is no budget_usd")
+        return self
 
 
 @flow
 async def router(run: Run[RouterParams]) -> Reply:
     """Rules, then a classifier, choose the model; a chain of others stands behind it."""
-    stuck = await run.recall("route", scope="session") if run.params.sticky else None
-    model, reason = await choose(run, stuck)
-    run.note("routed", model=model, reason=reason)
-    if run.params.sticky and model != stuck:
+    params = run.params
+    wanted = ["route"] * params.sticky + ["spent"] * (params.budget_usd is not None)
+    known = await run.recall_each(wanted, scope="session")
+    stuck, spent = known.get("route"), Spent(**known.get("spent", {}))
+    left = None if params.budget_usd is None else spent.left_of(params.budget_usd)
+    model, reason = await choose(run, stuck, left)
+    run.note("routed", model=model, reason=reason, **({} if left is None else {"left_usd": left}))
+    if params.sticky and model != stuck:
         await run.remember("route", model, scope="session")
-    chain = dict.fromkeys([model, *run.params.fallbacks])
-    return await first_that_answers(run, list(chain))
+    reply = await first_that_answers(run, list(dict.fromkeys([model, *params.fallbacks])))
+    if left is not None:
+        usd, unknown = spent.usd + run.cost.usd, spent.unknown + run.cost.unknown
+        await run.remember("spent", {"usd": usd, "unknown": unknown}, scope="session")
+    return reply
 
 
-async def choose(run: Run[RouterParams], stuck: str | None) -> tuple[str, str]:
-    """Return the model and why it is the one."""
+@dataclass(frozen=True)
+class Spent:
+    """What a session has cost so far: US dollars, and how many calls whose cost is unknown."""
+
+    usd: float = 0.0
+    unknown: int = 0
+
+    def left_of(self, budget: float) -> float:
+        """Return what is left; nothing, if it is not known what was spent."""
+        return 0.0 if self.unknown else max(0.0, budget - self.usd)
+
+
+async def choose(
+    run: Run[RouterParams], stuck: str | None, left: float | None = None
+) -> tuple[str, str]:
+    """Return the model and why it is the one; ``left`` is what the session may still cost."""
     params = run.params
     for number, rule in enumerate(params.rules, start=1):
-        if (not stuck or rule.overrides) and holds(run, rule):
+        if (not stuck or rule.overrides) and holds(run, rule, left):
             return rule.model, f"rule {rule.name or number}"
     if stuck:
         return stuck, "the session's model"
@@ -109,9 +168,11 @@ async def choose(run: Run[RouterParams], stuck: str | None) -> tuple[str, str]:
     return params.default, "default"
 
 
-def holds(run: Run[RouterParams], rule: Rule) -> bool:
+def holds(run: Run[RouterParams], rule: Rule, left: float | None) -> bool:
     """Whether every condition of ``rule`` that is given holds."""
     conversation = run.conversation
+    if rule.left_below_usd is not None and (left is None or left >= rule.left_below_usd):
+        return False
     if rule.longer_than is not None and tokens_of(conversation) <= rule.longer_than:
         return False
     if rule.shorter_than is not None and tokens_of(conversation) >= rule.shorter_than:
