@@ -155,5 +155,6 @@ def _usage(reply: Reply, said: Json) -> dict[str, Json]:
         return usage
     merged = {**said, **usage}
     for details in ("input_tokens_details", "output_tokens_details"):
-        merged[details] = {**(said.get(details) or {}), **usage[details]}
+        further = said.get(details)
+        merged[details] = {**(further if isinstance(further, dict) else {}), **usage[details]}
     return merged
