@@ -21,7 +21,7 @@ READY_LIMIT_S = 600.0
 STOP_LIMIT_S = 60.0
 
 FLOWS = {"simulated": "direct@1", "simulated-fusion": "fusion@1"}
-"""The virtual models that CONFIG declares, each with the flow version behind it."""
+"""Virtual models that CONFIG declares, each with the flow version behind it."""
 
 STEPS = {
     "simulated": {"main"},
@@ -29,20 +29,7 @@ STEPS = {
 }
 """The steps of a run that begins a turn."""
 
-CONFIG = """\
-[models.simulated]
-flow = "direct"
-params = { model = "simulator:main" }
-
-[models.simulated-fusion]
-flow = "fusion"
-
-[models.simulated-fusion.params]
-main = "simulator:main"
-panel = ["simulator:optimist", "simulator:skeptic", "simulator:engineer"]
-judge = "simulator:judge"
-mode = "required"
-"""
+CONFIG = (Path(__file__).parent / "polyvox.toml").read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
