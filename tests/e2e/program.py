@@ -34,9 +34,11 @@ CONFIG = (Path(__file__).parent / "polyvox.toml").read_text("utf-8")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The running program; ``base_url`` has no ``/v1``."""
+    """The running program; ``base_url`` has no ``/v1``, ``log`` has what it prints."""
 
     base_url: str
+    data: Path
+    log: Path
     key: str = KEY
 
     def get(self, path: str) -> Any:
@@ -70,7 +72,7 @@ def running(folder: Path, show: Callable[[str], None], document: str = CONFIG) -
             start_new_session=True,
         )
     try:
-        yield Program(_ready(process, log, show))
+        yield Program(_ready(process, log, show), folder / "data", log)
         process.send_signal(signal.SIGTERM)
         exit_code = process.wait(STOP_LIMIT_S)
         assert exit_code == 0, f"exit code {exit_code} after SIGTERM:\n{_tail(log)}"

@@ -9,20 +9,24 @@ processes, in which strings hash differently, must make the same calls: a flow t
 does not.
 """
 
+import gc
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
 
+from polyvox.activities.parameters import mistakes
 from polyvox.worker.ground import TemporalGround
 from polyvox.worker.host import Hosting, hosted
 from polyvox.worker.imagined import imagine, imagined_params
@@ -110,17 +114,39 @@ def tried(task: Task) -> Report:
         report.refused.append(_told(error, task.filename))
         return report
     params = task.params or imagined_params(flow.params)
-    try:
-        flow.params.model_validate(params)
-    except ValueError as error:
+    if wrong := mistakes(flow.params, params, {}):
         told = "it was not run, for its parameters cannot be guessed: bind it with --model, --param"
         if task.params:
-            report.refused.append(f"{task.filename}: {error}")
+            report.refused += [f"{task.filename}: {mistake}" for mistake in wrong]
         else:
             report.doubts.append(f"{task.filename}: {told}.")
         return report
-    _run(task, params, report)
+    with _forgotten_awaits(report):
+        _run(task, params, report)
     return report
+
+
+@contextmanager
+def _forgotten_awaits(report: Report) -> Iterator[None]:
+    """Refuse a flow that calls a coroutine function and never awaits what it got.
+
+    Python only warns, when the coroutine is thrown away; the flow goes on with an object where it
+    wants an answer.
+    """
+    sys.set_coroutine_origin_tracking_depth(1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "coroutine .* was never awaited")
+        yield
+        gc.collect()
+    for warning in caught:
+        told = re.search(
+            rf"^coroutine '(.*)' was never awaited\n.*\n  File \"(.*) \({LABEL}\)\", line (\d+)",
+            str(warning.message),
+        )
+        if told:
+            what, file, line = told.groups()
+            name = what.rpartition(".")[2]
+            report.refused.append(f"{file}:{line}: {name}(...) is called without `await`.")
 
 
 def _run(task: Task, params: dict[str, Json], report: Report) -> None:
