@@ -76,6 +76,18 @@ async def test_a_printed_line_works_when_it_is_pasted(
     assert (run["flow"], run["status"]) == ("fusion@1", "completed")
 
 
+async def test_a_key_that_the_server_lacks_is_told_at_once(
+    program: Program, newcomer: Mapping[str, str], project: Path
+) -> None:
+    """Claude Code does not wait in silence for what only the operator can mend."""
+    lines = program.log.read_text("utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith("ANTHROPIC_BASE_URL=")]
+    line = f"{line.replace('simulated-fusion', 'keyless:main')} -p '{ASKED}'"
+    ended = await run(["sh", "-c", line], environment=newcomer, cwd=project, timeout_s=LIMIT_S)
+    assert ended.exit_code != 0
+    assert "set NO_SUCH_KEY in the environment of the server" in ended.stdout
+
+
 async def test_the_first_flow_answers_claude_code(
     program: Program,
     newcomer: Mapping[str, str],

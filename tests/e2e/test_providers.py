@@ -58,3 +58,14 @@ async def test_a_provider_s_refusal_is_shown_with_its_words_and_the_run(
     newest = new_runs()[-1]
     assert newest["error"]["message"] in result.stdout
     assert newest["run_id"] in result.stdout
+
+
+async def test_a_flow_s_error_is_shown_and_not_bought_again(
+    agent: Agent, project: Path, new_runs: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """A second run would cost the same and fail in the same way."""
+    result = await agent.run("Say hello.", model="out-of-calls", cwd=project, timeout_s=LIMIT_S)
+    assert result.exit_code != 0
+    (run,) = new_runs()
+    assert run["error"]["kind"] == "flow_error"
+    assert run["error"]["message"] in result.stdout
