@@ -1,13 +1,23 @@
 """One running program for all agents, and for each test a folder to work in."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from tests.e2e.headless.agent import Agent
+from tests.e2e.headless.claude_code import ClaudeCode
+from tests.e2e.headless.codex import Codex
 from tests.e2e.program import Program, running
+
+AGENTS: dict[str, Callable[..., Agent]] = {
+    "claude_code": ClaudeCode,
+    "codex": Codex,
+    "codex_websocket": partial(Codex, websocket=True),
+}
 
 
 @pytest.fixture(scope="session")
@@ -25,13 +35,19 @@ def program(
         yield program
 
 
+@pytest.fixture(params=AGENTS)
+def agent(program: Program, tmp_path: Path, request: pytest.FixtureRequest) -> Agent:
+    """An agent that was told of the program, with a home of its own."""
+    return AGENTS[request.param](program.base_url, program.key, tmp_path / "home")
+
+
 @pytest.fixture
 def new_runs(program: Program) -> Callable[[], list[dict[str, Any]]]:
-    """Return the runs since the test began, in the order of ``GET /api/runs``, with their calls."""
+    """Return the runs since the test began, oldest first, with their calls."""
     known = {run["run_id"] for run in program.get("/api/runs")["runs"]}
 
     def listed() -> list[dict[str, Any]]:
-        found = [run["run_id"] for run in program.get("/api/runs")["runs"]]
+        found = [run["run_id"] for run in reversed(program.get("/api/runs")["runs"])]
         return [program.get(f"/api/runs/{run_id}") for run_id in found if run_id not in known]
 
     return listed

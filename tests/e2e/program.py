@@ -21,7 +21,7 @@ READY_LIMIT_S = 600.0
 STOP_LIMIT_S = 60.0
 
 FLOWS = {"simulated": "direct@1", "simulated-fusion": "fusion@1"}
-"""The virtual models that CONFIG declares, each with the flow version behind it."""
+"""Virtual models that CONFIG declares, each with the flow version behind it."""
 
 STEPS = {
     "simulated": {"main"},
@@ -29,27 +29,16 @@ STEPS = {
 }
 """The steps of a run that begins a turn."""
 
-CONFIG = """\
-[models.simulated]
-flow = "direct"
-params = { model = "simulator:main" }
-
-[models.simulated-fusion]
-flow = "fusion"
-
-[models.simulated-fusion.params]
-main = "simulator:main"
-panel = ["simulator:optimist", "simulator:skeptic", "simulator:engineer"]
-judge = "simulator:judge"
-mode = "required"
-"""
+CONFIG = (Path(__file__).parent / "polyvox.toml").read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The running program; ``base_url`` has no ``/v1``."""
+    """The running program; ``base_url`` has no ``/v1``, ``log`` has what it prints."""
 
     base_url: str
+    data: Path
+    log: Path
     key: str = KEY
 
     def get(self, path: str) -> Any:
@@ -83,7 +72,7 @@ def running(folder: Path, show: Callable[[str], None], document: str = CONFIG) -
             start_new_session=True,
         )
     try:
-        yield Program(_ready(process, log, show))
+        yield Program(_ready(process, log, show), folder / "data", log)
         process.send_signal(signal.SIGTERM)
         exit_code = process.wait(STOP_LIMIT_S)
         assert exit_code == 0, f"exit code {exit_code} after SIGTERM:\n{_tail(log)}"

@@ -34,10 +34,14 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+FINAL = {"x-should-retry": "false"}
+
 FAULTS = {
     "400": Fault("sim:main-err400", "invalid_request", 400, "Simulated 400"),
-    "401": Fault("sim:main-err401", "provider_authentication", 401, "Simulated 401"),
-    "wrong key": Fault("refused:main", "provider_authentication", 401, "does not accept the key"),
+    "401": Fault("sim:main-err401", "provider_authentication", 401, "Simulated 401", headers=FINAL),
+    "wrong key": Fault(
+        "refused:main", "provider_authentication", 401, "does not accept the key", headers=FINAL
+    ),
     "429": Fault(
         "sim:main-err429-ra30", "rate_limit", 429, "Simulated 429", headers={"retry-after": "30"}
     ),
@@ -215,4 +219,5 @@ def test_a_provider_without_its_key_says_which_variable_to_set(live: Live) -> No
     """The client cannot mend it; the operator is told how, and nothing is sent upstream."""
     answer = live.post("chat", request("chat", "keyless:main", stream=False))
     assert answer.status_code == 502
+    assert FINAL.items() <= dict(answer.headers).items()
     assert "set NO_SUCH_KEY" in error_of("chat", answer.json())["message"]

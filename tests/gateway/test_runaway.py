@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.gateway.commands import source, told
-from tests.gateway.running import Live
+from tests.gateway.running import PROTOCOLS, Live
 from tests.gateway.test_failures import request
 
 ASK = 'await run.ask(run.params.model, step="again")'
@@ -81,8 +81,12 @@ def test_a_run_ends_at_its_deadline(live: Live) -> None:
     assert "deadline_s = 0.3" in answer.json()["error"]["message"]
 
 
-def test_a_client_is_told_not_to_repeat_what_would_fail_again(live: Live) -> None:
-    """SDKs try a 500 again by themselves; a flow's error would only cost the same once more."""
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_client_is_told_not_to_repeat_what_would_fail_again(live: Live, protocol: str) -> None:
+    """SDKs try a 500 again by themselves, and Codex all but a 400: it would cost the same again."""
     serve(live, "hopeless", 'raise ValueError("no")')
-    answer, _ = failed(live, "hopeless")
-    assert answer.headers["x-should-retry"] == "false"
+    answer = live.post(protocol, request(protocol, "hopeless", stream=True))
+    if protocol == "responses":
+        assert answer.status_code == 400
+    else:
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (500, "false")

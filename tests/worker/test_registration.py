@@ -60,6 +60,10 @@ REFUSED = {
         "return await run.ask('gpt-5', step='a')",
         f"tried.py:{LINE}: Step 'a' asks 'gpt-5', which is no provider:model",
     ),
+    "forgotten await": (
+        "return Reply((Text(f'{run.recall(str())}'),))",
+        f"tried.py:{LINE}: recall(...) is called without `await`.",
+    ),
     "unknown parameter": (
         "return await run.ask(run.params.modell, step='a')",
         f"tried.py:{LINE}: raised AttributeError: 'P' object has no attribute 'modell'",
@@ -153,6 +157,18 @@ def test_what_fails_on_imagined_answers_only_is_a_doubt() -> None:
     assert candidate.name == "tried"
     (doubt,) = candidate.doubts
     assert f"tried.py:{LINE + 1}: on imagined answers the flow ended with an error" in doubt
+
+
+def test_wrong_parameters_are_told_by_name() -> None:
+    """All of them at once, with what may stand there."""
+    with pytest.raises(FlowError) as refused:
+        examine(
+            HEAD + "    return Reply()\n", "tried.py", params={"model": "main", "modell": "a:b"}
+        )
+    wrong, unknown = str(refused.value).splitlines()
+    assert wrong.startswith("tried.py: params.model: ")
+    assert wrong.endswith("not 'main'.")
+    assert unknown == "tried.py: params.modell: is not known. Known: model."
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

@@ -12,14 +12,19 @@ _WAIT_S: dict[int, float] = {429: 1, 503: 2, 529: 2}
 """A client that is told nothing gives up at once on a 429 (Codex), so it is always told."""
 
 
+_REPEATED = (401, 408, 409, 429)
+"""Below 500, what clients repeat by themselves."""
+
+
 def retry_headers(error: ModelError, status: int) -> Headers:
     """Return ``retry-after`` (whole seconds, rounded up) where a later try may help.
 
-    A flow's own error says ``x-should-retry: false``, which the OpenAI and Anthropic SDKs follow:
-    by themselves they try every 500 again, and would run the flow that often.
+    Where none will, ``x-should-retry: false`` says so, which Claude Code and the OpenAI and
+    Anthropic SDKs follow. Left alone they repeat it: a flow's own error costs its calls each time,
+    and for a provider's missing key Claude Code waits for minutes without a word.
     """
-    if error.kind == "flow_error":
-        return [(b"x-should-retry", b"false")]
+    if not error.fault.retryable:
+        return [(b"x-should-retry", b"false")] if status in _REPEATED or status >= 500 else []
     wait_s = error.retry_after_s if error.retry_after_s is not None else _WAIT_S.get(status)
     if wait_s is None:
         return []

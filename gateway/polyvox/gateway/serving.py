@@ -35,8 +35,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        why = (error.strerror or str(error)).partition(" (")[0]
         raise PortTaken(
-            f"Cannot listen on {host}:{port} ({error.strerror}). Choose another with --port, or "
+            f"Cannot listen on {host}:{port} ({why}). Choose another with --port, or "
             "--port 0 for any free one."
         ) from error
     listener.setblocking(False)

@@ -158,7 +158,7 @@ def test_every_error_has_its_document(kind: ErrorKind) -> None:
     assert set(document["error"]) == {"message", "type", "param", "code"}
     assert document["error"]["message"] == "Said so. (run r1)"
     assert (document["error"]["type"], document["error"]["code"]) == TYPE_AND_CODE[kind]
-    assert status == (400 if kind == "model_not_found" else FAULTS[kind].status)
+    assert status == (400 if kind in ("model_not_found", "flow_error") else FAULTS[kind].status)
     STREAM_EVENT.validate_python(documents(encoder().fail(ModelError(kind, "m")))[-2])
 
 

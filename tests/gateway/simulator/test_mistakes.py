@@ -53,6 +53,19 @@ def test_code_is_written_wrongly_and_then_rightly() -> None:
     )
 
 
+def test_a_bug_is_a_mistake_in_code_alone() -> None:
+    """The same model calls its tools and says its sums rightly."""
+    assert "return a - b" in said("coder-bug1", CODE)
+    assert "return a + b" in said("coder-bug1", CODE, COMPLAINT)
+    assert "2 + 2 = 5" not in said("coder-bug1", "Tell me.")
+    assert "Paris" in said("coder-bug1", "Call get_weather for Paris", tools=(CITY,))
+
+
+def test_a_complaint_asks_the_same_thing_again() -> None:
+    """It is no question of its own, whatever it names."""
+    assert said("main-slip1", "What is 2 * 3?", COMPLAINT) == said("main", "What is 2 * 3?")
+
+
 def test_json_and_calls_have_slips_of_their_own() -> None:
     """A member is missing, the arguments are."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

@@ -58,6 +58,7 @@ WEATHER = _tool(
 )
 CLOCK = _tool("get_time", "city", city="string")
 REVIEW = _tool("problem_review", "problem", problem="string")
+EXPERT = _tool("ask_expert", "question", question="string")
 
 
 def _answer(conversation: Conversation) -> Reply:
@@ -229,6 +230,39 @@ def test_after_a_review_the_user_s_own_wish_is_still_fulfilled() -> None:
             Message("assistant", calls), *(tool_result(call, "a.txt") for call in calls)
         )
     assert names == ["problem_review", "Bash"]
+
+
+def _turn(conversation: Conversation, result: str) -> list[tuple[str, Any]]:
+    """Return all calls of a turn whose every call gives ``result``."""
+    called: list[tuple[str, Any]] = []
+    while calls := _calls(conversation):
+        called += calls
+        made = _answer(conversation).tool_calls
+        conversation = conversation.then(
+            Message("assistant", made), *(tool_result(call, result) for call in made)
+        )
+    return called
+
+
+def test_an_expert_is_asked_before_a_deed() -> None:
+    """Where none is offered the deed is done without one."""
+    text = "Ask the expert how to greet, and create a.txt containing exactly: hi"
+    deed = ("Write", {"file_path": "a.txt", "content": "hi"})
+    assert _turn(_asked(text, EXPERT, WRITE), "Warmly.") == [
+        ("ask_expert", {"question": text}),
+        deed,
+    ]
+    assert _turn(_asked(text, WRITE), "Done.") == [deed]
+
+
+def test_what_was_read_is_written_down() -> None:
+    """Also where a gateway has put a reference in the place of an image."""
+    seen = "[image 0a1b2c3d: a red square]"
+    asked = _asked("Look at a.png and write what it shows to b.txt", READ, WRITE)
+    assert _turn(asked, seen) == [
+        ("Read", {"file_path": "a.png"}),
+        ("Write", {"file_path": "b.txt", "content": seen}),
+    ]
 
 
 def test_a_tool_s_result_never_starts_a_review() -> None:

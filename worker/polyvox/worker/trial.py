@@ -7,14 +7,17 @@ for, and call each mounted tool once. So the flow's own lines are executed, the 
 Its process (``trials.py``) reads a Task from standard input and prints a Report.
 """
 
+import gc
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -96,8 +99,33 @@ def tried(task: Task) -> Report:
         else:
             report.doubts.append(f"{task.filename}: {told}.")
         return report
-    _judge(_run(task, params, report), flow, task, report)
+    with _forgotten_awaits(report):
+        outcome = _run(task, params, report)
+    _judge(outcome, flow, task, report)
     return report
+
+
+@contextmanager
+def _forgotten_awaits(report: Report) -> Iterator[None]:
+    """Refuse a flow that calls a coroutine function and never awaits what it got.
+
+    Python only warns, when the coroutine is thrown away; the flow goes on with an object where it
+    wants an answer.
+    """
+    sys.set_coroutine_origin_tracking_depth(1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "coroutine .* was never awaited")
+        yield
+        gc.collect()
+    for warning in caught:
+        told = re.search(
+            rf"^coroutine '(.*)' was never awaited\n.*\n  File \"(.*) \({LABEL}\)\", line (\d+)",
+            str(warning.message),
+        )
+        if told:
+            what, file, line = told.groups()
+            name = what.rpartition(".")[2]
+            report.refused.append(f"{file}:{line}: {name}(...) is called without `await`.")
 
 
 def _run(task: Task, params: dict[str, Json], report: Report) -> Outcome:

@@ -8,7 +8,7 @@ from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.responses_included import check_include
 from polyvox.gateway.protocols.responses_stream import Encoder
 from polyvox.workflows.conversation import Conversation, Json, Message
-from polyvox.workflows.errors import ModelError
+from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.wire import responses as wire
 
@@ -115,7 +115,12 @@ def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Js
     return writing.shown
 
 
+_FINAL: tuple[ErrorKind, ...] = ("model_not_found", "flow_error")
+"""A 400 here, unlike in Chat: Codex asks again for any other status, up to thirty times, running
+the flow each time, and of a 500 it does not show the words."""
+
+
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
-    """Return status and error document; an unknown model is a 400 here, unlike in Chat."""
-    status = 400 if error.kind == "model_not_found" else openai_errors.error_status(error)
+    """Return status and error document."""
+    status = 400 if error.kind in _FINAL else openai_errors.error_status(error)
     return status, {"error": openai_errors.error_object(error, run_id)}

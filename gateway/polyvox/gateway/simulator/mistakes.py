@@ -2,7 +2,8 @@
 
 A model with ``slipN`` in its name gets it wrong until the conversation has told it N times that its
 answer did not pass: JSON lacks a property, a call its arguments, code works wrongly, a text ends
-with a wrong sum. Who is asked for a verdict finds wrong sums and open ends in the answer.
+with a wrong sum. One with ``bugN`` gets only code wrong. Who is asked for a verdict finds wrong
+sums and open ends in the answer.
 """
 
 import re
@@ -53,8 +54,7 @@ def spoiled(parts: list[Part]) -> list[Part]:
 
 def program(question: Question, *, wrong: bool) -> str | None:
     """Return the file a text asks for ("write the function add in solution.py"), fenced."""
-    texts = (question.text, *reversed(question.earlier))
-    wanted = next((found for text in texts if (found := _CODE_WANTED.search(text))), None)
+    wanted = _CODE_WANTED.search(question.text)
     if wanted is None:
         return None
     name, path = wanted["name"], wanted["path"]

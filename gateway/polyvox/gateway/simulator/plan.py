@@ -20,6 +20,7 @@ A simulated model's name is words joined by dashes, for example skeptic-ttft200-
   itlMS       milliseconds between deltas (decimals allowed)
   nCOUNT      answer with exactly COUNT tokens of filler text
   slipN       make a mistake until told N times that the answer did not pass
+  bugN        the same, but only in code
   refuse      decline to answer, without a word
   errSTATUS   answer with this HTTP status (400 to 599) and the protocol's error document
   raSECONDS   retry-after of that error
@@ -53,7 +54,8 @@ class Fault:
 class Plan:
     """``tokens`` is the length of a filler answer; None means an answer by the rules.
 
-    ``slips`` is how often the answer must be complained of before it is right.
+    ``slips`` is how often the answer must be complained of before it is right, ``bugs`` how often
+    code must be.
     """
 
     model: str
@@ -64,6 +66,7 @@ class Plan:
     retry_after_s: float | None = None
     faults: tuple[Fault, ...] = ()
     slips: int = 0
+    bugs: int = 0
     refuses: bool = False
 
     def fault(self, seen: int) -> Fault | None:
@@ -92,6 +95,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[Plan, re.Match[str]], Plan]], ...
         _fault,
     ),
     (re.compile(r"slip(\d)"), lambda p, w: replace(p, slips=int(w[1]))),
+    (re.compile(r"bug(\d)"), lambda p, w: replace(p, bugs=int(w[1]))),
     (re.compile(r"refuse"), lambda p, w: replace(p, refuses=True)),
     (re.compile(r"id\w+"), lambda p, w: p),
 )

@@ -2,7 +2,8 @@
 
 Agent clients wrap a prompt in reminders and descriptions of their surroundings, in the same
 message or in messages of their own. Those blocks are not the question: they are taken out here,
-and a message that holds nothing else does not open a turn.
+and a message that holds nothing else does not open a turn. Nor does a complaint: whoever is told
+that an answer did not pass is asked the same thing again.
 """
 
 import hashlib
@@ -54,6 +55,7 @@ _ASKS = re.compile(
     r"|propose|pros and cons|help me)\b",
     re.I,
 )
+_COMPLAINT = re.compile(r"\s*Your\b[^\n]{0,60}\bdid not pass\b", re.I)
 _LOOKS = re.compile(r"\b(?:image|picture|photo|screenshot)s?\b", re.I)
 """A question about images means those of earlier turns too, if this turn shows none."""
 _GREETING = re.compile(
@@ -154,19 +156,27 @@ def asked(message: Message) -> str:
     """
     if message.role != "user" or any(isinstance(part, ToolResult) for part in message.parts):
         return ""
+    if _COMPLAINT.match(message.text):
+        return ""
     texts = (unwrapped(part.text) for part in reversed(message.parts) if isinstance(part, Text))
     return next(filter(None, texts), "")
 
 
 def unwrapped(text: str) -> str:
     """Return ``text`` without the blocks an agent client adds around a prompt."""
-    for tag in _SURROUNDINGS:
-        if f"<{tag}>" in text:
-            text = re.sub(rf"<{tag}>.*?(?:</{tag}>|$)", "", text, flags=re.S)
+    text = _alone(text)
     for tag in _FRAMES:
         if f"</{tag}>" in text:
             text = re.sub(rf"</?{tag}\b[^>]*>", "", text)
     return "" if _LABELS.fullmatch(text) else text.strip()
+
+
+def _alone(text: str) -> str:
+    """Return ``text`` without what a client tells of its surroundings."""
+    for tag in _SURROUNDINGS:
+        if f"<{tag}>" in text:
+            text = re.sub(rf"<{tag}>.*?(?:</{tag}>|$)", "", text, flags=re.S)
+    return text.strip()
 
 
 def working_directory(conversation: Conversation) -> str | None:
@@ -208,7 +218,7 @@ def _results(turn: tuple[Message, ...]) -> Iterator[Result]:
             if isinstance(part, ToolResult):
                 yield Result(
                     tool=names.get(part.call_id, ""),
-                    text=unwrapped("".join(p.text for p in part.parts if isinstance(p, Text))),
+                    text=_alone("".join(p.text for p in part.parts if isinstance(p, Text))),
                     images=tuple(p for p in part.parts if isinstance(p, Image)),
                     is_error=part.is_error,
                 )

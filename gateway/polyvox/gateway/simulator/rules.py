@@ -73,7 +73,9 @@ def answer(conversation: Conversation, plan: Plan) -> Reply:
             parts += called
         elif options.format:
             parts.append(Text(_document(options.format, conversation, question, plan)))
-        elif code := mistakes.program(question, wrong=wrong):
+        elif code := mistakes.program(
+            question, wrong=wrong or mistakes.is_due(conversation, plan.bugs)
+        ):
             parts.append(Text(f"{label}Here it is.\n\n{code}"))
         else:
             parts.append(Text(label + _body(conversation, question, plan)))
@@ -115,8 +117,6 @@ def _body(conversation: Conversation, question: Question, plan: Plan) -> str:
         return judgement.report(question.text)
     if question.results:
         return _after_tools(question, plan)
-    if mistakes.tells_failure(question.gist):
-        return "It is mended."
     if echo := _ECHO.search(question.gist):
         return echo["text"].strip().strip("\"'`“”")
     lines = [_heard(question), *(fact for rule in _FACTS if (fact := rule(conversation, question)))]

@@ -2,15 +2,16 @@
 
 A turn has stages. The review tool comes first, alone, when the newest message asks for advice.
 Then what the user's text asks for: tools by name (several at once are parallel calls), else by
-deed ("run the command", "create the file", "read the file") with whichever offered tool does it.
-A stage that was done is not repeated, so after its results the turn ends in an answer. A forced
-choice is always obeyed.
+deed ("run the command", "create the file", "read the file") with whichever offered tool does it,
+after the expert where the text wants one asked. A stage that was done is not repeated, so after its
+results the turn ends in an answer. A forced choice is always obeyed.
 """
 
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -21,6 +22,7 @@ from polyvox.gateway.simulator.question import Question, stable_number, working_
 from polyvox.workflows.conversation import Conversation, Tool, ToolCall
 
 REVIEW = "problem_review"
+EXPERT = "ask_expert"
 FINISHERS = ("StructuredOutput",)
 """Tools by which a client takes the answer itself: called last in every turn."""
 
@@ -48,6 +50,10 @@ _FORBIDS = re.compile(
     re.I,
 )
 _DENIED = re.compile(r"(?:\bnot|n't|\bnever|\bwithout)(?: \w+){0,2}[ `'\"]*$", re.I)
+_ASKS_EXPERT = re.compile(r"\b(?:ask|consult) (?:the|an) expert\b", re.I)
+_NOTES = re.compile(
+    r"\b(?:write|save|note)(?: down)? what (?:it|you) \w+ (?:in)?to (?P<path>.+)", re.S | re.I
+)
 _IMAGE_FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp)$", re.I)
 
 
@@ -117,7 +123,9 @@ def _stages(tools: dict[str, Tool], question: Question, wording: Wording) -> Ite
                 yield from _reading_first(tools, edits.wording)
             yield named
         else:
-            for stage in (_written, _run, _read):
+            if EXPERT in tools and _ASKS_EXPERT.search(wording.text):
+                yield [_Planned(tools[EXPERT], wording)]
+            for stage in (partial(_noted, question), _written, _run, _read):
                 if found := list(stage(tools, wording)):
                     yield from found
                     break
@@ -184,6 +192,16 @@ def _reading_first(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]
     reader = _offered(tools, READERS)
     if reader and wording.path():
         yield [_Planned(reader, wording)]
+
+
+def _noted(question: Question, tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
+    """Read what the text names first, then write what was read into the file it names last."""
+    if match := _NOTES.search(wording.text):
+        source = Wording(wording.text[: match.start()], wording.whole, wording.folder)
+        yield from _read(tools, source)
+        read = "\n".join(result.text for result in question.results)
+        note = f"create {match['path']} with the content:\n```\n{read}\n```"
+        yield from _written(tools, Wording(note, wording.whole, wording.folder))
 
 
 def _written(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:

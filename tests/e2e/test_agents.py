@@ -1,4 +1,4 @@
-"""Codex over the Responses front, on a direct model and on a fusion."""
+"""Both agents on a direct model and on a fusion: Claude Code, and Codex in its two transports."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.headless.codex import Codex
-from tests.e2e.program import FLOWS, STEPS, Program
+from tests.e2e.headless.agent import Agent
+from tests.e2e.program import FLOWS, STEPS
 
 pytestmark = [
     pytest.mark.e2e,
@@ -19,13 +19,8 @@ pytestmark = [
 LIMIT_S = 60.0
 
 
-@pytest.fixture(params=[False, True], ids=["http", "websocket"])
-def agent(program: Program, tmp_path: Path, request: pytest.FixtureRequest) -> Codex:
-    return Codex(program.base_url, program.key, tmp_path / "home", websocket=request.param)
-
-
 async def test_a_prompt_is_answered(
-    agent: Codex, model: str, project: Path, new_runs: Callable[[], list[dict[str, Any]]]
+    agent: Agent, model: str, project: Path, new_runs: Callable[[], list[dict[str, Any]]]
 ) -> None:
     """One prompt is one completed run of the model's flow."""
     result = await agent.run("What is 17 + 25?", model=model, cwd=project, timeout_s=LIMIT_S)
@@ -38,20 +33,20 @@ async def test_a_prompt_is_answered(
 
 
 async def test_a_tool_call_changes_a_file(
-    agent: Codex, model: str, project: Path, new_runs: Callable[[], list[dict[str, Any]]]
+    agent: Agent, model: str, project: Path, new_runs: Callable[[], list[dict[str, Any]]]
 ) -> None:
     """The model's call reaches the agent whole, and the result comes back as a second run."""
-    prompt = "Run the command `echo hi there > hello.txt`"
+    prompt = "Create hello.txt containing exactly: hi there"
     result = await agent.run(prompt, model=model, cwd=project, timeout_s=LIMIT_S)
     assert result.exit_code == 0, result
-    assert (project / "hello.txt").read_text("utf-8") == "hi there\n"
+    assert (project / "hello.txt").read_text("utf-8") == "hi there"
     runs = new_runs()
     assert [(run["flow"], run["status"]) for run in runs] == [(FLOWS[model], "completed")] * 2
-    assert [run["finish"] for run in runs] == ["stop", "tool_calls"]
+    assert [run["finish"] for run in runs] == ["tool_calls", "stop"]
 
 
 async def test_an_image_in_the_prompt_is_seen(
-    agent: Codex,
+    agent: Agent,
     model: str,
     project: Path,
     picture: Path,
@@ -65,3 +60,12 @@ async def test_an_image_in_the_prompt_is_seen(
     assert "48x32" in result.text
     assert "red" in result.text
     assert {(run["flow"], run["status"]) for run in new_runs()} == {(FLOWS[model], "completed")}
+
+
+async def test_an_image_a_tool_read_is_seen(
+    agent: Agent, model: str, project: Path, picture: Path
+) -> None:
+    """A picture inside a tool's result is a picture to the model."""
+    result = await agent.run(f"Look at {picture}", model=model, cwd=project, timeout_s=LIMIT_S)
+    assert result.exit_code == 0, result
+    assert "48x32" in result.text
