@@ -15,7 +15,7 @@ from polyvox.activities.keys import FRESH_S
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.records import CallEnded, RunEnded, RunStarted
 from polyvox.activities.rows import MESSAGE_LIMIT
-from polyvox.activities.tables import LedgerError, file_url
+from polyvox.activities.tables import file_url
 from polyvox.activities.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Cost, Usage
@@ -297,52 +297,6 @@ async def test_a_provider_that_answers_with_a_book_does_not_fill_the_ledger(
     assert run is not None
     assert run.error_message is not None
     assert len(run.error_message) == MESSAGE_LIMIT
-
-
-async def test_a_file_of_an_older_program_gets_the_columns_it_lacks(file: Path) -> None:
-    """Its runs are still there, and what it did not count is unknown."""
-    async with Ledger.open(file_url(file)) as ledger:
-        ledger.record(started("run-1"))
-        ledger.record(called("run-1", "draft"))
-        ledger.record(RunEnded("run-1", "completed", NOON))
-    older = sqlite3.connect(file)
-    for column in ("runs.cost_usd", "runs.cost_unknown", "runs.rerun_of", "calls.cost_usd"):
-        older.execute("ALTER TABLE {} DROP COLUMN {}".format(*column.split(".")))
-    older.commit()
-    older.close()
-    async with Ledger.open(file_url(file)) as ledger:
-        ledger.record(started("run-2"))
-        ledger.record(RunEnded("run-2", "completed", NOON, cost=Cost(0.5)))
-        before, after = await ledger.run("run-1"), await ledger.run("run-2")
-    assert before is not None
-    assert after is not None
-    assert (before.cost, before.paid) == (None, Cost(0.0, 1))
-    assert after.cost == Cost(0.5)
-
-
-async def test_a_newer_schema_is_refused(file: Path) -> None:
-    """A program that does not know the tables leaves them alone and says what to do."""
-    await Ledger.open(file_url(file)).close()
-    other = sqlite3.connect(file)
-    other.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")
-    other.commit()
-    other.close()
-    with pytest.raises(LedgerError, match=r"schema '99'.*newer program"):
-        Ledger.open(file_url(file))
-
-
-def test_a_file_that_is_no_database_is_refused(file: Path) -> None:
-    """The error names the file and the remedy."""
-    file.write_text("certainly not a database, but long enough to look at " * 50)
-    with pytest.raises(LedgerError, match=r"polyvox\.db.*not a database.*Check"):
-        Ledger.open(file_url(file))
-
-
-@pytest.mark.parametrize("url", ["nonsense", "nosuch://host/name"])
-def test_an_address_that_is_no_url_is_refused(url: str) -> None:
-    """The error shows what an address looks like."""
-    with pytest.raises(LedgerError, match="SQLAlchemy URL such as"):
-        Ledger.open(url)
 
 
 async def test_only_the_hash_of_a_secret_is_stored(ledger: Ledger, file: Path) -> None:

@@ -70,6 +70,13 @@ def test_a_change_of_several_models_is_made_whole_or_not_at_all(registry: Regist
     assert registry.virtual_models() == []
 
 
+@pytest.mark.parametrize("name", ["openai:gpt-5", "", "-x", "a b", "\x1b[31m"])
+def test_a_name_that_could_mean_something_else_is_refused(registry: Registry, name: str) -> None:
+    """As in the file: a model that is called provider:model would take its place."""
+    with pytest.raises(FlowError, match="a colon would read as provider:model"):
+        registry.change({name: MAIN})
+
+
 def test_a_retired_name_is_not_found_and_comes_back(registry: Registry) -> None:
     """Its versions go on counting."""
     registry.change({"m": MAIN}, origin=FROM_FILE)

@@ -20,17 +20,18 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from polyvox.activities.catalog import (
-    Catalog,
-    FlowVersion,
-    binding_of,
-    read_catalog,
-    version_of,
-)
+from polyvox.activities.catalog import Catalog, FlowVersion, binding_of, read_catalog, version_of
 from polyvox.activities.parameters import mistakes
 from polyvox.activities.registry_tables import FlowRow, VirtualModelRow, advance, prepare
 from polyvox.activities.tables import MetaRow
-from polyvox.activities.virtual_models import Binding, Change, Plan, Wanted, differences
+from polyvox.activities.virtual_models import (
+    Binding,
+    Change,
+    Plan,
+    Wanted,
+    differences,
+    name_mistake,
+)
 from polyvox.workflows.bundle import digest_of_source, load_bundle
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, FlowError
@@ -169,14 +170,17 @@ class Registry:
                     found.append(catalog.no_model(name))
                 new[name] = None
                 continue
+            if mistake := name_mistake(name):
+                found.append(f"models.{name}: {mistake}.")
+                continue
             version = catalog.flows.get(want.flow) or catalog.newest.get(want.flow)
             if version is None or version.retired_at is not None:
                 found.append(f"models.{name}.flow: {catalog.no_flow(want.flow)}")
                 continue
             flow = self.load(version.digest)
             found += [
-                f"models.{name}.{mistake}"
-                for mistake in mistakes(flow.params, want.params, want.limits, want.card, providers)
+                f"models.{name}.{wrong}"
+                for wrong in mistakes(flow.params, want.params, want.limits, want.card, providers)
             ]
             present = catalog.models.get(name)
             new[name] = Binding(

@@ -4,6 +4,7 @@ A change of several models is a Plan first: it says for each of them what would 
 registry then writes all of it as one change, or nothing.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,6 +18,9 @@ Action = Literal["created", "changed", "unchanged", "retired"]
 
 FROM_FILE = "file"
 """The origin of models that ``polyvox.toml`` declares: what is taken out of it is retired."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,16 @@ class Change:
 
 
 Plan = tuple[Change, ...]
+
+
+def name_mistake(name: str) -> str:
+    """Return what is wrong with a model's name; empty if nothing is."""
+    if _NAME.fullmatch(name):
+        return ""
+    return (
+        "a model's name consists of letters, digits and . _ / - and begins with a letter or a "
+        "digit; a colon would read as provider:model"
+    )
 
 
 def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> tuple[Difference, ...]:

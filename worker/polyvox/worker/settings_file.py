@@ -52,6 +52,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from polyvox.activities.provider import Protocol
+from polyvox.activities.virtual_models import name_mistake
 
 RESERVED_PROVIDERS = frozenset(
     {"simulator", "simulator-chat", "simulator-responses", "simulator-messages"}
@@ -75,12 +76,8 @@ def _provider_name(name: str) -> str:
 
 
 def _model_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", name):
-        raise PydanticCustomError(
-            "name",
-            "a model's name consists of letters, digits and . _ / - and begins with a letter or a "
-            "digit; a colon would read as provider:model",
-        )
+    if mistake := name_mistake(name):
+        raise PydanticCustomError("name", mistake)
     return name
 
 

@@ -1,5 +1,6 @@
 """A panel of models answers, a judge compares the answers, the main model writes the reply."""
 
+import asyncio
 import json
 import re
 from typing import Literal, TypeVar
@@ -123,13 +124,18 @@ async def fusion(run: Run[FusionParams]) -> Reply:
     mode = mode_of(run)
     if mode == "off":
         return await run.ask(params.main, step="main", emit=True)
-    mounted = reviewing(run)
-    if mode == "auto":
-        return await run.converse(params.main, conversation, tools=[mounted], step="main")
-    # Required: the main model finds its call and the report in its history.
-    said = await reviewed_first(run, mounted) if conversation.opens_turn else ()
-    done = MountedTool(mounted.tool, already_reported)
-    return await run.converse(params.main, conversation, tools=[done], prepared=said, step="main")
+    remembering: list[asyncio.Task[None]] = []
+    mounted = reviewing(run, remembering)
+    said: tuple[Message, ...] = ()
+    if mode == "required":
+        # The main model finds its call and the report in its history.
+        said = await reviewed_first(run, mounted) if conversation.opens_turn else ()
+        mounted = MountedTool(mounted.tool, already_reported)
+    reply = await run.converse(
+        params.main, conversation, tools=[mounted], prepared=said, step="main"
+    )
+    await asyncio.gather(*remembering)
+    return reply
 
 
 def mode_of(run: Run[FusionParams]) -> Mode:
@@ -146,8 +152,11 @@ def mode_of(run: Run[FusionParams]) -> Mode:
     return MODES[wanted]
 
 
-def reviewing(run: Run[FusionParams]) -> MountedTool:
-    """The tool by which the main model asks the panel: once in each turn of the user."""
+def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -> MountedTool:
+    """The tool by which the main model asks the panel: once in each turn of the user.
+
+    ``remembering`` gets what goes on beside the main model's answer, which need not wait for it.
+    """
     told: list[str] = []
 
     async def review(call: ToolCall) -> str:
@@ -158,7 +167,7 @@ def reviewing(run: Run[FusionParams]) -> MountedTool:
             return f"The panel has reported on this turn already:\n\n{known}"
         text = await report(run, problem_of(call) or run.conversation.last_user_text)
         told.append(text)
-        await run.remember(REPORT, text)
+        remembering.append(asyncio.create_task(run.remember(REPORT, text)))
         return text
 
     problem = {"type": "string", "description": "The complete problem, with all constraints."}
