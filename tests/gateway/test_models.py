@@ -44,6 +44,12 @@ def test_pages_go_both_ways(anthropic_sdk: anthropic.Anthropic) -> None:
     assert [model.id for model in third.data] == [second.data[0].id]
 
 
+def test_models_in_another_state_of_life_are_none(anthropic_sdk: anthropic.Anthropic) -> None:
+    """All here are active."""
+    assert list(anthropic_sdk.models.list(lifecycle=["deprecated", "retired"])) == []
+    assert list(anthropic_sdk.models.list(lifecycle=["active"])) != []
+
+
 def test_one_model_is_told_also_if_only_its_provider_is_known(
     openai_sdk: openai.OpenAI, anthropic_sdk: anthropic.Anthropic
 ) -> None:

@@ -162,7 +162,7 @@ class ModelCaller:
             ) from None
 
     async def _listen(self, answer: Answer, dialect: Dialect, attempt: "Attempt") -> Reply:
-        await answer.check()
+        await answer.check(dialect.parse_error)
         splitter, decoder = FrameSplitter(), dialect.decoder()
         while chunk := await answer.read():
             self._decode(attempt, decoder, splitter.feed(chunk))

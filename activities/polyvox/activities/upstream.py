@@ -4,7 +4,7 @@ Over aiohttp, not httpx: reading a token costs a quarter of the CPU (docs/decisi
 """
 
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -13,6 +13,9 @@ import orjson
 from polyvox.activities.provider import Provider
 from polyvox.activities.providers.dialect import Rendered
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.json_text import parse_json
+
+ParseError = Callable[[int, Mapping[str, str], bytes], ModelError]
 
 _CONNECT_S = 10.0
 
@@ -28,16 +31,31 @@ class Answer:
         self.status = response.status
         self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
 
-    async def check(self) -> None:
-        """Raise ModelError("bad_stream") for an answer that is no event stream."""
-        kind = self.headers.get("content-type", "")
-        if "json" in kind or "html" in kind:
-            beginning = (await self.beginning())[:200].decode(errors="replace")
+    async def check(self, parse_error: ParseError) -> None:
+        """Raise ModelError for an answer that is no event stream.
+
+        It is what the answer's own document says, if that is an error: some providers send one
+        with status 200. Otherwise it is "bad_stream".
+        """
+        if self.status >= 300:
+            where = self.headers.get("location", "nowhere")
             raise ModelError(
-                "bad_stream",
-                f"The provider answered a streaming request with {kind!r} ({beginning!r}...). "
-                "Check the provider's base_url and protocol.",
+                "provider_error",
+                f"The provider redirects to {where!r} (status {self.status}), which is not "
+                "followed. Set its base_url to where it answers.",
             )
+        kind = self.headers.get("content-type", "")
+        if "json" not in kind and "html" not in kind:
+            return
+        body = await self.beginning()
+        if (status := _said_status(body)) is not None:
+            raise parse_error(status, self.headers, body)
+        beginning = body[:200].decode(errors="replace")
+        raise ModelError(
+            "bad_stream",
+            f"The provider answered a streaming request with {kind!r} ({beginning!r}...). "
+            "Check the provider's base_url and protocol.",
+        )
 
     async def read(self) -> bytes:
         """Return what has come of the body, waiting for some; empty at its end.
@@ -60,6 +78,19 @@ class Answer:
             return await self._response.content.read(_BEGINNING_BYTES)
         except (aiohttp.ClientError, OSError):
             return b""
+
+
+def _said_status(body: bytes) -> int | None:
+    """Return the status that the document of an error stands for, None if it is no such."""
+    try:
+        document = parse_json(body)
+    except orjson.JSONDecodeError:
+        return None
+    error = document.get("error") if isinstance(document, dict) else None
+    if not error:
+        return None
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 502
 
 
 class Upstream:

@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from polyvox.activities.conversations_store import Thread, new_thread
 from polyvox.gateway.auth import authenticate
-from polyvox.gateway.endpoints import read_document
 from polyvox.gateway.item_lists import item_list, listed_item, page
 from polyvox.gateway.protocols.responses_included import Included
+from polyvox.gateway.request_body import read_document
 from polyvox.gateway.responses_routes import as_json, wishes
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json, Message

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -14,10 +13,9 @@ from polyvox.gateway.exchange import Caller, Exchange
 from polyvox.gateway.models import list_models, one_model
 from polyvox.gateway.protocols import chat, messages, responses
 from polyvox.gateway.protocols.front import Front
+from polyvox.gateway.request_body import read_document
 from polyvox.worker.runtime import Runtime
-from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.json_text import parse_json
 from polyvox.workflows.session import seen_headers
 
 FRONTS: dict[str, Front] = {"chat": chat, "responses": responses, "messages": messages}
@@ -124,35 +122,3 @@ async def readyz(request: Request) -> Response:
 
 async def root(_request: Request) -> Response:
     return PlainTextResponse("Polyvox: a model endpoint. See /v1/models.\n")
-
-
-async def read_document(request: Request) -> dict[str, Json]:
-    """Read the body as a JSON object.
-
-    Raises ModelError("too_large") as soon as the limit is passed, and
-    ModelError("invalid_request") for what is no JSON object.
-    """
-    limit = request.app.state.runtime.settings.server.max_body_mib * 1024 * 1024
-    too_large = ModelError(
-        "too_large",
-        f"The request body is larger than {limit // (1024 * 1024)} MiB. Send less, or raise "
-        "server.max_body_mib in polyvox.toml.",
-    )
-    if int(request.headers.get("content-length", "0") or 0) > limit:
-        raise too_large
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        chunks.append(chunk)
-    try:
-        document = parse_json(b"".join(chunks))
-    except orjson.JSONDecodeError as error:
-        raise ModelError("invalid_request", f"The body is not valid JSON: {error}.") from None
-    if not isinstance(document, dict):
-        raise ModelError(
-            "invalid_request", f"The body must be a JSON object, not {type(document).__name__}."
-        )
-    return document

@@ -7,6 +7,8 @@ there it stands in the fields of OpenRouter, vLLM and Groq, which are what agent
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from starlette.datastructures import QueryParams
+
 from polyvox.activities.model_card import Card
 from polyvox.activities.registry import Binding
 from polyvox.gateway.codex_models import codex_models
@@ -33,7 +35,7 @@ _OUTPUT = ("max_completion_tokens", "max_output_tokens")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-def list_models(bindings: list[Binding], query: Mapping[str, str], front: Front) -> dict[str, Json]:
+def list_models(bindings: list[Binding], query: QueryParams, front: Front) -> dict[str, Json]:
     """Return the list document: paged for Messages clients, whole for the others.
 
     Raises ModelError("invalid_request") for a limit that is no number from 1 to 1000.
@@ -43,6 +45,8 @@ def list_models(bindings: list[Binding], query: Mapping[str, str], front: Front)
         whole: dict[str, Json] = {"object": "list", "data": entries}
         # Codex asks with its version and reads only this member.
         return {**whole, "models": codex_models(bindings)} if "client_version" in query else whole
+    states = query.getlist("lifecycle[]") or ["active"]
+    entries = [entry for entry in entries if entry["lifecycle"] in states]
     names = [entry["id"] for entry in entries]
     start = names.index(query["after_id"]) + 1 if query.get("after_id") in names else 0
     stop = names.index(query["before_id"]) if query.get("before_id") in names else len(names)

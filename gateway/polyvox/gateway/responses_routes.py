@@ -11,13 +11,13 @@ from starlette.responses import Response, StreamingResponse
 from polyvox.gateway.auth import authenticate
 from polyvox.gateway.compaction import CompactionFront, asking_for_summary, is_triggered
 from polyvox.gateway.counting import provider_count
-from polyvox.gateway.endpoints import read_document
 from polyvox.gateway.exchange import Caller, Exchange
 from polyvox.gateway.item_lists import input_items, page, query_number
 from polyvox.gateway.protocols import responses
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.responses_included import included
 from polyvox.gateway.protocols.responses_keeping import Keeping, parse_keeping
+from polyvox.gateway.request_body import read_document
 from polyvox.gateway.responses_state import ResponsesState
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json, Message
