@@ -30,11 +30,14 @@ from polyvox.workflows.conversation import (
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.wire import chat
 from polyvox.workflows.wire.chat_reasoning import seal_reasoning
+from polyvox.workflows.wire.tool_names import LONGEST
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "chat"
 EXCHANGES = json.loads((FIXTURES / "exchanges.json").read_text("utf-8"))
 
 words = st.text(min_size=1)
+# A longer name is offered shortened, to every protocol.
+names = st.text(min_size=1, max_size=LONGEST)
 texts = st.builds(Text, words)
 sources = st.one_of(
     st.builds(Source, media_type=st.just("image/png"), data=st.just("iVBORw0KGgo=")),
@@ -47,8 +50,8 @@ media = st.one_of(
     st.builds(File, st.just(Source(file_id="file-1")), st.none()),
 )
 calls = st.builds(
-    ToolCall, words, words, st.just('{"b": 1.50, "a": null}'), st.sampled_from(["function"])
-) | st.builds(ToolCall, words, words, words, st.just("custom"))
+    ToolCall, words, names, st.just('{"b": 1.50, "a": null}'), st.sampled_from(["function"])
+) | st.builds(ToolCall, words, names, words, st.just("custom"))
 
 
 def turns(*parts: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Part, ...]]:

@@ -11,8 +11,11 @@ from polyvox.workflows.conversation import Options, OutputFormat, Tool, ToolChoi
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import FinishReason, Usage
 from polyvox.workflows.wire import chat
+from polyvox.workflows.wire.tool_names import LONGEST
 
 words = st.text(min_size=1)
+# A longer name is offered shortened, to every protocol.
+names = st.text(min_size=1, max_size=LONGEST)
 options = st.builds(
     Options,
     max_tokens=st.none() | st.integers(1, 9999),
@@ -23,7 +26,7 @@ options = st.builds(
     tool_choice=st.sampled_from(
         [None, ToolChoice("auto"), ToolChoice("none"), ToolChoice("required")]
     )
-    | st.builds(ToolChoice, st.just("tool"), words),
+    | st.builds(ToolChoice, st.just("tool"), names),
     parallel_tool_calls=st.sampled_from([None, True, False]),
     effort=st.sampled_from([None, "none", "low", "xhigh"]),
     format=st.sampled_from(
