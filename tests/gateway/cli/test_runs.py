@@ -16,7 +16,7 @@ from polyvox.activities.tables import file_url, ledger_file
 from polyvox.gateway.cli.main import app
 from polyvox.gateway.cli.run_tree import render_runs, render_tree
 from polyvox.worker.ports import EnginePorts, free_port, write_ports
-from polyvox.workflows.reply import Cost, Usage
+from polyvox.workflows.reply import Usage
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -81,7 +81,6 @@ def entries() -> list[Entry]:
                     "open": {"one": [], "two": 2},
                 },
             ),
-            cost=Cost(0.00422625, 1),
             losses=("top_k: no such field",),
         ),
     ]
