@@ -30,17 +30,19 @@ async def test_a_file_of_an_older_program_gets_the_columns_it_lacks(file: Path) 
         ledger.record(CallEnded("run-1", "main", 1, "x", "m", "completed", NOON, NOON))
         ledger.record(RunEnded("run-1", "completed", NOON))
     older = sqlite3.connect(file)
-    for column in ("runs.cost_usd", "runs.cost_unknown", "runs.rerun_of", "calls.cost_usd"):
+    for column in ("runs.rerun_of", "calls.recorded", "calls.cost_usd"):
         older.execute("ALTER TABLE {} DROP COLUMN {}".format(*column.split(".")))
     older.commit()
     older.close()
     async with Ledger.open(file_url(file)) as ledger:
         ledger.record(started("run-2"))
-        ledger.record(RunEnded("run-2", "completed", NOON, cost=Cost(0.5)))
+        paid = CallEnded("run-2", "main", 1, "x", "m", "completed", NOON, NOON, cost_usd=0.5)
+        ledger.record(paid)
+        ledger.record(RunEnded("run-2", "completed", NOON))
         before, after = await ledger.run("run-1"), await ledger.run("run-2")
     assert before is not None
     assert after is not None
-    assert (before.cost, before.paid) == (None, Cost(0.0, 1))
+    assert before.cost == Cost(0.0, 1)
     assert after.cost == Cost(0.5)
 
 

@@ -24,7 +24,7 @@ from typing import Self, TypeVar
 from sqlalchemy import Engine, Insert, Table, Update, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, SQLModel, and_, col, or_, select
+from sqlmodel import Session, SQLModel, and_, col, func, or_, select
 
 from polyvox.activities.keys import KeyCache, digest, new_key_id, new_secret
 from polyvox.activities.records import (
@@ -49,6 +49,7 @@ from polyvox.activities.rows import (
 from polyvox.activities.tables import CallRow, KeyRow, RunRow, open_database
 from polyvox.activities.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Cost
 
 FLUSH_S = 5.0
 LIST_LIMIT = 1000
@@ -151,8 +152,9 @@ class Ledger:
                         ),
                     )
                 )
-            rows = session.exec(query.limit(max(1, min(limit, LIST_LIMIT))))
-            return [run_record(row) for row in rows]
+            rows = session.exec(query.limit(max(1, min(limit, LIST_LIMIT)))).all()
+            costs = _costs(session, [row.run_id for row in rows])
+            return [run_record(row, cost=costs.get(row.run_id)) for row in rows]
 
         return await self._read(read)
 
@@ -171,7 +173,8 @@ class Ledger:
                 .where(CallRow.run_id == row.run_id)
                 .order_by(col(CallRow.started_at), col(CallRow.id))
             )
-            return run_record(row, [call_record(call) for call in calls])
+            cost = _costs(session, [row.run_id]).get(row.run_id)
+            return run_record(row, [call_record(call) for call in calls], cost)
 
         return await self._read(read)
 
@@ -351,6 +354,21 @@ def _end_runs() -> Update:
     return update(_table(RunRow)).where(
         runs.run_id == bindparam("ended_run"), runs.status == "running"
     )
+
+
+def _costs(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
+    """Return what the calls of each run cost; a run without calls is left out."""
+    calls = _table(CallRow).c
+    found = session.connection().execute(
+        select(
+            calls.run_id,
+            func.coalesce(func.sum(calls.cost_usd), 0.0),
+            func.count() - func.count(calls.cost_usd),
+        )
+        .where(calls.run_id.in_(run_ids))
+        .group_by(calls.run_id)
+    )
+    return {run_id: Cost(float(usd), unknown) for run_id, usd, unknown in found}
 
 
 def _run_by_prefix(session: Session, prefix: str) -> RunRow | None:

@@ -4,7 +4,7 @@ All times are UTC-aware. Tokens are a Usage, whose None means that nobody said.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -33,7 +33,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """``usage`` and ``cost`` are what the run counted; ``notes`` and ``losses`` are JSON values.
+    """``usage`` is what the run's Reply says; ``notes`` and ``losses`` are JSON values.
 
     ``error_trace`` is the Python traceback of the flow's own lines, where those raised.
     """
@@ -48,7 +48,6 @@ class RunEnded:
     usage: Usage = Usage()
     notes: tuple[Json, ...] = ()
     losses: tuple[str, ...] = ()
-    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +119,8 @@ class CallRecord:
 class RunRecord:
     """A run as far as it is known; ``calls`` are in the order they started.
 
-    A list of runs leaves ``calls`` empty. ``cost`` is None while the run goes on, and for one that
-    an older program recorded.
+    A list of runs leaves ``calls`` empty. ``cost`` is that of all calls that ended so far, failed
+    attempts too.
     """
 
     run_id: str
@@ -142,7 +141,7 @@ class RunRecord:
     calls: tuple[CallRecord, ...] = ()
     error_trace: str | None = None
     rerun_of: str | None = None
-    cost: Cost | None = None
+    cost: Cost = field(default_factory=Cost)
 
     @property
     def duration_ms(self) -> int | None:
@@ -153,14 +152,6 @@ class RunRecord:
     def spent(self) -> Usage:
         """The tokens of all calls, failed attempts too: what the providers will bill."""
         return total(call.usage for call in self.calls)
-
-    @property
-    def paid(self) -> Cost:
-        """What all calls cost, failed attempts too."""
-        cost = Cost()
-        for call in self.calls:
-            cost = cost.plus(call.cost_usd)
-        return cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,6 @@ def ended_row(run: RunEnded) -> Row:
         "finish": run.finish,
         "notes": list(run.notes),
         "losses": list(run.losses),
-        "cost_usd": run.cost.usd if run.cost else None,
-        "cost_unknown": run.cost.unknown if run.cost else None,
         **_meters(run.usage),
     }
 
@@ -80,7 +78,9 @@ def call_row(call: CallEnded) -> Row:
     }
 
 
-def run_record(row: RunRow, calls: Iterable[CallRecord] = ()) -> RunRecord:
+def run_record(
+    row: RunRow, calls: Iterable[CallRecord] = (), cost: Cost | None = None
+) -> RunRecord:
     return RunRecord(
         run_id=row.run_id,
         model=row.model,
@@ -100,7 +100,7 @@ def run_record(row: RunRow, calls: Iterable[CallRecord] = ()) -> RunRecord:
         calls=tuple(calls),
         error_trace=row.error_trace,
         rerun_of=row.rerun_of,
-        cost=None if row.cost_usd is None else Cost(row.cost_usd, row.cost_unknown or 0),
+        cost=cost or Cost(),
     )
 
 

@@ -71,8 +71,6 @@ class RunRow(Meters, table=True):
     error_trace: str | None = None
     finish: str | None = None
     rerun_of: str | None = None
-    cost_usd: float | None = None
-    cost_unknown: int | None = None
     notes: list[Any] = Field(default_factory=list, sa_type=JSON)
     losses: list[str] = Field(default_factory=list, sa_type=JSON)
 

@@ -45,13 +45,12 @@ def render_run(run: RunRecord, link: str | None) -> Document:
 
 
 def render_run_with_calls(run: RunRecord, link: str | None) -> Document:
-    """Render a run with its calls; ``spent`` and ``cost`` are of all of them, failed ones too."""
+    """Render a run with its calls; ``spent`` are the tokens of all of them, failed ones too."""
     return {
         **render_run(run, link),
         "traceback": run.error_trace,
         "rerun_of": run.rerun_of,
         "spent": _tokens(run.spent),
-        "cost": _cost(run.paid if run.calls else run.cost),
         "calls": [_render_call(call) for call in run.calls],
     }
 
@@ -88,9 +87,9 @@ def _tokens(usage: Usage) -> Document:
     }
 
 
-def _cost(cost: Cost | None) -> Document | None:
+def _cost(cost: Cost) -> Document:
     """Render what is known in US dollars, and how many calls' cost is not."""
-    return None if cost is None else {"usd": cost.usd, "unknown_calls": cost.unknown}
+    return {"usd": cost.usd, "unknown_calls": cost.unknown}
 
 
 def _error(kind: str | None, message: str | None) -> Document | None:

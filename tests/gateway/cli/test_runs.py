@@ -15,8 +15,8 @@ from polyvox.activities.records import CallEnded, Entry, RunEnded, RunRecord, Ru
 from polyvox.activities.tables import file_url, ledger_file
 from polyvox.gateway.cli.main import app
 from polyvox.gateway.cli.run_tree import render_runs, render_tree
-from polyvox.worker.ports import EnginePorts, write_ports
-from polyvox.workflows.reply import Cost, Usage
+from polyvox.worker.ports import EnginePorts, free_port, write_ports
+from polyvox.workflows.reply import Usage
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -81,7 +81,6 @@ def entries() -> list[Entry]:
                     "open": {"one": [], "two": 2},
                 },
             ),
-            cost=Cost(0.00422625, 1),
             losses=("top_k: no such field",),
         ),
     ]
@@ -242,3 +241,23 @@ def test_the_folder_may_come_from_the_environment(data: Path) -> None:
     done = CliRunner().invoke(app, ["runs", "list"], env={"POLYVOX_DATA": str(data)})
     assert done.exit_code == 0
     assert "run-1" in done.output
+
+
+@pytest.mark.parametrize("words", [("approve", "run-2"), ("replay", "run-2")], ids=" ".join)
+def test_an_engine_that_is_gone_is_told_plainly(data: Path, words: tuple[str, ...]) -> None:
+    """Its address is known and nobody is there: the remedy, not the SDK's own words."""
+    (data / "engine").mkdir()
+    gone = free_port()
+    write_ports(data / "engine" / "ports.json", EnginePorts(frontend=gone, ui=free_port()))
+    done = CliRunner().invoke(app, ["runs", *words, "--data", str(data)])
+    assert done.exit_code == 1
+    told = f"The engine at 127.0.0.1:{gone} does not answer. Start the server with `polyvox up`."
+    assert done.stderr == f"Error: {told}\n"
+
+
+def test_a_running_run_is_shown_without_its_engine(data: Path) -> None:
+    """What it waits for is then not known."""
+    (data / "engine").mkdir()
+    write_ports(data / "engine" / "ports.json", EnginePorts(frontend=free_port(), ui=free_port()))
+    assert json.loads(polyvox_runs("show", "run-2", "--json", data=data))["questions"] is None
+    assert json.loads(polyvox_runs("show", "run-1", "--json", data=data))["questions"] == []

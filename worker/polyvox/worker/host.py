@@ -21,7 +21,7 @@ from polyvox.workflows.conversation import Conversation, Json, Protocol
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.failures import failure, model_error
 from polyvox.workflows.flow import Flow, reply_from
-from polyvox.workflows.reply import Cost, Reply, Usage
+from polyvox.workflows.reply import Reply, Usage
 from polyvox.workflows.run import Run
 
 APPROVE = "approve"
@@ -41,7 +41,6 @@ class Ending:
     usage: Usage = Usage()
     notes: tuple[Json, ...] = ()
     protocol: Protocol = "chat"
-    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +112,7 @@ async def hosted(run_input: RunInput, hosting: Hosting, ground: TemporalGround) 
     finally:
         if not workflow.unsafe.is_replaying() and (reply or error):
             usage, notes = (run.usage, tuple(run.notes)) if run else (Usage(), ())
-            cost = run.cost if run else None
-            hosting.tell(Ending(run_id, reply, error, usage, notes, run_input.protocol, cost))
+            hosting.tell(Ending(run_id, reply, error, usage, notes, run_input.protocol))
 
 
 async def _reply_of(flow: Flow, run: Run[Any], deadline_s: float | None) -> Reply:

@@ -215,7 +215,6 @@ class _Ended:
                 usage=ending.usage,
                 notes=ending.notes,
                 losses=self._relay.losses(ending.run_id),
-                cost=ending.cost,
             )
         )
         self._relay.close(ending.run_id, Outcome(reply, error))

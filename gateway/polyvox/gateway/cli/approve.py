@@ -13,6 +13,7 @@ from polyvox.gateway.cli.data_folder import (
     DataOption,
     engine_address,
     give_up,
+    no_engine_at,
 )
 from polyvox.gateway.cli.stores import with_ledger
 from polyvox.worker.approval import answer_question, open_questions
@@ -40,8 +41,10 @@ def approve_run(
         give_up("No engine runs on this data folder. Start the server with `polyvox up`.")
     try:
         asked = asyncio.run(_answer(address, run.run_id, approved=not no, question=question))
-    except (ModelError, RuntimeError) as error:
+    except ModelError as error:
         give_up(str(error))
+    except RuntimeError:  # the SDK's word for an engine that does not answer
+        give_up(no_engine_at(address))
     typer.echo(f"{'Refused' if no else 'Approved'}: {asked}")
 
 

@@ -38,6 +38,10 @@ def engine_address(data: Path) -> str | None:
     return f"{LOOPBACK}:{ports.frontend}" if ports else None
 
 
+def no_engine_at(address: str) -> str:
+    return f"The engine at {address} does not answer. Start the server with `polyvox up`."
+
+
 def console() -> Console:
     """Standard output; as wide as a row needs where no terminal sets the width."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)

@@ -28,6 +28,7 @@ from polyvox.gateway.cli.data_folder import (
     engine_address,
     engine_link,
     give_up,
+    no_engine_at,
     print_json,
 )
 from polyvox.gateway.cli.run_tree import render_tree
@@ -241,8 +242,8 @@ def _with_engine(
         return asyncio.run(opened())
     except (FlowError, LedgerError, ModelError) as error:
         give_up(str(error))
-    except RuntimeError as error:  # the SDK's word for an engine that does not answer
-        give_up(f"The engine at {address} does not answer: {error}")
+    except RuntimeError:  # the SDK's word for an engine that does not answer
+        give_up(no_engine_at(address))
 
 
 def _tell(verdicts: list[Verdict], missing: list[str], *, as_json: bool) -> None:

@@ -51,7 +51,7 @@ def render_runs(runs: Sequence[RunRecord]) -> RenderableType:
             duration(run.duration_ms),
             count(run.usage.whole_input if known else None),
             count(run.usage.output),
-            UNKNOWN if run.cost is None else _short(run.cost),
+            _short(run.cost),
             plain(run.error_kind or ""),
         )
     return table
@@ -59,7 +59,7 @@ def render_runs(runs: Sequence[RunRecord]) -> RenderableType:
 
 def render_tree(run: RunRecord, link: str | None) -> RenderableType:
     """Render a run, below it its calls in the order they started, its notes, and the link."""
-    spent, paid = (run.spent, run.paid) if run.calls else (run.usage, run.cost)
+    spent = run.spent if run.calls else run.usage
     tree = Tree(
         _line(
             Text("run ", style="bold") + plain(run.run_id),
@@ -68,7 +68,7 @@ def render_tree(run: RunRecord, link: str | None) -> RenderableType:
             _status(run.status),
             Text(duration(run.duration_ms)) if run.ended_at else None,
             Text(f"tokens {tokens(spent)}"),
-            Text(f"cost {money(paid)}") if paid else None,
+            Text(f"cost {money(run.cost)}") if run.calls else None,
             Text("again, as ") + plain(run.rerun_of) if run.rerun_of else None,
         ),
         guide_style="dim",
