@@ -76,16 +76,28 @@ async def test_a_printed_line_works_when_it_is_pasted(
     assert (run["flow"], run["status"]) == ("fusion@1", "completed")
 
 
-async def test_a_key_that_the_server_lacks_is_told_at_once(
-    program: Program, newcomer: Mapping[str, str], project: Path
+@pytest.mark.parametrize(
+    ("instead", "says"),
+    [
+        (("simulated-fusion", "keyless:main"), "set NO_SUCH_KEY in the environment of the server"),
+        (("AUTH_TOKEN=", "AUTH_TOKEN=mistyped-"), "The key is unknown or was revoked."),
+    ],
+    ids=["the server lacks a key", "the user has a wrong one"],
+)
+async def test_what_is_wrong_with_a_key_is_told_at_once(
+    program: Program,
+    newcomer: Mapping[str, str],
+    project: Path,
+    instead: tuple[str, str],
+    says: str,
 ) -> None:
-    """Claude Code does not wait in silence for what only the operator can mend."""
+    """Claude Code neither repeats in silence what no repeating mends, nor sends to a login."""
     lines = program.log.read_text("utf-8").splitlines()
     (line,) = [line for line in lines if line.startswith("ANTHROPIC_BASE_URL=")]
-    line = f"{line.replace('simulated-fusion', 'keyless:main')} -p '{ASKED}'"
+    line = f"{line.replace(*instead)} -p '{ASKED}'"
     ended = await run(["sh", "-c", line], environment=newcomer, cwd=project, timeout_s=LIMIT_S)
     assert ended.exit_code != 0
-    assert "set NO_SUCH_KEY in the environment of the server" in ended.stdout
+    assert says in ended.stdout
 
 
 async def test_the_first_flow_answers_claude_code(

@@ -38,7 +38,7 @@ async def test_an_answer_cut_in_the_middle_is_asked_for_again(
     agent: Agent, project: Path, new_runs: Callable[[], list[dict[str, Any]]]
 ) -> None:
     """The agent sees that the stream failed, so that it does not take half an answer for one."""
-    model = f"simulator:main-cut5x1-id{type(agent).__name__}"
+    model = f"simulator:main-itl50-cut5x1-id{type(agent).__name__}"
     result = await agent.run("What is 17 + 25?", model=model, cwd=project, timeout_s=LIMIT_S)
     assert result.exit_code == 0, result
     assert "42" in result.text

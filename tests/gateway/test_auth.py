@@ -56,6 +56,7 @@ async def test_without_a_good_key_nobody_gets_in(
         await authenticate(headers, ledger)
     assert caught.value.http_status == 401
     assert "Authorization: Bearer KEY" in caught.value.message
+    assert "x-api-key" not in caught.value.message  # or Claude Code shows none of it
     assert "wrong-key" not in caught.value.message
 
 

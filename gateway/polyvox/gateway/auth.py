@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from polyvox.activities.ledger import Ledger
 from polyvox.workflows.errors import ModelError
 
-HOW = "Send a Polyvox key as `Authorization: Bearer KEY` or as `x-api-key: KEY`."
+# Not a word of the other header: at "x-api-key" Claude Code tells its user to log in, and no more.
+HOW = "Send a Polyvox key as `Authorization: Bearer KEY`."
 WHERE = "`polyvox keys create` makes one."
 
 

@@ -9,8 +9,11 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+ANSWER_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,9 @@ async def run(
     Input and output go through files: a child the client leaves behind may hold a pipe open, but
     it cannot keep a file from being read. Such children are killed, also those that have left the
     process group: they are known by the home they were given.
+
+    A client that did not end is first asked by SIGUSR2 where it stands. What the matrix starts in
+    Node or Python answers on its standard error; any other program ends by it.
     """
     with (
         tempfile.TemporaryFile() as given,
@@ -81,6 +87,9 @@ async def run(
             exit_code = await asyncio.wait_for(process.wait(), timeout_s)
         except TimeoutError:
             stuck, exit_code = True, -signal.SIGKILL
+            process.send_signal(signal.SIGUSR2)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), ANSWER_LIMIT_S)
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)

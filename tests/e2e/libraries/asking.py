@@ -5,7 +5,9 @@ gets ``BASE_URL KEY`` as arguments and a JSON list of tasks on stdin, works on t
 time, and prints for each a line ``{"id", "text", "error"}``: the last words, or how asking failed.
 """
 
+import faulthandler
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -69,6 +71,7 @@ def data_url(image: str) -> str:
 
 def answer_all(answer: Callable[[Endpoint, Task], str], *, at_once: int = 6) -> None:
     """Do all tasks of this process; ``answer`` returns the last words or raises."""
+    faulthandler.register(signal.SIGUSR2)  # where all threads stand, should this process hang
     endpoint = Endpoint(sys.argv[1], sys.argv[2])
     tasks = [Task(**task) for task in json.load(sys.stdin)]
 

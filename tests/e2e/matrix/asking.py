@@ -19,6 +19,8 @@ from tests.e2e.program import Program
 
 AGENT_LIMIT_S = 120.0
 LIBRARY_LIMIT_S = 240.0
+LONGEST_TOLD = 40_000
+"""Characters of what a library printed that the document keeps: a whole report of where it hung."""
 
 ROOT = Path(__file__).parents[3]
 
@@ -86,7 +88,7 @@ class Asking:
 
 def _outcome(answer: dict[str, Any] | None, ended: Ended, seconds: float) -> Outcome:
     if answer is None:
-        return Outcome(stuck=f"it gave no answer: {ended.stderr[-2000:]}", seconds=seconds)
+        return Outcome(stuck=f"it gave no answer: {ended.stderr[-LONGEST_TOLD:]}", seconds=seconds)
     error = answer["error"]
     return Outcome(answer["text"], error or "", failed=error is not None, seconds=seconds)
 

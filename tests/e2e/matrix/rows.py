@@ -52,7 +52,9 @@ def _python(venv: str, module: str) -> Callable[[], list[str]]:
 
 
 def _node(script: str) -> Callable[[], list[str]]:
-    return lambda: [program("node-*/bin/node", MORE_CLIENTS), str(MORE_CLIENTS / script)]
+    # On SIGUSR2 it reports its stack, handles and sockets.
+    report = ("--report-on-signal", "--report-filename=stderr", "--report-exclude-env")
+    return lambda: [program("node-*/bin/node", MORE_CLIENTS), *report, str(MORE_CLIENTS / script)]
 
 
 ROWS: tuple[Row, ...] = (

@@ -41,6 +41,14 @@ def test_a_full_context_is_said_in_the_words_clients_know() -> None:
     assert document["error"]["message"] == "prompt is too long: 9 > 8"
 
 
+def test_a_provider_s_refusal_of_the_server_s_key_sends_nobody_to_a_login() -> None:
+    """At the word in Anthropic's own refusal, Claude Code tells its user to log in."""
+    body = b'{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}'
+    error = provider.parse_error(401, {}, body)
+    status, document = messages.render_error(error, None)
+    assert (status, document["error"]["message"]) == (401, "invalid API key")
+
+
 @pytest.mark.parametrize("kind", ["stream_cut", "bad_stream", "unreachable", "timeout"])
 def test_what_broke_on_the_way_is_said_to_be_worth_another_try(kind: ErrorKind) -> None:
     """The Continue CLI and OpenCode ask again when they read it: a stream has no status."""

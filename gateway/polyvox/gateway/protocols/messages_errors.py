@@ -41,6 +41,10 @@ _STATUS = {503: 529}
 _TOO_LONG = "prompt is too long"
 """The words by which Claude Code knows that it must compact the conversation."""
 
+_LOGIN = "x-api-key"
+"""At this word, which Anthropic's own refusal has, Claude Code says "Not logged in" and nothing of
+the message; but it is the server's key that is refused, and no login mends it."""
+
 _BROKEN: frozenset[ErrorKind] = frozenset(("unreachable", "stream_cut", "bad_stream", "timeout"))
 _AGAIN = "Premature end: try your request again."
 _AGAIN_WORDS = ("premature end", "try your request again")
@@ -65,6 +69,8 @@ def render_event(error: ModelError, run_id: str | None) -> dict[str, Json]:
 def _document(error: ModelError, message: str, run_id: str | None) -> dict[str, Json]:
     if error.kind == "context_length" and _TOO_LONG not in message.lower():
         message = f"{_TOO_LONG}: {message}"
+    if error.kind == "provider_authentication":
+        message = message.replace(_LOGIN, "API key")
     if run_id is not None:
         message = f"{message} (run {run_id})"
     inner: dict[str, Json] = {"type": _TYPES[error.kind], "message": message}
