@@ -48,11 +48,7 @@ def register(live: Live, tmp_path: Path, name: str, timeout_s: float) -> None:
 
 
 def waiting(live: Live, run_id: str) -> bool | None:
-    async def asked() -> list[str]:
-        found: list[str] = await live.handle(run_id).query("questions", result_type=list)
-        return found
-
-    return [*live.run(asked())] == ["Deploy?"] or None
+    return live.ask(f"/api/runs/{run_id}").json()["questions"] == ["Deploy?"] or None
 
 
 @pytest.mark.parametrize(
@@ -78,8 +74,18 @@ def test_somebody_answers_what_a_run_asks(
     assert answer.json()["choices"][0]["message"]["content"] == text
     (note,) = live.ended(answer.headers["x-polyvox-run"], 0)["notes"]
     assert (note["what"], note["approved"]) == ("approval", text == "deployed")
-    again = polyvox(live, "runs", "approve", before)
-    assert again.returncode == 1
+
+
+def test_a_command_that_asked_the_engine_ends_with_its_own_status(live: Live) -> None:
+    """The SDK's threads outlive what was asked of them and must not break the end."""
+    answer = live.post("chat", request("chat", "plain-chat", stream=False))
+    run_id = answer.headers["x-polyvox-run"]
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda _: polyvox(live, "runs", "approve", run_id), range(8)))
+    assert {(done.returncode, done.stdout) for done in ended} == {(1, "")}
+    assert {done.stderr.strip() for done in ended} == {
+        f"Error: Run {run_id} does not wait for that; it asks nothing."
+    }
 
 
 def test_nobody_answers_in_time(live: Live, tmp_path: Path) -> None:
@@ -98,11 +104,7 @@ def test_a_run_is_answered_over_http(live: Live, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(live.post, "chat", request("chat", "far_gate", stream=False))
         run_id = until(lambda: live.newest_run("far_gate"), "the run has not begun")
-        path = f"/api/runs/{run_id}"
-        until(
-            lambda: live.ask(path).json()["questions"] == ["Deploy?"] or None,
-            "the run does not show its question",
-        )
+        until(lambda: waiting(live, run_id), "the run does not show its question")
         assert "It waits for an answer to 'Deploy?'" in told(live, "runs", "show", run_id)
         refused = approve(live, run_id, {"approved": True}, key=user)
         assert (refused.status_code, refused.json()["error"]["kind"]) == (403, "permission")

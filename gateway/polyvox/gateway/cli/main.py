@@ -1,5 +1,9 @@
 """The ``polyvox`` command."""
 
+import contextlib
+import os
+import sys
+
 from typer import Typer
 
 from polyvox.gateway.cli.later import add, group
@@ -173,4 +177,15 @@ app = commands()
 
 
 def main() -> None:
-    app()
+    """Run the command line and end the process with its status.
+
+    At once, when all is said and done: the Temporal SDK's threads may still be handing something
+    back, which aborts an interpreter that is being taken down in order.
+    """
+    try:
+        app()
+    except SystemExit as leaving:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # nobody reads it any more
+                stream.flush()
+        os._exit(leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None))
