@@ -106,6 +106,29 @@ def test_a_stop_lets_a_running_stream_finish(up: Up) -> None:
         assert b'"finish_reason":"stop"' in body
 
 
+def test_clients_that_leave_are_no_news(up: Up) -> None:
+    """It happens all day: nothing is printed about it, least of all a traceback."""
+    with up(POLYVOX_KEY=KEY) as child:
+        child.ready()
+        for _ in range(5):
+            with httpx.stream(
+                "POST",
+                f"{child.base_url}/v1/chat/completions",
+                json=request("chat", "sim:main-n500-itl50", stream=True),
+                headers={"x-api-key": KEY},
+                timeout=60,
+                trust_env=False,
+            ) as answer:
+                next(answer.iter_bytes())
+        until(
+            lambda: {run["status"] for run in run_document(child, "")["runs"]} == {"cancelled"},
+            "a run goes on without its client",
+        )
+        assert child.stop() == 0
+        assert "Traceback" not in (printed := child.output.read_text("utf-8"))
+        assert "never retrieved" not in printed
+
+
 def test_an_open_host_needs_a_key_that_somebody_chose(up: Up, tmp_path: Path) -> None:
     """Refused with what to do, and nothing is left running."""
     with up("--host", "0.0.0.0") as child:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 from rich.console import Console
+from temporalio.exceptions import ActivityError
 
 from polyvox.activities.tables import LedgerError
 from polyvox.gateway.cli.data_folder import give_up
@@ -20,6 +21,7 @@ from polyvox.gateway.serving import PortTaken
 from polyvox.worker.data_lock import DataFolderInUse
 from polyvox.worker.engine_frontend import EngineError
 from polyvox.worker.settings import Settings, SettingsError, load_settings
+from polyvox.workflows.failures import model_error
 from polyvox.workflows.flow import FlowError
 
 # What can be wrong with how the program was called; each says what to do.
@@ -72,11 +74,19 @@ def run(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     # A failed attempt is in the ledger with its reason; its traceback would say less.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
+    logging.getLogger("temporalio.worker._workflow_instance").addFilter(_is_news)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(program())
     except CALLING_ERRORS as error:
         give_up(str(error))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A client that leaves ends its run and the call under way at once: where both reach the run
+    together, the SDK drops the call's error unread, and its event loop would tell of that."""
+    dropped = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(dropped, ActivityError) and model_error(dropped).kind == "cancelled")
 
 
 async def _up(settings: Settings, environ: Mapping[str, str]) -> None:
