@@ -80,6 +80,7 @@ def test_a_command_that_asked_the_engine_ends_with_its_own_status(live: Live) ->
     """The SDK's threads outlive what was asked of them and must not break the end."""
     answer = live.post("chat", request("chat", "plain-chat", stream=False))
     run_id = answer.headers["x-polyvox-run"]
+    live.ended(run_id)
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda _: polyvox(live, "runs", "approve", run_id), range(8)))
     assert {(done.returncode, done.stdout) for done in ended} == {(1, "")}

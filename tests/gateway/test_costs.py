@@ -46,7 +46,9 @@ def test_an_attempt_that_was_refused_cost_nothing(live: Live) -> None:
 
 def test_an_answer_from_the_record_costs_nothing(live: Live) -> None:
     """A rerun pays only for what is asked anew."""
-    again = told_json(live, "runs", "rerun", asked(live, "priced:main"))
+    run_id = asked(live, "priced:main")
+    live.ended(run_id)
+    again = told_json(live, "runs", "rerun", run_id)
     assert again["calls"][0]["recorded"] is True
     assert again["cost"] == {"usd": 0.0, "unknown_calls": 0}
 

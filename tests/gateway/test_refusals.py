@@ -58,7 +58,7 @@ def test_without_a_good_key_nothing_is_read(
         trust_env=False,
     )
     assert answer.status_code == 401
-    assert "x-api-key" in refusal(protocol, answer)["message"]
+    assert "Authorization: Bearer" in refusal(protocol, answer)["message"]
 
 
 @pytest.mark.parametrize(
