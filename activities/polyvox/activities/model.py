@@ -34,7 +34,9 @@ from polyvox.workflows.failures import failure
 from polyvox.workflows.ground import CALL_MODEL
 from polyvox.workflows.reply import Reply
 
-_HEARTBEAT_S = 1.0
+_HEARTBEAT_S = 2.0
+"""A client that leaves is heard at once; by heartbeats only a cancel from elsewhere is, and each
+costs the engine a write."""
 
 
 class ModelCaller:

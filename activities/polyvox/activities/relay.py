@@ -18,7 +18,7 @@ from polyvox.workflows.events import Event
 from polyvox.workflows.reply import Reply
 
 _MANY_CALLS = 12
-_PAUSE_S = 0.004
+_PAUSE_S = 0.010
 
 
 @dataclass(frozen=True, slots=True)
