@@ -106,10 +106,11 @@ def _wrapped(bwrap: str, folder: Path | None, command: str) -> Sequence[str]:
         *("--setenv", "HOME", "/tmp"),
         *("--setenv", "LANG", "C.UTF-8"),
         *("--setenv", "PYTHONDONTWRITEBYTECODE", "1"),
+        # Before the rest: this Python may itself lie below /tmp.
+        *("--tmpfs", "/tmp"),
         *binds,
         *("--proc", "/proc"),
         *("--dev", "/dev"),
-        *("--tmpfs", "/tmp"),
         *where,
         *("--chdir", _FOLDER),
         *("sh", "-c", f"{_LIMITS}; {command}"),

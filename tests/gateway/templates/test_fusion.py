@@ -37,8 +37,8 @@ def test_samples_and_personas_are_voices_of_their_own(
 
 def test_the_judge_does_not_know_who_said_what(live: Live, client: Client) -> None:
     """Letters instead of names, in an order that changes; the trace tells which is which."""
-    orders = set()
-    for number in range(6):
+    orders = set[str]()
+    for number in range(40):  # a fair coin has fallen both ways by then, on all days there will be
         said = Said(f"{ADVICE} Option {number}?")
         run = live.ended(client.ask(Question("fused-two", (said,)), stream=False).run_id, 5)
         (note,) = notes(run, "shown to the judge")
@@ -46,6 +46,8 @@ def test_the_judge_does_not_know_who_said_what(live: Live, client: Client) -> No
         orders.add(note["A"])
         told = str(received(live, "judge")[-1])
         assert "sim-chat" not in told
+        if len(orders) == 2:
+            break
     assert orders == {"branch 1", "branch 2"}
 
 

@@ -224,3 +224,10 @@ def test_every_finish_reason_has_a_spelling_that_means_it() -> None:
     assert chat.finish_reason("tool_calls", "function_call") == "function_call"
     assert chat.finish_reason("tool_calls", "stop") == "tool_calls"
     assert chat.finish_reason("refusal", "stop") == "stop"
+
+
+@pytest.mark.parametrize("odd", [-1, True, 2**64 - 1, "7", 1.5])
+def test_what_is_no_count_of_tokens_is_not_known(odd: Any) -> None:
+    """Its sums are stored and sent as 64 bits."""
+    usage = chat.parse_usage({"prompt_tokens": odd, "completion_tokens": 7})
+    assert usage == Usage(output=7)

@@ -292,3 +292,10 @@ def test_instructions_come_back_and_foreign_ones_are_joined() -> None:
     assert responses.render_system(Conversation((), blocks), []) == "One.\nTwo.\n\nThree."
     echoed = responses.parse_system([{"role": "developer", "content": "Be brief."}])
     assert echoed.text == "Be brief."
+
+
+@pytest.mark.parametrize("odd", [{"id": True}, {"id": "x", "call_id": 7}])
+def test_a_call_whose_id_is_no_text_is_refused(odd: dict[str, Json]) -> None:
+    """Results are found by it, and other providers get it in their own alphabet."""
+    with pytest.raises(ModelError, match="must be of type str"):
+        responses.parse_message({"type": "function_call", "name": "f", "arguments": "{}", **odd})

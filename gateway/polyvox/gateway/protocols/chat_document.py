@@ -91,8 +91,8 @@ def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
 def _logprobs(reply: Reply) -> list[Json]:
     """Return the log probabilities of a Responses answer; both protocols spell a token alike."""
     parts = (part.on_wire("responses") for part in reply.parts if isinstance(part, Text))
-    spelled = (own.get("part", own).get("logprobs") or () for own in parts if own is not None)
-    return [token for tokens in spelled for token in tokens]
+    spelled = (own.get("part", own).get("logprobs") for own in parts if own is not None)
+    return [token for tokens in spelled if isinstance(tokens, list) for token in tokens]
 
 
 def render_usage(reply: Reply) -> dict[str, Json] | None:

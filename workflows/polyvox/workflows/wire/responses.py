@@ -302,7 +302,7 @@ def _parse_message_item(item: dict[str, Json]) -> tuple[Part, ...]:
 
 def _parse_call(item: dict[str, Json]) -> tuple[Part, ...]:
     call = ToolCall(
-        id=text_field(item, "call_id", item.get("id") or ""),
+        id=text_field(item, "call_id", text_field(item, "id", "")),
         name=text_field(item, "name"),
         arguments=text_field(item, "arguments"),
         namespace=of_type(item, "namespace", str),
@@ -313,7 +313,7 @@ def _parse_call(item: dict[str, Json]) -> tuple[Part, ...]:
 
 def _parse_custom_call(item: dict[str, Json]) -> tuple[Part, ...]:
     call = ToolCall(
-        id=text_field(item, "call_id", item.get("id") or ""),
+        id=text_field(item, "call_id", text_field(item, "id", "")),
         name=text_field(item, "name"),
         arguments=text_field(item, "input"),
         kind="custom",
