@@ -6,11 +6,11 @@ import orjson
 import pytest
 
 from polyvox.activities.providers.dialect import Rendered
-from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol
+from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol, Wire
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import fold
 from polyvox.workflows.wire.answer_losses import answer_losses
-from polyvox.workflows.wire.coverage import TABLE
+from polyvox.workflows.wire.coverage import TABLE, opaque_losses
 from polyvox.workflows.wire.coverage_page import page
 from polyvox.workflows.wire.coverage_row import Fate, Row
 from tests.crossing.answers import ANSWERS
@@ -138,3 +138,10 @@ def test_a_field_nobody_knows_is_named(protocol: Protocol) -> None:
 def test_the_page_for_users_is_the_table_of_today() -> None:
     """``make docs`` writes it."""
     assert (Path(__file__).parents[2] / "docs" / "protocols.md").read_text() == page()
+
+
+@pytest.mark.parametrize("odd", [{"part": "x", "type": "t"}, {"content": ["x"], "type": "t"}])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_element_of_odd_members_is_named_by_its_type(protocol: Protocol, odd: Json) -> None:
+    """It is lost on the way to another protocol, and the rest goes on."""
+    assert opaque_losses(Wire(protocol, odd)) == ["t: known to its own protocol only"]

@@ -137,9 +137,11 @@ def element_name(wire: Wire | None) -> str:
         return "content"
     if wire is not None and wire.protocol == "chat":
         content = json.get("content")
-        piece = content[0] if isinstance(content, list) and content else json
+        first = content[0] if isinstance(content, list) and content else None
+        piece = first if isinstance(first, dict) else json
         return str(piece.get("type") or next(iter(piece), "content"))
-    return str(json.get("part", json).get("type") or "content")
+    part = json.get("part")
+    return str((part if isinstance(part, dict) else json).get("type") or "content")
 
 
 def opaque_losses(wire: Wire | None) -> list[str]:
