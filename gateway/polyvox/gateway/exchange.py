@@ -25,6 +25,7 @@ from polyvox.activities.registry import Binding
 from polyvox.activities.relay import Batch, Channel, Outcome
 from polyvox.gateway.errors import retry_headers, send_json
 from polyvox.gateway.protocols.front import Ask, Encoder, Front
+from polyvox.worker.engine_trouble import restarting
 from polyvox.worker.runtime import Runtime
 from polyvox.worker.starts import RUN_LIMIT, TASK_QUEUE, new_run_id
 from polyvox.workflows.calls import ConversationRef, RunInput
@@ -131,7 +132,7 @@ class Exchange:
         runtime, ask = self._runtime, self._ask
         self._record_start(binding.flow)
         if runtime.engine.state != "running":
-            raise self._unreachable("it is being restarted")
+            raise self._refused(restarting())
         run_input = RunInput(
             model=ask.model,
             flow=binding.flow,
@@ -157,7 +158,7 @@ class Exchange:
                 static_summary=ask.model,
             )
         except RPCError as error:
-            raise self._unreachable(error.message) from error
+            raise self._refused(await runtime.engine.explain(error)) from error
         return handle
 
     def _record_start(self, flow: str) -> None:
@@ -185,12 +186,8 @@ class Exchange:
             )
         )
 
-    def _unreachable(self, why: str) -> ModelError:
-        error = ModelError(
-            "overloaded",
-            f"The Temporal engine cannot be reached ({why}). Try again in a moment.",
-            retry_after_s=2,
-        )
+    def _refused(self, error: ModelError) -> ModelError:
+        """Record that the run was not started because of ``error``, and return it."""
         self._record_failure(error)
         return error
 

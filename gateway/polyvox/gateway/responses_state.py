@@ -275,7 +275,7 @@ class ResponsesState:
             error = model_error(failed)
         except RPCError as failed:
             if failed.status is not RPCStatusCode.NOT_FOUND:
-                raise _unreachable(failed) from failed
+                raise await self._runtime.engine.explain(failed) from failed
         return await self._finished(kept, reply, error)
 
     async def _finished(
@@ -309,14 +309,6 @@ class ResponsesState:
             await self._handle(kept).cancel()
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
-                raise _unreachable(error) from error
+                raise await self._runtime.engine.explain(error) from error
         self._runtime.relay.hang_up(kept.run_id)
         await self._wait(kept, 10.0)
-
-
-def _unreachable(error: RPCError) -> ModelError:
-    return ModelError(
-        "overloaded",
-        f"The Temporal engine cannot be reached ({error.message}). Try again in a moment.",
-        retry_after_s=2,
-    )

@@ -5,6 +5,7 @@ from datetime import timedelta
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from polyvox.worker.engine_trouble import engine_error
 from polyvox.worker.host import APPROVE, QUESTIONS
 from polyvox.workflows.errors import ModelError
 
@@ -45,8 +46,6 @@ async def answer_question(
         await handle.signal(APPROVE, args=[answered, approved], rpc_timeout=_PATIENCE)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
-            raise ModelError(
-                "unreachable", f"The engine does not answer ({error.message})."
-            ) from error
+            raise engine_error(error) from error
         raise ModelError("not_found", f"The engine has no open run {run_id!r}.") from None
     return answered

@@ -22,14 +22,17 @@ from types import TracebackType
 from typing import Literal, Self
 
 from temporalio.runtime import Runtime
+from temporalio.service import RPCError
 
 from polyvox.worker.data_lock import DataLock
 from polyvox.worker.engine_binary import EngineBinary, inspect
 from polyvox.worker.engine_child import Launch, end, end_orphan, log_tail, spawn
 from polyvox.worker.engine_frontend import EngineError, Frontend
 from polyvox.worker.engine_install import install_engine
+from polyvox.worker.engine_trouble import engine_error, restarting
 from polyvox.worker.ports import LOOPBACK, EnginePorts, choose_ports, is_free, write_ports
 from polyvox.worker.settings import Settings
+from polyvox.workflows.errors import ModelError
 
 EngineState = Literal["starting", "running", "restarting", "stopped"]
 
@@ -144,6 +147,13 @@ class Engine:
     async def answers(self, limit_s: float = 1.0) -> bool:
         """Whether the frontend serves right now."""
         return self._frontend is not None and await self._frontend.answers(limit_s)
+
+    async def explain(self, error: RPCError) -> ModelError:
+        """Return what to tell whoever waits for an answer that failed with ``error``."""
+        if self.state != "running":
+            return restarting()
+        database = self._launch.database if self._launch is not None else None
+        return await asyncio.to_thread(engine_error, error, database)
 
     @property
     def _pid_file(self) -> Path:

@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
+from polyvox.worker.engine_trouble import engine_error
 from polyvox.workflows.calls import ModelCall, RunInput
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.ground import CALL_MODEL
@@ -62,7 +63,7 @@ async def fetch_history(client: Client, run_id: str) -> WorkflowHistory:
                 f"The engine has no history of run {run_id}: it keeps them for a time only, and "
                 "never had one of a request that was refused before it ran.",
             ) from None
-        raise ModelError("overloaded", f"The engine cannot be asked: {error.message}") from None
+        raise engine_error(error) from None
 
 
 async def read_past(history: WorkflowHistory, converter: DataConverter) -> Past:

@@ -20,12 +20,12 @@ from polyvox.activities.parameters import mistakes
 from polyvox.activities.recorded import write_recorded
 from polyvox.activities.records import RunStarted
 from polyvox.activities.registry import Registry
+from polyvox.worker.engine_trouble import engine_error
 from polyvox.worker.histories import fetch_history, read_past
 from polyvox.worker.payloads import data_converter
 from polyvox.worker.starts import RUN_LIMIT, TASK_QUEUE, new_run_id
 from polyvox.workflows.calls import RunInput
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.errors import ModelError
 from polyvox.workflows.failures import model_error
 from polyvox.workflows.flow import FlowError
 from polyvox.workflows.reply import Reply
@@ -102,5 +102,5 @@ async def rerun(
             static_summary=f"{run_input.model}, again",
         )
     except RPCError as error:
-        raise ModelError("overloaded", f"The engine cannot be asked: {error.message}") from None
+        raise engine_error(error) from None
     return Rerun(again, run_input, handle)
