@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyvox.activities.blobs import BlobStore, digest_of
+from polyvox.workflows.errors import ModelError
 
 
 @pytest.fixture
@@ -37,11 +38,11 @@ def test_the_same_body_is_stored_once(store: BlobStore) -> None:
 
 
 def test_what_is_missing_is_told(store: BlobStore) -> None:
-    """A missing body is a KeyError that names file and address."""
+    """A missing body is an error that says what is gone and what to do."""
     (known,) = put(store, b"known")
     unknown = digest_of(b"unknown")
     assert store.missing([known, unknown]) == {unknown}
-    with pytest.raises(KeyError, match=unknown):
+    with pytest.raises(ModelError, match=unknown[:12]):
         store.get(unknown)
 
 

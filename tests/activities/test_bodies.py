@@ -14,6 +14,7 @@ from polyvox.activities.bodies import Bodies
 from polyvox.gateway.protocols import chat, messages, responses
 from polyvox.workflows.conversation import Conversation, user
 from polyvox.workflows.documents import dump
+from polyvox.workflows.errors import ModelError
 from tests.values import CONVERSATIONS
 
 CLIENTS = Path(__file__).parents[1] / "fixtures" / "clients"
@@ -101,7 +102,7 @@ async def test_what_is_forgotten_is_loaded_again(tmp_path: Path) -> None:
 async def test_an_unknown_digest_is_a_key_error(tmp_path: Path) -> None:
     """The file was replaced, or belongs to another deployment."""
     store = BlobStore(tmp_path / "blobs.db")
-    with pytest.raises(KeyError, match="0000"):
+    with pytest.raises(ModelError, match="0000"):
         Bodies(store).get("0" * 64)
     store.close()
 

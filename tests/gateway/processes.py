@@ -66,14 +66,12 @@ def running(
     *arguments: str, folder: Path, environ: Mapping[str, str] | None = None
 ) -> Iterator[Child]:
     """Run ``polyvox ARGUMENTS`` in ``folder``; what it leaves behind is killed with its group."""
-    foreign = ("OTEL_", "POLYVOX_", "TEMPORAL_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     output = folder / f"output-{time.monotonic_ns()}.txt"
     with output.open("wb") as opened:
         process = subprocess.Popen(
             [EXECUTABLE, *arguments],
             cwd=folder,
-            env={**kept, "PYTHONUNBUFFERED": "1", **(environ or {})},
+            env={**_environment(), "PYTHONUNBUFFERED": "1", **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=opened,
             stderr=subprocess.STDOUT,
@@ -85,6 +83,25 @@ def running(
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run ``polyvox ARGUMENTS`` to its end."""
+    return subprocess.run(
+        [EXECUTABLE, *arguments],
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=STOP_S,
+        check=False,
+    )
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without what would configure a program."""
+    foreign = ("OTEL_", "POLYVOX_", "TEMPORAL_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
 def family_of(pid: int) -> set[int]:

@@ -1,5 +1,6 @@
 """Bodies travel by reference: histories stay small, repeated messages are stored once."""
 
+import asyncio
 import base64
 import random
 import sqlite3
@@ -8,11 +9,16 @@ from typing import Any
 
 import orjson
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from polyvox.activities.blobs import BlobStore
 from polyvox.activities.bodies import Bodies
 from polyvox.gateway.protocols import messages
-from tests.gateway.running import Live
+from polyvox.worker.starts import TASK_QUEUE, new_run_id
+from polyvox.workflows.calls import ConversationRef, RunInput
+from polyvox.workflows.failures import model_error
+from polyvox.workflows.reply import Reply
+from tests.gateway.running import LIMIT_S, Live
 from tests.gateway.test_failures import request
 
 KIB = 1024
@@ -189,3 +195,30 @@ def test_a_long_answer_is_kept_by_reference(live: Live) -> None:
     text = answer.json()["choices"][0]["message"]["content"]
     assert len(text) > 100_000
     assert history_bytes(live, answer.headers["x-polyvox-run"]) <= 16 * KIB
+
+
+@pytest.mark.parametrize("model", ["plain-chat", "panel-auto"])
+def test_a_run_whose_conversation_is_lost_fails(live: Live, model: str) -> None:
+    """It ends with a typed error, and is not tried again until its limit."""
+    runtime = live.program.runtime
+    binding = runtime.registry.resolve(model, runtime.providers)
+    run_input = RunInput(
+        model, binding.flow, binding.digest, ConversationRef("0" * 64), dict(binding.params)
+    )
+
+    async def asked() -> BaseException:
+        with pytest.raises(WorkflowFailureError) as failed:
+            await asyncio.wait_for(
+                runtime.client.execute_workflow(
+                    binding.flow,
+                    run_input,
+                    id=new_run_id(),
+                    task_queue=TASK_QUEUE,
+                    result_type=Reply,
+                ),
+                LIMIT_S,
+            )
+        return failed.value
+
+    error = model_error(live.run(asked()))
+    assert (error.kind, "missing on the server" in error.message) == ("not_found", True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from temporalio.exceptions import ApplicationError
 
 from polyvox.activities.blobs import BlobStore
 from polyvox.worker.payloads import LARGE_BYTES, data_converter
@@ -45,3 +46,13 @@ async def test_a_large_value_travels_as_its_address(store: BlobStore) -> None:
     (payload,) = await data_converter(store).encode([LONG])
     assert payload.ByteSize() < 200
     assert await data_converter(store).decode([payload]) == [LONG]
+
+
+async def test_a_value_whose_body_is_lost_is_a_failure(store: BlobStore, tmp_path: Path) -> None:
+    """One that ends a workflow: what a codec raises would be repeated for ever."""
+    payloads = await data_converter(store).encode([LONG])
+    emptied = BlobStore(tmp_path / "empty.db")
+    with pytest.raises(ApplicationError, match="missing on the server") as lost:
+        await data_converter(emptied).decode(payloads)
+    assert (lost.value.type, lost.value.non_retryable) == ("not_found", True)
+    emptied.close()

@@ -112,7 +112,7 @@ class Bodies:
     def get(self, digest: str) -> Conversation:
         """Return a stored conversation; the very object that was put while it is remembered.
 
-        Raises KeyError if it is not stored.
+        Raises ModelError("not_found") if a part of it is not stored.
         """
         known = self._conversations.get(digest)
         if known is None:

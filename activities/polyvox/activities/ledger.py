@@ -21,9 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
-from sqlalchemy import Engine, Insert, Table, Update, bindparam, update
+from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, Update, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapped
 from sqlmodel import Session, SQLModel, and_, col, func, or_, select
 
 from polyvox.activities.keys import KeyCache, digest, new_key_id, new_secret
@@ -53,6 +54,8 @@ from polyvox.workflows.reply import Cost
 
 FLUSH_S = 5.0
 LIST_LIMIT = 1000
+READERS = 16
+"""Requests that may read runs, or wait for it, at the same time."""
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,9 @@ class Ledger:
         self._cache = KeyCache(clock)
         self._queue: WriteQueue[Entry] = WriteQueue(self._write)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ledger-read")
+        # A thread of its own: every request asks for its key, and no listing may hold it up.
+        self._key_threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-keys")
+        self._reading = 0
         self._insert_runs = _insert_new(engine.dialect.name, _table(RunRow))
         self._end_runs = _end_runs()
 
@@ -83,6 +89,7 @@ class Ledger:
         """Write what is queued, for at most 5 s, and let go of the database."""
         await asyncio.to_thread(self._queue.close, FLUSH_S)
         self._threads.shutdown(wait=False)
+        self._key_threads.shutdown(wait=False)
         self._engine.dispose()
 
     async def __aenter__(self) -> Self:
@@ -133,7 +140,7 @@ class Ledger:
         if flow is not None and "@" in flow:
             wanted = wanted.where(RunRow.flow == flow)
         elif flow is not None:
-            wanted = wanted.where(col(RunRow.flow).startswith(f"{flow}@", autoescape=True))
+            wanted = wanted.where(_begins_with(self._engine, col(RunRow.flow), f"{flow}@"))
 
         def read(session: Session) -> list[RunRecord]:
             query = wanted
@@ -291,18 +298,35 @@ class Ledger:
         return record
 
     async def _read(self, query: Callable[[Session], T]) -> T:
-        await self.flush()
-        return await self._query(query)
+        """Read runs. Raises ModelError("overloaded") where too many wait to read already."""
+        if self._reading >= READERS:
+            raise ModelError(
+                "overloaded",
+                f"{READERS} requests are reading the ledger already. Try again in a moment.",
+                retry_after_s=1,
+            )
+        self._reading += 1
+        try:
+            await self.flush()
+            return await self._query(query, self._threads)
+        finally:
+            self._reading -= 1
 
-    async def _query(self, query: Callable[[Session], T]) -> T:
-        """Run ``query`` in a thread. Raises ModelError("overloaded") if the database fails."""
+    async def _query(
+        self, query: Callable[[Session], T], threads: ThreadPoolExecutor | None = None
+    ) -> T:
+        """Run ``query`` in a thread, by default the one for keys.
+
+        Raises ModelError("overloaded") if the database fails.
+        """
 
         def ask() -> T:
             with Session(self._engine) as session:
                 return query(session)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(threads or self._key_threads, ask)
         except SQLAlchemyError as error:
             address = self._engine.url.render_as_string(hide_password=True)
             raise ModelError(
@@ -371,10 +395,24 @@ def _costs(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
     return {run_id: Cost(float(usd), unknown) for run_id, usd, unknown in found}
 
 
+def _begins_with(
+    database: Engine | Connection, column: Mapped[str], prefix: str
+) -> ColumnElement[bool]:
+    """Return a condition that an index can serve; SQLite's LIKE, which ignores case, has none."""
+    if database.dialect.name == "sqlite":
+        return and_(column >= prefix, column < prefix + _HIGHEST)
+    return column.startswith(prefix, autoescape=True)
+
+
+_HIGHEST = chr(0x10FFFF)
+"""No text sorts behind a prefix and this, in the order of code points that SQLite compares by."""
+
+
 def _run_by_prefix(session: Session, prefix: str) -> RunRow | None:
     if not prefix:
         return None
-    alike = select(RunRow).where(col(RunRow.run_id).startswith(prefix, autoescape=True))
+    begins = _begins_with(session.get_bind(), col(RunRow.run_id), prefix)
+    alike = select(RunRow).where(begins)
     rows = session.exec(alike.order_by(col(RunRow.run_id)).limit(3)).all()
     if len(rows) > 1:
         ids = ", ".join(repr(row.run_id) for row in rows)

@@ -6,6 +6,7 @@ cache miss and a model that asks again, never an answer.
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import orjson
@@ -19,6 +20,7 @@ from polyvox.activities.tables import UtcDateTime
 from polyvox.workflows.calls import Hidden
 from polyvox.workflows.conversation import Conversation, Message
 from polyvox.workflows.documents import dump, load
+from polyvox.workflows.errors import ModelError
 from polyvox.workflows.ground import REMEMBER_TRANSCRIPT
 from polyvox.workflows.transcript import assistant_turns, reply_key, restore
 
@@ -69,4 +71,9 @@ class Memory:
     def _find(self, keys: Iterable[str]) -> dict[str, tuple[Message, ...]]:
         with Session(self._engine) as session:
             rows = session.exec(select(TranscriptRow).where(col(TranscriptRow.key).in_(keys))).all()
-        return {row.key: load(orjson.loads(self._store.get(row.digest))) for row in rows}
+        found: dict[str, tuple[Message, ...]] = {}
+        for row in rows:
+            # A missing blob is already logged; the turn goes on without its hidden part.
+            with suppress(ModelError):
+                found[row.key] = load(orjson.loads(self._store.get(row.digest)))
+        return found

@@ -2,7 +2,8 @@
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, create_engine, select
+
+from polyvox.activities.private_files import make_private
 
 SCHEMA = 1
 LOCK_WAIT_S = 5.0
@@ -55,6 +58,9 @@ class RunRow(Meters, table=True):
     __table_args__ = (
         Index("runs_by_start", "started_at", "run_id"),
         Index("runs_by_status", "status", "started_at"),
+        Index("runs_by_model", "model", "started_at", "run_id"),
+        Index("runs_by_key", "key_id", "started_at", "run_id"),
+        Index("runs_by_flow", "flow", "started_at", "run_id"),
     )
 
     run_id: str = Field(primary_key=True)
@@ -146,17 +152,36 @@ def open_database(url: str) -> Engine:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _prepare_sqlite)
     try:
-        _check_schema(engine)
-    except SQLAlchemyError as error:
+        if parsed.get_backend_name() == "sqlite" and (
+            parsed.database and parsed.database != ":memory:"
+        ):
+            make_private(Path(parsed.database))
+        with errors_explained(engine):
+            _check_schema(engine)
+    except OSError as error:
         engine.dispose()
-        raise LedgerError(
-            f"The ledger {_shown(engine)} cannot be opened: {_reason(error)}. "
-            "Check that it is a Polyvox database and that this user may write it."
-        ) from error
+        raise _unusable(engine, error.strerror or str(error)) from None
     except LedgerError:
         engine.dispose()
         raise
     return engine
+
+
+@contextmanager
+def errors_explained(engine: Engine) -> Iterator[None]:
+    """Turn database errors while stores are opened into a LedgerError that says what to do."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise _unusable(engine, _reason(error)) from error
+
+
+def _unusable(engine: Engine, why: str) -> LedgerError:
+    return LedgerError(
+        f"The ledger {_shown(engine)} cannot be opened: {why}. Check that it is a Polyvox database "
+        "and that this user may write it. If it is damaged, restore it from a backup, or move it "
+        "away to start with an empty one: runs, keys and models are then forgotten."
+    )
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -187,6 +212,7 @@ def _check_schema(engine: Engine) -> None:
             f"{SCHEMA}. Use the newer program that wrote it, or another data folder."
         )
     add_missing_columns(engine, TABLES)
+    _add_missing_indexes(engine)
 
 
 def add_missing_columns(engine: Engine, tables: Sequence[Table]) -> None:
@@ -208,6 +234,16 @@ def add_missing_columns(engine: Engine, tables: Sequence[Table]) -> None:
         for table, column in missing:
             kind = column.type.compile(engine.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column.name} {kind}")
+
+
+def _add_missing_indexes(engine: Engine) -> None:
+    """Make the indexes that an older file lacks; a million runs take a few seconds, once."""
+    known = inspect(engine)
+    for table in TABLES:
+        present = {index["name"] for index in known.get_indexes(table.name)}
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            if index.name not in present:
+                index.create(engine)
 
 
 def _shown(engine: Engine) -> str:

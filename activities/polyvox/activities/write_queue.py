@@ -26,14 +26,17 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from polyvox.workflows.errors import ModelError
+
 LIMIT = 20_000
 BATCH = 200
 INTERVAL_S = 0.05
 FIRST_RETRY_S = 0.1
 LONGEST_RETRY_S = 5.0
 
-# Drivers let Python's own errors through for values they cannot bind, such as huge integers.
-WRITE_ERRORS = (SQLAlchemyError, ArithmeticError, TypeError, ValueError)
+# Drivers let Python's own errors through for values they cannot bind, such as huge integers. The
+# blob store reports a full disk or a damaged file as a ModelError.
+WRITE_ERRORS = (SQLAlchemyError, ArithmeticError, ModelError, TypeError, ValueError)
 _VALUE_FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)
 
 log = logging.getLogger(__name__)
@@ -81,7 +84,7 @@ class WriteQueue(Generic[T]):
         with self._changed:
             if self._deadline is not None:
                 self._drop(1)
-                log.warning("the ledger is closed and does not keep %r", value)
+                log.warning("the ledger is closed and does not keep a %s", type(value).__name__)
                 return
             if len(self._values) >= self._limit:
                 self._values.popleft()
@@ -172,7 +175,7 @@ class WriteQueue(Generic[T]):
             return
         with self._changed:
             self._dropped += 1
-        log.error("the ledger refuses %r: %s", batch[0], error)
+        log.error("the ledger refuses a %s: %s", type(batch[0]).__name__, error)
 
     def _is_overdue(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -200,6 +203,7 @@ class WriteQueue(Generic[T]):
 
 
 def _is_outage(error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and (
-        error.connection_invalidated or not isinstance(error, _VALUE_FAULTS)
+    return isinstance(error, ModelError) or (
+        isinstance(error, DBAPIError)
+        and (error.connection_invalidated or not isinstance(error, _VALUE_FAULTS))
     )

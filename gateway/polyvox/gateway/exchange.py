@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.types import Message, Receive, Scope, Send
 from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from polyvox.activities.records import EndStatus, RunEnded, RunStarted
@@ -316,7 +317,7 @@ async def _follow(handle: WorkflowHandle[object, Reply], channel: Channel) -> No
     while channel.outcome is None:
         try:
             channel.end(Outcome(reply=await handle.result()))
-        except WorkflowFailureError as failed:
+        except (WorkflowFailureError, ApplicationError) as failed:
             channel.end(Outcome(error=model_error(failed)))
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:

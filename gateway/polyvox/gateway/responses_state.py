@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from polyvox.activities.registry import DIRECT
@@ -271,7 +272,7 @@ class ResponsesState:
             if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
                 return kept
             reply = await handle.result()
-        except WorkflowFailureError as failed:
+        except (WorkflowFailureError, ApplicationError) as failed:
             error = model_error(failed)
         except RPCError as failed:
             if failed.status is not RPCStatusCode.NOT_FOUND:
@@ -298,7 +299,7 @@ class ResponsesState:
         """Wait until the run has ended, for at most ``limit_s`` seconds."""
         try:
             await asyncio.wait_for(self._handle(kept).result(), limit_s)
-        except (TimeoutError, WorkflowFailureError):
+        except (TimeoutError, WorkflowFailureError, ApplicationError):
             return
         except RPCError as error:
             log.warning("Cannot ask the engine about run %s: %s", kept.run_id, error)

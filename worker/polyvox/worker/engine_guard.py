@@ -20,6 +20,8 @@ def main(parent: int, command: list[str]) -> None:
     # A parent that died before the request took hold sends no signal any more.
     if os.getppid() != parent:
         sys.exit("The program has ended; the engine is not started.")
+    # The engine's files hold what the runs were asked and answered: nobody else may read them.
+    os.umask(0o077)
     try:
         os.execv(command[0], command)
     except OSError as error:

@@ -15,11 +15,14 @@ from temporalio.converter import (
 
 from polyvox.activities.blobs import BlobStore, digest_of
 from polyvox.workflows.documents import dump, load
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.failures import failure
 
 LARGE_BYTES = 64 * 1024
 """A larger payload lies in the blob store; its history event holds the address."""
 
 _REFERENCE = b"binary/polyvox-blob"
+_MISSING = b"binary/polyvox-missing-blob"
 
 
 class ValueConverter(EncodingPayloadConverter):
@@ -38,11 +41,29 @@ class ValueConverter(EncodingPayloadConverter):
         return load(orjson.loads(payload.data))
 
 
+class MissingConverter(EncodingPayloadConverter):
+    """Raises the error that a payload could not be fetched with.
+
+    Here and not in the codec: Temporal fails a workflow for what a converter raises, but repeats
+    the workflow task for ever when the codec raises.
+    """
+
+    @property
+    def encoding(self) -> str:
+        return _MISSING.decode()
+
+    def to_payload(self, value: Any) -> Payload | None:
+        return None
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        raise failure(ModelError("not_found", payload.data.decode()), retryable=False)
+
+
 class ValuePayloadConverter(CompositePayloadConverter):
     """The payload converter of every client and worker."""
 
     def __init__(self) -> None:
-        super().__init__(BinaryNullPayloadConverter(), ValueConverter())
+        super().__init__(BinaryNullPayloadConverter(), MissingConverter(), ValueConverter())
 
 
 class Offload(PayloadCodec):
@@ -69,7 +90,12 @@ class Offload(PayloadCodec):
     def _loaded(self, payload: Payload) -> Payload:
         if payload.metadata.get("encoding") != _REFERENCE:
             return payload
-        return Payload.FromString(self._store.get(payload.data.decode()))
+        try:
+            return Payload.FromString(self._store.get(payload.data.decode()))
+        except ModelError as missing:
+            if missing.kind != "not_found":
+                raise
+            return Payload(metadata={"encoding": _MISSING}, data=missing.message.encode())
 
 
 def data_converter(store: BlobStore) -> DataConverter:

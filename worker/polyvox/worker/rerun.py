@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from polyvox.activities.blobs import BlobStore
@@ -43,7 +44,7 @@ class Rerun:
         """Wait for its end. Raises ModelError as the client would have been told."""
         try:
             return await self.handle.result()
-        except WorkflowFailureError as failed:
+        except (WorkflowFailureError, ApplicationError) as failed:
             raise model_error(failed) from None
 
 

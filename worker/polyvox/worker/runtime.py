@@ -29,6 +29,7 @@ from polyvox.activities.media import MediaFetcher
 from polyvox.activities.memory import Memory
 from polyvox.activities.memos import Memos
 from polyvox.activities.model import ModelCaller
+from polyvox.activities.private_files import tighten
 from polyvox.activities.progress import Progress
 from polyvox.activities.provider import Provider
 from polyvox.activities.recorded import Recorded
@@ -36,7 +37,7 @@ from polyvox.activities.records import EndStatus, RunEnded
 from polyvox.activities.registry import Registry
 from polyvox.activities.relay import Outcome, Relay
 from polyvox.activities.responses_store import ResponsesStore
-from polyvox.activities.tables import file_url, ledger_file, open_database
+from polyvox.activities.tables import errors_explained, file_url, ledger_file, open_database
 from polyvox.activities.tools import TOOLS, Toolbox
 from polyvox.activities.tracing import Tracing
 from polyvox.activities.upstream import Upstream
@@ -81,10 +82,13 @@ async def running(
 ) -> AsyncIterator[Runtime]:
     """Start engine, stores and worker; stop them in the reverse order.
 
-    ``simulators`` are the built-in providers. Raises EngineError, DataFolderInUse, LedgerError or
-    FlowError (a model of the settings that its flow refuses), each with what to do.
+    ``simulators`` are the built-in providers. Raises EngineError, DataFolderInUse, LedgerError,
+    BlobStoreError or FlowError (a model of the settings that its flow refuses), each of which says
+    what to do.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if opened := tighten(settings.data):
+        report(f"Closed {len(opened)} files in {settings.data} that other users could read.")
     # Imported now, and not by the first check in a workflow's thread, whose time is watched.
     import_module("polyvox.workflows.schemas")
     providers = {**settings.providers, **simulators}
@@ -95,21 +99,22 @@ async def running(
         stack.push_async_callback(ledger.close)
         database = open_database(url)
         stack.callback(database.dispose)
-        registry = Registry(database)
-        register_templates(registry)
-        registry.know_providers(providers)
-        for change in apply_models(registry, settings, simulated=not settings.models):
-            if change.action != "unchanged":
-                report(f"Model {change.model} is {change.action}: {change.flow}.")
         store = BlobStore(settings.data / "blobs.db")
         stack.callback(store.close)
         bodies = Bodies(store)
-        responses = ResponsesStore(database, store, days=settings.server.keep_responses_days)
+        with errors_explained(database):
+            registry = Registry(database)
+            register_templates(registry)
+            registry.know_providers(providers)
+            for change in apply_models(registry, settings, simulated=not settings.models):
+                if change.action != "unchanged":
+                    report(f"Model {change.model} is {change.action}: {change.flow}.")
+            responses = ResponsesStore(database, store, days=settings.server.keep_responses_days)
+            conversations = ConversationsStore(database, bodies)
+            memory = Memory(database, store, bodies)
+            memos = Memos(database)
         stack.push_async_callback(responses.close)
-        conversations = ConversationsStore(database, bodies)
         stack.push_async_callback(conversations.close)
-        memory = Memory(database, store, bodies)
-        memos = Memos(database)
         tracing = Tracing.from_environment(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
         upstream = Upstream()

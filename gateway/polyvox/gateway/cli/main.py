@@ -6,6 +6,7 @@ import sys
 
 from typer import Typer
 
+from polyvox.activities.private_files import OTHERS
 from polyvox.gateway.cli.later import add, group
 
 GROUPS = {
@@ -182,6 +183,8 @@ def main() -> None:
     At once, when all is said and done: the Temporal SDK's threads may still be handing something
     back, which aborts an interpreter that is being taken down in order.
     """
+    # What commands write (keys, exported runs, databases) is nobody else's to read.
+    os.umask(OTHERS)
     try:
         app()
     except SystemExit as leaving:

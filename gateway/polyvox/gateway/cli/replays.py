@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 from temporalio.client import Client
 
-from polyvox.activities.blobs import BlobStore
+from polyvox.activities.blobs import BlobStore, BlobStoreError
 from polyvox.activities.bodies import Bodies
 from polyvox.activities.ledger import LIST_LIMIT, Ledger
 from polyvox.activities.records import RunRecord
@@ -240,7 +240,7 @@ def _with_engine(
 
     try:
         return asyncio.run(opened())
-    except (FlowError, LedgerError, ModelError) as error:
+    except (BlobStoreError, FlowError, LedgerError, ModelError) as error:
         give_up(str(error))
     except RuntimeError:  # the SDK's word for an engine that does not answer
         give_up(no_engine_at(address))

@@ -10,7 +10,13 @@ from typing import TypeVar
 
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.registry import Registry
-from polyvox.activities.tables import LedgerError, file_url, ledger_file, open_database
+from polyvox.activities.tables import (
+    LedgerError,
+    errors_explained,
+    file_url,
+    ledger_file,
+    open_database,
+)
 from polyvox.gateway.cli.data_folder import give_up
 from polyvox.worker.shipped import register_templates
 from polyvox.workflows.errors import ModelError
@@ -51,9 +57,10 @@ def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
     try:
         database = open_database(file_url(ledger_file(data.expanduser())))
         try:
-            registry = Registry(database)
-            register_templates(registry)
-            return use(registry)
+            with errors_explained(database):
+                registry = Registry(database)
+                register_templates(registry)
+                return use(registry)
         finally:
             database.dispose()
     except (FlowError, LedgerError, ModelError) as error:

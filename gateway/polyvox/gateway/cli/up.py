@@ -14,6 +14,7 @@ import uvloop
 from rich.console import Console
 from temporalio.exceptions import ActivityError
 
+from polyvox.activities.blobs import BlobStoreError
 from polyvox.activities.tables import LedgerError
 from polyvox.gateway.cli.data_folder import give_up
 from polyvox.gateway.program import KEY_VARIABLE, Program, UnsafeHost, started
@@ -29,6 +30,7 @@ CALLING_ERRORS = (
     DataFolderInUse,
     EngineError,
     FlowError,
+    BlobStoreError,
     LedgerError,
     PortTaken,
     SettingsError,
