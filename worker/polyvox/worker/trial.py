@@ -45,7 +45,7 @@ BUSY_S = 5.0
 
 _DEFECTS = frozenset(
     {"AttributeError", "ImportError", "ModuleNotFoundError", "NameError", "TypeError"}
-    | {"UnboundLocalError"}
+    | {"UnboundLocalError", "ForbiddenReach"}
 )
 """Errors that no better answer of a model would have avoided."""
 
