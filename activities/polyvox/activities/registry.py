@@ -11,7 +11,7 @@ another process registered counts from the next request on.
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TypeVar
@@ -23,8 +23,10 @@ from sqlmodel import Session, col, select
 from polyvox.activities.catalog import Catalog, FlowVersion, binding_of, read_catalog, version_of
 from polyvox.activities.parameters import mistakes
 from polyvox.activities.registry_tables import FlowRow, VirtualModelRow, advance, prepare
+from polyvox.activities.storable import text_mistake, unstorable
 from polyvox.activities.tables import MetaRow
 from polyvox.activities.virtual_models import (
+    LONGEST_NAME,
     Binding,
     Change,
     Plan,
@@ -158,7 +160,7 @@ class Registry:
         they are known. Raises FlowError, naming every mistake by its path, and changes nothing.
         """
         catalog = self._current()
-        found: list[str] = []
+        found = [f"message {wrong}" for wrong in [text_mistake(message)] if wrong]
         new: dict[str, Binding | None] = dict.fromkeys(
             name
             for name, binding in catalog.models.items()
@@ -171,7 +173,10 @@ class Registry:
                 new[name] = None
                 continue
             if mistake := name_mistake(name):
-                found.append(f"models.{name}: {mistake}.")
+                found.append(f"models.{name[:LONGEST_NAME]}: {mistake}.")
+                continue
+            if wrong := list(unstorable(asdict(want))):
+                found += [f"models.{name}.{line}" for line in wrong]
                 continue
             version = catalog.flows.get(want.flow) or catalog.newest.get(want.flow)
             if version is None or version.retired_at is not None:
@@ -179,8 +184,8 @@ class Registry:
                 continue
             flow = self.load(version.digest)
             found += [
-                f"models.{name}.{wrong}"
-                for wrong in mistakes(flow.params, want.params, want.limits, want.card, providers)
+                f"models.{name}.{line}"
+                for line in mistakes(flow.params, want.params, want.limits, want.card, providers)
             ]
             present = catalog.models.get(name)
             new[name] = Binding(

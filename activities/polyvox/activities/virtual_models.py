@@ -20,6 +20,8 @@ FROM_FILE = "file"
 """The origin of models that ``polyvox.toml`` declares: what is taken out of it is retired."""
 
 
+LONGEST_NAME = 200
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
@@ -101,6 +103,8 @@ Plan = tuple[Change, ...]
 
 def name_mistake(name: str) -> str:
     """Return what is wrong with a model's name; empty if nothing is."""
+    if len(name) > LONGEST_NAME:
+        return f"a model's name has at most {LONGEST_NAME} characters"
     if _NAME.fullmatch(name):
         return ""
     return (

@@ -196,6 +196,9 @@ def mistakes_in_folder(files: Mapping[str, str]) -> Iterator[str]:
     """Say of each file that cannot be part of a flow why not."""
     for path in files:
         suffix = PurePosixPath(path).suffix
+        if not path.isprintable() or any(step in ("", ".", "..") for step in path.split("/")):
+            yield f"{path!r}: a path is relative and consists of names, such as prompts/judge.md."
+            continue
         if suffix == ".py" and not _MODULE.fullmatch(path):
             yield f"{path}: a module's path consists of identifiers, such as prompts/judge.py."
         elif suffix != ".py" and suffix not in DATA_SUFFIXES:
