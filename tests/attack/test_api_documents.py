@@ -15,7 +15,7 @@ import pytest
 
 from tests.attack.asking import call
 from tests.attack.conftest import ADMIN_KEY, KEY, Target
-from tests.attack.flow_escapes import SOURCE
+from tests.attack.escape import SOURCE
 from tests.gateway.processes import running
 
 CONFIG = """\

@@ -13,9 +13,10 @@ import pytest
 from polyvox.worker.registration import examine
 from polyvox.workflows import Conversation, Flow, FlowError
 from polyvox.workflows.bundle import load_bundle, pack
-from polyvox.workflows.confinement import ForbiddenReach
+from polyvox.workflows.escapes import ForbiddenReach
 from polyvox.workflows.testing import Rehearsal
-from tests.attack.flow_escapes import CANARY, ESCAPES, SOURCE, Escape
+from tests.attack.escape import CANARY, SOURCE, Escape
+from tests.attack.flow_escapes import ESCAPES
 
 SECRET = "canary-of-the-environment"
 

@@ -12,7 +12,7 @@ from polyvox.activities.tables import file_url, ledger_file
 from polyvox.gateway.own_keys import ADMIN_KEY_FILE, KEY_FILE, UnusableKey, own_keys
 from tests.attack.asking import call, new_key, polyvox
 from tests.attack.conftest import Target
-from tests.attack.flow_escapes import SOURCE
+from tests.attack.escape import SOURCE
 from tests.gateway.processes import Child, running
 
 

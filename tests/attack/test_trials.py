@@ -9,7 +9,7 @@ from polyvox.worker import trials
 from polyvox.worker.registration import examine
 from polyvox.worker.trials import Task, Trials
 from polyvox.workflows.flow import FlowError
-from tests.attack.flow_escapes import CANARY, SOURCE
+from tests.attack.escape import CANARY, SOURCE
 
 LIMITED = (
     "import polyvox.worker.trial as trial, sys, os, json; trial._limit(); json.load(sys.stdin); {}"

@@ -21,12 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
-from sqlalchemy import Engine, Insert, Table, Update, bindparam, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, SQLModel, and_, col, func, or_, select
+from sqlmodel import Session, and_, col, func, or_, select
 
 from polyvox.activities.keys import KeyCache, digest, new_key_id, new_secret
+from polyvox.activities.ledger_statements import end_runs, insert_new, table_of
 from polyvox.activities.records import (
     CallEnded,
     Entry,
@@ -67,8 +67,8 @@ class Ledger:
         self._cache = KeyCache(clock)
         self._queue: WriteQueue[Entry] = WriteQueue(self._write)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ledger-read")
-        self._insert_runs = _insert_new(engine.dialect.name, _table(RunRow))
-        self._end_runs = _end_runs()
+        self._insert_runs = insert_new(engine.dialect.name, table_of(RunRow))
+        self._end_runs = end_runs()
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], float] = time.monotonic) -> Self:
@@ -355,37 +355,14 @@ class Ledger:
             if started:
                 connection.execute(self._insert_runs, started)
             if calls:
-                connection.execute(_table(CallRow).insert(), calls)
+                connection.execute(table_of(CallRow).insert(), calls)
             if ended:
                 connection.execute(self._end_runs, ended)
 
 
-def _table(row: type[SQLModel]) -> Table:
-    return SQLModel.metadata.tables[str(row.__tablename__)]
-
-
-def _insert_new(dialect: str, table: Table) -> Insert:
-    """An INSERT that leaves a row alone whose key is known; SQL has no common word for that."""
-    match dialect:
-        case "sqlite":
-            return sqlite.insert(table).on_conflict_do_nothing()
-        case "postgresql":
-            return postgresql.insert(table).on_conflict_do_nothing()
-        case _:
-            return table.insert()
-
-
-def _end_runs() -> Update:
-    """An UPDATE for rows of ``ended_row``; a run that has ended keeps its first end."""
-    runs = _table(RunRow).c
-    return update(_table(RunRow)).where(
-        runs.run_id == bindparam("ended_run"), runs.status == "running"
-    )
-
-
 def _costs(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
     """Return what the calls of each run cost; a run without calls is left out."""
-    calls = _table(CallRow).c
+    calls = table_of(CallRow).c
     found = session.connection().execute(
         select(
             calls.run_id,

@@ -11,7 +11,7 @@ another process registered counts from the next request on.
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TypeVar
@@ -23,16 +23,15 @@ from sqlmodel import Session, col, select
 from polyvox.activities.catalog import Catalog, FlowVersion, binding_of, read_catalog, version_of
 from polyvox.activities.parameters import mistakes
 from polyvox.activities.registry_tables import FlowRow, VirtualModelRow, advance, prepare
-from polyvox.activities.storable import text_mistake, unstorable
+from polyvox.activities.storable import text_mistake
 from polyvox.activities.tables import MetaRow
 from polyvox.activities.virtual_models import (
-    LONGEST_NAME,
     Binding,
     Change,
     Plan,
     Wanted,
     differences,
-    name_mistake,
+    mistakes_wanted,
 )
 from polyvox.workflows.bundle import digest_of_source, load_bundle
 from polyvox.workflows.errors import ModelError
@@ -172,11 +171,8 @@ class Registry:
                     found.append(catalog.no_model(name))
                 new[name] = None
                 continue
-            if mistake := name_mistake(name):
-                found.append(f"models.{name[:LONGEST_NAME]}: {mistake}.")
-                continue
-            if wrong := list(unstorable(asdict(want))):
-                found += [f"models.{name}.{line}" for line in wrong]
+            if wrong := mistakes_wanted(name, want):
+                found += wrong
                 continue
             version = catalog.flows.get(want.flow) or catalog.newest.get(want.flow)
             if version is None or version.retired_at is not None:

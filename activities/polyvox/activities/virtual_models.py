@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from polyvox.activities.model_card import Card
+from polyvox.activities.storable import unstorable
 from polyvox.workflows.calls import Limits
 from polyvox.workflows.conversation import Json
 
@@ -111,6 +112,13 @@ def name_mistake(name: str) -> str:
         "a model's name consists of letters, digits and . _ / - and begins with a letter or a "
         "digit; a colon would read as provider:model"
     )
+
+
+def mistakes_wanted(name: str, wanted: Wanted) -> list[str]:
+    """Say what is wrong with a model whatever its flow is: its name, and values nobody can keep."""
+    if mistake := name_mistake(name):
+        return [f"models.{name[:LONGEST_NAME]}: {mistake}."]
+    return [f"models.{name}.{wrong}" for wrong in unstorable(asdict(wanted))]
 
 
 def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> tuple[Difference, ...]:

@@ -65,7 +65,8 @@ class _Found:
 
 async def own_keys(ledger: Ledger, data: Path, environ: Mapping[str, str]) -> OwnKeys:
     """Find, mend or make both keys. Raises UnusableKey, and ModelError if the ledger fails."""
-    user, admin = (_find(kind, data, environ) for kind in (_USER, _ADMIN))
+    user = _find(_USER, data, environ.get(KEY_VARIABLE, ""))
+    admin = _find(_ADMIN, data, environ.get(ADMIN_KEY_VARIABLE, ""))
     if user and admin and user.secret == admin.secret:
         raise UnusableKey(
             f"{_place(_USER, user)} and {_place(_ADMIN, admin)} hold the same key, so every client "
@@ -162,9 +163,9 @@ def _place(kind: _Kind, found: _Found) -> str:
     return str(found.file or kind.variable)
 
 
-def _find(kind: _Kind, data: Path, environ: Mapping[str, str]) -> _Found | None:
-    """Return the secret of the environment, else that of the file. Raises UnusableKey."""
-    given = environ.get(kind.variable, "").strip()
+def _find(kind: _Kind, data: Path, given: str) -> _Found | None:
+    """Return the ``given`` secret, else that of the file. Raises UnusableKey."""
+    given = given.strip()
     if given:
         if not _is_plain(given):
             raise UnusableKey(

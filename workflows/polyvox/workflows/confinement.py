@@ -20,39 +20,37 @@ import importlib
 import linecache
 import string
 import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Context
 from typing import Any
-
-import pydantic
 
 from polyvox.workflows.escapes import (
     ALLOWED_BUILTINS,
     FORMATS,
     READ_ONLY,
     WITHHELD_BUILTINS,
+    ForbiddenReach,
     denied,
     is_dunder,
     is_private,
-    mistake_in_hint,
     why_denied,
+)
+from polyvox.workflows.rewriting import CHANGE, GET, SETTERS, Rewriting
+from polyvox.workflows.stand_ins import (
+    CheckedModel,
+    TypeOf,
+    get_origin,
+    guard_forward_references,
+    update_wrapper,
+    withheld,
+    wraps,
 )
 from polyvox.workflows.surface import children, is_known, names_of
 
 _NAMED_TUPLE = frozenset({"_asdict", "_field_defaults", "_fields", "_make", "_replace"})
 
-_SETTERS = frozenset({"__delattr__", "__setattr__"})
-
-_GET, _CHANGE = "__polyvox_get__", "__polyvox_change__"
-"""What the rewritten source calls; no flow can spell names of this form."""
-
 _OPEN_TO_CHANGES = (BaseException, types.SimpleNamespace, ast.AST, Context)
 """Instances of classes that are not the flow's own and may be changed by it all the same."""
-
-
-class ForbiddenReach(Exception):
-    """A flow tried to reach what it did not import."""
 
 
 class Facade:
@@ -98,13 +96,13 @@ class Confinement:
         guard_forward_references()
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         vars(module)["__builtins__"] = self._builtins
-        rewritten = ast.fix_missing_locations(_Rewriting(tree).visit(tree))
+        rewritten = ast.fix_missing_locations(Rewriting(tree).visit(tree))
         exec(compile(rewritten, filename, "exec", dont_inherit=True), vars(module))
 
     def _restricted(self) -> dict[str, Any]:
         return {
             **{name: getattr(builtins, name) for name in ALLOWED_BUILTINS},
-            **{name: functools.partial(_withheld, name) for name in WITHHELD_BUILTINS},
+            **{name: functools.partial(withheld, name) for name in WITHHELD_BUILTINS},
             "__build_class__": builtins.__build_class__,
             "__debug__": __debug__,
             "__import__": self._import,
@@ -113,8 +111,8 @@ class Confinement:
             "hasattr": self._hasattr,
             "setattr": self._setattr,
             "delattr": self._delattr,
-            _GET: self._get,
-            _CHANGE: self._changeable,
+            GET: self._get,
+            CHANGE: self._changeable,
         }
 
     def _owns(self, cls: type) -> bool:
@@ -173,13 +171,13 @@ class Confinement:
             case "dataclasses", "dataclass":
                 return self._dataclass
             case "functools", "update_wrapper":
-                return _update_wrapper
+                return update_wrapper
             case "functools", "wraps":
-                return _wraps
+                return wraps
             case "string", "Formatter":
                 return self._formatter()
             case "typing", "get_origin":
-                return _get_origin
+                return get_origin
             case "pydantic", "BaseModel":
                 return CheckedModel
             case _:
@@ -197,7 +195,7 @@ class Confinement:
         self._check_name(name)
         if name in FORMATS:
             return self._safe_format(value, name)
-        if name in _SETTERS:
+        if name in SETTERS:
             return self._safe_setter(value, name)
         if is_private(name) and not self._may_look_inside(value, name):
             raise ForbiddenReach(
@@ -370,67 +368,6 @@ class Confinement:
         return bytes(found.joinpath(resource).read_bytes())
 
 
-class _TypeOfMeta(type):
-    def __call__(cls, *values: Any, **named: Any) -> Any:
-        if len(values) != 1 or named:
-            raise ForbiddenReach("type(...) takes one value in a flow: write classes out.")
-        found = type(values[0])
-        return TypeOf if issubclass(found, type) else found
-
-    def __instancecheck__(cls, value: object) -> bool:
-        return isinstance(value, type)
-
-    def __subclasscheck__(cls, value: type) -> bool:
-        return issubclass(value, type)
-
-
-class TypeOf(metaclass=_TypeOfMeta):
-    """What ``type`` is in a flow: tells an object's class, and makes none.
-
-    A class made from values could hold methods and names that no look at the source would find.
-    """
-
-    def __class_getitem__(cls, item: Any) -> Any:
-        return type[item]
-
-
-class CheckedModel(pydantic.BaseModel):
-    """Pydantic's, without ``from_attributes``: it reads attributes by names that are values."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        _no_attributes(cls.model_config.get("from_attributes"))
-
-    @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> typing.Self:
-        """Validate ``obj``; the options are pydantic's."""
-        _no_attributes(options.get("from_attributes"))
-        return super().model_validate(obj, **options)
-
-    @classmethod
-    def model_rebuild(cls, *, _parent_namespace_depth: int = 2, **options: Any) -> bool | None:
-        """Resolve the annotations anew; the options are pydantic's."""
-        _no_attributes(cls.model_config.get("from_attributes"))
-        return super().model_rebuild(_parent_namespace_depth=_parent_namespace_depth + 1, **options)
-
-
-def guard_forward_references() -> None:
-    """Have the typing module refuse annotations that are texts and do more than name types.
-
-    Whatever resolves such texts (typing, dataclasses, pydantic) makes a ForwardRef of them first,
-    and that compiles the text in this one place. There is no other way to look at a text that a
-    flow puts together; it costs nothing but where an annotation is a text.
-    """
-    vars(typing)["compile"] = _compile_hint
-
-
-def _compile_hint(source: str, filename: str, mode: str) -> types.CodeType:
-    if mistake := mistake_in_hint(source):
-        raise ForbiddenReach(mistake)
-    code: types.CodeType = compile(source, filename, mode, dont_inherit=True)
-    return code
-
-
 def not_importable(module: str) -> str:
     """Return the sentence for a module that a flow may not import."""
     return f"import of {module!r} is not allowed in a flow."
@@ -440,93 +377,10 @@ def _not_offered(module: str, name: str) -> str:
     return f"{module}.{name} is not available to a flow."
 
 
-def _withheld(name: str, *_: object, **__: object) -> None:
-    raise ForbiddenReach(f"{name}() is not available to a flow.")
-
-
-def _no_attributes(asked: object) -> None:
-    if asked:
-        raise ForbiddenReach("from_attributes is not available to a flow: validate a dict.")
-
-
 def _called(value: object) -> str:
     cls = value if isinstance(value, type) else type(value)
     return str(type.__getattribute__(cls, "__name__"))
 
 
-def _get_origin(hint: Any) -> Any:
-    found = typing.get_origin(hint)
-    return TypeOf if found is type else found
-
-
-def _update_wrapper(wrapper: Any, wrapped: Any, *choices: Any, **named: Any) -> Any:
-    """The standard library's, with the attributes it copies by default."""
-    if choices or named:
-        raise ForbiddenReach("functools.update_wrapper takes two arguments in a flow.")
-    return functools.update_wrapper(wrapper, wrapped)
-
-
-def _wraps(wrapped: Any, *choices: Any, **named: Any) -> Any:
-    if choices or named:
-        raise ForbiddenReach("functools.wraps takes one argument in a flow.")
-    return functools.wraps(wrapped)
-
-
 def _string_field(name: str) -> tuple[Any, Any]:
     return importlib.import_module("_string").formatter_field_name_split(name)  # type: ignore[no-any-return]
-
-
-class _Rewriting(ast.NodeTransformer):
-    """Puts the guards where an attribute is private, reads by text, or is set."""
-
-    def __init__(self, tree: ast.Module) -> None:
-        self._classes: list[str] = []
-        # Then annotations become texts, which are judged when they are resolved.
-        self._texts = any(
-            isinstance(node, ast.ImportFrom)
-            and node.module == "__future__"
-            and any(alias.name == "annotations" for alias in node.names)
-            for node in tree.body
-        )
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
-        node.bases = [self.visit(base) for base in node.bases]
-        node.keywords = [self.visit(keyword) for keyword in node.keywords]
-        self._classes.append(node.name)
-        node.body = [self.visit(statement) for statement in node.body]
-        self._classes.pop()
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        node.target = self.visit(node.target)
-        if not self._texts:
-            node.annotation = self.visit(node.annotation)
-        if node.value is not None:
-            node.value = self.visit(node.value)
-        return node
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        return node if self._texts else self.generic_visit(node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        value = self.visit(node.value)
-        name = self._mangled(node.attr)
-        if not isinstance(node.ctx, ast.Load):
-            node.value = ast.copy_location(_call(_CHANGE, value, name), node.value)
-            return node
-        if is_private(name) or name in FORMATS or name in _SETTERS:
-            return ast.copy_location(_call(_GET, value, name), node)
-        node.value = value
-        return node
-
-    def _mangled(self, name: str) -> str:
-        """Return the name as the compiler would write it inside of the class."""
-        if not self._classes or not name.startswith("__") or name.endswith("__"):
-            return name
-        stripped = self._classes[-1].lstrip("_")
-        return f"_{stripped}{name}" if stripped else name
-
-
-def _call(guard: str, value: ast.expr, name: str) -> ast.Call:
-    return ast.Call(ast.Name(guard, ast.Load()), [value, ast.Constant(name)], [])

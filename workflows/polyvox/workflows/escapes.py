@@ -68,6 +68,10 @@ _DANGEROUS_BUILTINS = frozenset(dir(builtins)) - ALLOWED_BUILTINS - _MODULE_NAME
 _HOW = "A flow reaches what it imports and its run, nothing behind them."
 
 
+class ForbiddenReach(Exception):
+    """A flow tried to reach what it did not import."""
+
+
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """``line`` is the 1-based line of the source; ``message`` says what to do."""

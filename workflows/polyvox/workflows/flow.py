@@ -16,11 +16,12 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Field
 
-from polyvox.workflows.confinement import CheckedModel, Confinement
+from polyvox.workflows.confinement import Confinement
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.escapes import escapes
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.run import Run
+from polyvox.workflows.stand_ins import CheckedModel
 
 Model = Annotated[str, Field(pattern=r"^[^:\s]+:\S+$", json_schema_extra={"format": "model"})]
 """A parameter that names a model: ``provider:model``, split at the first colon."""
