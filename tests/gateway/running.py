@@ -20,7 +20,8 @@ from polyvox.worker.settings import load_settings
 T = TypeVar("T")
 
 KEY = "test-key"
-ENVIRON = {"POLYVOX_KEY": KEY, "REFUSED_KEY": "wrong-key"}
+ADMIN_KEY = "test-admin-key"
+ENVIRON = {"POLYVOX_KEY": KEY, "POLYVOX_ADMIN_KEY": ADMIN_KEY, "REFUSED_KEY": "wrong-key"}
 
 PROTOCOLS = ("chat", "responses", "messages")
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
@@ -136,7 +137,9 @@ def config(simulator_url: str, dead_url: str) -> str:
             _prices({"main-idfree": (0, 0), "*": (100, 1000)}),
         ),
     }
-    tables = [f"[server]\nmax_body_mib = {MAX_BODY_MIB}\nkeep_alive_s = 10.0\n"]
+    tables = [
+        f"[server]\nmax_body_mib = {MAX_BODY_MIB}\nkeep_alive_s = 10.0\nregister_over_http = true\n"
+    ]
     tables += [
         f'[providers.{name}]\nprotocol = "{protocol}"\nbase_url = "{url}"\n{more}\n'
         for name, (protocol, url, more) in providers.items()

@@ -21,7 +21,7 @@ NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client with a key, of a ledger with three runs; the last one failed."""
     async with Ledger.open(file_url(ledger_file(tmp_path))) as ledger:
-        await ledger.add_key("test-key", "test")
+        await ledger.add_key("test-key", "test", "admin")
         for number in range(3):
             at = NOON + timedelta(seconds=number)
             ledger.record(

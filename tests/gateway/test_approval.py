@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.gateway.commands import told, told_json
-from tests.gateway.running import KEY, Live, until
+from tests.gateway.running import ADMIN_KEY, Live, until
 from tests.gateway.test_failures import request
 
 EXECUTABLE = Path(sys.executable).parent / "polyvox"
@@ -121,7 +121,9 @@ def test_a_run_is_answered_over_http(live: Live, tmp_path: Path) -> None:
     assert approve(live, run_id, {"yes": True}).status_code == 400
 
 
-def approve(live: Live, run_id: str, document: dict[str, object], key: str = KEY) -> httpx.Response:
+def approve(
+    live: Live, run_id: str, document: dict[str, object], key: str = ADMIN_KEY
+) -> httpx.Response:
     return httpx.post(
         f"{live.base_url}/api/runs/{run_id}/approve",
         json=document,

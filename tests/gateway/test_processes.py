@@ -53,9 +53,9 @@ def post(child: Child, model: str, *, stream: bool, key: str = KEY) -> httpx.Res
     )
 
 
-def run_document(child: Child, path: str) -> Any:
+def run_document(child: Child, path: str, key: str = KEY) -> Any:
     answer = httpx.get(
-        f"{child.base_url}/api/runs{path}", headers={"x-api-key": KEY}, trust_env=False
+        f"{child.base_url}/api/runs{path}", headers={"x-api-key": key}, trust_env=False
     )
     return answer.json() if answer.is_success else {}
 
@@ -85,7 +85,8 @@ def test_a_second_start_finds_everything_as_it_was(up: Up, tmp_path: Path) -> No
         assert ports == read_ports(ports_file)
         assert post(second, "sim:main", stream=False, key=key).status_code == 200
         assert post(second, "sim:main", stream=False, key=KEY).status_code == 200
-        assert run_document(second, f"/{run_id}")["status"] == "completed"
+        assert run_document(second, f"/{run_id}", key)["status"] == "completed"
+        assert run_document(second, f"/{run_id}") == {}
         family = family_of(second.process.pid)
         assert second.stop() == 0
         assert living(family) == set()

@@ -21,13 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, Update, bindparam, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapped
-from sqlmodel import Session, SQLModel, and_, col, func, or_, select
+from sqlmodel import Session, and_, col, func, or_, select
 
 from polyvox.activities.keys import KeyCache, digest, new_key_id, new_secret
+from polyvox.activities.ledger_statements import begins_with, end_runs, insert_new, table_of
 from polyvox.activities.records import (
     CallEnded,
     Entry,
@@ -73,8 +72,8 @@ class Ledger:
         # A thread of its own: every request asks for its key, and no listing may hold it up.
         self._key_threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-keys")
         self._reading = 0
-        self._insert_runs = _insert_new(engine.dialect.name, _table(RunRow))
-        self._end_runs = _end_runs()
+        self._insert_runs = insert_new(engine.dialect.name, table_of(RunRow))
+        self._end_runs = end_runs()
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], float] = time.monotonic) -> Self:
@@ -125,14 +124,17 @@ class Ledger:
         status: RunStatus | None = None,
         model: str | None = None,
         flow: str | None = None,
+        key_id: str | None = None,
     ) -> list[RunRecord]:
         """List runs without their calls, newest first, at most 1000.
 
-        ``flow`` is a flow's name, or one version of it (``careful@2``). ``before`` is the id of a
-        run: only older ones are listed. Raises ModelError("not_found")
-        if there is no such run.
+        With a ``key_id`` only that key's runs exist. ``flow`` is a flow's name, or one version of
+        it (``careful@2``). ``before`` is the id of a run: only older ones are listed. Raises
+        ModelError("not_found") if there is no such run.
         """
         wanted = select(RunRow).order_by(col(RunRow.started_at).desc(), col(RunRow.run_id).desc())
+        if key_id is not None:
+            wanted = wanted.where(RunRow.key_id == key_id)
         if status is not None:
             wanted = wanted.where(RunRow.status == status)
         if model is not None:
@@ -140,13 +142,13 @@ class Ledger:
         if flow is not None and "@" in flow:
             wanted = wanted.where(RunRow.flow == flow)
         elif flow is not None:
-            wanted = wanted.where(_begins_with(self._engine, col(RunRow.flow), f"{flow}@"))
+            wanted = wanted.where(begins_with(self._engine, col(RunRow.flow), f"{flow}@"))
 
         def read(session: Session) -> list[RunRecord]:
             query = wanted
             if before is not None:
                 edge = session.get(RunRow, before)
-                if edge is None:
+                if edge is None or key_id not in (None, edge.key_id):
                     raise ModelError(
                         "not_found", f"There is no run {before!r} to list the runs before."
                     )
@@ -165,14 +167,18 @@ class Ledger:
 
         return await self._read(read)
 
-    async def run(self, run_id: str) -> RunRecord | None:
+    async def run(self, run_id: str, *, key_id: str | None = None) -> RunRecord | None:
         """Return a run with its calls, or None. ``run_id`` may be a prefix only one run has.
 
-        Raises ModelError("invalid_request") for a prefix of several runs.
+        With a ``key_id`` only that key's runs exist. Raises ModelError("invalid_request") for a
+        prefix of several runs.
         """
 
         def read(session: Session) -> RunRecord | None:
-            row = session.get(RunRow, run_id) or _run_by_prefix(session, run_id)
+            row = session.get(RunRow, run_id)
+            if row is not None and key_id not in (None, row.key_id):
+                row = None
+            row = row or _run_by_prefix(session, run_id, key_id)
             if row is None:
                 return None
             calls = session.exec(
@@ -194,16 +200,15 @@ class Ledger:
 
         return await self._read(read)
 
-    async def create_key(self, name: str, role: Role | None = None) -> tuple[str, str]:
+    async def create_key(self, name: str, role: Role = "user") -> tuple[str, str]:
         """Make a key; return its id and its secret, which is shown this once and not stored."""
         secret = new_secret()
         return await self.add_key(secret, name, role), secret
 
-    async def add_key(self, secret: str, name: str, role: Role | None = None) -> str:
+    async def add_key(self, secret: str, name: str, role: Role = "user") -> str:
         """Accept ``secret`` from now on; return its key id, the same one if it is known.
 
-        Without a ``role`` the first key of all is an admin's and every other one a user's. A key
-        that has a role keeps it. Raises ModelError("conflict") if the key of that secret was
+        A key that has a role keeps it. Raises ModelError("conflict") if the key of that secret was
         revoked.
         """
         sha256 = digest(secret)
@@ -211,17 +216,16 @@ class Ledger:
         def write(session: Session) -> str:
             known = session.exec(select(KeyRow).where(KeyRow.sha256 == sha256)).first()
             if known is None:
-                first = session.exec(select(KeyRow.key_id).limit(1)).first() is None
                 known = KeyRow(
                     key_id=new_key_id(),
                     sha256=sha256,
                     name=name,
                     created_at=datetime.now(UTC),
-                    role=role or ("admin" if first else "user"),
+                    role=role,
                 )
                 session.add(known)
                 session.commit()
-            elif known.role is None and role is not None and known.revoked_at is None:
+            elif known.role is None and known.revoked_at is None:
                 known.role = role
                 session.add(known)
                 session.commit()
@@ -256,6 +260,28 @@ class Ledger:
         key_id = await self._query(read)
         self._cache.put(sha256, key_id)
         return key_id
+
+    async def key_of(self, secret: str) -> KeyRecord | None:
+        """Return the key with that secret, also one that was revoked; None if there is none."""
+        sha256 = digest(secret)
+
+        def read(session: Session) -> KeyRecord | None:
+            row = session.exec(select(KeyRow).where(KeyRow.sha256 == sha256)).first()
+            return key_record(row) if row is not None else None
+
+        return await self._query(read)
+
+    async def set_role(self, key_id: str, role: Role) -> None:
+        """Give a key another role; an unknown one is left unknown."""
+
+        def write(session: Session) -> None:
+            row = session.get(KeyRow, key_id)
+            if row is not None:
+                row.role = role
+                session.add(row)
+                session.commit()
+
+        await self._query(write)
 
     async def role_of(self, key_id: str) -> Role:
         """Return the role of a key; an unknown one is a user's."""
@@ -352,37 +378,14 @@ class Ledger:
             if started:
                 connection.execute(self._insert_runs, started)
             if calls:
-                connection.execute(_table(CallRow).insert(), calls)
+                connection.execute(table_of(CallRow).insert(), calls)
             if ended:
                 connection.execute(self._end_runs, ended)
 
 
-def _table(row: type[SQLModel]) -> Table:
-    return SQLModel.metadata.tables[str(row.__tablename__)]
-
-
-def _insert_new(dialect: str, table: Table) -> Insert:
-    """An INSERT that leaves a row alone whose key is known; SQL has no common word for that."""
-    match dialect:
-        case "sqlite":
-            return sqlite.insert(table).on_conflict_do_nothing()
-        case "postgresql":
-            return postgresql.insert(table).on_conflict_do_nothing()
-        case _:
-            return table.insert()
-
-
-def _end_runs() -> Update:
-    """An UPDATE for rows of ``ended_row``; a run that has ended keeps its first end."""
-    runs = _table(RunRow).c
-    return update(_table(RunRow)).where(
-        runs.run_id == bindparam("ended_run"), runs.status == "running"
-    )
-
-
 def _costs(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
     """Return what the calls of each run cost; a run without calls is left out."""
-    calls = _table(CallRow).c
+    calls = table_of(CallRow).c
     found = session.connection().execute(
         select(
             calls.run_id,
@@ -395,24 +398,13 @@ def _costs(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
     return {run_id: Cost(float(usd), unknown) for run_id, usd, unknown in found}
 
 
-def _begins_with(
-    database: Engine | Connection, column: Mapped[str], prefix: str
-) -> ColumnElement[bool]:
-    """Return a condition that an index can serve; SQLite's LIKE, which ignores case, has none."""
-    if database.dialect.name == "sqlite":
-        return and_(column >= prefix, column < prefix + _HIGHEST)
-    return column.startswith(prefix, autoescape=True)
-
-
-_HIGHEST = chr(0x10FFFF)
-"""No text sorts behind a prefix and this, in the order of code points that SQLite compares by."""
-
-
-def _run_by_prefix(session: Session, prefix: str) -> RunRow | None:
+def _run_by_prefix(session: Session, prefix: str, key_id: str | None) -> RunRow | None:
     if not prefix:
         return None
-    begins = _begins_with(session.get_bind(), col(RunRow.run_id), prefix)
+    begins = begins_with(session.get_bind(), col(RunRow.run_id), prefix)
     alike = select(RunRow).where(begins)
+    if key_id is not None:
+        alike = alike.where(RunRow.key_id == key_id)
     rows = session.exec(alike.order_by(col(RunRow.run_id)).limit(3)).all()
     if len(rows) > 1:
         ids = ", ".join(repr(row.run_id) for row in rows)

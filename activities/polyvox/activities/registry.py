@@ -23,6 +23,7 @@ from sqlmodel import Session, col, select
 from polyvox.activities.catalog import Catalog, FlowVersion, binding_of, read_catalog, version_of
 from polyvox.activities.parameters import mistakes
 from polyvox.activities.registry_tables import FlowRow, VirtualModelRow, advance, prepare
+from polyvox.activities.storable import text_mistake
 from polyvox.activities.tables import MetaRow
 from polyvox.activities.virtual_models import (
     Binding,
@@ -30,7 +31,7 @@ from polyvox.activities.virtual_models import (
     Plan,
     Wanted,
     differences,
-    name_mistake,
+    mistakes_wanted,
 )
 from polyvox.workflows.bundle import digest_of_source, load_bundle
 from polyvox.workflows.errors import ModelError
@@ -158,7 +159,7 @@ class Registry:
         they are known. Raises FlowError, naming every mistake by its path, and changes nothing.
         """
         catalog = self._current()
-        found: list[str] = []
+        found = [f"message {wrong}" for wrong in [text_mistake(message)] if wrong]
         new: dict[str, Binding | None] = dict.fromkeys(
             name
             for name, binding in catalog.models.items()
@@ -170,8 +171,8 @@ class Registry:
                     found.append(catalog.no_model(name))
                 new[name] = None
                 continue
-            if mistake := name_mistake(name):
-                found.append(f"models.{name}: {mistake}.")
+            if wrong := mistakes_wanted(name, want):
+                found += wrong
                 continue
             version = catalog.flows.get(want.flow) or catalog.newest.get(want.flow)
             if version is None or version.retired_at is not None:
@@ -179,8 +180,8 @@ class Registry:
                 continue
             flow = self.load(version.digest)
             found += [
-                f"models.{name}.{wrong}"
-                for wrong in mistakes(flow.params, want.params, want.limits, want.card, providers)
+                f"models.{name}.{line}"
+                for line in mistakes(flow.params, want.params, want.limits, want.card, providers)
             ]
             present = catalog.models.get(name)
             new[name] = Binding(

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from polyvox.activities.model_card import Card
+from polyvox.activities.storable import unstorable
 from polyvox.workflows.calls import Limits
 from polyvox.workflows.conversation import Json
 
@@ -19,6 +20,8 @@ Action = Literal["created", "changed", "unchanged", "retired"]
 FROM_FILE = "file"
 """The origin of models that ``polyvox.toml`` declares: what is taken out of it is retired."""
 
+
+LONGEST_NAME = 200
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
@@ -101,12 +104,21 @@ Plan = tuple[Change, ...]
 
 def name_mistake(name: str) -> str:
     """Return what is wrong with a model's name; empty if nothing is."""
+    if len(name) > LONGEST_NAME:
+        return f"a model's name has at most {LONGEST_NAME} characters"
     if _NAME.fullmatch(name):
         return ""
     return (
         "a model's name consists of letters, digits and . _ / - and begins with a letter or a "
         "digit; a colon would read as provider:model"
     )
+
+
+def mistakes_wanted(name: str, wanted: Wanted) -> list[str]:
+    """Say what is wrong with a model whatever its flow is: its name, and values nobody can keep."""
+    if mistake := name_mistake(name):
+        return [f"models.{name[:LONGEST_NAME]}: {mistake}."]
+    return [f"models.{name}.{wrong}" for wrong in unstorable(asdict(wanted))]
 
 
 def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> tuple[Difference, ...]:

@@ -1,22 +1,19 @@
 """The whole program in one process tree: simulator, engine, worker and gateway."""
 
 import ipaddress
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.provider import EVERY_MODEL, Price, Provider
 from polyvox.gateway.app import create_app
+from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, own_keys
 from polyvox.gateway.serving import listen, serving
 from polyvox.gateway.simulator.listening import serve
 from polyvox.worker.runtime import Runtime, running
 from polyvox.worker.settings import Settings
 from polyvox.workflows.conversation import PROTOCOLS
-
-KEY_VARIABLE = "POLYVOX_KEY"
 
 
 class UnsafeHost(ValueError):
@@ -25,11 +22,11 @@ class UnsafeHost(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A running program. ``key`` is None if its keys were all made by hand and only hashes are."""
+    """A running program, and the keys it saw to."""
 
     runtime: Runtime
     base_url: str
-    key: str | None
+    keys: OwnKeys
 
 
 @asynccontextmanager
@@ -38,7 +35,7 @@ async def started(
 ) -> AsyncIterator[Program]:
     """Start everything; stop it in the reverse order, running streams getting ``drain_s``.
 
-    Raises what ``running`` and ``serving`` raise, and UnsafeHost.
+    Raises what ``running``, ``serving`` and ``own_keys`` raise, and UnsafeHost.
     """
     host = settings.server.host
     # First of all: a taken port shall be told at once, not after an engine was built for minutes.
@@ -57,7 +54,7 @@ async def started(
             )
         )
         await _refuse_open_host(host, runtime.ledger, environ)
-        key = await first_key(runtime.ledger, settings.data, environ)
+        keys = await own_keys(runtime.ledger, settings.data, environ)
         app = create_app(runtime)
         stack.push_async_callback(app.state.responses.close)
         server = settings.server
@@ -65,7 +62,7 @@ async def started(
             serving(app, listener, drain_s=server.drain_s, max_body_mib=server.max_body_mib)
         )
         shown = f"[{host}]" if ":" in host else host
-        yield Program(runtime, f"http://{shown}:{port}", key)
+        yield Program(runtime, f"http://{shown}:{port}", keys)
 
 
 def simulated_providers(base_url: str) -> dict[str, Provider]:
@@ -75,31 +72,6 @@ def simulated_providers(base_url: str) -> dict[str, Provider]:
         name: Provider(name, protocol, base_url, prices={EVERY_MODEL: Price(0.0, 0.0)})
         for name, protocol in {"simulator": PROTOCOLS[0], **named}.items()
     }
-
-
-async def first_key(ledger: Ledger, data: Path, environ: Mapping[str, str]) -> str | None:
-    """Return the key to show: the environment's, or the one made at the first start.
-
-    That one lies in the data folder, readable by its owner only, so that the next start can show it
-    again. It is None if keys exist that were made otherwise: of these only hashes are known.
-    """
-    given = environ.get(KEY_VARIABLE, "").strip()
-    if given:
-        await ledger.add_key(given, "from the environment", "admin")
-        return given
-    file = data / "key"
-    if file.is_file():
-        known = file.read_text().strip()
-        if await ledger.find_key(known) is None:
-            return None
-        await ledger.add_key(known, "first key", "admin")
-        return known
-    if await ledger.list_keys():
-        return None
-    _, secret = await ledger.create_key("first key", "admin")
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-        opened.write(secret + "\n")
-    return secret
 
 
 async def _refuse_open_host(host: str, ledger: Ledger, environ: Mapping[str, str]) -> None:

@@ -1,23 +1,26 @@
-"""Flows and virtual models as an HTTP API. Reading needs a key, changing an admin's key.
+"""Flows and virtual models as an HTTP API. All of it needs an admin's key: it shows prompts.
 
 ``GET /api/flows``, ``GET /api/flows/NAME`` (the schema of its parameters under ``params``),
 ``POST /api/flows``, ``DELETE /api/flows/NAME``, ``GET /api/flows/NAME/diff?other=NAME``;
 ``GET /api/models``, ``GET|PUT|PATCH|DELETE /api/models/NAME``, ``GET /api/models/NAME/history``,
 ``GET /api/models/NAME/diff``, ``POST /api/models/NAME/rollback``; ``POST /api/apply``.
 
+A flow is a program that runs in the server, so ``POST /api/flows`` is open only where the operator
+says so (``server.register_over_http``).
+
 Needs ``runtime`` (Runtime) in the application's state. Errors are those of ``api.py``.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from polyvox.activities.registry import Registry
 from polyvox.activities.virtual_models import FROM_FILE, Wanted, differences, documents
-from polyvox.gateway.api import Admin, ApiRoute, json_response, require_key
+from polyvox.gateway.api import Admin, ApiRoute, body_of, json_response, require_admin
 from polyvox.gateway.edits import Edit, as_it_was, earlier, edited
 from polyvox.gateway.registry_document import (
     render_flow,
@@ -26,7 +29,7 @@ from polyvox.gateway.registry_document import (
     source_diff,
 )
 from polyvox.worker.registration import examine
-from polyvox.workflows.bundle import mistakes_in_folder, pack
+from polyvox.workflows.bundle import is_folder, mistakes_in_folder, pack
 from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.flow import FlowError
 
@@ -79,7 +82,10 @@ class ApplyBody(_Body):
 def registry_router() -> APIRouter:
     """Return the routes, to be included in the application."""
     router = APIRouter(
-        prefix="/api", route_class=ApiRoute, dependencies=[Depends(require_key)], tags=["registry"]
+        prefix="/api",
+        route_class=ApiRoute,
+        dependencies=[Depends(require_admin)],
+        tags=["registry"],
     )
     _add_flows(router)
     _add_models(router)
@@ -87,6 +93,9 @@ def registry_router() -> APIRouter:
 
 
 def _add_flows(router: APIRouter) -> None:
+    # A trial takes a core or two for a moment; many at once would take them from the runs.
+    trying = asyncio.Semaphore(1)
+
     @router.get("/flows")
     async def list_flows(request: Request) -> Response:
         """All versions of all flows, retired ones too."""
@@ -114,7 +123,12 @@ def _add_flows(router: APIRouter) -> None:
         return json_response(await _ask(request, compared))
 
     @router.post("/flows")
-    async def register_flow(request: Request, admin: Admin, body: FlowBody) -> Response:
+    async def register_flow(
+        request: Request,
+        admin: Admin,
+        _open: Annotated[None, Depends(_is_open)],
+        body: Annotated[FlowBody, Depends(body_of(FlowBody))],
+    ) -> Response:
         """Register a flow: tried, then stored as the next version; the same source is the same."""
         providers = request.app.state.runtime.providers
 
@@ -126,7 +140,8 @@ def _add_flows(router: APIRouter) -> None:
             )
             return {**render_flow(version), "doubts": list(candidate.doubts)}
 
-        return json_response(await _ask(request, registered))
+        async with trying:
+            return json_response(await _ask(request, registered))
 
     @router.delete("/flows/{name}")
     async def retire_flow(request: Request, _admin: Admin, name: str) -> Response:
@@ -171,7 +186,12 @@ def _add_models(router: APIRouter) -> None:
         return json_response(render_model(found))
 
     @router.post("/models/{name:path}/rollback")
-    async def roll_back(request: Request, admin: Admin, name: str, body: RollbackBody) -> Response:
+    async def roll_back(
+        request: Request,
+        admin: Admin,
+        name: str,
+        body: Annotated[RollbackBody, Depends(body_of(RollbackBody))],
+    ) -> Response:
         """Make a model what it was in ``version``, or in the one before the newest."""
 
         def rolled(registry: Registry) -> dict[str, Any]:
@@ -183,7 +203,10 @@ def _add_models(router: APIRouter) -> None:
 
     @router.put("/models/{name:path}")
     async def put_model(
-        request: Request, admin: Admin, name: str, body: WholeModelBody
+        request: Request,
+        admin: Admin,
+        name: str,
+        body: Annotated[WholeModelBody, Depends(body_of(WholeModelBody))],
     ) -> Response:
         """Make the model exactly this."""
         wanted = {name: _wanted(body)}
@@ -193,7 +216,10 @@ def _add_models(router: APIRouter) -> None:
 
     @router.patch("/models/{name:path}")
     async def edit_model(
-        request: Request, admin: Admin, name: str, body: ModelEditBody
+        request: Request,
+        admin: Admin,
+        name: str,
+        body: Annotated[ModelEditBody, Depends(body_of(ModelEditBody))],
     ) -> Response:
         """Change what is named, as the model's next version."""
 
@@ -215,7 +241,9 @@ def _add_models(router: APIRouter) -> None:
         )
 
     @router.post("/apply")
-    async def apply(request: Request, admin: Admin, body: ApplyBody) -> Response:
+    async def apply(
+        request: Request, admin: Admin, body: Annotated[ApplyBody, Depends(body_of(ApplyBody))]
+    ) -> Response:
         """Make the models of the configuration file these, as one change."""
         wanted = {name: _wanted(model) for name, model in body.models.items()}
 
@@ -232,6 +260,16 @@ def _add_models(router: APIRouter) -> None:
             return {"dry_run": body.dry_run, "plan": documents(plan)}
 
         return json_response(await _ask(request, applied))
+
+
+async def _is_open(request: Request) -> None:
+    if not request.app.state.runtime.settings.server.register_over_http:
+        raise ModelError(
+            "permission",
+            "Flows cannot be registered over HTTP here, because a flow is a program that runs in "
+            "the server. Use `polyvox register FILE` on the server's machine, or set "
+            "server.register_over_http = true in polyvox.toml.",
+        )
 
 
 async def _ask(
@@ -256,14 +294,16 @@ def _changed(
     return {"plan": documents(plan)}
 
 
-def _wanted(body: WholeModelBody) -> Wanted:
+def _wanted(body: Annotated[WholeModelBody, Depends(body_of(WholeModelBody))]) -> Wanted:
     return Wanted(body.flow, body.params, body.description, body.limits, body.card)
 
 
-def _source(body: FlowBody) -> str:
+def _source(body: Annotated[FlowBody, Depends(body_of(FlowBody))]) -> str:
     if (body.source is None) == (body.files is None):
         raise FlowError("Give either source, the text of one file, or files, by relative path.")
     if body.source is not None:
+        if is_folder(body.source):
+            raise FlowError("Give a folder's files by relative path as files, not as source.")
         return body.source
     files = body.files or {}
     if found := list(mistakes_in_folder(files)):

@@ -65,13 +65,13 @@ def test_an_unknown_key_cannot_be_revoked(tmp_path: Path) -> None:
     assert "polyvox keys list" in done.stderr
 
 
-def test_the_first_key_is_an_admins_and_others_are_users(tmp_path: Path) -> None:
-    """Whoever sets the server up may change it; nobody else does without being told so."""
+def test_a_key_is_a_users_unless_an_admins_is_asked_for(tmp_path: Path) -> None:
+    """The first one too."""
     for name, role in (("first", []), ("second", []), ("third", ["--role", "admin"])):
         polyvox_keys("create", name, *role, data=tmp_path)
     listed = json.loads(polyvox_keys("list", "--json", data=tmp_path))
     assert {key["name"]: key["role"] for key in listed} == {
-        "first": "admin",
+        "first": "user",
         "second": "user",
         "third": "admin",
     }

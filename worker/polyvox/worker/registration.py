@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyvox.activities.storable import text_mistake
 from polyvox.worker.trials import Report, Task, Trials
 from polyvox.workflows.bundle import is_folder, mistakes_in_folder, pack, unpack
 from polyvox.workflows.conversation import Json
@@ -17,6 +18,7 @@ from polyvox.workflows.determinism import complaints, may_walk_sets
 from polyvox.workflows.flow import FlowError
 
 _LARGEST = 1024 * 1024
+_LONGEST_NAME = 200
 
 _SKIPPED = frozenset({"__pycache__", "tests"})
 """Folders beside a flow's modules that are not part of it; neither is what begins with a dot."""
@@ -67,6 +69,8 @@ def examine(
     """
     if len(source) > _LARGEST:
         raise FlowError(f"{filename}: a flow has at most {_LARGEST // 1024} KiB of source.")
+    if mistake := _unusable(source, filename):
+        raise FlowError(mistake)
     _refuse_at_sight(source, filename)
     with ExitStack() as stack:
         ready = trials or stack.enter_context(Trials())
@@ -80,6 +84,21 @@ def examine(
     if refused:
         raise FlowError("\n".join(refused))
     return Candidate(one.name, source, filename, tuple(dict.fromkeys(one.doubts)))
+
+
+def _unusable(source: str, filename: str) -> str:
+    """Say why a text cannot be a stored flow at all; empty if it can."""
+    if not 1 <= len(filename) <= _LONGEST_NAME or not filename.isprintable():
+        return f"A flow's file name has 1 to {_LONGEST_NAME} printable characters."
+    if mistake := text_mistake(source):
+        return f"{filename}: the source {mistake}"
+    if is_folder(source):
+        try:
+            files = unpack(source, filename)
+            return "\n".join(mistakes_in_folder(files))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return f"{filename}: is not a stored folder. Register the folder itself."
+    return ""
 
 
 def _modules(source: str, filename: str) -> dict[str, str]:
@@ -99,6 +118,9 @@ def _refuse_at_sight(source: str, filename: str) -> None:
             looked = complaints(text, shown, in_folder=folder)
         except SyntaxError as error:
             found.append(f"{shown}:{error.lineno}: {error.msg}.")
+            continue
+        except (RecursionError, MemoryError):
+            found.append(f"{shown}:1: the source is nested too deeply to be read.")
             continue
         found += [f"{shown}:{complaint.line}: {complaint.message}" for complaint in looked]
     if found:

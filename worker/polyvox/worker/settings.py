@@ -52,7 +52,8 @@ class ServerSettings:
 
     ``port`` 0 means any free one. ``drain_s`` is how long running streams may take to finish at a
     stop; ``keep_alive_s`` how often a silent stream gets a sign of life; ``keep_responses_days``
-    how long a client may come back to a response.
+    how long a client may come back to a response. ``register_over_http`` lets admins' keys register
+    flows, which are programs that run in the server.
     """
 
     host: str = "127.0.0.1"
@@ -61,6 +62,7 @@ class ServerSettings:
     drain_s: float = 30.0
     keep_alive_s: float = 10.0
     keep_responses_days: float = 30.0
+    register_over_http: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def load_settings(
             drain_s=table.drain_s,
             keep_alive_s=table.keep_alive_s,
             keep_responses_days=table.keep_responses_days,
+            register_over_http=table.register_over_http,
         ),
         engine=EngineSettings(
             address=address,

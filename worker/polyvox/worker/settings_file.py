@@ -164,6 +164,7 @@ class ServerTable(_Table):
     drain_s: float = Field(30.0, ge=0, allow_inf_nan=False)
     keep_alive_s: float = Field(10.0, gt=0, allow_inf_nan=False)
     keep_responses_days: float = Field(30.0, gt=0, le=36_500)
+    register_over_http: bool = False
 
 
 class EngineTable(_Table):

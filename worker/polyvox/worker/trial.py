@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import resource
 import signal
 import sys
 import traceback
@@ -43,9 +44,13 @@ LABEL = "trial@0"
 STEPS = 500
 BUSY_S = 5.0
 
+CPU_S = 25
+MEMORY_MIB = 1024
+OPEN_FILES = 64
+
 _DEFECTS = frozenset(
     {"AttributeError", "ImportError", "ModuleNotFoundError", "NameError", "TypeError"}
-    | {"UnboundLocalError"}
+    | {"UnboundLocalError", "ForbiddenReach", "MemoryError"}
 )
 """Errors that no better answer of a model would have avoided."""
 
@@ -203,8 +208,33 @@ def _place(error: Exception, filename: str) -> str:
     return f"{frames[-1].filename.removesuffix(f' ({LABEL})')}:{frames[-1].lineno}"
 
 
+def _limit() -> None:
+    """Take from this process what a trial needs none of, and bound the rest; there is no way back.
+
+    A flow must not bring the host down by being registered. It starts no process and no thread and
+    writes no file.
+    """
+    mib = 1024 * 1024
+    for kind, most in (
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_AS, MEMORY_MIB * mib),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+    ):
+        _, hard = resource.getrlimit(kind)
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        try:
+            resource.setrlimit(kind, (allowed, allowed))
+        except (OSError, ValueError):
+            # macOS cannot bound the address space; the time limit holds there too.
+            continue
+
+
 def main() -> None:
     """Read a Task as JSON, print its Report as JSON."""
+    _limit()
     # What the flow prints is not part of the report, and the SDK logs what the report tells.
     out, sys.stdout = sys.stdout, sys.stderr
     logging.disable(logging.CRITICAL)

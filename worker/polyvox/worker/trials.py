@@ -2,11 +2,18 @@
 
 They are two where a flow may walk a set: strings hash differently in each, so the calls of such a
 flow may come in another order. Both must make the same.
+
+A trial executes somebody's program. It gets nothing of the server's environment, where the keys of
+providers are, and it limits itself before it begins (``trial.py``).
 """
 
 import json
+import os
+import selectors
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Self
@@ -15,6 +22,9 @@ from polyvox.workflows.conversation import Json
 from polyvox.workflows.flow import FlowError
 
 TRIAL_S = 20.0
+
+MOST_OUTPUT = 16 * 1024 * 1024
+"""Bytes of a report and of what the flow prints; the conversations of all calls are in it."""
 
 # Nearly all of a trial's time goes into its imports, a sixth of that into looking for garbage.
 _PROGRAM = "import gc; gc.disable(); from polyvox.worker.trial import main; main()"
@@ -58,8 +68,7 @@ class Trials:
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
-            process.kill()
-            process.communicate()
+            _end(process)
 
     def run(self, task: Task, *, twice: bool) -> list[Report]:
         """Try the flow, the one time these can; return one report or, to be compared, two.
@@ -77,26 +86,75 @@ class Trials:
         return reports
 
 
-def _started() -> "subprocess.Popen[str]":
+def _started() -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-I", "-c", _PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        env={},
+        cwd="/",
+        start_new_session=True,
     )
 
 
-def _report(process: "subprocess.Popen[str]", task: Task) -> Report:
-    try:
-        told, said = process.communicate(json.dumps(asdict(task)), timeout=TRIAL_S)
-    except subprocess.TimeoutExpired:
-        raise FlowError(
-            f"{task.filename}: importing and trying it took more than {TRIAL_S:g} s. Only "
-            "definitions may stand at the top level of a flow's modules."
-        ) from None
-    if process.returncode != 0:
-        last = said.strip().splitlines()[-1:] or ["no word"]
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the process with all it may have started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _report(process: "subprocess.Popen[bytes]", task: Task) -> Report:
+    told, said = _spoken(process, task)
+    if process.wait() != 0:
+        last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no word"]
         raise FlowError(f"{task.filename}: its trial broke off: {last[0]}")
-    document = json.loads(told)
+    try:
+        document = json.loads(told)
+    except ValueError:
+        raise FlowError(f"{task.filename}: its trial ended without a report.") from None
     return Report(**{**document, "calls": [tuple(call) for call in document["calls"]]})
+
+
+def _spoken(process: "subprocess.Popen[bytes]", task: Task) -> tuple[bytes, bytes]:
+    """Hand the task over; return what came on standard output and on standard error until the end.
+
+    Raises FlowError, and kills the process, if it takes too long or says too much.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    until = time.monotonic() + TRIAL_S
+    try:
+        # It reads all of the task before it does anything else, so this does not wait for it.
+        process.stdin.write(json.dumps(asdict(task)).encode())
+        process.stdin.close()
+    except BrokenPipeError:
+        pass
+    heard = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    with selectors.DefaultSelector() as waiting:
+        for pipe in heard:
+            waiting.register(pipe, selectors.EVENT_READ)
+        while waiting.get_map():
+            for ready, _ in waiting.select(max(0.0, until - time.monotonic())):
+                piece = os.read(ready.fd, 65536)
+                heard[ready.fd] += piece
+                if not piece:
+                    waiting.unregister(ready.fd)
+            mistake = ""
+            if sum(map(len, heard.values())) > MOST_OUTPUT:
+                mistake = f"its trial said more than {MOST_OUTPUT // 1024 // 1024} MiB"
+            elif time.monotonic() > until:
+                mistake = f"importing and trying it took more than {TRIAL_S:g} s"
+            if mistake:
+                _end(process)
+                raise FlowError(
+                    f"{task.filename}: {mistake}. Only definitions may stand at the top level of a "
+                    "flow's modules."
+                )
+    told, errors = heard.values()
+    return bytes(told), bytes(errors)

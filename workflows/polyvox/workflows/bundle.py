@@ -8,18 +8,16 @@ looks at a disk.
 
 import ast
 import hashlib
-import io
 import json
-import linecache
 import re
 import sys
 import types
-import zipfile
 from collections.abc import Iterator, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import PurePosixPath
 
-from polyvox.workflows.flow import Flow, FlowError, load_flow
+from polyvox.workflows.confinement import Confinement
+from polyvox.workflows.flow import Flow, FlowError, confined, load_flow
 
 _HEAD = '{"polyvox_flow_folder":1,"files":'
 
@@ -80,10 +78,7 @@ def load_bundle(source: str, filename: str, label: str = "") -> Flow:
 
 
 class _Folder:
-    """Loads the modules of one folder, each after those it imports.
-
-    It is also their loader, as far as ``importlib.resources`` asks for one.
-    """
+    """Loads the modules of one folder, each after those it imports."""
 
     def __init__(self, package: str, shown: str, suffix: str, files: Mapping[str, str]) -> None:
         self._package = package
@@ -91,7 +86,7 @@ class _Folder:
         self._suffix = suffix
         self._files = files
         self._sources = {_dotted(path): path for path in files if path.endswith(".py")}
-        self._archive = _archive(files)
+        self._confinement = Confinement(package, self._files_below)
         self._loading: list[str] = []
         self._loaded: dict[str, types.ModuleType] = {}
 
@@ -108,15 +103,15 @@ class _Folder:
             self._load(name)
         return [self._loaded[name] for name in sorted(self._loaded)]
 
-    def get_resource_reader(self, name: str) -> "_Reader":
-        inside = name.removeprefix(self._package).strip(".").replace(".", "/")
-        return _Reader(zipfile.Path(self._archive, f"{inside}/" if inside else ""))
+    def _files_below(self, package: str) -> "StoredFolder":
+        return StoredFolder(
+            self._files, package.removeprefix(self._package).strip(".").replace(".", "/")
+        )
 
     def _add(self, name: str, *, is_package: bool) -> types.ModuleType:
         full = f"{self._package}.{name}" if name else self._package
         module = types.ModuleType(full)
-        spec = ModuleSpec(full, self, is_package=is_package)  # type: ignore[arg-type]
-        module.__spec__ = spec
+        module.__spec__ = ModuleSpec(full, None, is_package=is_package)
         module.__package__ = full if is_package else full.rpartition(".")[0]
         if is_package:
             module.__path__ = []
@@ -137,31 +132,73 @@ class _Folder:
             return
         self._loading.append(name)
         source = self._files[path]
-        for needed in _imported(ast.parse(source), name, is_package=is_package):
+        filename = f"{self._shown}/{path}{self._suffix}"
+        tree = confined(source, filename)
+        for needed in _imported(tree, name, is_package=is_package):
             if needed in self._sources and needed != name:
                 self._load(needed)
         module = known or self._add(name, is_package=False)
-        filename = f"{self._shown}/{path}{self._suffix}"
         module.__file__ = filename
-        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        exec(compile(source, filename, "exec"), module.__dict__)
+        self._confinement.execute(source, tree, filename, module)
         self._loading.pop()
 
 
-class _Reader:
-    """What ``importlib.resources.files`` gets its answer from."""
+class StoredFolder:
+    """A file or folder stored with a flow: what ``importlib.resources.files`` gives, read-only."""
 
-    def __init__(self, root: zipfile.Path) -> None:
-        self._root = root
+    def __init__(self, files: Mapping[str, str], path: str) -> None:
+        self._files = {path: text for path, text in files.items() if not path.endswith(".py")}
+        self._path = path
 
-    def files(self) -> zipfile.Path:
-        return self._root
+    @property
+    def name(self) -> str:
+        return self._path.rpartition("/")[2]
+
+    def joinpath(self, *steps: str) -> "StoredFolder":
+        """Return the file or folder at ``steps`` below this one."""
+        path = "/".join(part for part in (self._path, *steps) if part)
+        return StoredFolder(self._files, path.strip("/"))
+
+    def __truediv__(self, step: str) -> "StoredFolder":
+        return self.joinpath(step)
+
+    def is_file(self) -> bool:
+        return self._path in self._files
+
+    def is_dir(self) -> bool:
+        return any(path.startswith(self._head) for path in self._files)
+
+    def iterdir(self) -> Iterator["StoredFolder"]:
+        """Yield what lies directly in this folder, sorted."""
+        below = {
+            path.removeprefix(self._head).partition("/")[0]
+            for path in self._files
+            if path.startswith(self._head)
+        }
+        yield from (self.joinpath(name) for name in sorted(below))
+
+    def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the file's text. Raises FileNotFoundError."""
+        return self.read_bytes().decode(encoding, errors)
+
+    def read_bytes(self) -> bytes:
+        """Return the file's text in UTF-8. Raises FileNotFoundError."""
+        if not self.is_file():
+            raise FileNotFoundError(f"The flow has no file {self._path!r}.")
+        return self._files[self._path].encode()
+
+    @property
+    def _head(self) -> str:
+        return f"{self._path}/" if self._path else ""
 
 
 def mistakes_in_folder(files: Mapping[str, str]) -> Iterator[str]:
     """Say of each file that cannot be part of a flow why not."""
     for path in files:
         suffix = PurePosixPath(path).suffix
+        if not path.isprintable() or any(step in ("", ".", "..") for step in path.split("/")):
+            yield f"{path!r}: a path is relative and consists of names, such as prompts/judge.md."
+            continue
         if suffix == ".py" and not _MODULE.fullmatch(path):
             yield f"{path}: a module's path consists of identifiers, such as prompts/judge.py."
         elif suffix != ".py" and suffix not in DATA_SUFFIXES:
@@ -176,15 +213,6 @@ def _dotted(path: str) -> str:
 def _parents(path: str) -> list[str]:
     folders = path.split("/")[:-1]
     return [".".join(folders[: depth + 1]) for depth in range(len(folders))]
-
-
-def _archive(files: Mapping[str, str]) -> zipfile.ZipFile:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as written:
-        for path, text in files.items():
-            if not path.endswith(".py"):
-                written.writestr(zipfile.ZipInfo(path), text)
-    return zipfile.ZipFile(content)
 
 
 def _imported(tree: ast.Module, name: str, *, is_package: bool) -> Iterator[str]:

@@ -6,41 +6,9 @@ calls of the built-ins and clocks that authors reach for are named with what to 
 """
 
 import ast
-from dataclasses import dataclass
 
-_ALLOWED = frozenset(
-    {
-        "__future__",
-        "abc",
-        "ast",
-        "asyncio",
-        "base64",
-        "collections",
-        "copy",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "difflib",
-        "enum",
-        "fractions",
-        "functools",
-        "hashlib",
-        "html",
-        "itertools",
-        "json",
-        "math",
-        "operator",
-        "polyvox",
-        "pydantic",
-        "re",
-        "statistics",
-        "string",
-        "textwrap",
-        "types",
-        "typing",
-        "unicodedata",
-    }
-)
+from polyvox.workflows.escapes import Complaint, escapes
+from polyvox.workflows.surface import children, is_known, names_of
 
 _INSTEAD = {
     "time": "use run.now()",
@@ -60,7 +28,6 @@ _CALLS = {
     "print": "use run.note(...)",
     "eval": "write the code out",
     "exec": "write the code out",
-    "__import__": "use an import statement",
     "hash": "it differs from process to process; use hashlib",
     "id": "it differs from process to process; compare values",
 }
@@ -75,8 +42,8 @@ _ASYNCIO = {
     "create_subprocess_shell": "do it in a tool",
 }
 
-_FOLDER_PROMPTS = "importlib.resources"
-"""Reads the texts that are stored with a flow, and nothing else."""
+_TOLD = {("asyncio", name) for name in _ASYNCIO}
+"""Attributes of modules that are complained of where they are called."""
 
 _NO_NEIGHBOURS = (
     "a relative import needs its neighbours: register the folder they lie in instead of this file."
@@ -88,28 +55,23 @@ _SWALLOWS = (
 _CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """``line`` is the 1-based line of the source; ``message`` says what to do."""
-
-    line: int
-    message: str
-
-
 def complaints(source: str, filename: str, *, in_folder: bool = False) -> list[Complaint]:
     """Return what in ``source`` cannot be replayed, in order of lines.
 
     A module ``in_folder`` may import its neighbours relatively. Raises SyntaxError, which
     names file and line itself.
     """
-    found: list[Complaint] = []
-    for node in ast.walk(ast.parse(source, filename)):
+    tree = ast.parse(source, filename)
+    found = escapes(tree)
+    modules = _modules_bound(tree)
+    for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 found += [_import(node.lineno, alias.name) for alias in names]
-            case ast.ImportFrom(module=module, level=level):
+            case ast.ImportFrom(module=module, level=level, names=names):
                 if not level:
                     found.append(_import(node.lineno, module or ""))
+                    found += [_offered(node.lineno, module or "", alias.name) for alias in names]
                 elif not in_folder:
                     found.append(Complaint(node.lineno, _NO_NEIGHBOURS))
             case ast.ExceptHandler(type=None | ast.Name(id="BaseException")) if not any(
@@ -122,6 +84,10 @@ def complaints(source: str, filename: str, *, in_folder: bool = False) -> list[C
                 found.append(
                     Complaint(node.lineno, f"asyncio.{attr}() is not allowed: {_ASYNCIO[attr]}.")
                 )
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if (
+                name in modules and (name, attr) not in _TOLD
+            ):
+                found.append(_offered(node.lineno, modules[name], attr))
             case ast.Call(func=ast.Name(id=name)) if name in _CALLS:
                 found.append(Complaint(node.lineno, f"{name}() is not allowed: {_CALLS[name]}."))
             case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if (
@@ -160,11 +126,37 @@ def _calls_of(node: ast.BinOp) -> list[ast.Call]:
 
 
 def _import(line: int, module: str) -> Complaint:
-    top = module.partition(".")[0]
-    if top in _ALLOWED or module == _FOLDER_PROMPTS:
+    if is_known(module):
         return Complaint(line, "")
+    top = module.partition(".")[0]
     instead = _INSTEAD.get(top, "keep the flow to the standard library's pure modules")
     return Complaint(line, f"import of {module!r} is not allowed in a flow: {instead}.")
+
+
+def _offered(line: int, module: str, name: str) -> Complaint:
+    if not is_known(module) or name == "*" or name in {*names_of(module), *children(module)}:
+        return Complaint(line, "")
+    instead = f"asyncio.{name}: {_ASYNCIO[name]}" if name in _ASYNCIO else "see docs/flows.md"
+    return Complaint(line, f"{module}.{name} is not available to a flow: {instead}.")
+
+
+def _modules_bound(tree: ast.Module) -> dict[str, str]:
+    """Return the modules that ``tree`` imports as a whole, by the name that means nothing else."""
+    bound = {
+        alias.asname or alias.name.partition(".")[0]: (
+            alias.name if alias.asname else alias.name.partition(".")[0]
+        )
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    others = {
+        node.id if isinstance(node, ast.Name) else node.arg
+        for node in ast.walk(tree)
+        if isinstance(node, ast.arg)
+        or (isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load))
+    }
+    return {name: module for name, module in bound.items() if name not in others}
 
 
 def _last_name(node: ast.expr) -> str:

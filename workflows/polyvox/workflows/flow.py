@@ -1,28 +1,33 @@
 """A Flow: an async function ``(run) -> Reply`` with typed parameters, loaded from its source.
 
 A flow is stored as source text and loaded from it by every worker, the shipped templates too, so
-a version is exactly its text. Loading executes the module's top level; ``determinism.py`` has
-refused what must not stand there.
+a version is exactly its text. Loading executes the module's top level, confined to what a flow may
+reach (``confinement.py``); ``determinism.py`` has refused what must not stand there.
 """
 
+import ast
+import hashlib
 import inspect
-import linecache
+import sys
 import types
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from polyvox.workflows.confinement import Confinement
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.escapes import escapes
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.run import Run
+from polyvox.workflows.stand_ins import CheckedModel
 
 Model = Annotated[str, Field(pattern=r"^[^:\s]+:\S+$", json_schema_extra={"format": "model"})]
 """A parameter that names a model: ``provider:model``, split at the first colon."""
 
 
-class Params(BaseModel):
+class Params(CheckedModel):
     """Base of a flow's parameters. An unknown parameter is refused, not ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,14 +95,23 @@ def load_flow(source: str, filename: str) -> Flow:
     ``filename`` is what tracebacks show. Raises FlowError if there is no flow, or more than one;
     SyntaxError and whatever the module's top level raises pass through.
     """
-    module = types.ModuleType(filename)
+    # No other module has such a name, so nothing outside can be taken for the flow's own. Pydantic
+    # looks its classes' module up to resolve annotations.
+    name = f"_polyvox_flow_{hashlib.sha256(source.encode()).hexdigest()}"
+    module = sys.modules[name] = types.ModuleType(name)
     module.__file__ = filename
-    # Tracebacks of a flow show its own lines although no such file exists.
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    exec(compile(source, filename, "exec"), module.__dict__)
+    Confinement(name).execute(source, confined(source, filename), filename, module)
     found = [value for value in vars(module).values() if isinstance(value, Flow)]
     own = [f for f in found if f.function.__globals__ is module.__dict__]
     if len(own) != 1:
         names = ", ".join(f.name for f in own) or "none"
         raise FlowError(f"{filename} must declare exactly one @flow function; found: {names}.")
     return own[0]
+
+
+def confined(source: str, filename: str) -> ast.Module:
+    """Parse a flow's module. Raises FlowError if it spells what leads out of a flow's reach."""
+    tree = ast.parse(source, filename)
+    if found := escapes(tree):
+        raise FlowError("\n".join(f"{filename}:{c.line}: {c.message}" for c in found))
+    return tree

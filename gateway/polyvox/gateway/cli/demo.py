@@ -62,7 +62,7 @@ async def ask(program: Program, console: Console) -> None:
 
     console.print(f"[bold]{MODEL}[/bold] is asked: {QUESTION}\n")
     async with openai.AsyncOpenAI(
-        base_url=f"{program.base_url}/v1", api_key=program.key or "", max_retries=0
+        base_url=f"{program.base_url}/v1", api_key=program.keys.user or "", max_retries=0
     ) as client:
         answer = await client.chat.completions.with_raw_response.create(
             model=MODEL, messages=[{"role": "user", "content": QUESTION}], stream=True

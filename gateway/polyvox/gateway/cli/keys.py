@@ -32,19 +32,20 @@ def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for.")] = "key",
     data: DataOption = DEFAULT_DATA,
     role: Annotated[
-        Role | None,
-        typer.Option(
-            help="An admin may change flows and models. Default: user; for the first key admin."
-        ),
-    ] = None,
+        Role,
+        typer.Option(help="An admin may change flows and models and see everybody's runs."),
+    ] = "user",
     as_json: JsonOption = False,
 ) -> None:
     """Create a key. Its secret is shown this once; a running server takes it at once."""
     key_id, secret = with_ledger(data, lambda ledger: ledger.create_key(name, role), create=True)
     if as_json:
-        print_json({"key_id": key_id, "name": name, "secret": secret})
+        print_json({"key_id": key_id, "name": name, "role": role, "secret": secret})
     else:
-        typer.echo(f"{secret}\nThis is key {key_id}. Keep the line above: it is not shown again.")
+        typer.echo(
+            f"{secret}\nThis is key {key_id}, of role {role}. Keep the line above: "
+            "it is not shown again."
+        )
 
 
 def revoke_key(

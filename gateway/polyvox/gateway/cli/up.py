@@ -17,7 +17,8 @@ from temporalio.exceptions import ActivityError
 from polyvox.activities.blobs import BlobStoreError
 from polyvox.activities.tables import LedgerError
 from polyvox.gateway.cli.data_folder import give_up
-from polyvox.gateway.program import KEY_VARIABLE, Program, UnsafeHost, started
+from polyvox.gateway.own_keys import KEY_VARIABLE, UnusableKey
+from polyvox.gateway.program import Program, UnsafeHost, started
 from polyvox.gateway.serving import PortTaken
 from polyvox.worker.data_lock import DataFolderInUse
 from polyvox.worker.engine_frontend import EngineError
@@ -35,6 +36,7 @@ CALLING_ERRORS = (
     PortTaken,
     SettingsError,
     UnsafeHost,
+    UnusableKey,
 )
 
 DataOption = Annotated[
@@ -136,7 +138,7 @@ def stop_signal(console: Console) -> asyncio.Event:
 def show(program: Program, console: Console) -> None:
     """Print base URL, key, models, links, and lines to paste for each client."""
     base, runtime = program.base_url, program.runtime
-    key = program.key or "YOUR_KEY"
+    key = program.keys.user or "YOUR_KEY"
     bindings = runtime.registry.models()
     shown = next((b for b in bindings if "fusion" in b.model), bindings[0] if bindings else None)
     model = shown.model if shown else "MODEL"
@@ -146,8 +148,10 @@ def show(program: Program, console: Console) -> None:
     out = console.print
     out("\n[bold]Polyvox is ready.[/bold]")
     out(f"  Base URL   {base}   (OpenAI clients: {base}/v1)")
-    hint = "" if program.key else f"   (made earlier; set {KEY_VARIABLE} or `polyvox keys create`)"
+    known = program.keys.user is not None
+    hint = "" if known else f"   (made earlier; set {KEY_VARIABLE} or `polyvox keys create`)"
     out(f"  Key        {key}{hint}")
+    out(f"  Admin key  {program.keys.admin}")
     for number, binding in enumerate(bindings):
         about = f"   {binding.description}" if binding.description else ""
         out(f"  {'Models ' if number == 0 else '       '}    {binding.model}{about}")
@@ -156,6 +160,8 @@ def show(program: Program, console: Console) -> None:
     if runtime.engine.ui_url:
         out(f"  Web UI     {runtime.engine.ui_url}")
     out(f"  Data       {runtime.settings.data}")
+    for sentence in program.keys.news:
+        out(sentence, style="yellow", markup=False)
     out("\n[bold]curl[/bold]")
     out(
         f"curl {base}/v1/chat/completions -H 'Authorization: Bearer {key}' "

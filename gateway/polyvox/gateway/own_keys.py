@@ -1,0 +1,218 @@
+"""The two keys the program sees to at each start: one for clients, one for who administers it.
+
+Agents hold the first, so it is a user's; with an admin's key flows and models are changed. Each is
+taken from the environment, else from its file in the data folder, else made at the first start. The
+ledger keeps hashes only, so a file is what is left of a secret: when the ledger was lost, the keys
+in the files are good again.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyvox.activities.keys import new_secret
+from polyvox.activities.ledger import Ledger
+from polyvox.activities.records import KeyRecord, Role
+
+KEY_VARIABLE = "POLYVOX_KEY"
+ADMIN_KEY_VARIABLE = "POLYVOX_ADMIN_KEY"
+
+KEY_FILE = "key"
+ADMIN_KEY_FILE = "admin_key"
+
+
+class UnusableKey(ValueError):
+    """A key in the environment or the data folder cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """``user`` is the secret to show, None if it is not known here.
+
+    ``admin`` says where the admin's key is; its secret is never shown. ``news`` are sentences for
+    the operator about what this start changed or found.
+    """
+
+    user: str | None
+    admin: str
+    news: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One of the two keys, and what it is called."""
+
+    role: Role
+    variable: str
+    file: str
+    from_environment: str
+    made: str
+
+
+_USER = _Kind("user", KEY_VARIABLE, KEY_FILE, "from the environment", "first key")
+_ADMIN = _Kind("admin", ADMIN_KEY_VARIABLE, ADMIN_KEY_FILE, "admin from the environment", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A secret, and where it was found; the file is None for the environment."""
+
+    secret: str
+    file: Path | None
+
+
+async def own_keys(ledger: Ledger, data: Path, environ: Mapping[str, str]) -> OwnKeys:
+    """Find, mend or make both keys. Raises UnusableKey, and ModelError if the ledger fails."""
+    user = _find(_USER, data, environ.get(KEY_VARIABLE, ""))
+    admin = _find(_ADMIN, data, environ.get(ADMIN_KEY_VARIABLE, ""))
+    if user and admin and user.secret == admin.secret:
+        raise UnusableKey(
+            f"{_place(_USER, user)} and {_place(_ADMIN, admin)} hold the same key, so every client "
+            "would be an admin. Choose another secret for one of them."
+        )
+    news: list[str] = []
+    await _demote_clients(ledger, admin, news)
+    shown = await _user_key(ledger, data, user, news)
+    place = await _admin_key(ledger, data, admin, news)
+    return OwnKeys(shown, place, tuple(news))
+
+
+async def _user_key(
+    ledger: Ledger, data: Path, found: _Found | None, news: list[str]
+) -> str | None:
+    if found is None:
+        if any(key.role == "user" for key in await ledger.list_keys()):
+            return None
+        return await _make(ledger, _USER, data)
+    known = await ledger.key_of(found.secret)
+    if known is None:
+        await _add(ledger, _USER, found, news)
+    elif known.revoked_at is not None:
+        _revoked(_USER, found, known, news)
+        return None
+    elif known.role == "admin":
+        await _demote(ledger, known, news)
+    return found.secret
+
+
+async def _demote_clients(ledger: Ledger, admin: _Found | None, news: list[str]) -> None:
+    """Make the keys users' that an older program made for clients: it made them admins'.
+
+    They are known by their names. One that was given as the admin's own key stays one.
+    """
+    ours = {_USER.made, _USER.from_environment}
+    kept = await ledger.key_of(admin.secret) if admin else None
+    for key in await ledger.list_keys():
+        is_clients = key.role == "admin" and key.name in ours and not key.revoked_at
+        if is_clients and (kept is None or kept.key_id != key.key_id):
+            await _demote(ledger, key, news)
+
+
+async def _demote(ledger: Ledger, key: KeyRecord, news: list[str]) -> None:
+    await ledger.set_role(key.key_id, "user")
+    news.append(
+        f"Key {key.key_id} ({key.name}) was an admin's and is a user's now, because clients have "
+        "it. Changing flows and models needs the admin key."
+    )
+
+
+async def _admin_key(ledger: Ledger, data: Path, found: _Found | None, news: list[str]) -> str:
+    if found is None:
+        if any(key.role == "admin" and not key.revoked_at for key in await ledger.list_keys()):
+            return "made earlier (polyvox keys list)"
+        await _make(ledger, _ADMIN, data)
+        return f"new, in {data / ADMIN_KEY_FILE}: it changes flows and models, keep it from clients"
+    known = await ledger.key_of(found.secret)
+    if known is None:
+        await _add(ledger, _ADMIN, found, news)
+    elif known.revoked_at is not None:
+        _revoked(_ADMIN, found, known, news)
+        return "revoked"
+    elif known.role != "admin":
+        raise UnusableKey(
+            f"{_place(_ADMIN, found)} holds the key {known.key_id} ({known.name}), which is a "
+            "user's: whoever has it would become an admin. Choose another secret."
+        )
+    return f"in {_place(_ADMIN, found)}"
+
+
+async def _add(ledger: Ledger, kind: _Kind, found: _Found, news: list[str]) -> None:
+    """Accept a secret that the ledger does not know."""
+    name = kind.made if found.file else kind.from_environment
+    await ledger.add_key(found.secret, name, kind.role)
+    if found.file:
+        news.append(
+            f"The key in {found.file} was not in the ledger and is good again: the ledger is new "
+            "or older than the key."
+        )
+
+
+def _revoked(kind: _Kind, found: _Found, known: KeyRecord, news: list[str]) -> None:
+    create = "polyvox keys create" + (" NAME --role admin" if kind.role == "admin" else "")
+    instead = (
+        f"Delete the file and start again, or make one with `{create}`."
+        if found.file
+        else f"Choose another secret, or make one with `{create}`."
+    )
+    news.append(f"The key {known.key_id} in {_place(kind, found)} was revoked. {instead}")
+
+
+def _place(kind: _Kind, found: _Found) -> str:
+    return str(found.file or kind.variable)
+
+
+def _find(kind: _Kind, data: Path, given: str) -> _Found | None:
+    """Return the ``given`` secret, else that of the file. Raises UnusableKey."""
+    given = given.strip()
+    if given:
+        if not _is_plain(given):
+            raise UnusableKey(
+                f"{kind.variable} cannot be sent as a key: it may hold printable ASCII characters "
+                "without spaces only. Choose another secret."
+            )
+        return _Found(given, None)
+    file = data / kind.file
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UnusableKey(
+            f"The key file {file} cannot be read: {error.strerror}. Make it readable for this "
+            f"user, or set {kind.variable}."
+        ) from None
+    secret = text.decode("ascii", "replace").strip()
+    if not secret:
+        return None
+    if not _is_plain(secret):
+        raise UnusableKey(
+            f"The key file {file} does not hold a key: one line of printable characters is "
+            "expected. Delete it to have a new key made."
+        )
+    return _Found(secret, file)
+
+
+def _is_plain(secret: str) -> bool:
+    return all("!" <= character <= "~" for character in secret)
+
+
+async def _make(ledger: Ledger, kind: _Kind, data: Path) -> str:
+    """Make a key; its file is there before the ledger knows it, so the secret cannot be lost."""
+    secret = new_secret()
+    file = data / kind.file
+    try:
+        # A start that broke off may have left the file empty; one that holds a key is never here.
+        with contextlib.suppress(FileNotFoundError):
+            file.unlink()
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(opened, "w") as writing:
+            writing.write(secret + "\n")
+    except OSError as error:
+        raise UnusableKey(
+            f"The key file {file} cannot be written: {error.strerror}. Make the data folder "
+            f"writable, or set {kind.variable}."
+        ) from None
+    await ledger.add_key(secret, kind.made, kind.role)
+    return secret

@@ -1,0 +1,65 @@
+"""A flow that tries to reach the server's environment, and what most of them are made of.
+
+Each is Python that finds ``os`` or its ``environ`` and puts a secret of the environment into the
+answer. ``top`` stands at the top of the module, ``body`` in the flow; ``found`` is what it found.
+"""
+
+from dataclasses import dataclass
+
+CANARY = "POLYVOX_ESCAPE_CANARY"
+
+SOURCE = """\
+from polyvox.workflows import Params, Reply, Run, Text, flow
+{top}
+
+
+class Nothing(Params):
+    pass
+
+
+@flow
+async def escape(run: Run[Nothing]) -> Reply:
+    found = ""
+{body}
+    return Reply((Text(str(found)),))
+"""
+
+READ = f'.environ["{CANARY}"]'
+OS_OF = f"""\
+def canary(names):
+    sys = names.get("sys") or names["__builtins__"]["__import__"]("sys")
+    return sys.modules["os"]{READ}
+"""
+SUBCLASSES = (
+    """\
+for cls in {base}.__subclasses__():
+    init = cls.__init__
+    if hasattr(init, "__globals__") and "sys" in init.__globals__:
+        found = init.__globals__["sys"].modules["os"]"""
+    + READ
+)
+
+
+ATTRIBUTES = f"""\
+from typing import Any
+from pydantic import AliasPath, BaseModel, ConfigDict, Field
+{OS_OF}
+class Named(BaseModel):
+    one: Any = Field(validation_alias=AliasPath('ask', '__func__', '__glo' + 'bals__'))
+"""
+IMPORTS_OS = "(KEPT.append(__imp' + 'ort__(\"os\")), int)[1]"
+SPOKEN = "{0.__globals__[inspect].os.environ[" + CANARY + "]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Escape:
+    """One way out."""
+
+    name: str
+    top: str
+    body: str
+
+    @property
+    def source(self) -> str:
+        lines = "".join(f"    {line}\n" for line in self.body.splitlines())
+        return SOURCE.format(top=self.top, body=lines.rstrip("\n"))

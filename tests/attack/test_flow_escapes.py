@@ -1,0 +1,124 @@
+"""Flows that try to leave what a flow may reach, registered and loaded as an old stored version.
+
+The corpus is in ``flow_escapes.py``. Each escape is also run without the border, so that none is in
+the list that would not work.
+"""
+
+import sys
+import typing
+from types import ModuleType
+
+import pytest
+
+from polyvox.worker.registration import examine
+from polyvox.workflows import Conversation, Flow, FlowError
+from polyvox.workflows.bundle import load_bundle, pack
+from polyvox.workflows.escapes import ForbiddenReach
+from polyvox.workflows.testing import Rehearsal
+from tests.attack.escape import CANARY, SOURCE, Escape
+from tests.attack.flow_escapes import ESCAPES
+
+SECRET = "canary-of-the-environment"
+
+every_escape = pytest.mark.parametrize("escape", ESCAPES, ids=lambda escape: escape.name)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CANARY, SECRET)
+
+
+def answer_of(flow: Flow) -> str:
+    """Return what the flow answers."""
+    return Rehearsal({}).play(flow, "hello").text
+
+
+def test_the_corpus_is_large() -> None:
+    """Its names are different, so that a failure says which one it was."""
+    assert len({escape.name for escape in ESCAPES}) == len(ESCAPES) >= 40
+
+
+@every_escape
+def test_an_escape_works_where_nothing_confines_it(
+    escape: Escape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would prove nothing that it fails elsewhere."""
+    monkeypatch.delitem(vars(typing), "compile", raising=False)
+    module = ModuleType("unconfined")
+    monkeypatch.setitem(sys.modules, "unconfined", module)
+    exec(compile(escape.source, "escape.py", "exec"), vars(module))
+    assert SECRET in answer_of(vars(module)["escape"])
+    # The typing module keeps what it made of a text, and this was made without the guard.
+    for forget in vars(typing)["_cleanups"]:
+        forget()
+
+
+@every_escape
+def test_an_escape_of_a_stored_version_fails_with_a_sentence(escape: Escape) -> None:
+    """A version that was stored before the rules were is loaded without being registered."""
+    with pytest.raises((ForbiddenReach, FlowError)) as caught:
+        answer_of(load_bundle(escape.source, "escape.py", "escape@1"))
+    said = str(caught.value)
+    assert SECRET not in said
+    assert said.endswith(".")
+
+
+@every_escape
+def test_an_escape_in_a_folder_fails_with_a_sentence(escape: Escape) -> None:
+    """The modules of a folder are confined like a single file."""
+    with pytest.raises((ForbiddenReach, FlowError)):
+        answer_of(load_bundle(pack({"flow.py": escape.source}), "folder", "escape@1"))
+
+
+@every_escape
+def test_an_escape_cannot_be_registered(escape: Escape) -> None:
+    """It is refused with the file and the line that tries it."""
+    with pytest.raises(FlowError, match=r"escape\.py:\d+: ") as caught:
+        examine(escape.source, "escape.py")
+    assert SECRET not in str(caught.value)
+
+
+CHANGES = {
+    "a method of ours": "Conversation.then = None",
+    "by setattr": "setattr(Conversation, 'th' + 'en', None)",
+    "by delattr": "delattr(Conversation, 'then')",
+    "of a class by another name": "other = [Conversation][0]\nother.then = None",
+    "by object.__setattr__": "object.__setattr__(flow, '__defaults__', (1,))",
+    "a function's attribute": "flow.kept = 1",
+    "a module's name": "import json\njson.dumps = None",
+    "a run's insides": "run._ground = None",
+    "by dataclass()": "from dataclasses import dataclass\ndataclass(Conversation)",
+}
+
+
+@pytest.mark.parametrize("body", CHANGES.values(), ids=CHANGES)
+def test_a_flow_cannot_change_what_belongs_to_others(body: str) -> None:
+    """All flows and the server share our classes and functions."""
+    before = dict(vars(Conversation))
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    source = SOURCE.format(top="from polyvox.workflows import Conversation", body=lines)
+    with pytest.raises((ForbiddenReach, FlowError)):
+        answer_of(load_bundle(source, "changes.py", "escape@1"))
+    assert dict(vars(Conversation)) == before
+
+
+@pytest.mark.parametrize("package", ["polyvox.activities", "os", "", "_polyvox_flow_x"])
+def test_a_flow_reads_the_texts_of_no_other_package(package: str) -> None:
+    """Nor does a path lead out of its own folder, for nothing of it is on a disk."""
+    reads = SOURCE.format(
+        top="from importlib.resources import files",
+        body=f"    found = files({package!r}).joinpath('x.md').read_text('utf-8')",
+    )
+    with pytest.raises(ForbiddenReach, match="texts of its own folder"):
+        answer_of(load_bundle(pack({"flow.py": reads, "x.md": "x"}), "folder"))
+
+
+@pytest.mark.parametrize("path", ["../../../../etc/hostname", "/etc/hostname", "flow.py"])
+def test_a_path_leads_out_of_no_folder(path: str) -> None:
+    """A stored file is found by its name among the flow's texts, nowhere else."""
+    reads = SOURCE.format(
+        top="from importlib.resources import files",
+        body=f"    found = files(__package__).joinpath({path!r}).read_text('utf-8')",
+    )
+    with pytest.raises(FileNotFoundError, match="The flow has no file"):
+        answer_of(load_bundle(pack({"flow.py": reads}), "folder"))

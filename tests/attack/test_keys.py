@@ -1,0 +1,267 @@
+"""The two keys a server has: what each may do, and how they outlive what happens to a folder."""
+
+import re
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from polyvox.activities.ledger import Ledger
+from polyvox.activities.tables import file_url, ledger_file
+from polyvox.gateway.own_keys import ADMIN_KEY_FILE, KEY_FILE, UnusableKey, own_keys
+from tests.attack.asking import call, new_key, polyvox
+from tests.attack.conftest import Target
+from tests.attack.escape import SOURCE
+from tests.gateway.processes import Child, running
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    """A new ledger in an empty data folder."""
+    async with Ledger.open(file_url(ledger_file(tmp_path))) as opened:
+        yield opened
+
+
+async def roles(ledger: Ledger) -> dict[str, str]:
+    return {key.name: key.role for key in await ledger.list_keys() if not key.revoked_at}
+
+
+async def role_of(ledger: Ledger, secret: str) -> str | None:
+    """Return the role that a secret opens with, None if it opens nothing."""
+    key_id = await ledger.find_key(secret)
+    return await ledger.role_of(key_id) if key_id else None
+
+
+def test_the_key_for_clients_registers_no_flow(target: Target) -> None:
+    """Agents hold it; a flow is a program that runs in the server."""
+    source = SOURCE.format(top="", body="    found = 1")
+    refused = call(target, "POST", "/api/flows", target.key, {"source": source})
+    assert refused.status_code == 403
+    assert "is a user's" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"source": "import os"}', b'{"files": {}}'])
+def test_the_admins_key_registers_over_http_only_where_it_is_turned_on(
+    target: Target, body: bytes
+) -> None:
+    """Refused before the body is looked at; the message says both ways to do it."""
+    refused = call(target, "POST", "/api/flows", target.admin_key, content=body)
+    assert refused.status_code == 403
+    said = refused.json()["error"]["message"]
+    assert "polyvox register FILE" in said
+    assert "server.register_over_http = true" in said
+
+
+def test_the_command_line_registers_as_before(target: Target, tmp_path: Path) -> None:
+    """Who may write the data folder is the operator."""
+    file = tmp_path / "flow.py"
+    file.write_text(SOURCE.format(top="", body="    found = 1"), "utf-8")
+    assert polyvox(target, "register", str(file))["flow"] == "escape"
+
+
+def test_keys_are_listed_with_their_roles(target: Target) -> None:
+    """A new key is a user's unless an admin's is asked for."""
+    new_key(target, "somebody")
+    new_key(target, "operator", "admin")
+    listed = {key["name"]: key["role"] for key in polyvox(target, "keys", "list")}
+    assert (listed["somebody"], listed["operator"]) == ("user", "admin")
+    assert listed["from the environment"] == "user"
+    assert listed["admin from the environment"] == "admin"
+
+
+def printed(child: Child) -> str:
+    return child.output.read_text("utf-8")
+
+
+def test_a_first_start_prints_the_users_key_and_where_the_admins_is(tmp_path: Path) -> None:
+    """The admin's secret is in a file that only its owner reads, and is never printed."""
+    data = tmp_path / "data"
+    said = []
+    for _ in range(2):
+        with running("up", "--port", "0", "--data", str(data), folder=tmp_path) as child:
+            child.ready()
+            child.printed(r"(Codex)")
+            said.append(printed(child))
+            assert child.stop() == 0
+    admin = (data / ADMIN_KEY_FILE).read_text("utf-8").strip()
+    user = (data / KEY_FILE).read_text("utf-8").strip()
+    assert stat.S_IMODE((data / ADMIN_KEY_FILE).stat().st_mode) == 0o600
+    first, second = said
+    for text in said:
+        assert re.search(r"Key\s+(\S+)", text)[1] == user  # type: ignore[index]
+        assert admin not in text
+    assert f"Admin key  new, in {data / ADMIN_KEY_FILE}" in first
+    assert f"Admin key  in {data / ADMIN_KEY_FILE}" in second
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"POLYVOX_KEY": "the-same", "POLYVOX_ADMIN_KEY": "the-same"},
+        {"POLYVOX_KEY": "the-same ", "POLYVOX_ADMIN_KEY": " the-same"},
+    ],
+)
+def test_one_key_cannot_be_both(tmp_path: Path, environ: dict[str, str]) -> None:
+    """Every client would be an admin; said in one line, and nothing is started."""
+    with running(
+        "up", "--port", "0", "--data", str(tmp_path / "data"), folder=tmp_path, environ=environ
+    ) as child:
+        assert child.process.wait(60) == 1
+        assert "POLYVOX_KEY and POLYVOX_ADMIN_KEY hold the same key" in printed(child)
+        assert "Traceback" not in printed(child)
+
+
+async def test_a_new_folder_gets_a_key_of_each_role(ledger: Ledger, tmp_path: Path) -> None:
+    """Both are found again at the next start, and nothing is news then."""
+    first = await own_keys(ledger, tmp_path, {})
+    admin = (tmp_path / ADMIN_KEY_FILE).read_text("utf-8").strip()
+    assert first.user is not None
+    assert await role_of(ledger, first.user) == "user"
+    assert await role_of(ledger, admin) == "admin"
+    again = await own_keys(ledger, tmp_path, {})
+    assert (again.user, again.news) == (first.user, ())
+    assert len(await ledger.list_keys()) == 2
+
+
+async def test_keys_for_clients_that_were_admins_become_users(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """So they were made by older programs; keys that an operator made admins' stay so."""
+    await ledger.add_key("first-secret", "first key", "admin")
+    (tmp_path / KEY_FILE).write_text("first-secret\n", "utf-8")
+    await ledger.add_key("given-secret", "from the environment", "admin")
+    await ledger.add_key("given-before", "from the environment", "admin")
+    await ledger.add_key("operators", "ops", "admin")
+    keys = await own_keys(ledger, tmp_path, {"POLYVOX_KEY": "given-secret"})
+    assert keys.user == "given-secret"
+    for secret in ("first-secret", "given-secret", "given-before"):
+        assert await role_of(ledger, secret) == "user"
+    assert await role_of(ledger, "operators") == "admin"
+    assert len(keys.news) == 3
+    assert all("was an admin's and is a user's now" in line for line in keys.news)
+    assert keys.admin == "made earlier (polyvox keys list)"
+    assert (await own_keys(ledger, tmp_path, {"POLYVOX_KEY": "given-secret"})).news == ()
+
+
+async def test_an_older_folder_gets_an_admins_key(ledger: Ledger, tmp_path: Path) -> None:
+    """When its only key became a user's there would be no admin left."""
+    await ledger.add_key("first-secret", "first key", "admin")
+    (tmp_path / KEY_FILE).write_text("first-secret\n", "utf-8")
+    keys = await own_keys(ledger, tmp_path, {})
+    assert keys.user == "first-secret"
+    assert keys.admin.startswith("new, in ")
+    assert sorted((await roles(ledger)).values()) == ["admin", "user"]
+
+
+async def test_a_client_key_of_before_may_become_the_admins(ledger: Ledger, tmp_path: Path) -> None:
+    """The operator moves it to the other variable and gives clients another."""
+    await ledger.add_key("known-secret", "from the environment", "admin")
+    environ = {"POLYVOX_KEY": "new-secret", "POLYVOX_ADMIN_KEY": "known-secret"}
+    keys = await own_keys(ledger, tmp_path, environ)
+    assert await role_of(ledger, "known-secret") == "admin"
+    assert await role_of(ledger, "new-secret") == "user"
+    assert keys.admin == "in POLYVOX_ADMIN_KEY"
+
+
+async def test_a_users_key_cannot_be_made_the_admins(ledger: Ledger, tmp_path: Path) -> None:
+    """Somebody has it who is no admin."""
+    await ledger.add_key("a-users", "laptop", "user")
+    with pytest.raises(UnusableKey, match=r"which is a user's.*Choose another secret"):
+        await own_keys(ledger, tmp_path, {"POLYVOX_ADMIN_KEY": "a-users"})
+    (tmp_path / KEY_FILE).write_text("in-the-file\n", "utf-8")
+    with pytest.raises(UnusableKey, match="hold the same key"):
+        await own_keys(ledger, tmp_path, {"POLYVOX_ADMIN_KEY": "in-the-file"})
+
+
+async def test_keys_outlive_the_ledger(tmp_path: Path) -> None:
+    """The database was lost or is older than the files: both keys open again, and it is said."""
+    async with Ledger.open(file_url(tmp_path / "one.db")) as ledger:
+        first = await own_keys(ledger, tmp_path, {})
+    admin = (tmp_path / ADMIN_KEY_FILE).read_text("utf-8").strip()
+    async with Ledger.open(file_url(tmp_path / "two.db")) as ledger:
+        await ledger.add_key("somebody-elses", "laptop")
+        again = await own_keys(ledger, tmp_path, {})
+        assert again.user == first.user is not None
+        assert await role_of(ledger, first.user) == "user"
+        assert await role_of(ledger, admin) == "admin"
+    assert len(again.news) == 2
+    assert all("is good again" in line for line in again.news)
+
+
+async def test_a_revoked_key_stays_revoked(ledger: Ledger, tmp_path: Path) -> None:
+    """Its file changes nothing; what to do is said."""
+    first = await own_keys(ledger, tmp_path, {})
+    for key in await ledger.list_keys():
+        await ledger.revoke_key(key.key_id)
+    again = await own_keys(ledger, tmp_path, {})
+    assert first.user is not None
+    assert again.user is None
+    assert await role_of(ledger, first.user) is None
+    said = "\n".join(again.news)
+    assert str(tmp_path / KEY_FILE) in said
+    assert str(tmp_path / ADMIN_KEY_FILE) in said
+    assert "Delete the file and start again" in said
+    assert again.admin == "revoked"
+    given = await own_keys(ledger, tmp_path, {"POLYVOX_KEY": first.user})
+    assert "Choose another secret" in "\n".join(given.news)
+    (tmp_path / KEY_FILE).unlink()
+    (tmp_path / ADMIN_KEY_FILE).unlink()
+    assert (await own_keys(ledger, tmp_path, {})).admin.startswith("new, in ")
+
+
+@pytest.mark.parametrize("name", [KEY_FILE, ADMIN_KEY_FILE])
+async def test_an_empty_key_file_is_filled(ledger: Ledger, tmp_path: Path, name: str) -> None:
+    """A start that broke off left it; there is no key to lose in it."""
+    (tmp_path / name).write_text("\n", "utf-8")
+    await own_keys(ledger, tmp_path, {})
+    assert await ledger.find_key((tmp_path / name).read_text("utf-8").strip()) is not None
+
+
+@pytest.mark.parametrize("name", [KEY_FILE, ADMIN_KEY_FILE])
+@pytest.mark.parametrize("content", [b"two words\n", b"\xff\xfe\x00", b"one\ntwo\n", "é".encode()])
+async def test_a_key_file_without_a_key_is_refused(
+    ledger: Ledger, tmp_path: Path, name: str, content: bytes
+) -> None:
+    """The message names the file and what to do; the file is left as it was."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnusableKey, match="Delete it to have a new key made") as caught:
+        await own_keys(ledger, tmp_path, {})
+    assert str(tmp_path / name) in str(caught.value)
+    assert (tmp_path / name).read_bytes() == content
+
+
+@pytest.mark.parametrize("name", [KEY_FILE, ADMIN_KEY_FILE])
+async def test_a_key_file_that_cannot_be_read_is_refused(
+    ledger: Ledger, tmp_path: Path, name: str
+) -> None:
+    """Such as a folder of that name."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(UnusableKey, match="cannot be read: Is a directory"):
+        await own_keys(ledger, tmp_path, {})
+
+
+async def test_a_key_that_no_header_can_carry_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    """It would be accepted and never work."""
+    with pytest.raises(UnusableKey, match="POLYVOX_KEY cannot be sent as a key"):
+        await own_keys(ledger, tmp_path, {"POLYVOX_KEY": "two words"})
+
+
+async def test_no_second_admins_key_is_made_beside_the_operators(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Whoever made one has it; clients get a key all the same."""
+    await ledger.add_key("operators", "ops", "admin")
+    keys = await own_keys(ledger, tmp_path, {})
+    assert keys.user is not None
+    assert not (tmp_path / ADMIN_KEY_FILE).exists()
+
+
+def test_an_open_host_needs_a_key_that_somebody_chose(tmp_path: Path) -> None:
+    """An admin's key alone is none that clients could send."""
+    words = ("up", "--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path / "data"))
+    for environ in ({}, {"POLYVOX_ADMIN_KEY": "chosen-admin-key"}):
+        with running(*words, folder=tmp_path, environ=environ) as child:
+            assert child.process.wait(60) == 1
+            assert "POLYVOX_KEY" in printed(child)
+            assert not (tmp_path / "data" / KEY_FILE).exists()

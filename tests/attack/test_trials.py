@@ -1,0 +1,77 @@
+"""The processes in which flows are tried before they are registered, taken over by a flow."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from polyvox.worker import trials
+from polyvox.worker.registration import examine
+from polyvox.worker.trials import Task, Trials
+from polyvox.workflows.flow import FlowError
+from tests.attack.escape import CANARY, SOURCE
+
+LIMITED = (
+    "import polyvox.worker.trial as trial, sys, os, json; trial._limit(); json.load(sys.stdin); {}"
+)
+
+
+def refusal(program: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return why a flow is refused whose trial does what ``program`` says."""
+    monkeypatch.setattr(trials, "_PROGRAM", program)
+    with Trials() as ready, pytest.raises(FlowError) as caught:
+        ready.run(Task("", "flow.py"), twice=False)
+    return str(caught.value)
+
+
+def test_a_trial_gets_nothing_of_the_servers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys of providers are there."""
+    monkeypatch.setenv(CANARY, "canary-of-the-environment")
+    said = refusal(LIMITED.format("sys.exit(repr(dict(os.environ)))"), monkeypatch)
+    assert "trial broke off" in said
+    assert "canary" not in said
+    with Trials() as ready:
+        (process,) = ready._processes
+        assert "canary" not in Path(f"/proc/{process.pid}/environ").read_text("utf-8")
+
+
+def test_a_trial_that_says_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server reads no more of it than a report can have."""
+    endless = "[os.write(1, b'x' * 65536) for _ in iter(int, 1)]"
+    assert "said more than 16 MiB" in refusal(LIMITED.format(endless), monkeypatch)
+
+
+def test_a_trial_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it has started."""
+    monkeypatch.setattr(trials, "TRIAL_S", 2.0)
+    waits = "import time; time.sleep(600)"
+    assert "took more than 2 s" in refusal(LIMITED.format(waits), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("hostile", "error"),
+    [
+        ("bytearray(4 << 30)", "MemoryError"),
+        ("os.write(os.open('written', os.O_CREAT | os.O_WRONLY), b'x')", "File too large"),
+        ("[os.open('/', os.O_RDONLY) for _ in range(100)]", "Too many open files"),
+        pytest.param(
+            "os.fork()",
+            "Resource temporarily unavailable",
+            marks=pytest.mark.skipif(os.getuid() == 0, reason="root has no limit of processes"),
+        ),
+    ],
+)
+def test_a_trial_cannot_take_the_hosts_resources(
+    hostile: str, error: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Memory, disk, files and processes are bounded; the limits cannot be raised again."""
+    folder = f"os.chdir({str(tmp_path)!r}); "
+    assert error in refusal(LIMITED.format(folder + hostile), monkeypatch)
+    assert all(file.stat().st_size == 0 for file in tmp_path.iterdir())
+
+
+def test_a_flow_that_wants_all_memory_is_refused() -> None:
+    """At its import and in its run alike."""
+    for top, body in [("KEPT = bytearray(4 << 30)", "    pass"), ("", "    bytearray(4 << 30)")]:
+        with pytest.raises(FlowError, match="MemoryError"):
+            examine(SOURCE.format(top=top, body=body), "flow.py")

@@ -1,0 +1,98 @@
+"""What a flow gets in place of built-ins and of library functions that do more than a flow may."""
+
+import functools
+import types
+import typing
+from typing import Any
+
+import pydantic
+
+from polyvox.workflows.escapes import ForbiddenReach, mistake_in_hint
+
+
+class _TypeOfMeta(type):
+    def __call__(cls, *values: Any, **named: Any) -> Any:
+        if len(values) != 1 or named:
+            raise ForbiddenReach("type(...) takes one value in a flow: write classes out.")
+        found = type(values[0])
+        return TypeOf if issubclass(found, type) else found
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, type)
+
+    def __subclasscheck__(cls, value: type) -> bool:
+        return issubclass(value, type)
+
+
+class TypeOf(metaclass=_TypeOfMeta):
+    """What ``type`` is in a flow: tells an object's class, and makes none.
+
+    A class made from values could hold methods and names that no look at the source would find.
+    """
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return type[item]
+
+
+class CheckedModel(pydantic.BaseModel):
+    """Pydantic's, without ``from_attributes``: it reads attributes by names that are values."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        _no_attributes(cls.model_config.get("from_attributes"))
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> typing.Self:
+        """Validate ``obj``; the options are pydantic's."""
+        _no_attributes(options.get("from_attributes"))
+        return super().model_validate(obj, **options)
+
+    @classmethod
+    def model_rebuild(cls, *, _parent_namespace_depth: int = 2, **options: Any) -> bool | None:
+        """Resolve the annotations anew; the options are pydantic's."""
+        _no_attributes(cls.model_config.get("from_attributes"))
+        return super().model_rebuild(_parent_namespace_depth=_parent_namespace_depth + 1, **options)
+
+
+def guard_forward_references() -> None:
+    """Have the typing module refuse annotations that are texts and do more than name types.
+
+    Whatever resolves such texts (typing, dataclasses, pydantic) makes a ForwardRef of them first,
+    and that compiles the text in this one place. There is no other way to look at a text that a
+    flow puts together; it costs nothing but where an annotation is a text.
+    """
+    vars(typing)["compile"] = _compile_hint
+
+
+def _compile_hint(source: str, filename: str, mode: str) -> types.CodeType:
+    if mistake := mistake_in_hint(source):
+        raise ForbiddenReach(mistake)
+    code: types.CodeType = compile(source, filename, mode, dont_inherit=True)
+    return code
+
+
+def withheld(name: str, *_: object, **__: object) -> None:
+    raise ForbiddenReach(f"{name}() is not available to a flow.")
+
+
+def _no_attributes(asked: object) -> None:
+    if asked:
+        raise ForbiddenReach("from_attributes is not available to a flow: validate a dict.")
+
+
+def get_origin(hint: Any) -> Any:
+    found = typing.get_origin(hint)
+    return TypeOf if found is type else found
+
+
+def update_wrapper(wrapper: Any, wrapped: Any, *choices: Any, **named: Any) -> Any:
+    """The standard library's, with the attributes it copies by default."""
+    if choices or named:
+        raise ForbiddenReach("functools.update_wrapper takes two arguments in a flow.")
+    return functools.update_wrapper(wrapper, wrapped)
+
+
+def wraps(wrapped: Any, *choices: Any, **named: Any) -> Any:
+    if choices or named:
+        raise ForbiddenReach("functools.wraps takes one argument in a flow.")
+    return functools.wraps(wrapped)
