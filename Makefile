@@ -71,8 +71,13 @@ test: engine ## All tests but the end-to-end ones
 	$(BIN)/pytest
 
 .PHONY: fuzz
-fuzz: install ## Feed spoiled requests and streams for MINUTES (60)
+fuzz: engine ## Send spoiled requests to every route, and feed spoiled streams, for MINUTES (60)
 	$(BIN)/python -m tests.fuzz $(MINUTES)
+
+.PHONY: nightly
+nightly: ## What takes too long for every commit: ten minutes of fuzzing, then all attacks
+	$(MAKE) fuzz MINUTES=10
+	$(BIN)/pytest tests/attack
 
 .PHONY: clients-install
 clients-install: $(CLIENTS_INSTALLED) $(MORE_CLIENTS_INSTALLED) $(CLIENT_VENVS:%=.clients/%/.installed) ## Fetch all clients of the matrix (2.4 GB)

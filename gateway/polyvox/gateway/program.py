@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from fastapi import FastAPI
+
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.provider import EVERY_MODEL, Price, Provider
 from polyvox.gateway.app import create_app
@@ -25,6 +27,7 @@ class Program:
     """A running program, and the keys it saw to."""
 
     runtime: Runtime
+    app: FastAPI
     base_url: str
     keys: OwnKeys
 
@@ -62,7 +65,7 @@ async def started(
             serving(app, listener, drain_s=server.drain_s, max_body_mib=server.max_body_mib)
         )
         shown = f"[{host}]" if ":" in host else host
-        yield Program(runtime, f"http://{shown}:{port}", keys)
+        yield Program(runtime, app, f"http://{shown}:{port}", keys)
 
 
 def simulated_providers(base_url: str) -> dict[str, Provider]:
