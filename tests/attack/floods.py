@@ -30,24 +30,25 @@ class Told:
 
 def told(connection: socket.socket) -> Told:
     """Read one whole answer, or what comes before the connection ends."""
-    received = b""
+    received = bytearray()
     with suppress(ConnectionError, TimeoutError):
-        while not _is_whole(received):
-            chunk = connection.recv(65536)
-            if not chunk:
-                break
+        while chunk := connection.recv(65536):
             received += chunk
-    head, _, body = received.partition(b"\r\n\r\n")
+            if _is_whole(received):
+                break
+    head, _, body = bytes(received).partition(b"\r\n\r\n")
     status = re.match(rb"HTTP/1\.1 (\d{3})", head)
     return Told(int(status[1]) if status else 0, head.decode("latin-1"), body)
 
 
-def _is_whole(received: bytes) -> bool:
-    head, found, body = received.partition(b"\r\n\r\n")
-    if not found:
+def _is_whole(received: bytearray) -> bool:
+    end = received.find(b"\r\n\r\n", 0, 65536)
+    if end < 0:
         return False
-    length = re.search(rb"content-length: (\d+)", head)
-    return len(body) >= int(length[1]) if length else body.endswith(b"0\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", received[:end])
+    if length:
+        return len(received) - end - 4 >= int(length[1])
+    return received.endswith(b"\r\n0\r\n\r\n")
 
 
 def sent(server: Flooded, pieces: Iterable[bytes]) -> Told:

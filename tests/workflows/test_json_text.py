@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyvox.workflows.json_text import MOST_VALUES, MOST_LEVELS, parse_json
+from polyvox.workflows.json_text import MOST_LEVELS, MOST_VALUES, parse_json
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),

@@ -39,6 +39,15 @@ _HEARTBEAT_S = 2.0
 costs the engine a write."""
 
 
+_ENVELOPE_BYTES = 500
+_LEAST_FRAME_BYTES = 16
+"""What of an event is not counted as the answer's size, and what at least is: a token of four
+characters comes in 250 bytes."""
+
+_MOST_PARTS = 5_000
+"""Texts, thoughts and tool calls of one answer."""
+
+
 class ModelCaller:
     """Asks models; its ``call_model`` is the activity."""
 
@@ -54,7 +63,9 @@ class ModelCaller:
         relay: Relay,
         ledger: Ledger,
         tracing: Tracing,
+        max_answer_mib: int = 32,
     ) -> None:
+        self._most_bytes = max_answer_mib * 1024 * 1024
         self._directory = directory
         self._upstream = upstream
         self._bodies = bodies
@@ -165,7 +176,7 @@ class ModelCaller:
 
     async def _listen(self, answer: Answer, dialect: Dialect, attempt: "Attempt") -> Reply:
         await answer.check(dialect.parse_error)
-        splitter, decoder = FrameSplitter(), dialect.decoder()
+        splitter, decoder = FrameSplitter(self._most_bytes), dialect.decoder()
         while chunk := await answer.read():
             self._decode(attempt, decoder, splitter.feed(chunk))
             if pause_s := self._relay.pause_s:
@@ -179,6 +190,9 @@ class ModelCaller:
         events: list[Event] = []
         try:
             for name, data in frames:
+                attempt.answer_bytes += max(_LEAST_FRAME_BYTES, len(data) - _ENVELOPE_BYTES)
+                if attempt.answer_bytes > self._most_bytes:
+                    raise _too_large(f"more than {self._most_bytes // (1024 * 1024)} MiB")
                 events += decoder.feed(name, data)
         finally:
             self._hear(attempt, events)
@@ -193,6 +207,9 @@ class ModelCaller:
             isinstance(event, PartDelta | PartEnded) for event in events
         ):
             attempt.first_token_at = datetime.now(UTC)
+        attempt.parts += sum(isinstance(event, PartStarted) for event in events)
+        if attempt.parts > _MOST_PARTS:
+            raise _too_large(f"more than {_MOST_PARTS} parts")
         attempt.folding.feed(events)
         if attempt.emission is not None and (shown := attempt.emission.feed(events)):
             self._publish(attempt, shown)
@@ -225,6 +242,8 @@ class Attempt:
         self.folding = Fold()
         self.emission = Emission(call.hidden, hold_calls=call.hold_calls) if call.emit else None
         self.emitted = False
+        self.answer_bytes = 0
+        self.parts = 0
         self.losses: tuple[str, ...] = ()
         self.recorded = False
         self.asked = False
@@ -269,6 +288,15 @@ class Attempt:
 
 
 _EMPTY = Conversation(())
+
+
+def _too_large(what: str) -> ModelError:
+    return ModelError(
+        "too_large",
+        f"The provider's answer was cut off, because it has {what}. Ask for a shorter one; "
+        "server.max_answer_mib in polyvox.toml limits its size.",
+        status=502,
+    )
 
 
 async def _beat() -> None:

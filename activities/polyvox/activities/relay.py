@@ -14,11 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.events import Event
+from polyvox.workflows.events import Event, PartDelta
 from polyvox.workflows.reply import Reply
 
 _MANY_CALLS = 12
 _PAUSE_S = 0.010
+
+MOST_WAITING_BYTES = 1024 * 1024
+"""What may wait for a listener who is slower than the model; the Reply completes what is left."""
+
+_EVENT_BYTES = 200
+"""About what an event takes besides its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +52,22 @@ class Channel:
         self.losses: set[str] = set()
         self.outcome: Outcome | None = None
         self._batches: list[Batch] = []
+        self._waiting_bytes = 0
+        self._overflown = False
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
 
     def push(self, batch: Batch) -> None:
+        if self._overflown:
+            return
+        self._waiting_bytes += sum(
+            _EVENT_BYTES + len(event.text) if isinstance(event, PartDelta) else _EVENT_BYTES
+            for event in batch.events
+        )
+        if self._waiting_bytes > MOST_WAITING_BYTES:
+            # From here on nothing more is shown before the end: a gap in it could not be filled.
+            self._overflown = True
+            return
         self._batches.append(batch)
         self._wake()
 
@@ -73,6 +91,7 @@ class Channel:
                 limit.cancel()
                 self._waiter = None
         batches, self._batches = self._batches, []
+        self._waiting_bytes = 0
         return batches
 
     def _wake(self) -> None:
