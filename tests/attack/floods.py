@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -209,6 +210,35 @@ def the_most_messages(server: Flooded, count: int = 20_000) -> Told:
     return many_messages(server, count)
 
 
+def many_parts(server: Flooded, path: str = "chat/completions", count: int = 99_000) -> Told:
+    """One message of as many parts as there may be values."""
+    kind = b"input_text" if path == "responses" else b"text"
+    name = b"input" if path == "responses" else b"messages"
+    part = b'{"type":"' + kind + b'","text":"a"}'
+    body = b'{"model":"other:main-n20","max_tokens":9,"%b":[{"role":"user","content":[' % name
+    return posted(server, body + b",".join([part] * count) + b"]}]}", f"/v1/{path}")
+
+
+def many_tools(server: Flooded, count: int = 50_000) -> Told:
+    tools = [
+        {"type": "function", "function": {"name": f"t{at}", "parameters": {}}}
+        for at in range(count)
+    ]
+    return posted(server, json.dumps(question("other:main-n20", tools=tools)).encode())
+
+
+def unknown_fields(server: Flooded, count: int = 250_000) -> Told:
+    more = {f"x{at}": at for at in range(count)}
+    return posted(server, json.dumps(question("other:main-n20", **more)).encode())
+
+
+def large_texts_at_once(server: Flooded, count: int = 6) -> list[int]:
+    """Return the statuses of several bodies of 60 MB sent at once."""
+    with ThreadPoolExecutor(count) as pool:
+        sending = [pool.submit(a_large_text, server) for _ in range(count)]
+        return [each.result().status for each in sending]
+
+
 # -- Answers -------------------------------------------------------------------------------------
 
 
@@ -256,15 +286,38 @@ def delta(text: str) -> bytes:
     return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
+LAST = {"index": 0, "delta": {}, "finish_reason": "stop"}
+ENDING = {"id": "a", "object": "chat.completion.chunk", "model": "m", "choices": [LAST]}
+STREAM_END = b"data: " + json.dumps(ENDING).encode() + b"\n\ndata: [DONE]\n\n"
+
+
 def long_answer(size: int, piece: int = 8192) -> Callable[[socket.socket], None]:
     def answer(connection: socket.socket) -> None:
         connection.sendall(STREAM_HEAD)
         frame = delta("a" * piece)
         for _ in range(size // piece):
             connection.sendall(frame)
-        last = {"index": 0, "delta": {}, "finish_reason": "stop"}
-        ending = {"id": "a", "object": "chat.completion.chunk", "model": "m", "choices": [last]}
-        connection.sendall(b"data: " + json.dumps(ending).encode() + b"\n\ndata: [DONE]\n\n")
+        connection.sendall(STREAM_END)
+
+    return answer
+
+
+def answer_of(text: str, piece: int = 8) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        pieces = [delta(text[at : at + piece]) for at in range(0, len(text), piece)]
+        connection.sendall(STREAM_HEAD + b"".join(pieces) + STREAM_END)
+
+    return answer
+
+
+def endless_answer() -> Callable[[socket.socket], None]:
+    """Tokens at a pace that a limit of size does not end soon."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(STREAM_HEAD)
+        while True:
+            connection.sendall(delta("token ") * 20)
+            time.sleep(0.01)
 
     return answer
 
@@ -291,7 +344,9 @@ def a_huge_event(server: Flooded, size: int = 300 * MIB) -> Told:
 # -- Readers -------------------------------------------------------------------------------------
 
 
-def slow_readers(server: Flooded, count: int = 10, tokens: int = 200_000) -> None:
+def slow_readers(
+    server: Flooded, count: int = 10, tokens: int = 200_000, seconds: float = 15.0
+) -> None:
     """Ask for long answers as fast as they come, and read next to nothing of them."""
     body = json.dumps(question(f"other:main-itl0-n{tokens}", stream=True)).encode()
     connections = []
@@ -301,7 +356,7 @@ def slow_readers(server: Flooded, count: int = 10, tokens: int = 200_000) -> Non
         connection.connect(server.address)
         connection.sendall(head(server, len(body)) + body)
         connections.append(connection)
-    until = time.monotonic() + 15
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         for connection in connections:
             with suppress(OSError):

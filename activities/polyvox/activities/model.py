@@ -19,7 +19,7 @@ from polyvox.activities.media import MediaFetcher
 from polyvox.activities.memory import Memory
 from polyvox.activities.pricing import cost_of, cost_of_reply, knows_price
 from polyvox.activities.provider import Provider
-from polyvox.activities.providers.dialect import Decoder, Dialect
+from polyvox.activities.providers.dialect import Decoder, Dialect, Rendered
 from polyvox.activities.recorded import Recorded
 from polyvox.activities.records import CallEnded, EndStatus
 from polyvox.activities.relay import Batch, Relay
@@ -43,6 +43,9 @@ _ENVELOPE_BYTES = 500
 _LEAST_FRAME_BYTES = 16
 """What of an event is not counted as the answer's size, and what at least is: a token of four
 characters comes in 250 bytes."""
+
+_MANY_ELEMENTS = 2_000
+"""Parts and tools whose rendering would be felt by other streams, at 5 us for each."""
 
 _FRAMES_AT_ONCE = 64
 """A fast provider's read may hold a thousand events."""
@@ -141,7 +144,7 @@ class ModelCaller:
         if call.owner:
             conversation = await self._memory.restored(conversation, base.messages, call.owner)
         conversation = await self._media.inlined(conversation, provider)
-        request = dialect.render(conversation, destination.model)
+        request = await _rendered(dialect, conversation, destination.model)
         self._relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
         attempt.stopping = Stopping(request.stop) if request.stop else None
@@ -295,6 +298,14 @@ class Attempt:
 
 
 _EMPTY = Conversation(())
+
+
+async def _rendered(dialect: Dialect, conversation: Conversation, model: str) -> Rendered:
+    """Render the request; one that takes long beside the event loop."""
+    elements = sum(len(message.parts) for message in conversation.messages)
+    if elements + len(conversation.tools) < _MANY_ELEMENTS:
+        return dialect.render(conversation, model)
+    return await asyncio.to_thread(dialect.render, conversation, model)
 
 
 def _too_large(what: str) -> ModelError:

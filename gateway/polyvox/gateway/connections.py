@@ -36,7 +36,7 @@ MOST_HEADERS = 128
 
 MOST_URL_BYTES = 16 * 1024
 
-LINGER_S = 2.0
+LINGER_S = 5.0
 
 _TAKEN_BYTES = 4096
 """A reader that takes less than this in ``write_s`` takes nothing."""
