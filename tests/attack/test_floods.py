@@ -47,7 +47,7 @@ def unharmed(server: Flooded, attack: Callable[[Flooded], object]) -> Disturbanc
     return found
 
 
-HEADS = {
+HEADS: dict[str, tuple[Callable[[Flooded, int], Told], int, str]] = {
     "a huge header": (floods.one_huge_header, 431, "at most 128"),
     "many headers": (lambda s, _: floods.many_headers(s, 200_000), 431, "at most 128"),
     "a long path": (floods.a_long_path, 414, "longer than 16 KiB"),

@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, PartDelta
 from polyvox.workflows.reply import Reply
+from polyvox.workflows.wire.coverage import MORE_LOSSES, MOST_LOSSES
 
 _MANY_CALLS = 12
 _PAUSE_S = 0.010
 
 MOST_WAITING_BYTES = 1024 * 1024
 """What may wait for a listener who is slower than the model; the Reply completes what is left."""
+
+_LONGEST_LOSS = 256
+"""Characters of a loss: a client may choose them, and they stay on the run."""
 
 _EVENT_BYTES = 200
 """About what an event takes besides its text."""
@@ -136,8 +140,13 @@ class Relay:
     def lose(self, run_id: str, losses: tuple[str, ...]) -> None:
         """Tell what a provider's protocol could not carry of the conversation."""
         channel = self._channels.get(run_id)
-        if channel is not None:
-            channel.losses.update(losses)
+        if channel is None:
+            return
+        for loss in losses:
+            if len(channel.losses) >= MOST_LOSSES:
+                channel.losses.add(MORE_LOSSES)
+                return
+            channel.losses.add(loss[:_LONGEST_LOSS])
 
     def losses(self, run_id: str) -> tuple[str, ...]:
         """Return what was told by ``lose`` while somebody listened, sorted."""
