@@ -242,8 +242,12 @@ def large_texts_at_once(server: Flooded, count: int = 6) -> list[int]:
 # -- Answers -------------------------------------------------------------------------------------
 
 
+Answer = Callable[[socket.socket, bytes], None]
+"""Writes an answer to a connection, whose request's head has been read."""
+
+
 @contextmanager
-def provider(server: Flooded, answer: Callable[[socket.socket], None]) -> Iterator[threading.Event]:
+def provider(server: Flooded, answer: Answer) -> Iterator[threading.Event]:
     """Play the provider ``endless``: ``answer`` writes to each connection after its request.
 
     The event is set once the server has closed a connection before its answer's end.
@@ -257,7 +261,7 @@ def provider(server: Flooded, answer: Callable[[socket.socket], None]) -> Iterat
             while b"\r\n\r\n" not in received:
                 received += connection.recv(65536)
             try:
-                answer(connection)
+                answer(connection, received)
             except OSError:
                 closed.set()
 
@@ -291,8 +295,8 @@ ENDING = {"id": "a", "object": "chat.completion.chunk", "model": "m", "choices":
 STREAM_END = b"data: " + json.dumps(ENDING).encode() + b"\n\ndata: [DONE]\n\n"
 
 
-def long_answer(size: int, piece: int = 8192) -> Callable[[socket.socket], None]:
-    def answer(connection: socket.socket) -> None:
+def long_answer(size: int, piece: int = 8192) -> Answer:
+    def answer(connection: socket.socket, _head: bytes) -> None:
         connection.sendall(STREAM_HEAD)
         frame = delta("a" * piece)
         for _ in range(size // piece):
@@ -302,18 +306,18 @@ def long_answer(size: int, piece: int = 8192) -> Callable[[socket.socket], None]
     return answer
 
 
-def answer_of(text: str, piece: int = 8) -> Callable[[socket.socket], None]:
-    def answer(connection: socket.socket) -> None:
+def answer_of(text: str, piece: int = 8) -> Answer:
+    def answer(connection: socket.socket, _head: bytes) -> None:
         pieces = [delta(text[at : at + piece]) for at in range(0, len(text), piece)]
         connection.sendall(STREAM_HEAD + b"".join(pieces) + STREAM_END)
 
     return answer
 
 
-def endless_answer() -> Callable[[socket.socket], None]:
+def endless_answer() -> Answer:
     """Tokens at a pace that a limit of size does not end soon."""
 
-    def answer(connection: socket.socket) -> None:
+    def answer(connection: socket.socket, _head: bytes) -> None:
         connection.sendall(STREAM_HEAD)
         while True:
             connection.sendall(delta("token ") * 20)
@@ -322,8 +326,8 @@ def endless_answer() -> Callable[[socket.socket], None]:
     return answer
 
 
-def a_huge_frame(size: int) -> Callable[[socket.socket], None]:
-    def answer(connection: socket.socket) -> None:
+def a_huge_frame(size: int) -> Answer:
+    def answer(connection: socket.socket, _head: bytes) -> None:
         connection.sendall(STREAM_HEAD + b"data: ")
         for _ in range(size // MIB):
             connection.sendall(b"a" * MIB)

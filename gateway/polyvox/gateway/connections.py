@@ -196,11 +196,17 @@ class Connection(HttpToolsProtocol):
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
                 return
+            # It is answered as if it had not asked for another protocol, once: the parser is done.
+            if self._is_answering():
+                self.cycle.keep_alive = False
         except httptools.HttpParserError:
             self._refuse(self._fault or _malformed())
             return
         if self._idle_bytes > MOST_HEAD_BYTES:
             self._refuse(_head_too_large())
+
+    def _should_upgrade(self) -> bool:
+        return self.scope["method"] == "GET" and super()._should_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
