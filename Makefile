@@ -106,6 +106,10 @@ clients: engine clients-install ## The matrix of all clients, fronts and provide
 bench: engine ## Measure the gateway against direct calls
 	$(BIN)/python -m benchmarks
 
+.PHONY: attack
+attack: engine ## Show what a neighbour's stream notices of each flood
+	$(BIN)/python -m tests.attack.figures
+
 .PHONY: docs
 docs: install ## Write docs/protocols.md from the code's table
 	$(BIN)/python -m polyvox.workflows.wire.coverage_page > docs/protocols.md

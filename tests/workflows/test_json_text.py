@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyvox.workflows.json_text import MOST_COMMAS, MOST_LEVELS, parse_json
+from polyvox.workflows.json_text import MOST_LEVELS, MOST_VALUES, parse_json
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -35,7 +35,7 @@ def test_a_document_nested_too_deep_is_refused(opening: bytes, closing: bytes) -
 def test_a_document_of_too_many_values_is_refused() -> None:
     """Each of them takes far more memory than its text."""
     with pytest.raises(orjson.JSONDecodeError):
-        parse_json(b"[" + b"[]," * (MOST_COMMAS + 1) + b"1]")
+        parse_json(b"[" + b"[]," * (MOST_VALUES + 1) + b"1]")
 
 
 def test_brackets_in_words_are_no_levels() -> None:

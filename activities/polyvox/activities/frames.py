@@ -10,17 +10,21 @@ Frame = tuple[str | None, bytes]
 
 _BOM = b"\xef\xbb\xbf"
 
-_LONGEST_FRAME_BYTES = 64 * 1024 * 1024
+_MIB = 1024 * 1024
+
+_LONGEST_FRAME_BYTES = 64 * _MIB
 
 
 class FrameSplitter:
     """Splits a body into server-sent events, wherever the network cut it.
 
     Lines end in LF, CRLF or CR and nothing else (JSON may hold U+2028). Comments and unknown
-    fields are skipped, several ``data:`` lines are joined by LF, a leading BOM is dropped.
+    fields are skipped, several ``data:`` lines are joined by LF, a leading BOM is dropped. An event
+    of more than ``most_bytes`` is ModelError("too_large").
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = _LONGEST_FRAME_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._rest = bytearray()
         self._begun = False
         self._held_cr = False
@@ -43,8 +47,13 @@ class FrameSplitter:
         if ends:
             *blocks, rest = bytes(self._rest).split(b"\n\n")
             self._rest = bytearray(rest)
-        if len(self._rest) > _LONGEST_FRAME_BYTES:
-            raise ModelError("bad_stream", "The provider sent an event without an end.")
+        if len(self._rest) > self._most_bytes:
+            raise ModelError(
+                "too_large",
+                f"The provider sent an event that is longer than {self._most_bytes // _MIB} MiB. "
+                "It was cut off; server.max_answer_mib in polyvox.toml sets the limit.",
+                status=502,
+            )
         return [frame for block in blocks if (frame := _frame(block)) is not None]
 
     def finish(self) -> list[Frame]:

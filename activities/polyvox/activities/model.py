@@ -19,7 +19,7 @@ from polyvox.activities.media import MediaFetcher
 from polyvox.activities.memory import Memory
 from polyvox.activities.pricing import cost_of, cost_of_reply, knows_price
 from polyvox.activities.provider import Provider
-from polyvox.activities.providers.dialect import Decoder, Dialect
+from polyvox.activities.providers.dialect import Decoder, Dialect, Rendered
 from polyvox.activities.recorded import Recorded
 from polyvox.activities.records import CallEnded, EndStatus
 from polyvox.activities.relay import Batch, Relay
@@ -39,6 +39,21 @@ _HEARTBEAT_S = 2.0
 costs the engine a write."""
 
 
+_ENVELOPE_BYTES = 500
+_LEAST_FRAME_BYTES = 16
+"""What of an event is not counted as the answer's size, and what at least is: a token of four
+characters comes in 250 bytes."""
+
+_MANY_ELEMENTS = 2_000
+"""Parts and tools whose rendering would be felt by other streams, at 5 us for each."""
+
+_FRAMES_AT_ONCE = 64
+"""A fast provider's read may hold a thousand events."""
+
+_MOST_PARTS = 5_000
+"""Texts, thoughts and tool calls of one answer."""
+
+
 class ModelCaller:
     """Asks models; its ``call_model`` is the activity."""
 
@@ -54,7 +69,9 @@ class ModelCaller:
         relay: Relay,
         ledger: Ledger,
         tracing: Tracing,
+        max_answer_mib: int = 32,
     ) -> None:
+        self._most_bytes = max_answer_mib * 1024 * 1024
         self._directory = directory
         self._upstream = upstream
         self._bodies = bodies
@@ -127,7 +144,7 @@ class ModelCaller:
         if call.owner:
             conversation = await self._memory.restored(conversation, base.messages, call.owner)
         conversation = await self._media.inlined(conversation, provider)
-        request = dialect.render(conversation, destination.model)
+        request = await _rendered(dialect, conversation, destination.model)
         self._relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
         attempt.stopping = Stopping(request.stop) if request.stop else None
@@ -165,9 +182,13 @@ class ModelCaller:
 
     async def _listen(self, answer: Answer, dialect: Dialect, attempt: "Attempt") -> Reply:
         await answer.check(dialect.parse_error)
-        splitter, decoder = FrameSplitter(), dialect.decoder()
+        splitter, decoder = FrameSplitter(self._most_bytes), dialect.decoder()
         while chunk := await answer.read():
-            self._decode(attempt, decoder, splitter.feed(chunk))
+            frames = splitter.feed(chunk)
+            self._decode(attempt, decoder, frames[:_FRAMES_AT_ONCE])
+            for at in range(_FRAMES_AT_ONCE, len(frames), _FRAMES_AT_ONCE):
+                await asyncio.sleep(0)  # the other streams' turn
+                self._decode(attempt, decoder, frames[at : at + _FRAMES_AT_ONCE])
             if pause_s := self._relay.pause_s:
                 await asyncio.sleep(pause_s)
         self._decode(attempt, decoder, splitter.finish())
@@ -179,6 +200,9 @@ class ModelCaller:
         events: list[Event] = []
         try:
             for name, data in frames:
+                attempt.answer_bytes += max(_LEAST_FRAME_BYTES, len(data) - _ENVELOPE_BYTES)
+                if attempt.answer_bytes > self._most_bytes:
+                    raise _too_large(f"more than {self._most_bytes // (1024 * 1024)} MiB")
                 events += decoder.feed(name, data)
         finally:
             self._hear(attempt, events)
@@ -193,6 +217,9 @@ class ModelCaller:
             isinstance(event, PartDelta | PartEnded) for event in events
         ):
             attempt.first_token_at = datetime.now(UTC)
+        attempt.parts += sum(isinstance(event, PartStarted) for event in events)
+        if attempt.parts > _MOST_PARTS:
+            raise _too_large(f"more than {_MOST_PARTS} parts")
         attempt.folding.feed(events)
         if attempt.emission is not None and (shown := attempt.emission.feed(events)):
             self._publish(attempt, shown)
@@ -225,6 +252,8 @@ class Attempt:
         self.folding = Fold()
         self.emission = Emission(call.hidden, hold_calls=call.hold_calls) if call.emit else None
         self.emitted = False
+        self.answer_bytes = 0
+        self.parts = 0
         self.losses: tuple[str, ...] = ()
         self.recorded = False
         self.asked = False
@@ -269,6 +298,23 @@ class Attempt:
 
 
 _EMPTY = Conversation(())
+
+
+async def _rendered(dialect: Dialect, conversation: Conversation, model: str) -> Rendered:
+    """Render the request; one that takes long beside the event loop."""
+    elements = sum(len(message.parts) for message in conversation.messages)
+    if elements + len(conversation.tools) < _MANY_ELEMENTS:
+        return dialect.render(conversation, model)
+    return await asyncio.to_thread(dialect.render, conversation, model)
+
+
+def _too_large(what: str) -> ModelError:
+    return ModelError(
+        "too_large",
+        f"The provider's answer was cut off, because it has {what}. Ask for a shorter one; "
+        "server.max_answer_mib in polyvox.toml limits its size.",
+        status=502,
+    )
 
 
 async def _beat() -> None:

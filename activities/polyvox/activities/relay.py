@@ -14,11 +14,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.events import Event
+from polyvox.workflows.events import Event, PartDelta
 from polyvox.workflows.reply import Reply
+from polyvox.workflows.wire.coverage import MORE_LOSSES, MOST_LOSSES
 
 _MANY_CALLS = 12
 _PAUSE_S = 0.010
+
+MOST_WAITING_BYTES = 1024 * 1024
+"""What may wait for a listener who is slower than the model; the Reply completes what is left."""
+
+_LONGEST_LOSS = 256
+"""Characters of a loss: a client may choose them, and they stay on the run."""
+
+_EVENT_BYTES = 200
+"""About what an event takes besides its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +56,22 @@ class Channel:
         self.losses: set[str] = set()
         self.outcome: Outcome | None = None
         self._batches: list[Batch] = []
+        self._waiting_bytes = 0
+        self._overflown = False
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
 
     def push(self, batch: Batch) -> None:
+        if self._overflown:
+            return
+        self._waiting_bytes += sum(
+            _EVENT_BYTES + len(event.text) if isinstance(event, PartDelta) else _EVENT_BYTES
+            for event in batch.events
+        )
+        if self._waiting_bytes > MOST_WAITING_BYTES:
+            # From here on nothing more is shown before the end: a gap in it could not be filled.
+            self._overflown = True
+            return
         self._batches.append(batch)
         self._wake()
 
@@ -73,6 +95,7 @@ class Channel:
                 limit.cancel()
                 self._waiter = None
         batches, self._batches = self._batches, []
+        self._waiting_bytes = 0
         return batches
 
     def _wake(self) -> None:
@@ -117,8 +140,13 @@ class Relay:
     def lose(self, run_id: str, losses: tuple[str, ...]) -> None:
         """Tell what a provider's protocol could not carry of the conversation."""
         channel = self._channels.get(run_id)
-        if channel is not None:
-            channel.losses.update(losses)
+        if channel is None:
+            return
+        for loss in losses:
+            if len(channel.losses) >= MOST_LOSSES:
+                channel.losses.add(MORE_LOSSES)
+                return
+            channel.losses.add(loss[:_LONGEST_LOSS])
 
     def losses(self, run_id: str) -> tuple[str, ...]:
         """Return what was told by ``lose`` while somebody listened, sorted."""

@@ -13,11 +13,14 @@ import orjson
 from polyvox.activities.provider import Provider
 from polyvox.activities.providers.dialect import Rendered
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.header_text import header_value
 from polyvox.workflows.json_text import parse_json
 
 ParseError = Callable[[int, Mapping[str, str], bytes], ModelError]
 
 _CONNECT_S = 10.0
+
+_HEADER_BYTES = 8192
 
 _BEGINNING_BYTES = 64 * 1024
 """How much of an answer that is no stream is read: some proxies answer with whole pages."""
@@ -118,7 +121,8 @@ class Upstream:
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream",
-            **request.headers,
+            # A client chose these: a line end in one must not begin a header of its own.
+            **{name: header_value(value, _HEADER_BYTES) for name, value in request.headers.items()},
             **provider.headers,
             **authorization,
         }

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, Response
 
+from polyvox.gateway.admission import Admission, WithShares
 from polyvox.gateway.api import api_router
 from polyvox.gateway.conversation_routes import conversations_router
 from polyvox.gateway.endpoints import create_router, front_of
@@ -35,6 +36,10 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.ui_url = runtime.engine.ui_url
     app.state.namespace = runtime.engine.namespace
     app.state.responses = ResponsesState(runtime)
+    server = runtime.settings.server
+    admission = app.state.admission = Admission(
+        requests_per_key=server.max_requests_per_key, max_body_mib=server.max_body_mib
+    )
     app.include_router(create_router())
     app.include_router(responses_router())
     app.include_router(websocket_router())
@@ -43,6 +48,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(registry_router())
     # Whole answers only: a compressor would hold back the words of a stream.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
+    app.add_middleware(WithShares, admission=admission)
     app.add_exception_handler(ModelError, _model_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _http_error)

@@ -24,6 +24,7 @@ from polyvox.worker.runtime import Runtime
 from polyvox.worker.starts import new_run_id
 from polyvox.workflows.conversation import Json, Wire
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.header_text import header_list
 from polyvox.workflows.reply import Reply
 
 log = logging.getLogger(__name__)
@@ -93,9 +94,7 @@ class Choices:
         if choice.error is not None:
             self._failed = choice
             raise choice.error
-        if message is not None and message["type"] == "http.response.start":
-            choice.losses = dict(message["headers"]).get(_LOSSES, b"").decode()
-        elif message is not None:
+        if message is not None and message["type"] == "http.response.body":
             choice.held += message["body"]
         return message
 
@@ -169,8 +168,8 @@ class Choices:
         return {} if usage is None else {"usage": usage}
 
     def _losses(self) -> Headers:
-        named = {loss for c in self._choices for loss in c.losses.split(", ") if loss}
-        return [(_LOSSES, ", ".join(sorted(named)).encode())] if named else []
+        named = {loss for exchange in self._exchanges for loss in exchange.losses}
+        return [(_LOSSES, header_list(sorted(named)).encode())] if named else []
 
 
 class _Choice:
@@ -181,7 +180,6 @@ class _Choice:
         self.run_id = run_id
         self.answer_id = answer_id
         self.held = b""
-        self.losses = ""
         self.error: ModelError | None = None
         self.reply: Reply | None = None
         self.document: dict[str, Json] = {}

@@ -1,11 +1,12 @@
 """The routes clients call. The route gives the protocol; everything else is the exchange's."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from polyvox.gateway.admission import share_of
 from polyvox.gateway.auth import authenticate
 from polyvox.gateway.choices import Choices
 from polyvox.gateway.counting import provider_count
@@ -24,11 +25,15 @@ PATHS = {"/v1/chat/completions": "chat", "/v1/responses": "responses", "/v1/mess
 
 
 def front_of(request: Request) -> Front:
+    return front_for(request.url.path, request.headers)
+
+
+def front_for(path: str, headers: Mapping[str, str]) -> Front:
     """Return the protocol a path speaks; the shared ones tell by the anthropic-version header."""
-    for path, protocol in PATHS.items():
-        if request.url.path.startswith(path):
+    for beginning, protocol in PATHS.items():
+        if path.startswith(beginning):
             return FRONTS[protocol]
-    return FRONTS["messages" if "anthropic-version" in request.headers else "chat"]
+    return FRONTS["messages" if "anthropic-version" in headers else "chat"]
 
 
 def create_router() -> APIRouter:
@@ -55,10 +60,13 @@ def _generation(front: Front) -> Callable[[Request], Awaitable[Any]]:
     async def generate(request: Request) -> Any:
         runtime: Runtime = request.app.state.runtime
         key_id = await authenticate(request.headers, runtime.ledger)
+        share = share_of(request)
+        share.take(key_id)
         document = await read_document(request)
-        ask = front.parse(document, request.headers)
+        ask = await share.work(lambda: front.parse(document, request.headers))
         caller = Caller(key_id, request.headers.get("traceparent"), seen_headers(request.headers))
-        if front is chat and chat.choices_wanted(ask) > 1:
+        if front is chat and (wanted := chat.choices_wanted(ask)) > 1:
+            share.take(key_id, wanted - 1)
             return Choices(runtime, ask, caller)
         return Exchange(runtime, front, ask, caller)
 
@@ -78,14 +86,15 @@ async def refuse_stored_chat(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
     runtime: Runtime = request.app.state.runtime
-    await authenticate(request.headers, runtime.ledger)
+    share = share_of(request)
+    share.take(await authenticate(request.headers, runtime.ledger))
     document = await read_document(request)
-    ask = messages.parse({"max_tokens": 1, **document}, request.headers)
+    ask = await share.work(lambda: messages.parse({"max_tokens": 1, **document}, request.headers))
     counted = await provider_count(runtime, ask)
     if counted is not None:
         return JSONResponse({"input_tokens": counted})
     return JSONResponse(
-        {"input_tokens": messages.estimate_tokens(document)},
+        {"input_tokens": await share.work(lambda: messages.estimate_tokens(document))},
         headers={"x-polyvox-estimate": "true"},
     )
 

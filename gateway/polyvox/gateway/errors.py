@@ -1,5 +1,7 @@
 """The edge where a ModelError becomes an HTTP answer; the document is its protocol's own."""
 
+import math
+
 import orjson
 from starlette.types import Send
 
@@ -11,6 +13,9 @@ Headers = list[tuple[bytes, bytes]]
 _WAIT_S: dict[int, float] = {429: 1, 503: 2, 529: 2}
 """A client that is told nothing gives up at once on a 429 (Codex), so it is always told."""
 
+
+_LONGEST_WAIT_S = 86_400.0
+"""A provider may say anything; a client should not wait for years."""
 
 _REPEATED = (401, 408, 409, 429)
 """Below 500, what clients repeat by themselves."""
@@ -26,8 +31,9 @@ def retry_headers(error: ModelError, status: int) -> Headers:
     if not error.fault.retryable:
         return [(b"x-should-retry", b"false")] if status in _REPEATED or status >= 500 else []
     wait_s = error.retry_after_s if error.retry_after_s is not None else _WAIT_S.get(status)
-    if wait_s is None:
+    if wait_s is None or not math.isfinite(wait_s):
         return []
+    wait_s = min(wait_s, _LONGEST_WAIT_S)
     return [(b"retry-after", str(max(1, -int(-wait_s // 1))).encode())]
 
 

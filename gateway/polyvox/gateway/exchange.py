@@ -33,6 +33,7 @@ from polyvox.workflows.calls import ConversationRef, RunInput
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta, PartEnded, PartStarted
 from polyvox.workflows.failures import model_error
+from polyvox.workflows.header_text import header_list
 from polyvox.workflows.reply import Reply
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,8 @@ class Exchange:
         self._committed = False
         self._left = False
         self._shown: dict[str, int] = {}
+        self.losses: tuple[str, ...] = ()
+        """What the provider's protocol could not carry, as far as the answer's head told it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         span = self._runtime.tracing.request_span(
@@ -294,8 +297,8 @@ class Exchange:
         run_id = self._run_id.encode()
         headers = [(b"x-polyvox-run", run_id), (b"x-request-id", run_id), (b"request-id", run_id)]
         if channel is not None and channel.losses:
-            losses = ", ".join(sorted(channel.losses))
-            headers.append((b"x-polyvox-losses", losses.encode("ascii", "replace")))
+            self.losses = tuple(sorted(channel.losses))
+            headers.append((b"x-polyvox-losses", header_list(self.losses).encode()))
         return headers
 
     async def _send_error(self, send: Send, error: ModelError) -> None:

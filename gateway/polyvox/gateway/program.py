@@ -11,7 +11,7 @@ from polyvox.activities.ledger import Ledger
 from polyvox.activities.provider import EVERY_MODEL, Price, Provider
 from polyvox.gateway.app import create_app
 from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, own_keys
-from polyvox.gateway.serving import listen, serving
+from polyvox.gateway.serving import FEW_FILES, listen, most_connections, raise_file_limit, serving
 from polyvox.gateway.simulator.listening import serve
 from polyvox.worker.runtime import Runtime, running
 from polyvox.worker.settings import Settings
@@ -44,6 +44,12 @@ async def started(
     # First of all: a taken port shall be told at once, not after an engine was built for minutes.
     listener = listen(host, settings.server.port)
     port = listener.getsockname()[1]
+    files = raise_file_limit()
+    if files < FEW_FILES:
+        report(
+            f"This process may open only {files} files, so it serves at most "
+            f"{most_connections(files)} connections. Raise the limit: ulimit -n {FEW_FILES}."
+        )
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         simulator = await serve()
@@ -60,10 +66,8 @@ async def started(
         keys = await own_keys(runtime.ledger, settings.data, environ)
         app = create_app(runtime)
         stack.push_async_callback(app.state.responses.close)
-        server = settings.server
-        await stack.enter_async_context(
-            serving(app, listener, drain_s=server.drain_s, max_body_mib=server.max_body_mib)
-        )
+        stack.callback(app.state.admission.close)
+        await stack.enter_async_context(serving(app, listener, settings.server, files=files))
         shown = f"[{host}]" if ":" in host else host
         yield Program(runtime, app, f"http://{shown}:{port}", keys)
 

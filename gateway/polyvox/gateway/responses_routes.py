@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
+from polyvox.gateway.admission import share_of
 from polyvox.gateway.auth import authenticate
 from polyvox.gateway.compaction import CompactionFront, asking_for_summary, is_triggered
 from polyvox.gateway.counting import provider_count
@@ -48,7 +49,8 @@ async def create(request: Request) -> Any:
     state, caller = await _admit(request)
     ask, keeping, own = await _asked(request, state, caller)
     if keeping.background:
-        recording = await state.begin(ask, keeping, caller, own, _span_scope(request))
+        share = share_of(request).handed_over()
+        recording = await state.begin(ask, keeping, caller, own, _span_scope(request), share)
         if not ask.stream:
             return as_json({**recording.document, "status": "queued"}, recording.kept.run_id)
         keep_alive_s = _runtime(request).settings.server.keep_alive_s
@@ -62,8 +64,10 @@ async def _asked(
     request: Request, state: ResponsesState, caller: Caller
 ) -> tuple[Ask, Keeping, tuple[Message, ...]]:
     """Return the whole request, and its own messages at the end of it."""
+    share = share_of(request)
+    share.take(caller.key_id)
     document = await read_document(request)
-    ask = responses.parse(document, request.headers)
+    ask = await share.work(lambda: responses.parse(document, request.headers))
     keeping = parse_keeping(document)
     whole = await state.whole(ask, keeping, caller.key_id, {})
     return whole, keeping, own_messages(ask, whole)
@@ -124,7 +128,10 @@ async def count_input(request: Request) -> Response:
     state, caller = await _admit(request)
     ask, _, _ = await _asked(request, state, caller)
     exact = await provider_count(_runtime(request), ask)
-    count = estimate_tokens(ask) if exact is None else exact
+    if exact is None:
+        count = await share_of(request).work(lambda: estimate_tokens(ask))
+    else:
+        count = exact
     counted = as_json({"object": "response.input_tokens", "input_tokens": count})
     if exact is None:
         counted.headers["x-polyvox-estimate"] = "true"

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
@@ -18,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from polyvox.activities.registry import DIRECT
 from polyvox.activities.responses_store import PREFIX, KeptResponse
+from polyvox.gateway.admission import Share
 from polyvox.gateway.background import KEEP_ALIVE, Recording, resumed, split_frames
 from polyvox.gateway.compaction import SummaryEncoder, asking_for_summary, is_triggered
 from polyvox.gateway.exchange import Caller, Exchange
@@ -138,12 +140,38 @@ class ResponsesState:
         return keep
 
     async def begin(
-        self, ask: Ask, keeping: Keeping, caller: Caller, own: tuple[Message, ...], scope: Scope
+        self,
+        ask: Ask,
+        keeping: Keeping,
+        caller: Caller,
+        own: tuple[Message, ...],
+        scope: Scope,
+        share: Share,
     ) -> Recording:
         """Start a background response; it can be found when this returns.
 
-        Raises ModelError if it is known already that it cannot run.
+        It gives ``share`` back when it ends. Raises ModelError if it is known already that it
+        cannot run.
         """
+        with ExitStack() as unstarted:
+            unstarted.callback(share.release)
+            recording = await self._recording(ask, keeping, caller)
+            unstarted.pop_all()
+
+        async def record() -> None:
+            try:
+                await recording.run(scope)
+            finally:
+                share.release()
+                del self._recordings[recording.kept.response_id]
+            if recording.kept.document is not None:
+                self._add_to_thread(keeping, caller.key_id, own, recording.kept.document)
+
+        task = asyncio.create_task(record(), name=recording.kept.response_id)
+        self._recordings[recording.kept.response_id] = recording, task
+        return recording
+
+    async def _recording(self, ask: Ask, keeping: Keeping, caller: Caller) -> Recording:
         runtime = self._runtime
         runtime.registry.resolve(ask.model, runtime.providers)
         kept = KeptResponse(
@@ -158,19 +186,7 @@ class ResponsesState:
         )
         self._store.keep(kept)
         await self._store.flush()
-        recording = Recording(runtime, ask, caller, kept)
-
-        async def record() -> None:
-            try:
-                await recording.run(scope)
-            finally:
-                del self._recordings[kept.response_id]
-            if recording.kept.document is not None:
-                self._add_to_thread(keeping, caller.key_id, own, recording.kept.document)
-
-        task = asyncio.create_task(record(), name=kept.response_id)
-        self._recordings[kept.response_id] = recording, task
-        return recording
+        return Recording(runtime, ask, caller, kept)
 
     async def find(self, response_id: str, key_id: str) -> KeptResponse:
         """Return a response as it is now. Raises ModelError("not_found")."""

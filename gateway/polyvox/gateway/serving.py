@@ -2,12 +2,29 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from polyvox.gateway.connections import Config, Connection, Doors, Limits
+from polyvox.gateway.websocket_connection import WebSocketConnection
+from polyvox.worker.settings import ServerSettings
+
+_MOST_FILES = 65_536
+"""Raising the soft limit further would only make programs slow that close all they may have."""
+
+_OWN_FILES = 200
+"""Databases, logs, the engine's connections."""
+
+FEW_FILES = 4096
+
+
+_TICKS_PER_CHECK = 10
+"""uvicorn ticks ten times a second."""
 
 
 class PortTaken(OSError):
@@ -24,6 +41,14 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.accepts.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_CHECK == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection | WebSocketConnection):
+                    connection.check(now)
+        return await super().on_tick(counter)
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
         return contextlib.nullcontext()
@@ -44,27 +69,51 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def raise_file_limit() -> int:
+    """Let this process open as many files as it may, and return that number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return _MOST_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def most_connections(files: int) -> int:
+    """Return how many connections ``files`` allow: each may need another one to a provider."""
+    return max(16, (files - _OWN_FILES) // 2)
+
+
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, listener: socket.socket, *, drain_s: float, max_body_mib: int
+    app: ASGIApp, listener: socket.socket, settings: ServerSettings, *, files: int
 ) -> AsyncIterator[None]:
-    """Serve ``app`` on ``listener`` while the context is open.
+    """Serve ``app`` on ``listener`` while the context is open, with at most ``files`` open files.
 
-    On leaving, running responses get ``drain_s`` seconds to end and are cut then. A message over a
-    WebSocket may be as large as the body of a request, ``max_body_mib``.
+    On leaving, running responses get ``drain_s`` seconds to end and are cut then.
     """
+    limits = Limits(
+        read_s=settings.read_timeout_s,
+        write_s=settings.write_timeout_s,
+        per_address=settings.max_connections_per_address,
+        in_all=most_connections(files),
+    )
     server = Server(
-        uvicorn.Config(
+        Config(
             app,
-            http="httptools",
-            ws="websockets-sansio",
-            ws_max_size=max_body_mib * 1024 * 1024,
+            Doors(limits),
+            http=Connection,
+            ws=WebSocketConnection,
+            # Not negotiated: a few KiB that unpack to a whole message cost too much of the loop.
+            ws_per_message_deflate=False,
+            ws_max_size=settings.max_body_mib * 1024 * 1024,
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(drain_s)),
+            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         )
     )
     running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")

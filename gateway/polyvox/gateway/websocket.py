@@ -9,7 +9,9 @@ for ``retry-after``.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
+from dataclasses import dataclass, field
 
 import orjson
 from fastapi import APIRouter
@@ -17,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Message as AsgiMessage
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from polyvox.gateway.admission import LARGE_BYTES, Share, share_of
 from polyvox.gateway.auth import authenticate
 from polyvox.gateway.background import split_frames
 from polyvox.gateway.errors import Headers, retry_headers
@@ -25,6 +28,7 @@ from polyvox.gateway.protocols import responses
 from polyvox.gateway.protocols.front import Ask
 from polyvox.gateway.protocols.responses_included import included
 from polyvox.gateway.protocols.responses_keeping import Keeping, parse_keeping
+from polyvox.gateway.request_body import parse_document
 from polyvox.gateway.responses_routes import own_messages
 from polyvox.gateway.responses_state import ResponsesState
 from polyvox.worker.runtime import Runtime
@@ -39,7 +43,11 @@ _REMEMBERED = 8
 """Responses of one connection that can be gone on from; the older ones only if they are stored."""
 
 _WAITING = 16
+_WAITING_BYTES = 1024 * 1024
 """Requests that wait for their turn; a client that sends more is not read until one is done."""
+
+_REMEMBERED_BYTES = 32 * 1024 * 1024
+"""Of the requests that led to the remembered responses; the newest is remembered all the same."""
 
 _OF_THE_CONNECTION = ("type", "generate", "stream_id")
 """Members of ``response.create`` that are no fields of a request."""
@@ -65,75 +73,132 @@ async def connect(websocket: WebSocket) -> None:
             Response(body, status_code=status, media_type="application/json")
         )
         return
-    await websocket.accept()
-    caller = Caller(key_id, websocket.headers.get("traceparent"), seen_headers(websocket.headers))
-    await Connection(websocket, websocket.app.state.responses, caller).serve()
+    with contextlib.suppress(OSError, WebSocketDisconnect):  # the client may have left by now
+        await websocket.accept()
+        await Connection(websocket, runtime, key_id).serve()
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A message as it came, or why it is refused; ``share`` holds its bytes."""
+
+    text: str | bytes
+    share: Share
+    refused: ModelError | None = None
+
+
+class _Leaving(Exception):
+    """The connection is to be closed from this side."""
 
 
 class Connection:
     """One client's connection. Its requests are answered in the order they come in."""
 
-    def __init__(self, websocket: WebSocket, state: ResponsesState, caller: Caller) -> None:
+    def __init__(self, websocket: WebSocket, runtime: Runtime, key_id: str) -> None:
         self._websocket = websocket
-        self._state = state
-        self._caller = caller
-        self._requests: asyncio.Queue[str | bytes | None] = asyncio.Queue(_WAITING)
+        self._runtime = runtime
+        self._state: ResponsesState = websocket.app.state.responses
+        self._caller = Caller(
+            key_id, websocket.headers.get("traceparent"), seen_headers(websocket.headers)
+        )
+        self._requests: asyncio.Queue[_Waiting | None] = asyncio.Queue(_WAITING)
+        self._waiting_bytes = 0
+        self._room = asyncio.Event()
         self._left = asyncio.Event()
-        self._near: OrderedDict[str, tuple[Message, ...]] = OrderedDict()
+        self._near = _Near()
         self._lane = b""
 
     async def serve(self) -> None:
         reading = asyncio.create_task(self._read())
         try:
-            while (request := await self._requests.get()) is not None:
-                await self._answer(request)
-        except (OSError, WebSocketDisconnect):
-            return
+            while (waiting := await self._requests.get()) is not None:
+                self._waiting_bytes -= len(waiting.text)
+                self._room.set()
+                try:
+                    await self._answer(waiting)
+                finally:
+                    waiting.share.release()
+        except _Leaving:
+            await self._websocket.close(_POLICY_VIOLATION)
         finally:
             reading.cancel()
+            while not self._requests.empty():
+                if (waiting := self._requests.get_nowait()) is not None:
+                    waiting.share.release()
 
     async def _read(self) -> None:
         """Read along while an answer is made: a client that leaves ends it."""
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
-            text = message.get("text")
-            await self._requests.put(text if text is not None else message["bytes"])
+            told = message.get("text")
+            text: str | bytes = told if told is not None else message["bytes"]
+            await self._requests.put(self._admitted(text))
+            self._waiting_bytes += len(text)
+            while self._waiting_bytes > _WAITING_BYTES and not self._requests.empty():
+                self._room.clear()
+                await self._room.wait()
         self._left.set()
         await self._requests.put(None)
 
-    async def _answer(self, request: str | bytes) -> None:
+    def _admitted(self, text: str | bytes) -> _Waiting:
+        share = share_of(self._websocket).another(self._caller.key_id)
+        try:
+            if len(text) > LARGE_BYTES:
+                share.hold(len(text))
+        except ModelError as error:
+            return _Waiting("", share, error)
+        return _Waiting(text, share)
+
+    async def _answer(self, waiting: _Waiting) -> None:
         self._lane = b""
         try:
-            event = _parse_event(request)
+            # The key may have been revoked since the connection was made.
+            await self._authenticate()
+            waiting.share.take(self._caller.key_id)
+            if waiting.refused is not None:
+                raise waiting.refused
+            event = await waiting.share.work(lambda: _parse_event(waiting.text))
             if lane := event.get("stream_id"):
                 self._lane = b'"stream_id":' + orjson.dumps(lane) + b","
             if event["type"] == "response.steer":
                 await self._refuse_steering(event)
             else:
-                await self._create(event)
+                await self._create(event, waiting.share, len(waiting.text))
         except ModelError as error:
             status, document = responses.render_error(error, None)
             await self.send_error(status, document["error"], retry_headers(error, status))
 
-    async def _create(self, event: dict[str, Json]) -> None:
+    async def _authenticate(self) -> None:
+        try:
+            await authenticate(self._websocket.headers, self._runtime.ledger)
+        except ModelError as error:
+            status, document = responses.render_error(error, None)
+            await self.send_error(status, document["error"], retry_headers(error, status))
+            raise _Leaving from error
+
+    async def _create(self, event: dict[str, Json], share: Share, size: int) -> None:
         document = {k: v for k, v in event.items() if k not in _OF_THE_CONNECTION}
         document["stream"] = True
-        ask = responses.parse(document, self._websocket.headers)
+        ask = await share.work(lambda: responses.parse(document, self._websocket.headers))
         keeping = parse_keeping(document)
-        whole = await self._state.whole(ask, keeping, self._caller.key_id, self._near)
+        whole = await self._state.whole(ask, keeping, self._caller.key_id, self._near.said)
         own = own_messages(ask, whole)
         if event.get("generate") is False:
-            remember = _Remember(self._near, whole)
+            remember = _Remember(self._near, whole, size)
             prepared = await self._state.prepare(whole, keeping, self._caller, remember)
             await self.send_frames(prepared)
         elif keeping.background:
-            await self._follow(whole, keeping, own)
+            await self._follow(whole, keeping, own, share)
         else:
-            remember = _Remember(self._near, whole)
+            remember = _Remember(self._near, whole, size)
             exchange = await self._state.exchange(whole, keeping, self._caller, own, remember)
             await exchange(dict(_SCOPE), self._receive, _Sending(self).send)
 
-    async def _follow(self, whole: Ask, keeping: Keeping, own: tuple[Message, ...]) -> None:
-        recording = await self._state.begin(whole, keeping, self._caller, own, _SCOPE)
+    async def _follow(
+        self, whole: Ask, keeping: Keeping, own: tuple[Message, ...], share: Share
+    ) -> None:
+        recording = await self._state.begin(
+            whole, keeping, self._caller, own, _SCOPE, share.handed_over()
+        )
         async for frames in recording.follow(-1, _LONG_S, included(whole)):
             await self.send_frames(frames)
 
@@ -170,26 +235,45 @@ class Connection:
         await self._send(orjson.dumps({**told, "error": error, "steer": steer}))
 
 
+_POLICY_VIOLATION = 1008
+
 _SCOPE = {"method": "GET", "path": PATH}
 
 _LONG_S = 3600.0
 """The connection is kept alive by pings of its own."""
 
 
+@dataclass(slots=True)
+class _Near:
+    """The newest responses of a connection: what was said up to each, and the request's size."""
+
+    said: OrderedDict[str, tuple[Message, ...]] = field(default_factory=OrderedDict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def remember(self, response_id: str, said: tuple[Message, ...], size: int) -> None:
+        self.said[response_id] = said
+        self.sizes[response_id] = size
+        while len(self.said) > 1 and (
+            len(self.said) > _REMEMBERED or sum(self.sizes.values()) > _REMEMBERED_BYTES
+        ):
+            oldest, _ = self.said.popitem(last=False)
+            del self.sizes[oldest]
+
+
 class _Remember:
     """Takes note of how a response ended, for the next request on the connection."""
 
-    def __init__(self, near: OrderedDict[str, tuple[Message, ...]], whole: Ask) -> None:
+    def __init__(self, near: _Near, whole: Ask, size: int) -> None:
         self._near = near
         self._whole = whole
+        self._size = size
 
     def __call__(self, document: dict[str, Json]) -> None:
         if document["status"] in _NOT_ENDED:
             return
         said = tuple(wire.parse_message(item) for item in document["output"])
-        self._near[document["id"]] = self._whole.conversation.messages + said
-        while len(self._near) > _REMEMBERED:
-            self._near.popitem(last=False)
+        whole = self._whole.conversation.messages + said
+        self._near.remember(document["id"], whole, self._size)
 
 
 class _Sending:
@@ -217,15 +301,12 @@ class _Sending:
 
 
 def _parse_event(request: str | bytes) -> dict[str, Json]:
-    try:
-        event = orjson.loads(request)
-    except orjson.JSONDecodeError as error:
-        raise ModelError("invalid_request", f"The message is not valid JSON: {error}.") from None
-    kind = event.get("type") if isinstance(event, dict) else None
+    event = parse_document(request, "message", "type")
+    kind = event.get("type")
     if kind not in ("response.create", "response.steer"):
         raise ModelError(
             "invalid_request",
             f"A message must be an object of type 'response.create', not {kind!r}.",
             param="type",
         )
-    return dict(event)
+    return event

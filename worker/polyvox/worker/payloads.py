@@ -1,5 +1,6 @@
 """How values lie in Temporal's histories: as readable JSON, and by reference when large."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,17 +80,25 @@ class Offload(PayloadCodec):
         ]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [self._loaded(payload) for payload in payloads]
+        # In a thread: an answer may have many MiB, and every stream waits for this loop.
+        return [
+            await asyncio.to_thread(self._loaded, payload)
+            if payload.metadata.get("encoding") == _REFERENCE
+            else payload
+            for payload in payloads
+        ]
 
     async def _stored(self, payload: Payload) -> Payload:
-        body = payload.SerializeToString()
-        digest = digest_of(body)
-        await self._store.on_writer(lambda: self._store.put({digest: body}))
+        def store() -> str:
+            body = payload.SerializeToString()
+            digest = digest_of(body)
+            self._store.put({digest: body})
+            return digest
+
+        digest = await self._store.on_writer(store)
         return Payload(metadata={"encoding": _REFERENCE}, data=digest.encode())
 
     def _loaded(self, payload: Payload) -> Payload:
-        if payload.metadata.get("encoding") != _REFERENCE:
-            return payload
         try:
             return Payload.FromString(self._store.get(payload.data.decode()))
         except ModelError as missing:

@@ -139,6 +139,7 @@ async def running(
             relay=relay,
             ledger=ledger,
             tracing=tracing,
+            max_answer_mib=settings.server.max_answer_mib,
         )
         loop = asyncio.get_running_loop()
         ended = _Ended(ledger, relay)

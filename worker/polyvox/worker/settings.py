@@ -53,7 +53,9 @@ class ServerSettings:
     ``port`` 0 means any free one. ``drain_s`` is how long running streams may take to finish at a
     stop; ``keep_alive_s`` how often a silent stream gets a sign of life; ``keep_responses_days``
     how long a client may come back to a response. ``register_over_http`` lets admins' keys register
-    flows, which are programs that run in the server.
+    flows, which are programs that run in the server. ``read_timeout_s`` limits how long a request's
+    head, or a silence in its body, may take; ``write_timeout_s`` how long a client may read nothing
+    of its answer.
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +65,11 @@ class ServerSettings:
     keep_alive_s: float = 10.0
     keep_responses_days: float = 30.0
     register_over_http: bool = False
+    read_timeout_s: float = 20.0
+    write_timeout_s: float = 60.0
+    max_connections_per_address: int = 1024
+    max_requests_per_key: int = 256
+    max_answer_mib: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +151,11 @@ def load_settings(
             keep_alive_s=table.keep_alive_s,
             keep_responses_days=table.keep_responses_days,
             register_over_http=table.register_over_http,
+            read_timeout_s=table.read_timeout_s,
+            write_timeout_s=table.write_timeout_s,
+            max_connections_per_address=table.max_connections_per_address,
+            max_requests_per_key=table.max_requests_per_key,
+            max_answer_mib=table.max_answer_mib,
         ),
         engine=EngineSettings(
             address=address,

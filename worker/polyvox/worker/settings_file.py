@@ -36,6 +36,11 @@ The file, with every key and its default::
     drain_s = 30
     keep_alive_s = 10
     keep_responses_days = 30
+    read_timeout_s = 20
+    write_timeout_s = 60
+    max_connections_per_address = 1024
+    max_requests_per_key = 256
+    max_answer_mib = 32
 
     [engine]
     address = "temporal:7233"     # optional: an existing cluster
@@ -165,6 +170,11 @@ class ServerTable(_Table):
     keep_alive_s: float = Field(10.0, gt=0, allow_inf_nan=False)
     keep_responses_days: float = Field(30.0, gt=0, le=36_500)
     register_over_http: bool = False
+    read_timeout_s: float = Field(20.0, gt=0, allow_inf_nan=False)
+    write_timeout_s: float = Field(60.0, gt=0, allow_inf_nan=False)
+    max_connections_per_address: int = Field(1024, ge=1)
+    max_requests_per_key: int = Field(256, ge=1)
+    max_answer_mib: int = Field(32, ge=1)
 
 
 class EngineTable(_Table):

@@ -1,5 +1,6 @@
 """Errors of a Messages provider, from an HTTP answer or from an ``error`` event of its stream."""
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -110,7 +111,8 @@ def _phrase(status: int) -> str:
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            return float(headers[name]) * unit_s
+            wait_s = float(headers[name]) * unit_s
+            return wait_s if math.isfinite(wait_s) else None
         except (KeyError, ValueError):
             continue
     return None

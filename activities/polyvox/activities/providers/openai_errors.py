@@ -4,6 +4,7 @@ The body is ``{"error": {"message", "type", "param", "code"}}``; many servers th
 protocol send part of it, another shape, or a proxy's page, so the HTTP status has the last word.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -127,7 +128,8 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         if value is None:
             continue
         try:
-            return max(0.0, float(value) * scale)
+            wait_s = max(0.0, float(value) * scale)
+            return wait_s if math.isfinite(wait_s) else None
         except ValueError:
             pass
         try:

@@ -13,7 +13,7 @@ from polyvox.workflows.conversation import (
     Wire,
 )
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.wire.coverage import request_losses, tool_losses
+from polyvox.workflows.wire.coverage import MORE_LOSSES, MOST_LOSSES, request_losses, tool_losses
 from polyvox.workflows.wire.tool_names import offered_name
 
 _T = TypeVar("_T")
@@ -30,9 +30,11 @@ def ill_typed(param: str, expected: str, value: Json) -> ModelError:
 
 
 def lose(losses: list[str], name: str) -> None:
-    """Record a loss once."""
-    if name not in losses:
+    """Record a loss once, and no more than ``MOST_LOSSES`` of them."""
+    if len(losses) < MOST_LOSSES and name not in losses:
         losses.append(name)
+    elif len(losses) == MOST_LOSSES and name not in losses:
+        losses.append(MORE_LOSSES)
 
 
 def parse_tool(json: Json) -> Tool:

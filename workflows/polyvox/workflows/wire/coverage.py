@@ -44,6 +44,13 @@ _OUTER: Final[dict[Protocol, frozenset[str]]] = {
 LOST_REASONING: Final = "reasoning: only the provider that wrote it can take it back"
 """The loss of a model's thinking that another vendor's model wrote."""
 
+MOST_LOSSES: Final = 1000
+MORE_LOSSES: Final = "... and more"
+"""A client may send any number of fields that nobody knows; so many are named."""
+
+_MOST_MEMBERS: Final = 32
+_LONGEST_SHAPE: Final = 512
+
 _SERVED: Final = frozenset(("additional_tools",))
 """Elements nobody renders because what they bring is offered otherwise."""
 
@@ -109,7 +116,10 @@ def element_losses(wire: Wire, target: Protocol) -> list[str]:
     """Name the members of a part's element that are not carried over ``target``."""
     losses: list[str] = []
     kind, members = _element(wire)
-    for member, field in _to_weigh(wire.protocol, kind, tuple(members)):
+    # What a client made up is not kept in a cache: it would be the client's to fill.
+    usual = len(members) <= _MOST_MEMBERS and sum(map(len, members), len(kind)) <= _LONGEST_SHAPE
+    to_weigh = _to_weigh if usual else _to_weigh.__wrapped__
+    for member, field in to_weigh(wire.protocol, kind, tuple(members)):
         _weigh(wire.protocol, "element", field, members[member], target, losses)
     return losses
 
