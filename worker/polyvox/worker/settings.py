@@ -1,7 +1,7 @@
 """What the operator decides, as one frozen value.
 
 Sources, strongest first: arguments of the command line, the environment (``TEMPORAL_ADDRESS``,
-``TEMPORAL_NAMESPACE``), the file ``polyvox.toml``, defaults. Nothing here is global: the caller
+``TEMPORAL_NAMESPACE``, ``TEMPORAL_UI_ADDRESS``), the file ``polyvox.toml``, defaults. Nothing here is global: the caller
 passes the environment in and carries the Settings to whoever needs them.
 
 Three rules must stay true. A key of a provider never stands in the file, only the name of the
@@ -52,7 +52,9 @@ class ServerSettings:
 
     ``port`` 0 means any free one. ``drain_s`` is how long running streams may take to finish at a
     stop; ``keep_alive_s`` how often a silent stream gets a sign of life; ``keep_responses_days``
-    how long a client may come back to a response.
+    how long a client may come back to a response. ``allowed_hosts`` are names, besides those that
+    no stranger can own, by which the server may be called; ``allowed_origins`` the origins of web
+    pages that may send requests.
     """
 
     host: str = "127.0.0.1"
@@ -61,14 +63,20 @@ class ServerSettings:
     drain_s: float = 30.0
     keep_alive_s: float = 10.0
     keep_responses_days: float = 30.0
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """The Temporal cluster: ``address`` (``host:port``) of an existing one, or None for our own."""
+    """The Temporal cluster: ``address`` (``host:port``) of an existing one, or None for our own.
+
+    ``ui_address`` (``host:port``) is where an existing cluster's Web UI listens.
+    """
 
     address: str | None = None
     namespace: str = "default"
+    ui_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,12 @@ def load_settings(
             f"The engine address {address!r} is not HOST:PORT. "
             "Give for example 127.0.0.1:7233 (--engine, TEMPORAL_ADDRESS or engine.address)."
         )
+    ui_address = environ.get("TEMPORAL_UI_ADDRESS") or document.engine.ui_address
+    if ui_address is not None and not _is_address(ui_address):
+        raise SettingsError(
+            f"The address {ui_address!r} of the engine's Web UI is not HOST:PORT. "
+            "Give for example 127.0.0.1:8080 (TEMPORAL_UI_ADDRESS or engine.ui_address)."
+        )
     if port is not None and not 0 <= port <= 65535:
         raise SettingsError(f"The port {port!r} is not between 0 and 65535 (0: any free one).")
     table = document.server
@@ -141,10 +155,13 @@ def load_settings(
             drain_s=table.drain_s,
             keep_alive_s=table.keep_alive_s,
             keep_responses_days=table.keep_responses_days,
+            allowed_hosts=tuple(table.allowed_hosts),
+            allowed_origins=tuple(table.allowed_origins),
         ),
         engine=EngineSettings(
             address=address,
             namespace=namespace or environ.get("TEMPORAL_NAMESPACE") or document.engine.namespace,
+            ui_address=ui_address if address is not None else None,
         ),
     )
 

@@ -36,10 +36,13 @@ The file, with every key and its default::
     drain_s = 30
     keep_alive_s = 10
     keep_responses_days = 30
+    allowed_hosts = ["gateway.example.org", "*.example.org"]
+    allowed_origins = ["https://app.example.org"]
 
     [engine]
     address = "temporal:7233"     # optional: an existing cluster
     namespace = "default"
+    ui_address = "temporal-ui:8080"  # optional: where that cluster's Web UI listens
 """
 
 import difflib
@@ -104,6 +107,20 @@ def _variable_name(name: str) -> str:
     return name
 
 
+def _allowed_host(name: str) -> str:
+    if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name):
+        raise PydanticCustomError(
+            "name", "give a host name without a port, or *.NAME for all names below NAME"
+        )
+    return name.lower()
+
+
+def _allowed_origin(origin: str) -> str:
+    if origin != "null" and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+", origin):
+        raise PydanticCustomError("url", "give an origin such as 'https://app.example.org'")
+    return origin.lower()
+
+
 def _headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if name.lower() in SECRET_HEADERS:
@@ -164,6 +181,10 @@ class ServerTable(_Table):
     drain_s: float = Field(30.0, ge=0, allow_inf_nan=False)
     keep_alive_s: float = Field(10.0, gt=0, allow_inf_nan=False)
     keep_responses_days: float = Field(30.0, gt=0, le=36_500)
+    allowed_hosts: list[Annotated[str, AfterValidator(_allowed_host)]] = Field(default_factory=list)
+    allowed_origins: list[Annotated[str, AfterValidator(_allowed_origin)]] = Field(
+        default_factory=list
+    )
 
 
 class EngineTable(_Table):
@@ -171,6 +192,7 @@ class EngineTable(_Table):
 
     address: str | None = None
     namespace: str = Field("default", min_length=1)
+    ui_address: str | None = None
 
 
 class ConfigFile(_Table):
