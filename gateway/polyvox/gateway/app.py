@@ -7,12 +7,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from polyvox.gateway.api import api_router
 from polyvox.gateway.conversation_routes import conversations_router
 from polyvox.gateway.endpoints import create_router, front_of
 from polyvox.gateway.errors import retry_headers
+from polyvox.gateway.hosts import HostGuard, Names, is_ui
 from polyvox.gateway.registry_api import registry_router
 from polyvox.gateway.responses_routes import responses_router
 from polyvox.gateway.responses_state import ResponsesState
@@ -43,6 +44,9 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(registry_router())
     # Whole answers only: a compressor would hold back the words of a stream.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
+    server = runtime.settings.server
+    names = Names({server.host, *server.allowed_hosts}, server.allowed_origins)
+    app.add_middleware(HostGuard, names=names, render=_refused)
     app.add_exception_handler(ModelError, _model_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _http_error)
@@ -61,6 +65,12 @@ async def _model_error(request: Request, error: Exception) -> Response:
     headers = {name.decode(): value.decode() for name, value in retry_headers(error, status)}
     ids = {"x-request-id": request_id, "request-id": request_id}
     return JSONResponse(document, status_code=status, headers={**ids, **headers})
+
+
+async def _refused(request: Request, error: ModelError) -> Response:
+    if is_ui(request.url.path):
+        return PlainTextResponse(error.message, error.http_status)
+    return await _model_error(request, error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
