@@ -199,7 +199,7 @@ def test_the_simulator_refuses_strangers_too(tmp_path: Path) -> None:
 
 
 def test_names_and_origins_can_be_allowed(tmp_path: Path) -> None:
-    """What the message names works: a name, all names below one, and an origin, each only itself."""
+    """What the messages name works: a name, all names below one, and an origin."""
     server = (
         'allowed_hosts = ["gw.example.org", "*.corp.example"]\n'
         'allowed_origins = ["https://app.example.org"]'
@@ -223,8 +223,13 @@ def test_names_and_origins_can_be_allowed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ['allowed_hosts = ["http://x"]', 'allowed_hosts = ["*"]', 'allowed_hosts = ["x:1"]']
-    + ['allowed_origins = ["app.example.org"]', 'allowed_origins = ["https://x/path"]'],
+    [
+        'allowed_hosts = ["http://x"]',
+        'allowed_hosts = ["*"]',
+        'allowed_hosts = ["x:1"]',
+        'allowed_origins = ["app.example.org"]',
+        'allowed_origins = ["https://x/path"]',
+    ],
 )
 def test_a_wrong_entry_is_told_at_the_start(tmp_path: Path, line: str) -> None:
     """An entry that never matches would be found out by a refused request only."""
@@ -235,7 +240,7 @@ def test_a_wrong_entry_is_told_at_the_start(tmp_path: Path, line: str) -> None:
 
 
 async def test_the_guard_costs_next_to_nothing_and_holds_nothing_back() -> None:
-    """Each part of an answer passes at once, and a check is cheap beside the smallest app's work."""
+    """Each part of an answer passes at once; a check costs less than reading a small body."""
     sent: list[bytes] = []
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:

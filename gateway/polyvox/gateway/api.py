@@ -1,8 +1,9 @@
 """The runs as an HTTP API: ``GET /api/runs``, ``GET /api/runs/{id}``, ``POST .../approve``.
 
-Needs ``ledger`` (Ledger), ``client`` (the engine's Client, None without an engine), ``ui_url`` (str
-or None) and ``namespace`` (str) in the application's state, and the same key as every other route;
-approving needs an admin's. Errors are ``{"error": {"kind", "message"}}``.
+Needs ``ledger`` (Ledger), ``client`` (the engine's Client, None without an engine), ``has_ui``
+(whether there is a Web UI at ``/ui``) and ``namespace`` (str) in the application's state, and the
+same key as every other route; approving needs an admin's. Errors are
+``{"error": {"kind", "message"}}``.
 """
 
 from collections.abc import Callable, Coroutine
@@ -141,7 +142,9 @@ async def _found(request: Request, run_id: str) -> RunRecord:
 
 def _link(request: Request, run_id: str) -> str | None:
     state = request.app.state
-    return workflow_link(state.ui_url, state.namespace, run_id)
+    # The address that the client itself used is one it can open.
+    ui_url = f"{request.base_url}ui" if state.has_ui else None
+    return workflow_link(ui_url, state.namespace, run_id)
 
 
 def json_response(document: Document, status: int = 200) -> Response:

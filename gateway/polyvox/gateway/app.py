@@ -17,6 +17,8 @@ from polyvox.gateway.hosts import HostGuard, Names, is_ui
 from polyvox.gateway.registry_api import registry_router
 from polyvox.gateway.responses_routes import responses_router
 from polyvox.gateway.responses_state import ResponsesState
+from polyvox.gateway.ui_door import UiDoor, ui_router
+from polyvox.gateway.ui_proxy import UiProxy
 from polyvox.gateway.websocket import websocket_router
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.errors import ErrorKind, ModelError
@@ -33,7 +35,11 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.state.ledger = runtime.ledger
     app.state.client = runtime.client
-    app.state.ui_url = runtime.engine.ui_url
+    ui_url = runtime.engine.ui_url
+    app.state.ui_door = UiDoor(
+        runtime.ledger, runtime.ui_sessions, UiProxy(ui_url) if ui_url else None
+    )
+    app.state.has_ui = ui_url is not None
     app.state.namespace = runtime.engine.namespace
     app.state.responses = ResponsesState(runtime)
     app.include_router(create_router())
@@ -42,6 +48,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(conversations_router())
     app.include_router(api_router())
     app.include_router(registry_router())
+    app.include_router(ui_router(app.state.ui_door))
     # Whole answers only: a compressor would hold back the words of a stream.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     server = runtime.settings.server

@@ -12,11 +12,16 @@ from polyvox.activities.provider import EVERY_MODEL, Price, Provider
 from polyvox.gateway.app import create_app
 from polyvox.gateway.serving import listen, serving
 from polyvox.gateway.simulator.listening import serve
+from polyvox.gateway.ui_address import Door, remember_door
+from polyvox.gateway.ui_door import PATH
 from polyvox.worker.runtime import Runtime, running
 from polyvox.worker.settings import Settings
 from polyvox.workflows.conversation import PROTOCOLS
 
 KEY_VARIABLE = "POLYVOX_KEY"
+
+_REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a server that listens on all addresses is reached from its own machine."""
 
 
 class UnsafeHost(ValueError):
@@ -25,11 +30,15 @@ class UnsafeHost(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A running program. ``key`` is None if its keys were all made by hand and only hashes are."""
+    """A running program. ``key`` is None if its keys were all made by hand and only hashes are.
+
+    ``door`` leads to Temporal's Web UI, None if there is none.
+    """
 
     runtime: Runtime
     base_url: str
     key: str | None
+    door: Door | None = None
 
 
 @asynccontextmanager
@@ -60,12 +69,19 @@ async def started(
         key = await first_key(runtime.ledger, settings.data, environ)
         app = create_app(runtime)
         stack.push_async_callback(app.state.responses.close)
+        stack.push_async_callback(app.state.ui_door.close)
         server = settings.server
         await stack.enter_async_context(
             serving(app, listener, drain_s=server.drain_s, max_body_mib=server.max_body_mib)
         )
-        shown = f"[{host}]" if ":" in host else host
-        yield Program(runtime, f"http://{shown}:{port}", key)
+        ui_url = f"{_url(_REACHED.get(host, host), port)}{PATH}"
+        door = Door(ui_url, runtime.engine.namespace) if runtime.engine.ui_url else None
+        remember_door(settings.data, door)
+        yield Program(runtime, _url(host, port), key, door)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def simulated_providers(base_url: str) -> dict[str, Provider]:

@@ -1,8 +1,8 @@
 """What the operator decides, as one frozen value.
 
 Sources, strongest first: arguments of the command line, the environment (``TEMPORAL_ADDRESS``,
-``TEMPORAL_NAMESPACE``, ``TEMPORAL_UI_ADDRESS``), the file ``polyvox.toml``, defaults. Nothing here is global: the caller
-passes the environment in and carries the Settings to whoever needs them.
+``TEMPORAL_NAMESPACE``, ``TEMPORAL_UI_ADDRESS``), the file ``polyvox.toml``, defaults. Nothing here
+is global: the caller passes the environment in and carries the Settings to whoever needs them.
 
 Three rules must stay true. A key of a provider never stands in the file, only the name of the
 environment variable that holds it. A mistake in the file is reported with its path inside the
