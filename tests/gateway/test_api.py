@@ -49,7 +49,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         app = FastAPI()
         app.state.ledger = ledger
         app.state.client = None
-        app.state.ui_url = "http://127.0.0.1:8233/"
+        app.state.has_ui = True
         app.state.namespace = "default"
         app.include_router(api_router())
         async with httpx.AsyncClient(
@@ -79,7 +79,7 @@ async def test_runs_are_narrowed_by_status_and_model(client: httpx.AsyncClient) 
 async def test_a_run_is_shown_with_its_calls(client: httpx.AsyncClient) -> None:
     """Tokens by meter, durations in milliseconds, errors by kind, and a link to the Web UI."""
     run = (await client.get("/api/runs/run-2")).json()
-    assert run["link"] == "http://127.0.0.1:8233/namespaces/default/workflows/run-2"
+    assert run["link"] == "http://gateway/ui/namespaces/default/workflows/run-2"
     assert run["duration_ms"] == 2000
     assert run["error"] == {"kind": "rate_limit", "message": None}
     assert run["spent"]["input"] == 9

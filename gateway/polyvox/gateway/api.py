@@ -3,9 +3,9 @@
 A key sees the runs it started, an admin's key everybody's; for the others there are no other runs.
 Approving needs an admin's key.
 
-Needs ``ledger`` (Ledger), ``client`` (the engine's Client, None without an engine), ``ui_url`` (str
-or None) and ``namespace`` (str) in the application's state, and ``runtime`` (Runtime) where a body
-is read. Errors are ``{"error": {"kind", "message"}}``.
+Needs ``ledger`` (Ledger), ``client`` (the engine's Client, None without an engine), ``has_ui``
+(whether there is a Web UI at ``/ui``) and ``namespace`` (str) in the application's state, and
+``runtime`` (Runtime) where a body is read. Errors are ``{"error": {"kind", "message"}}``.
 """
 
 import json
@@ -193,7 +193,9 @@ async def _found(request: Request, run_id: str, sight: Sight) -> RunRecord:
 
 def _link(request: Request, run_id: str) -> str | None:
     state = request.app.state
-    return workflow_link(state.ui_url, state.namespace, run_id)
+    # The address that the client itself used is one it can open.
+    ui_url = f"{request.base_url}ui" if state.has_ui else None
+    return workflow_link(ui_url, state.namespace, run_id)
 
 
 def json_response(document: Document, status: int = 200) -> Response:

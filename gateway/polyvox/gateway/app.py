@@ -7,16 +7,19 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from polyvox.gateway.admission import Admission, WithShares
 from polyvox.gateway.api import api_router
 from polyvox.gateway.conversation_routes import conversations_router
 from polyvox.gateway.endpoints import create_router, front_of
 from polyvox.gateway.errors import retry_headers
+from polyvox.gateway.hosts import HostGuard, Names, is_ui
 from polyvox.gateway.registry_api import registry_router
 from polyvox.gateway.responses_routes import responses_router
 from polyvox.gateway.responses_state import ResponsesState
+from polyvox.gateway.ui_door import UiDoor, ui_router
+from polyvox.gateway.ui_proxy import UiProxy
 from polyvox.gateway.websocket import websocket_router
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.errors import ErrorKind, ModelError
@@ -33,7 +36,11 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.state.ledger = runtime.ledger
     app.state.client = runtime.client
-    app.state.ui_url = runtime.engine.ui_url
+    ui_url = runtime.engine.ui_url
+    app.state.ui_door = UiDoor(
+        runtime.ledger, runtime.ui_sessions, UiProxy(ui_url) if ui_url else None
+    )
+    app.state.has_ui = ui_url is not None
     app.state.namespace = runtime.engine.namespace
     app.state.responses = ResponsesState(runtime)
     server = runtime.settings.server
@@ -46,9 +53,12 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(conversations_router())
     app.include_router(api_router())
     app.include_router(registry_router())
+    app.include_router(ui_router(app.state.ui_door))
     # Whole answers only: a compressor would hold back the words of a stream.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     app.add_middleware(WithShares, admission=admission)
+    names = Names({server.host, *server.allowed_hosts}, server.allowed_origins)
+    app.add_middleware(HostGuard, names=names, render=_refused)
     app.add_exception_handler(ModelError, _model_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _http_error)
@@ -67,6 +77,12 @@ async def _model_error(request: Request, error: Exception) -> Response:
     headers = {name.decode(): value.decode() for name, value in retry_headers(error, status)}
     ids = {"x-request-id": request_id, "request-id": request_id}
     return JSONResponse(document, status_code=status, headers={**ids, **headers})
+
+
+async def _refused(request: Request, error: ModelError) -> Response:
+    if is_ui(request.url.path):
+        return PlainTextResponse(error.message, error.http_status)
+    return await _model_error(request, error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -13,9 +13,14 @@ from polyvox.gateway.app import create_app
 from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, own_keys
 from polyvox.gateway.serving import FEW_FILES, listen, most_connections, raise_file_limit, serving
 from polyvox.gateway.simulator.listening import serve
+from polyvox.gateway.ui_address import Door, remember_door
+from polyvox.gateway.ui_door import PATH
 from polyvox.worker.runtime import Runtime, running
 from polyvox.worker.settings import Settings
 from polyvox.workflows.conversation import PROTOCOLS
+
+_REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a server that listens on all addresses is reached from its own machine."""
 
 
 class UnsafeHost(ValueError):
@@ -24,12 +29,16 @@ class UnsafeHost(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A running program, and the keys it saw to."""
+    """A running program, and the keys it saw to.
+
+    ``door`` leads to Temporal's Web UI, None if there is none.
+    """
 
     runtime: Runtime
     app: FastAPI
     base_url: str
     keys: OwnKeys
+    door: Door | None = None
 
 
 @asynccontextmanager
@@ -67,9 +76,16 @@ async def started(
         app = create_app(runtime)
         stack.push_async_callback(app.state.responses.close)
         stack.callback(app.state.admission.close)
+        stack.push_async_callback(app.state.ui_door.close)
         await stack.enter_async_context(serving(app, listener, settings.server, files=files))
-        shown = f"[{host}]" if ":" in host else host
-        yield Program(runtime, app, f"http://{shown}:{port}", keys)
+        ui_url = f"{_url(_REACHED.get(host, host), port)}{PATH}"
+        door = Door(ui_url, runtime.engine.namespace) if runtime.engine.ui_url else None
+        remember_door(settings.data, door)
+        yield Program(runtime, app, _url(host, port), keys, door)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def simulated_providers(base_url: str) -> dict[str, Provider]:

@@ -14,11 +14,16 @@ Document = dict[str, Any]
 
 
 def workflow_link(ui_url: str | None, namespace: str, run_id: str) -> str | None:
-    """The run's page in the Temporal Web UI, or None where there is no Web UI."""
-    if not ui_url:
-        return None
-    where = f"/namespaces/{quote(namespace, safe='')}/workflows/{quote(run_id, safe='')}"
-    return ui_url.rstrip("/") + where
+    """The run's page in the Temporal Web UI, or None where there is no Web UI.
+
+    ``ui_url`` is our own door to it, such as ``http://127.0.0.1:8484/ui``.
+    """
+    return f"{ui_url}/{run_page(namespace, run_id)}" if ui_url else None
+
+
+def run_page(namespace: str, run_id: str) -> str:
+    """The path of the run's page below the Web UI's address."""
+    return f"namespaces/{quote(namespace, safe='')}/workflows/{quote(run_id, safe='')}"
 
 
 def render_run(run: RunRecord, link: str | None) -> Document:

@@ -15,6 +15,7 @@ from polyvox.activities.records import CallEnded, Entry, RunEnded, RunRecord, Ru
 from polyvox.activities.tables import file_url, ledger_file
 from polyvox.gateway.cli.main import app
 from polyvox.gateway.cli.run_tree import render_runs, render_tree
+from polyvox.gateway.ui_address import Door, remember_door
 from polyvox.worker.ports import EnginePorts, free_port, write_ports
 from polyvox.workflows.reply import Usage
 
@@ -124,7 +125,7 @@ def polyvox_runs(*arguments: str, data: Path) -> str:
 
 def test_the_tree_tells_what_happened_in_a_run(data: Path) -> None:
     """One line for the run, one per call in time order, failures in plain words, then the link."""
-    link = "http://127.0.0.1:8233/namespaces/default/workflows/run-1"
+    link = "http://127.0.0.1:8484/ui/namespaces/default/workflows/run-1"
     assert shown(render_tree(read(data, "run-1"), link)) == [
         (
             "run run-1  fusion@1  model careful  completed  1 min 4 s"
@@ -201,13 +202,12 @@ def test_an_empty_list_says_so() -> None:
     assert shown(render_runs([])) == ["No runs."]
 
 
-def test_show_prints_the_tree_and_the_link_of_the_engine(data: Path) -> None:
-    """The link leads to the Web UI of the data folder's own engine."""
-    (data / "engine").mkdir()
-    write_ports(data / "engine" / "ports.json", EnginePorts(frontend=7233, ui=8233))
+def test_show_prints_the_tree_and_the_link_through_the_servers_door(data: Path) -> None:
+    """The link leads to the Web UI behind the server that ran last on the data folder."""
+    remember_door(data, Door("http://127.0.0.1:8484/ui", "default"))
     output = polyvox_runs("show", "run-1", data=data)
     assert "panel.2" in output
-    assert "http://127.0.0.1:8233/namespaces/default/workflows/run-1" in output
+    assert "http://127.0.0.1:8484/ui/namespaces/default/workflows/run-1" in output
 
 
 def test_show_as_json_is_the_document_of_the_api(data: Path) -> None:

@@ -154,7 +154,9 @@ def _ports(settings: Settings, holder: int | None) -> list[Finding]:
     chosen = read_ports(settings.data / "engine" / "ports.json")
     if settings.engine.address is None and chosen is not None:
         wanted[f"port {chosen.frontend} (engine)"] = ("127.0.0.1", chosen.frontend)
-        wanted[f"port {chosen.ui} (engine's Web UI)"] = ("127.0.0.1", chosen.ui)
+        if chosen.ui is not None:
+            check = f"port {chosen.ui} (engine's Web UI, behind the gateway)"
+            wanted[check] = (chosen.ui_host, chosen.ui)
     found = []
     for check, (host, port) in wanted.items():
         if is_free(port, host):
@@ -164,7 +166,7 @@ def _ports(settings: Settings, holder: int | None) -> list[Finding]:
         detail = f"held by process {taker[0]} ({taker[1]})" if taker else f"not free on {host}"
         if holder is not None:
             found.append(Finding(check, "ok", f"{detail}; process {holder} runs on this data"))
-        elif "gateway" in check:
+        elif check.endswith("(gateway)"):
             found.append(
                 Finding(check, "fail", detail, "Stop that program, or choose another: --port.")
             )
@@ -174,7 +176,7 @@ def _ports(settings: Settings, holder: int | None) -> list[Finding]:
                     check,
                     "warn",
                     detail,
-                    "The next start chooses another port; earlier Web UI links end.",
+                    "The next start chooses another port.",
                 )
             )
     return found

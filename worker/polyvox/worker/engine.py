@@ -7,7 +7,9 @@ must stay true:
   when the program is killed.
 - ``address`` never changes while the Engine lives, so a client connects once: after a crash the
   child comes back on the same ports and the same database. Ports are remembered in the data
-  folder, so links into the Web UI outlive a restart of the program.
+  folder, so that commands find the engine.
+- No web page can speak to the engine: what it serves over HTTP either answers no Host that a page
+  could have, or is on a port that browsers refuse. People see its Web UI through the gateway.
 - The database's name carries the server's version. The dev server creates its tables only in a new
   file and never migrates them, so another version gets another file.
 - A started Engine answers: ``start`` asks the frontend, it does not wait a fixed time.
@@ -16,6 +18,7 @@ must stay true:
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +33,7 @@ from polyvox.worker.engine_child import Launch, end, end_orphan, log_tail, spawn
 from polyvox.worker.engine_frontend import EngineError, Frontend
 from polyvox.worker.engine_install import install_engine
 from polyvox.worker.engine_trouble import engine_error, restarting
-from polyvox.worker.ports import LOOPBACK, EnginePorts, choose_ports, is_free, write_ports
+from polyvox.worker.ports import LOOPBACK, EnginePorts, choose_ports, metrics_port, write_ports
 from polyvox.worker.settings import Settings
 from polyvox.workflows.errors import ModelError
 
@@ -43,6 +46,12 @@ LAST_BACKOFF_S = 30.0
 STEADY_S = 60.0
 PORT_ATTEMPTS = 3
 
+_FEW_PORTS = (
+    "All ports that browsers refuse to connect to are taken on this machine. The engine runs "
+    "without its Web UI, or with its metrics on a port that a web page may read. End other engines "
+    "or programs on such ports (6665 to 6669 and others) and start again."
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -50,8 +59,9 @@ class Engine:
     """A Temporal engine, started with ``async with`` or ``start`` and ``stop``.
 
     ``state`` is "running" while the frontend is known to serve; for an existing cluster it says
-    only that it did at the start, ``answers`` asks anew. ``address`` is ``host:port``. ``ui_url``,
-    ``pid`` and ``log_path`` are None for an existing cluster. ``version`` is the server's.
+    only that it did at the start, ``answers`` asks anew. ``address`` is ``host:port``. ``ui_url``
+    is where the Web UI listens, for the gateway only, or None if there is none. ``pid`` and
+    ``log_path`` are None for an existing cluster. ``version`` is the server's.
     ``report`` gets lines of progress for the operator. Start it on the program's main thread: on
     Linux the engine is bound to the life of the thread that starts it.
     """
@@ -69,7 +79,8 @@ class Engine:
         self.state: EngineState = "stopped"
         self.address = settings.engine.address or ""
         self.namespace = settings.engine.namespace
-        self.ui_url: str | None = None
+        ui_address = settings.engine.ui_address
+        self.ui_url = f"http://{ui_address}" if ui_address else None
         self.version: str | None = None
         self.log_path: Path | None = None
         self.restarts = 0
@@ -188,17 +199,18 @@ class Engine:
             ports = self._given_ports or choose_ports(memory, str(self._data))
             self._launch = Launch(binary.path, database, ports, self.namespace)
             self.address = f"{LOOPBACK}:{ports.frontend}"
-            self.ui_url = f"http://{LOOPBACK}:{ports.ui}"
+            self.ui_url = f"http://{ports.ui_host}:{ports.ui}" if ports.ui else None
             self._frontend = Frontend(self.address, self.namespace, self._runtime)
             try:
                 await self._bring_up()
             except EngineError:
                 # Somebody else may have taken a port between our look and the engine's.
-                taken = not (is_free(ports.frontend) and is_free(ports.ui))
-                if self._given_ports or not taken or attempt == PORT_ATTEMPTS:
+                if self._given_ports or ports.free or attempt == PORT_ATTEMPTS:
                     raise
             else:
                 write_ports(memory, ports)
+                if ports.ui is None or ports.metrics is None:
+                    log.warning(_FEW_PORTS)
                 return
 
     async def _bring_up(self) -> None:
@@ -239,6 +251,11 @@ class Engine:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LAST_BACKOFF_S)
             began = loop.time()
+            assert self._launch is not None
+            # Few ports serve for the metrics, so another engine may have taken this one.
+            ports = self._launch.ports
+            ports = replace(ports, metrics=metrics_port(ports))
+            self._launch = replace(self._launch, ports=ports)
             try:
                 await self._bring_up()
             except (EngineError, OSError) as error:

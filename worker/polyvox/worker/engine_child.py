@@ -5,12 +5,13 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from polyvox.worker.ports import LOOPBACK, EnginePorts
@@ -35,7 +36,11 @@ _DYNAMIC_CONFIG = {
     "history.rps": "20000",
     # Concurrent long polls: each waiting request holds one.
     "frontend.namespaceCount": "10000",
+    # Nothing here uses Nexus, whose HTTP routes do not look at the allowed hosts.
+    "system.enableNexus": "false",
 }
+# The Web UI's place below the gateway's address, so that it can be passed on as it is.
+UI_PATH = "/ui"
 _PRAGMAS = {"journal_mode": "WAL", "synchronous": "NORMAL"}
 
 # What the engine sees of the environment. Providers' keys are none of its business.
@@ -44,12 +49,17 @@ _ENVIRONMENT = ("PATH", "HOME", "USER", "TMPDIR", "LANG", "TZ", "GOMAXPROCS", "G
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One way to start the engine. ``database`` is absolute: it tells whose process it is."""
+    """One way to start the engine. ``database`` is absolute: it tells whose process it is.
+
+    ``http_host`` is the one Host that the engine's HTTP API answers. The API cannot be turned off,
+    so it gets a name that nobody knows and no resolver answers.
+    """
 
     binary: Path
     database: Path
     ports: EnginePorts
     namespace: str
+    http_host: str = field(default_factory=lambda: f"{secrets.token_hex(16)}.invalid")
 
     def command(self) -> list[str]:
         """The command line, binary first."""
@@ -57,13 +67,20 @@ class Launch:
             *(str(self.binary), "server", "start-dev"),
             *("--db-filename", str(self.database)),
             *("--ip", LOOPBACK, "--port", str(self.ports.frontend)),
-            *("--ui-ip", LOOPBACK, "--ui-port", str(self.ports.ui)),
             *("--namespace", self.namespace),
             *("--log-level", "warn", "--log-format", "text"),
         ]
+        if self.ports.ui is None:
+            command += ["--headless"]
+        else:
+            command += ["--ui-ip", self.ports.ui_host, "--ui-port", str(self.ports.ui)]
+            command += ["--ui-public-path", UI_PATH]
+        if self.ports.metrics is not None:
+            command += ["--metrics-port", str(self.ports.metrics)]
         for key, value in _PRAGMAS.items():
             command += ["--sqlite-pragma", f"{key}={value}"]
-        for key, value in _DYNAMIC_CONFIG.items():
+        dynamic = {**_DYNAMIC_CONFIG, "frontend.httpAllowedHosts": json.dumps([self.http_host])}
+        for key, value in dynamic.items():
             command += ["--dynamic-config-value", f"{key}={value}"]
         return command
 

@@ -1,25 +1,50 @@
-"""TCP ports of this machine: is one free, who holds it, which two does an engine get."""
+"""TCP ports of this machine: is one free, who holds it, which ones does an engine get."""
 
 import contextlib
 import json
+import secrets
 import socket
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 # Below the ranges that systems hand out to outgoing connections (Linux 32768, macOS 49152), so
-# that a remembered port is still free tomorrow; the digits recall Temporal's own 7233 and 8233.
+# that a remembered port is still free tomorrow; the digits recall Temporal's own 7233.
 FIRST_PORT = 17233
-UI_OFFSET = 1000
+FRONTENDS = 1000
+
+# Browsers refuse to connect to these ports, whatever page asks (the Fetch standard's "bad ports",
+# those above 1023). The engine's HTTP listeners that check neither Host nor credentials get them,
+# so that no web page can speak to them, by DNS rebinding or otherwise.
+BROWSER_BLOCKED_PORTS = (
+    *(6665, 6666, 6667, 6668, 6669, 6697, 6566, 4045, 3659, 2049),
+    *(1719, 1720, 1723, 5060, 5061, 10080, 6000),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class EnginePorts:
-    """``frontend`` speaks gRPC, ``ui`` serves the Web UI; both on the loopback address."""
+    """Where an engine listens, everything on loopback addresses.
+
+    ``frontend`` speaks gRPC and ``metrics`` serves Prometheus's text, both at 127.0.0.1; ``ui``
+    serves the Web UI at ``ui_host``. ``ui`` None stands for no Web UI, ``metrics`` None for a port
+    of the engine's own choice.
+    """
 
     frontend: int
-    ui: int
+    ui: int | None = None
+    ui_host: str = LOOPBACK
+    metrics: int | None = None
+
+    @property
+    def free(self) -> bool:
+        """True when an engine could listen on all of them now."""
+        return (
+            is_free(self.frontend)
+            and (self.ui is None or is_free(self.ui, self.ui_host))
+            and (self.metrics is None or is_free(self.metrics))
+        )
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -47,33 +72,67 @@ def free_port() -> int:
 
 
 def choose_ports(memory: Path, seed: str) -> EnginePorts:
-    """The two ports of an engine: those remembered in the file ``memory`` while still free.
+    """The ports of an engine: those remembered in the file ``memory`` while still free.
 
     Otherwise the search begins at a place that ``seed`` (the data folder) decides, so that two
-    folders started at the same moment do not race for the same pair. Writes nothing.
+    folders started at the same moment do not race for the same ports. Writes nothing.
     """
-    remembered = read_ports(memory)
-    if remembered and is_free(remembered.frontend) and is_free(remembered.ui):
-        return remembered
-    start = zlib.crc32(seed.encode()) % UI_OFFSET
-    for step in range(UI_OFFSET):
-        frontend = FIRST_PORT + (start + step) % UI_OFFSET
-        if is_free(frontend) and is_free(frontend + UI_OFFSET):
-            return EnginePorts(frontend, frontend + UI_OFFSET)
-    return EnginePorts(free_port(), free_port())
+    known = read_ports(memory)
+    start = zlib.crc32(seed.encode())
+    ui_host, ui = _ui(known, start)
+    ports = EnginePorts(_frontend(known, start), ui, ui_host, known.metrics if known else None)
+    return replace(ports, metrics=metrics_port(ports, start))
+
+
+def metrics_port(known: EnginePorts, start: int = 0) -> int | None:
+    """The port for the metrics: the known one while it is free, else another; None: all taken."""
+    if known.metrics and is_free(known.metrics):
+        return known.metrics
+    return _free_blocked(LOOPBACK, start, other_than=known.ui)
+
+
+def _frontend(known: EnginePorts | None, start: int) -> int:
+    if known and is_free(known.frontend):
+        return known.frontend
+    ports = (FIRST_PORT + (start + step) % FRONTENDS for step in range(FRONTENDS))
+    return next((port for port in ports if is_free(port)), None) or free_port()
+
+
+def _ui(known: EnginePorts | None, start: int) -> tuple[str, int | None]:
+    if known and known.ui and is_free(known.ui, known.ui_host):
+        return known.ui_host, known.ui
+    # A second wall: nobody can guess this address. Linux listens on all of 127.0.0.0/8 at once,
+    # other systems only on 127.0.0.1.
+    unguessable = ".".join(("127", *(str(secrets.randbelow(254) + 1) for _ in range(3))))
+    for host in (unguessable, LOOPBACK):
+        if (port := _free_blocked(host, start)) is not None:
+            return host, port
+    return LOOPBACK, None
+
+
+def _free_blocked(host: str, start: int, other_than: int | None = None) -> int | None:
+    count = len(BROWSER_BLOCKED_PORTS)
+    ports = (BROWSER_BLOCKED_PORTS[(start + step) % count] for step in range(count))
+    return next((port for port in ports if port != other_than and is_free(port, host)), None)
 
 
 def read_ports(memory: Path) -> EnginePorts | None:
     """What ``write_ports`` stored, or None when there is nothing usable."""
     try:
         document = json.loads(memory.read_text(encoding="utf-8"))
-        return EnginePorts(int(document["frontend"]), int(document["ui"]))
+        ui, metrics = document["ui"], document["metrics"]
+        return EnginePorts(
+            int(document["frontend"]),
+            None if ui is None else int(ui),
+            str(document["ui_host"]),
+            None if metrics is None else int(metrics),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def write_ports(memory: Path, ports: EnginePorts) -> None:
-    """Remember the ports, so that links into the Web UI stay valid."""
+    """Remember the ports, so that commands find the engine and the next start uses them again."""
     memory.write_text(json.dumps(asdict(ports)) + "\n", encoding="utf-8")
 
 

@@ -40,6 +40,7 @@ from polyvox.activities.responses_store import ResponsesStore
 from polyvox.activities.tables import errors_explained, file_url, ledger_file, open_database
 from polyvox.activities.tools import TOOLS, Toolbox
 from polyvox.activities.tracing import Tracing
+from polyvox.activities.ui_sessions import UiSessions
 from polyvox.activities.upstream import Upstream
 from polyvox.worker.engine import Engine
 from polyvox.worker.host import Ending, Hosting, flow_host
@@ -70,6 +71,7 @@ class Runtime:
     conversations: ConversationsStore
     relay: Relay
     tracing: Tracing
+    ui_sessions: UiSessions
 
 
 @asynccontextmanager
@@ -192,6 +194,7 @@ async def running(
             conversations=conversations,
             relay=relay,
             tracing=tracing,
+            ui_sessions=UiSessions(database),
         )
 
 

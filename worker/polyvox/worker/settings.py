@@ -1,8 +1,8 @@
 """What the operator decides, as one frozen value.
 
 Sources, strongest first: arguments of the command line, the environment (``TEMPORAL_ADDRESS``,
-``TEMPORAL_NAMESPACE``), the file ``polyvox.toml``, defaults. Nothing here is global: the caller
-passes the environment in and carries the Settings to whoever needs them.
+``TEMPORAL_NAMESPACE``, ``TEMPORAL_UI_ADDRESS``), the file ``polyvox.toml``, defaults. Nothing here
+is global: the caller passes the environment in and carries the Settings to whoever needs them.
 
 Three rules must stay true. A key of a provider never stands in the file, only the name of the
 environment variable that holds it. A mistake in the file is reported with its path inside the
@@ -55,7 +55,8 @@ class ServerSettings:
     how long a client may come back to a response. ``register_over_http`` lets admins' keys register
     flows, which are programs that run in the server. ``read_timeout_s`` limits how long a request's
     head, or a silence in its body, may take; ``write_timeout_s`` how long a client may read nothing
-    of its answer.
+    of its answer. ``allowed_hosts`` are names, besides those that no stranger can own, by which the
+    server may be called; ``allowed_origins`` the origins of web pages that may send requests.
     """
 
     host: str = "127.0.0.1"
@@ -70,14 +71,20 @@ class ServerSettings:
     max_connections_per_address: int = 1024
     max_requests_per_key: int = 256
     max_answer_mib: int = 32
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """The Temporal cluster: ``address`` (``host:port``) of an existing one, or None for our own."""
+    """The Temporal cluster: ``address`` (``host:port``) of an existing one, or None for our own.
+
+    ``ui_address`` (``host:port``) is where an existing cluster's Web UI listens.
+    """
 
     address: str | None = None
     namespace: str = "default"
+    ui_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,12 @@ def load_settings(
             f"The engine address {address!r} is not HOST:PORT. "
             "Give for example 127.0.0.1:7233 (--engine, TEMPORAL_ADDRESS or engine.address)."
         )
+    ui_address = environ.get("TEMPORAL_UI_ADDRESS") or document.engine.ui_address
+    if ui_address is not None and not _is_address(ui_address):
+        raise SettingsError(
+            f"The address {ui_address!r} of the engine's Web UI is not HOST:PORT. "
+            "Give for example 127.0.0.1:8080 (TEMPORAL_UI_ADDRESS or engine.ui_address)."
+        )
     if port is not None and not 0 <= port <= 65535:
         raise SettingsError(f"The port {port!r} is not between 0 and 65535 (0: any free one).")
     table = document.server
@@ -156,10 +169,13 @@ def load_settings(
             max_connections_per_address=table.max_connections_per_address,
             max_requests_per_key=table.max_requests_per_key,
             max_answer_mib=table.max_answer_mib,
+            allowed_hosts=tuple(table.allowed_hosts),
+            allowed_origins=tuple(table.allowed_origins),
         ),
         engine=EngineSettings(
             address=address,
             namespace=namespace or environ.get("TEMPORAL_NAMESPACE") or document.engine.namespace,
+            ui_address=ui_address if address is not None else None,
         ),
     )
 

@@ -41,10 +41,13 @@ The file, with every key and its default::
     max_connections_per_address = 1024
     max_requests_per_key = 256
     max_answer_mib = 32
+    allowed_hosts = ["gateway.example.org", "*.example.org"]
+    allowed_origins = ["https://app.example.org"]
 
     [engine]
     address = "temporal:7233"     # optional: an existing cluster
     namespace = "default"
+    ui_address = "temporal-ui:8080"  # optional: where that cluster's Web UI listens
 """
 
 import difflib
@@ -107,6 +110,20 @@ def _variable_name(name: str) -> str:
             "secret", "this is not the name of an environment variable; " + _KEY_REMEDY
         )
     return name
+
+
+def _allowed_host(name: str) -> str:
+    if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name):
+        raise PydanticCustomError(
+            "name", "give a host name without a port, or *.NAME for all names below NAME"
+        )
+    return name.lower()
+
+
+def _allowed_origin(origin: str) -> str:
+    if origin != "null" and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+", origin):
+        raise PydanticCustomError("url", "give an origin such as 'https://app.example.org'")
+    return origin.lower()
 
 
 def _headers(headers: dict[str, str]) -> dict[str, str]:
@@ -175,6 +192,10 @@ class ServerTable(_Table):
     max_connections_per_address: int = Field(1024, ge=1)
     max_requests_per_key: int = Field(256, ge=1)
     max_answer_mib: int = Field(32, ge=1)
+    allowed_hosts: list[Annotated[str, AfterValidator(_allowed_host)]] = Field(default_factory=list)
+    allowed_origins: list[Annotated[str, AfterValidator(_allowed_origin)]] = Field(
+        default_factory=list
+    )
 
 
 class EngineTable(_Table):
@@ -182,6 +203,7 @@ class EngineTable(_Table):
 
     address: str | None = None
     namespace: str = Field("default", min_length=1)
+    ui_address: str | None = None
 
 
 class ConfigFile(_Table):

@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from polyvox.gateway.run_document import workflow_link
+from polyvox.gateway.ui_address import read_door
 from polyvox.worker.ports import LOOPBACK, read_ports
 
 DEFAULT_DATA = Path("~/.polyvox")
@@ -27,9 +27,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 
 def engine_link(data: Path, run_id: str) -> str | None:
-    """The run's page in the Web UI of the engine in ``data``; None if it has no engine."""
-    ports = read_ports(data.expanduser() / "engine" / "ports.json")
-    return workflow_link(f"http://{LOOPBACK}:{ports.ui}" if ports else None, NAMESPACE, run_id)
+    """The run's page in the Web UI, through the server on ``data``; None if it has no Web UI."""
+    door = read_door(data)
+    return door.run_link(run_id) if door else None
 
 
 def engine_address(data: Path) -> str | None:

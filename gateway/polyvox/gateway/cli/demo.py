@@ -14,7 +14,6 @@ from polyvox.gateway.cli import data_folder
 from polyvox.gateway.cli.run_tree import render_tree
 from polyvox.gateway.cli.up import run, show, stop_signal
 from polyvox.gateway.program import Program, started
-from polyvox.gateway.run_document import workflow_link
 from polyvox.worker.settings import load_settings
 
 QUESTION = "Should a small team put a cache in front of its database, or tune its queries first?"
@@ -80,6 +79,6 @@ async def show_trace(program: Program, console: Console, run_id: str) -> None:
     run = await runtime.ledger.run(run_id)
     if run is None:
         raise RuntimeError(f"Run {run_id} is not in the ledger.")
-    link = workflow_link(runtime.engine.ui_url, runtime.engine.namespace, run_id)
+    link = program.door.run_link(run_id) if program.door else None
     data_folder.console().print(render_tree(run, link))
     console.print(f"\nAs JSON: {program.base_url}/api/runs/{run_id}")

@@ -39,6 +39,11 @@ COMMANDS = (
         "Apply a whole configuration file's models as one change, and show what changes.",
     ),
     (
+        "ui",
+        "ui:ui",
+        "Print a link that opens Temporal's Web UI, once, within ten minutes.",
+    ),
+    (
         "simulate",
         "simulate:simulate",
         "Run the simulated provider alone: three protocols, no model, no key.",

@@ -62,7 +62,7 @@ async def serve(host: str = "127.0.0.1", port: int = 0) -> Listening:
     Raises PortTaken, an OSError, if the address cannot be had.
     """
     listener = listen(host, port)
-    app = create_simulator()
+    app = create_simulator(host)
     server = Server(
         uvicorn.Config(
             app,

@@ -11,11 +11,13 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from polyvox.gateway.hosts import HostGuard, Names
 from polyvox.gateway.protocols import chat, messages, responses
 from polyvox.gateway.protocols.front import Ask, Front
 from polyvox.gateway.simulator import personas, plan, rules, stream, tokens
@@ -225,8 +227,19 @@ def simulation(app: Starlette) -> Simulation:
     return found
 
 
-def create_simulator() -> Starlette:
-    """Return a new simulator, an ASGI application with counts of its own."""
+async def _foreign(request: Request, error: ModelError) -> Response:
+    path = request.url.path
+    return _refused(next((f for p, f in _FRONTS if path.startswith(p)), chat), error)
+
+
+_FRONTS = (("/v1/messages", messages), ("/v1/responses", responses))
+
+
+def create_simulator(host: str = "127.0.0.1") -> Starlette:
+    """Return a new simulator, an ASGI application with counts of its own.
+
+    ``host`` is where it listens, a name that it answers to.
+    """
     state = Simulation()
 
     def asking(path: str, front: Front) -> Route:
@@ -283,7 +296,8 @@ def create_simulator() -> Starlette:
             asking("/v1/responses", responses),
             asking("/v1/messages", messages),
             Route("/v1/messages/count_tokens", count_tokens, methods=["POST"]),
-        ]
+        ],
+        middleware=[Middleware(HostGuard, names=Names({host}), render=_foreign)],
     )
     app.state.simulation = state
     return app
