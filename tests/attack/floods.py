@@ -349,10 +349,10 @@ def a_huge_event(server: Flooded, size: int = 300 * MIB) -> Told:
 
 
 def slow_readers(
-    server: Flooded, count: int = 10, tokens: int = 200_000, seconds: float = 15.0
+    server: Flooded, count: int = 10, tokens: int = 200_000, seconds: float = 15.0, n: int = 1
 ) -> None:
     """Ask for long answers as fast as they come, and read next to nothing of them."""
-    body = json.dumps(question(f"other:main-itl0-n{tokens}", stream=True)).encode()
+    body = json.dumps(question(f"other:main-itl0-n{tokens}", stream=True, n=n)).encode()
     connections = []
     for _ in range(count):
         connection = socket.socket()

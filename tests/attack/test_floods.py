@@ -275,3 +275,8 @@ def test_a_slow_reader_gets_the_whole_answer_in_the_end(server: Flooded) -> None
     frames = [line[6:] for line in told.body.split(b"\n") if line.startswith(b"data: {")]
     said = [json.loads(frame)["choices"] for frame in frames]
     assert "".join(c[0]["delta"].get("content") or "" for c in said if c) == text
+
+
+def test_a_slow_reader_of_several_choices_does_not_fill_the_memory(server: Flooded) -> None:
+    found = unharmed(server, lambda s: floods.slow_readers(s, 2, 100_000, 6.0, n=8))
+    assert found.peak_mib < found.before_mib + 200

@@ -36,6 +36,9 @@ _RUN = 16
 
 _DIGEST_BYTES = 32
 
+_ELEMENT_BYTES = 1024
+"""What a message, part or tool takes besides its text: typed form, wire document, dictionaries."""
+
 _PARSERS: dict[tuple[str, str], Callable[[Json], Any]] = {
     ("chat", "message"): chat.parse_message,
     ("chat", "tool"): chat.parse_tool,
@@ -106,7 +109,7 @@ class Bodies:
         packed = await self._store.on_writer(lambda: self._put(conversation))
         for digest in packed.blobs:
             self._stored.keep(digest, True, 1)
-        self._conversations.keep(packed.digest, conversation, packed.size)
+        self._conversations.keep(packed.digest, conversation, _weight(conversation, packed.size))
         return packed.digest
 
     def get(self, digest: str) -> Conversation:
@@ -117,7 +120,7 @@ class Bodies:
         known = self._conversations.get(digest)
         if known is None:
             known, size = self._load(digest)
-            self._conversations.keep(digest, known, size)
+            self._conversations.keep(digest, known, _weight(known, size))
         return known
 
     def _put(self, conversation: Conversation) -> _Packed:
@@ -179,6 +182,13 @@ def pack(conversation: Conversation, stored: Callable[[str], Any] = lambda _: No
         "headers": conversation.headers,
     }
     return _Packed(keep(orjson.dumps(manifest)), blobs, size)
+
+
+def _weight(conversation: Conversation, size: int) -> int:
+    """Return about how many bytes a conversation takes as objects; ``size`` is that of its JSON."""
+    parts = sum(len(message.parts) for message in conversation.messages)
+    elements = len(conversation.messages) + parts + len(conversation.tools)
+    return size + elements * _ELEMENT_BYTES
 
 
 def _digests(run: bytes) -> list[str]:

@@ -29,6 +29,11 @@ from polyvox.workflows.reply import Reply
 
 log = logging.getLogger(__name__)
 
+_MOST_HEARD = 256
+
+_MOST_HELD_BYTES = 1024 * 1024
+"""A choice that has said so much is not kept back any longer for one that has not begun."""
+
 
 class Choices:
     """One request's answers, as an ASGI response."""
@@ -36,7 +41,8 @@ class Choices:
     def __init__(self, runtime: Runtime, ask: Ask, caller: Caller) -> None:
         self._ask = ask
         self._over = asyncio.Event()
-        self._heard = asyncio.Queue[tuple[_Choice, Message | None]]()
+        # Bounded, so that a client who reads slowly holds up the choices and not their words.
+        self._heard = asyncio.Queue[tuple[_Choice, Message | None]](_MOST_HEARD)
         self._failed: _Choice | None = None
         run_ids = [new_run_id() for _ in range(chat.choices_wanted(ask))]
         created = int(time.time())
@@ -64,7 +70,14 @@ class Choices:
         finally:
             self._over.set()
             leaving.cancel()
+            draining = asyncio.create_task(self._drain())
             await asyncio.gather(*runs)
+            draining.cancel()
+
+    async def _drain(self) -> None:
+        """Let choices end that still have something to say."""
+        while True:
+            await self._heard.get()
 
     async def _notice_leaving(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -77,7 +90,7 @@ class Choices:
             return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
-            self._heard.put_nowait((choice, message))
+            await self._heard.put((choice, message))
 
         try:
             await exchange(scope, receive, send)
@@ -86,7 +99,7 @@ class Choices:
             told = f"{type(defect).__name__} in the gateway; its log tells more."
             choice.error = ModelError("internal", told)
         finally:
-            self._heard.put_nowait((choice, None))
+            await self._heard.put((choice, None))
 
     async def _hear(self) -> Message | None:
         """Return the next message of any choice, None when one is complete. Raises its error."""
@@ -120,7 +133,9 @@ class Choices:
         try:
             while going:
                 going -= await self._hear() is None
-                if not committed and all(choice.held for choice in self._choices):
+                begun = all(choice.held for choice in self._choices)
+                long = any(len(choice.held) > _MOST_HELD_BYTES for choice in self._choices)
+                if not committed and (begun or long):
                     committed = True
                     await self._begin(send)
                 if committed and (frames := self._held()):

@@ -42,9 +42,9 @@ PATH = "/v1/responses"
 _REMEMBERED = 8
 """Responses of one connection that can be gone on from; the older ones only if they are stored."""
 
-_WAITING = 16
-_WAITING_BYTES = 1024 * 1024
-"""Requests that wait for their turn; a client that sends more is not read until one is done."""
+_MOST_WAITING = 64
+"""Requests that wait for their turn. A client that sends more is cut off: not to read from it would
+be simpler, but then nobody would notice when it leaves."""
 
 _REMEMBERED_BYTES = 32 * 1024 * 1024
 """Of the requests that led to the remembered responses; the newest is remembered all the same."""
@@ -101,9 +101,9 @@ class Connection:
         self._caller = Caller(
             key_id, websocket.headers.get("traceparent"), seen_headers(websocket.headers)
         )
-        self._requests: asyncio.Queue[_Waiting | None] = asyncio.Queue(_WAITING)
+        self._requests: asyncio.Queue[_Waiting | None] = asyncio.Queue()
+        self._most_bytes = runtime.settings.server.max_body_mib * 1024 * 1024
         self._waiting_bytes = 0
-        self._room = asyncio.Event()
         self._left = asyncio.Event()
         self._near = _Near()
         self._lane = b""
@@ -111,9 +111,8 @@ class Connection:
     async def serve(self) -> None:
         reading = asyncio.create_task(self._read())
         try:
-            while (waiting := await self._requests.get()) is not None:
+            while (waiting := await self._requests.get()) and not self._left.is_set():
                 self._waiting_bytes -= len(waiting.text)
-                self._room.set()
                 try:
                     await self._answer(waiting)
                 finally:
@@ -131,13 +130,18 @@ class Connection:
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             told = message.get("text")
             text: str | bytes = told if told is not None else message["bytes"]
-            await self._requests.put(self._admitted(text))
-            self._waiting_bytes += len(text)
-            while self._waiting_bytes > _WAITING_BYTES and not self._requests.empty():
-                self._room.clear()
-                await self._room.wait()
+            if (
+                self._requests.qsize() >= _MOST_WAITING
+                or self._waiting_bytes + len(text) > self._most_bytes
+            ):
+                self._left.set()
+                await self._websocket.close(_POLICY_VIOLATION, "Too many requests are waiting.")
+                break
+            waiting = self._admitted(text)
+            self._waiting_bytes += len(waiting.text)
+            self._requests.put_nowait(waiting)
         self._left.set()
-        await self._requests.put(None)
+        self._requests.put_nowait(None)
 
     def _admitted(self, text: str | bytes) -> _Waiting:
         share = share_of(self._websocket).another(self._caller.key_id)
@@ -214,6 +218,8 @@ class Connection:
                 await self._send(data[:-2])
 
     async def _send(self, data: bytes) -> None:
+        if self._left.is_set():
+            raise OSError("The client has left.")
         text = b"{" + self._lane + data[1:] if self._lane else data
         await self._websocket.send_text(text.decode())
 
