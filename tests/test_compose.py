@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from polyvox.worker.engine_child import UI_PATH
 from polyvox.worker.settings import ServerSettings
 from tests.known_settings import environment_variables, parse_command
 
@@ -91,6 +92,14 @@ def test_the_key_of_the_server_is_required(compose: dict[str, Any]) -> None:
     asked = FROM_OUTSIDE.fullmatch(compose["services"]["polyvox"]["environment"]["POLYVOX_KEY"])
     assert asked
     assert asked["rule"].startswith(":?")
+
+
+def test_only_the_server_is_published_and_leads_to_the_web_ui(compose: dict[str, Any]) -> None:
+    """Temporal and its Web UI ask nobody for a key."""
+    services = compose["services"]
+    assert [name for name, service in services.items() if "ports" in service] == ["polyvox"]
+    host, _, _ = services["polyvox"]["environment"]["TEMPORAL_UI_ADDRESS"].partition(":")
+    assert services[host]["environment"]["TEMPORAL_UI_PUBLIC_PATH"] == UI_PATH
 
 
 def test_what_the_compose_file_mounts_is_there(compose: dict[str, Any]) -> None:

@@ -54,6 +54,8 @@ def default_of(field: FieldInfo) -> str:
             return "none"
         case dict():
             return "none"
+        case []:
+            return "`[]`"
         case str(text):
             return f'`"{text}"`'
         case bool(yes):

@@ -107,15 +107,19 @@ def running_engine(data: Path, binary: Path) -> Iterator[int]:
     launch = Launch(binary, folder / "temporal-1.db", ports, "default")
     process = subprocess.Popen(
         launch.command(),
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    assert process.stdout is not None
     try:
+        # A process has no words of its own for a moment after its start.
+        assert process.stdout.readline()
         yield process.pid
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -180,9 +184,9 @@ async def test_a_second_program_on_the_data_folder_is_told_who_holds_it(engine: 
 
 async def test_an_existing_engine_is_used_as_it_is(engine: Engine, tmp_path: Path) -> None:
     """With an address there is no child and no change to the cluster; the folder is still ours."""
-    settings = Settings(tmp_path, engine=EngineSettings(engine.address))
+    settings = Settings(tmp_path, engine=EngineSettings(engine.address, ui_address="ui:8080"))
     async with Engine(settings, environ={}) as other:
-        assert (other.state, other.pid, other.ui_url) == ("running", None, None)
+        assert (other.state, other.pid, other.ui_url) == ("running", None, "http://ui:8080")
         assert other.version == engine.version
         with pytest.raises(DataFolderInUse):
             await Engine(settings, environ={}).start()
