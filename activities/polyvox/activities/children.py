@@ -26,6 +26,8 @@ async def started(
     try:
         yield child
     finally:
+        assert child.stdin is not None
+        child.stdin.close()
         if child.returncode is None:
             # Process.kill() would look whether it has ended, and so take its end from the loop.
             with contextlib.suppress(ProcessLookupError):

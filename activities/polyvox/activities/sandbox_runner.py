@@ -33,7 +33,7 @@ _HEAD = 2000
 _TAIL = 4000
 _CHUNK = 1 << 16
 _PAGE = resource.getpagesize()
-_PR_SET_DUMPABLE, _PR_GET_DUMPABLE = 4, 3
+_PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 1, 3, 4
 
 _FIXED_LIMITS = {
     resource.RLIMIT_CORE: 0,
@@ -153,6 +153,8 @@ def _lower(limits: Mapping[str, int], uid: int | None) -> None:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     libc = ctypes.CDLL(None, use_errno=True)
+    # bubblewrap sets this one too, but a change of user clears it.
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     if libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError("the first process cannot be hidden from the others")
