@@ -1,6 +1,8 @@
 """Tools of the server, run as functions of JSON and a conversation."""
 
+import asyncio
 import base64
+import inspect
 import io
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +27,8 @@ def picture() -> Image:
 
 
 def run(name: str, params: Mapping[str, Json], *parts: Image | File) -> Any:
-    return TOOLS[name](params, Conversation((Message("user", parts),)))
+    tool = TOOLS[name](params, Conversation((Message("user", parts),)))
+    return asyncio.run(tool) if inspect.iscoroutine(tool) else tool
 
 
 def test_a_region_is_cut_out_by_fractions() -> None:
@@ -171,5 +174,5 @@ def test_a_command_that_does_not_end_is_stopped() -> None:
 @pytest.mark.parametrize("path", ["/etc/x", "../x", "a/../../x", ""])
 def test_a_file_stays_in_its_folder(path: str) -> None:
     """Nothing is written anywhere else."""
-    with pytest.raises(ModelError, match="no path inside the folder"):
+    with pytest.raises(ModelError, match="not a path inside the folder"):
         run("check_code", {"files": {path: "x"}, "commands": ["true"]})

@@ -6,16 +6,33 @@ answer took.
 """
 
 from polyvox.workflows.conversation import Text
+from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, Finished, PartDelta, PartEnded, PartStarted
 
 
+MOST_SEQUENCES = 64
+MOST_CHARACTERS = 4096
+"""Of all sequences: each piece of an answer is compared with every one."""
+
+
 class Stopping:
-    """Cuts the events of one call at the first of ``sequences`` in any of its texts."""
+    """Cuts the events of one call at the first of ``sequences`` in any of its texts.
+
+    Raises ModelError("invalid_request") for more sequences than are looked for.
+    """
 
     def __init__(self, sequences: tuple[str, ...]) -> None:
         self._sequences = tuple(s for s in sequences if s)
-        self._text: str | None = None
-        self._shown = 0
+        if len(self._sequences) > MOST_SEQUENCES or sum(map(len, sequences)) > MOST_CHARACTERS:
+            raise ModelError(
+                "invalid_request",
+                f"At most {MOST_SEQUENCES} stop sequences of {MOST_CHARACTERS:,} characters in all "
+                "are looked for. Give fewer or shorter ones.",
+                param="stop",
+            )
+        self._matchers: list[_Matcher] | None = None
+        self._shown: list[str] = []
+        self._held = ""
         self._found: str | None = None
 
     def feed(self, events: list[Event]) -> list[Event]:
@@ -33,49 +50,78 @@ class Stopping:
     def _kept_of_part(self, event: PartStarted | PartDelta | PartEnded) -> list[Event]:
         match event:
             case PartStarted(Text()):
-                self._text, self._shown = "", 0
+                self._matchers = [_Matcher(s) for s in self._sequences]
+                self._shown, self._held = [], ""
                 return [event]
-            case PartDelta(text) if self._text is not None:
-                self._text += text
-                return self._shown_until(self._end(self._text), event)
-            case PartEnded(Text() as part) if self._text is not None:
-                self._text = part.text
-                end = self._end(part.text, whole=True)
-                rest = self._shown_until(end, None)
-                self._text = None
-                return [
-                    *rest,
-                    PartEnded(part if end == len(part.text) else part.edited(text=part.text[:end])),
-                ]
+            case PartDelta() if self._matchers is not None:
+                return self._kept_of_delta(event, self._matchers)
+            case PartEnded(Text() as part) if self._matchers is not None:
+                return self._kept_of_end(part)
             case _:
                 return [event]
 
-    def _end(self, text: str, *, whole: bool = False) -> int:
-        """Return up to where ``text`` may be shown, and note a sequence that ends it."""
-        found = [(at, s) for s in self._sequences if (at := text.find(s)) >= 0]
+    def _kept_of_delta(self, event: PartDelta, matchers: list["_Matcher"]) -> list[Event]:
+        held = self._held + event.text
+        found = [
+            (len(held) - len(event.text) + at, m.sequence)
+            for m in matchers
+            if (at := m.feed(event.text)) is not None
+        ]
+        end = len(held) - max((m.matched for m in matchers), default=0)
         if found:
             end, self._found = min(found)
-            return end
-        return len(text) if whole else len(text) - self._held(text)
-
-    def _held(self, text: str) -> int:
-        """Return how many characters at the end of ``text`` may begin a sequence."""
-        lengths = (
-            n
-            for s in self._sequences
-            for n in range(min(len(s) - 1, len(text)), 0, -1)
-            if text.endswith(s[:n])
-        )
-        return max(lengths, default=0)
-
-    def _shown_until(self, end: int, event: PartDelta | None) -> list[Event]:
-        assert self._text is not None
-        text, self._shown = self._text[self._shown : end], max(end, self._shown)
+        text, self._held = held[:end], held[end:]
         events: list[Event] = []
-        if event is not None and text == event.text:
+        if text:
+            self._shown.append(text)
+        if text == event.text:
             events.append(event)
         elif text:
             events.append(PartDelta(text))
-        if self._found is not None and event is not None:
-            events.append(PartEnded(Text(self._text[:end])))
+        if self._found is not None:
+            events.append(PartEnded(Text("".join(self._shown))))
         return events
+
+    def _kept_of_end(self, part: Text) -> list[Event]:
+        found = [(at, s) for s in self._sequences if (at := part.text.find(s)) >= 0]
+        end = len(part.text)
+        if found:
+            end, self._found = min(found)
+        rest = part.text[sum(map(len, self._shown)) : end]
+        self._matchers = None
+        whole = part if end == len(part.text) else part.edited(text=part.text[:end])
+        return [*([PartDelta(rest)] if rest else []), PartEnded(whole)]
+
+
+class _Matcher:
+    """Follows one sequence through a text that comes in pieces (Knuth, Morris and Pratt)."""
+
+    def __init__(self, sequence: str) -> None:
+        self.sequence = sequence
+        self.matched = 0
+        """How many characters at the end of the text may begin the sequence."""
+        self._shorter = _borders(sequence)
+
+    def feed(self, text: str) -> int | None:
+        """Return where the sequence begins, counted from ``text``'s start; None if not here."""
+        sequence = self.sequence
+        if not self.matched and sequence[0] not in text:
+            return None
+        for at, character in enumerate(text):
+            while self.matched and sequence[self.matched] != character:
+                self.matched = self._shorter[self.matched - 1]
+            self.matched += sequence[self.matched] == character
+            if self.matched == len(sequence):
+                return at + 1 - len(sequence)
+        return None
+
+
+def _borders(sequence: str) -> list[int]:
+    """Return for each prefix the length of its longest proper beginning that also ends it."""
+    borders = [0]
+    for character in sequence[1:]:
+        length = borders[-1]
+        while length and sequence[length] != character:
+            length = borders[length - 1]
+        borders.append(length + (sequence[length] == character))
+    return borders

@@ -192,7 +192,9 @@ class Steps(Generic[P]):
         """
         use = ToolUse(self._ground.run_id, name, dict(params), self._input.conversation.base)
         summary = f"{step}: {name}" if step else name
-        return await self._ground.perform(Work(RUN_TOOL, use, object, summary, timeout_s))
+        return await self._ground.perform(
+            Work(RUN_TOOL, use, object, summary, timeout_s, _HEARTBEAT_S)
+        )
 
     async def remember(self, name: str, value: Json, *, scope: Scope = "turn") -> None:
         """Keep a JSON ``value`` for later requests of the same turn, session or for all.

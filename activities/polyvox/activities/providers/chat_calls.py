@@ -1,52 +1,25 @@
 """A tool call of a Chat Completions stream while it is being written."""
 
+import re
 from typing import Final, Literal
 from uuid import uuid4
 
 import orjson
 
+from polyvox.activities.providers.chat_growth import Grown
 from polyvox.workflows.conversation import Json, ToolCall, Wire
 from polyvox.workflows.events import Event, PartDelta
 
 _GROWN: Final = {"function": "arguments", "custom": "input"}
 _OWN: Final = frozenset({"index", "id", "type", "function", "custom"})
-# Said again in every piece by some servers, never continued.
-_FIXED: Final = frozenset({"index", "id", "type", "format", "name", "role"})
 
 
-def accumulate(whole: dict[str, Json], piece: dict[str, Json]) -> dict[str, Json]:
-    """Add ``piece`` to ``whole`` as the members of a delta add up, and return ``whole``.
-
-    Strings go on, objects merge, list entries with the same ``index`` merge, others are appended.
-    """
-    for name, value in piece.items():
-        old = whole.get(name)
-        if value is None and old is not None:
-            continue
-        if isinstance(old, str) and isinstance(value, str) and name not in _FIXED:
-            whole[name] = old + value
-        elif isinstance(value, dict):
-            whole[name] = accumulate(old if isinstance(old, dict) else {}, value)
-        elif isinstance(value, list):
-            whole[name] = _extend(old if isinstance(old, list) else [], value)
-        else:
-            whole[name] = value
-    return whole
-
-
-def _extend(whole: list[Json], pieces: list[Json]) -> list[Json]:
-    for piece in pieces:
-        if not isinstance(piece, dict):
-            whole.append(piece)
-            continue
-        index = piece.get("index")
-        same = (e for e in whole if index is not None and e.get("index") == index)
-        entry = next(same, None)
-        if entry is None:
-            whole.append(accumulate({}, piece))
-        else:
-            accumulate(entry, piece)
-    return whole
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _string(value: Json) -> str:
@@ -55,10 +28,59 @@ def _string(value: Json) -> str:
     raise TypeError(f"{value!r} names no tool call")
 
 
+_MARKS = re.compile(r'["\\{}\[\]]|[^\s"\\{}\[\]]+')
+
+
+class Nesting:
+    """Follows the braces of a JSON object that comes in pieces, each character once."""
+
+    __slots__ = ("_depth", "_escaped", "_in_string", "_over", "is_whole")
+
+    def __init__(self) -> None:
+        self._in_string = self._escaped = self._over = False
+        self._depth = 0
+        self.is_whole = False
+        """Whether an object has ended and only white space has followed."""
+
+    def feed(self, text: str) -> None:
+        for match in _MARKS.finditer(text):
+            mark = match[0]
+            if self.is_whole:
+                self.is_whole, self._over = False, True
+            if self._over:
+                return
+            if self._escaped:
+                self._escaped = False
+            elif self._in_string:
+                self._escaped = mark == "\\"
+                self._in_string = mark != '"'
+            elif mark == '"':
+                self._in_string = True
+            elif mark in "{[":
+                self._over = not self._depth and mark == "["
+                self._depth += 1
+            elif mark in "}]":
+                self._depth -= 1
+                self.is_whole = self._depth == 0
+                self._over = self._depth < 0
+            elif not self._depth:
+                self._over = True
+
+
 class Call:
     """What is known of one call."""
 
-    __slots__ = ("_further", "_texts", "ended", "id", "kind", "name")
+    __slots__ = (
+        "_further",
+        "_looked_at",
+        "_nesting",
+        "_texts",
+        "_valid",
+        "ended",
+        "id",
+        "kind",
+        "name",
+    )
 
     def __init__(self) -> None:
         self.id = ""
@@ -66,7 +88,10 @@ class Call:
         self.kind: Literal["function", "custom"] = "function"
         self.ended = False
         self._texts: list[str] = []
-        self._further: dict[str, Json] = {}
+        self._further = Grown()
+        self._nesting = Nesting()
+        self._looked_at = 0
+        self._valid: bool | None = None
 
     @property
     def text(self) -> str:
@@ -89,19 +114,20 @@ class Call:
         further = {}
         if len(entry) > 2:
             further = {n: v for n, v in entry.items() if n not in _OWN and v is not None}
-            accumulate(self._further, further)
+            self._further.add(further)
         return text, further
 
     def is_whole(self) -> bool:
         """Whether the arguments cannot grow any more: they are a complete JSON object."""
-        text = self.text
-        if self.kind == "custom" or not text.rstrip().endswith("}"):
+        new, self._looked_at = self._texts[self._looked_at :], len(self._texts)
+        for text in new:
+            self._nesting.feed(text)
+        if self.kind == "custom" or not self._nesting.is_whole:
             return False
-        try:
-            orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return False
-        return True
+        if self._valid is None:
+            # Once: an object that has ended does not go on.
+            self._valid = _is_json(self.text)
+        return self._valid
 
     def opened(self) -> ToolCall:
         """Return the call as it begins."""
@@ -123,5 +149,5 @@ class Call:
         if not self._further and not message:
             return None
         said = {"name": self.name, _GROWN[self.kind]: text}
-        call = {"id": self.id, "type": self.kind, self.kind: said, **self._further}
+        call = {"id": self.id, "type": self.kind, self.kind: said, **self._further.whole()}
         return Wire("chat", {"tool_calls": [call], **message})

@@ -12,13 +12,15 @@ Every part's ``wire`` is a message fragment, as in ``polyvox.workflows.wire.chat
 fragment of the chunk's choice: ``{"delta": {...}}`` or ``{"logprobs": {...}}``.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import orjson
 
 from polyvox.activities.providers import openai_errors
-from polyvox.activities.providers.chat_calls import Call, accumulate
+from polyvox.activities.providers.chat_calls import Call
+from polyvox.activities.providers.chat_growth import Grown
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, Wire
 from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.events import (
@@ -75,14 +77,16 @@ class Decoder:
         self._closed = False
         self._open: _PartKind | None = None
         self._texts: list[str] = []
-        self._further: dict[str, Json] = {}
+        self._further = Grown()
         # Remarks on the message that came before its first part, which will carry them.
-        self._ahead: dict[str, Json] = {}
+        self._ahead = Grown()
         self._dialect = "reasoning_content"
         self._aside: Wire | None = None
         self._calls: dict[int, Call] = {}
+        self._by_id: dict[str, int] = {}
+        self._highest: int | None = None
         self._live: Call | None = None
-        self._waiting: list[Call] = []
+        self._waiting: deque[Call] = deque()
         self._late: list[tuple[_PartKind, str]] = []
         self._refused = False
         self._reason: str | None = None
@@ -90,7 +94,7 @@ class Decoder:
         self._usage_told: Json = None
         self._answer: dict[str, Json] = {}
         self._choice: dict[str, Json] = {}
-        self._logprobs: dict[str, Json] = {}
+        self._logprobs = Grown()
 
     def feed(self, name: str | None, data: bytes) -> list[Event]:
         if data[:6] == b"[DONE]":
@@ -149,7 +153,7 @@ class Decoder:
         logprobs = choice.get("logprobs")
         if logprobs:
             self._aside = Wire("chat", {"logprobs": logprobs})
-            accumulate(self._logprobs, logprobs)
+            self._logprobs.add(logprobs)
         delta = choice.get("delta")
         if delta:
             for member, value in delta.items():
@@ -223,26 +227,31 @@ class Decoder:
                 events.append(PartStarted(_BLANK[Reasoning]))
                 self._remark(events)
             elif member not in _WHOLE:
-                accumulate(self._ahead, piece)
+                self._ahead.add(piece)
                 return
             else:
                 self._open = Opaque
-                self._further = accumulate({}, piece)
+                self._further = Grown()
+                self._further.add(piece)
                 events.append(PartStarted(Opaque(wire=Wire("chat", piece))))
                 return
-        accumulate(self._further, piece)
+        self._further.add(piece)
         events.append(PartDelta("", Wire("chat", {"delta": piece})))
 
     def _remark(self, events: list[Event]) -> None:
         """Give the part that has just begun what was said ahead of it."""
         if self._ahead:
-            events.append(PartDelta("", Wire("chat", {"delta": self._ahead})))
-            self._further, self._ahead = accumulate({}, self._ahead), {}
+            ahead, self._ahead = self._ahead.whole(), Grown()
+            events.append(PartDelta("", Wire("chat", {"delta": ahead})))
+            self._further = Grown()
+            self._further.add(ahead)
 
     def _on_tool_calls(self, entries: Json, events: list[Event]) -> None:
         for entry in entries:
-            call = self._call_of(entry)
+            index, call = self._call_of(entry)
             text, further = call.take(entry)
+            if call.id:
+                self._by_id[call.id] = index
             if call is self._live:
                 if text:
                     events.append(PartDelta(text, self._aside))
@@ -258,12 +267,14 @@ class Decoder:
     def _on_function_call(self, value: Json, events: list[Event]) -> None:
         self._on_tool_calls([{"index": 0, "function": value}], events)
 
-    def _call_of(self, entry: Json) -> Call:
+    def _call_of(self, entry: Json) -> tuple[int, Call]:
         index, call_id = entry.get("index"), entry.get("id")
         if index is None:
             # Without an index a new id begins a call; anything else goes on with a known one.
-            known = (at for at, call in self._calls.items() if call_id in (None, "", call.id))
-            index = max(known, default=len(self._calls))
+            known = self._by_id.get(call_id) if call_id else self._highest
+            if known is None or (call_id and self._calls[known].id not in ("", call_id)):
+                known = len(self._calls)
+            index = known
         call = self._calls.get(index)
         if call is not None and call_id and call.id and call_id != call.id:
             said = entry.get("function") or entry.get("custom") or {}
@@ -273,15 +284,16 @@ class Decoder:
         if call is None:
             call = Call()
             self._calls[index] = call
+            self._highest = index if self._highest is None else max(index, self._highest)
             self._waiting.append(call)
-        return call
+        return index, call
 
     def _next_call(self, events: list[Event]) -> None:
         while self._waiting and (self._live is None or self._live.is_whole()):
             if not self._waiting[0].name:
                 return
             self._end_part(events)
-            call = self._live = self._waiting.pop(0)
+            call = self._live = self._waiting.popleft()
             self._open = Call
             events.append(PartStarted(call.opened()))
             self._remark(events)
@@ -290,10 +302,10 @@ class Decoder:
                 self._aside = None
 
     def _end_part(self, events: list[Event]) -> None:
-        kind, text, further = self._open, "".join(self._texts), self._further
+        kind, text, further = self._open, "".join(self._texts), self._further.whole()
         if kind is None:
             return
-        self._open, self._texts, self._further = None, [], {}
+        self._open, self._texts, self._further = None, [], Grown()
         part: Part
         if kind is Text:
             part = Text(text, wire=_fragment("content", text, further))
@@ -324,9 +336,9 @@ class Decoder:
             self._grow(kind, text, events)
         self._end_part(events)
         if self._ahead:
-            alone = Opaque(wire=Wire("chat", self._ahead))
+            alone = Opaque(wire=Wire("chat", self._ahead.whole()))
             events += (PartStarted(alone), PartEnded(alone))
-            self._ahead = {}
+            self._ahead = Grown()
 
     def _start(self, model: str, events: list[Event], wire: Wire | None = None) -> None:
         if not self._started:
@@ -367,7 +379,7 @@ class Decoder:
     def _ending(self) -> dict[str, Json]:
         choice = dict(self._choice)
         if self._logprobs:
-            choice["logprobs"] = self._logprobs
+            choice["logprobs"] = self._logprobs.whole()
         ending = {**self._answer, "choices": [choice]}
         if self._usage is not None:
             ending["usage"] = self._usage

@@ -56,6 +56,8 @@ class MessagesDecoder:
         self._block: dict[str, Json] | None = None
         self._index = -1
         self._texts: list[str] = []
+        self._citations: list[Json] = []
+        self._unknown: dict[str, list[str]] = {}
         self._json: list[str] = []
         self._grows, self._field = _NOT_GROWING
         self._usage: dict[str, Json] = {}
@@ -110,6 +112,7 @@ class MessagesDecoder:
         self._index = event["index"]
         self._block = dict(start)
         self._texts, self._json = [], []
+        self._citations, self._unknown = [], {}
         self._grows, self._field = _GROWING.get(start["type"], _NOT_GROWING)
         events.append(PartStarted(_opened(start)))
         # A block may begin with its first words in it.
@@ -139,7 +142,7 @@ class MessagesDecoder:
             case "input_json_delta":
                 self._json.append(delta["partial_json"])
             case "citations_delta":
-                block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
+                self._citations.append(delta["citation"])
             case "signature_delta":
                 block["signature"] = delta["signature"]
             case _:
@@ -147,9 +150,16 @@ class MessagesDecoder:
                 # anything else is said once.
                 for name, value in delta.items():
                     if name != "type":
-                        was = block.get(name)
-                        grows = isinstance(was, str) and isinstance(value, str)
-                        block[name] = was + value if grows else value
+                        self._say(block, name, value)
+
+    def _say(self, block: dict[str, Json], name: str, value: Json) -> None:
+        was = block.get(name)
+        if not isinstance(was, str) or not isinstance(value, str):
+            block[name] = value
+            self._unknown.pop(name, None)
+        else:
+            # In pieces: joined again for each one, a long text would cost its square.
+            self._unknown.setdefault(name, [was]).append(value)
 
     def _block_stop(self, event: dict[str, Json]) -> list[Event]:
         return self._close()
@@ -159,6 +169,9 @@ class MessagesDecoder:
         if block is None:
             return []
         self._block = None
+        if self._citations:
+            block["citations"] = [*(block.get("citations") or ()), *self._citations]
+        block.update((name, "".join(pieces)) for name, pieces in self._unknown.items())
         text = "".join(self._texts)
         events: list[Event] = []
         if block["type"] == "tool_use" and not text:
