@@ -15,9 +15,10 @@ from starlette.routing import Route
 from polyvox.activities.ledger import Ledger
 from polyvox.activities.tables import file_url, open_database
 from polyvox.activities.ui_sessions import UiSessions
-from polyvox.gateway.serving import listen, serving
+from polyvox.gateway.serving import FEW_FILES, listen, serving
 from polyvox.gateway.ui_door import UiDoor, ui_router
 from polyvox.gateway.ui_proxy import UiProxy
+from polyvox.worker.settings import ServerSettings
 
 SECRET = "key-of-a-client"
 
@@ -58,7 +59,7 @@ async def behind(tmp_path: Path) -> AsyncIterator[Behind]:
     proxy = UiProxy(f"http://127.0.0.1:{listener.getsockname()[1]}")
     async with (
         Ledger.open(url) as ledger,
-        serving(upstream, listener, drain_s=1, max_body_mib=1),
+        serving(upstream, listener, ServerSettings(drain_s=1, max_body_mib=1), files=FEW_FILES),
     ):
         app = FastAPI()
         app.include_router(ui_router(UiDoor(ledger, sessions, proxy)))
