@@ -17,11 +17,13 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import ConfigDict, Field
 
 from polyvox.workflows.confinement import Confinement
-from polyvox.workflows.errors import ModelError
+from polyvox.workflows.errors import FlowError, ModelError
 from polyvox.workflows.escapes import escapes
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.run import Run
 from polyvox.workflows.stand_ins import CheckedModel
+
+__all__ = ["Flow", "FlowError", "Model", "Params", "confined", "flow", "load_flow", "reply_from"]
 
 Model = Annotated[str, Field(pattern=r"^[^:\s]+:\S+$", json_schema_extra={"format": "model"})]
 """A parameter that names a model: ``provider:model``, split at the first colon."""
@@ -31,10 +33,6 @@ class Params(CheckedModel):
     """Base of a flow's parameters. An unknown parameter is refused, not ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FlowError(ValueError):
-    """A flow that cannot be loaded or registered; says where and what to do."""
 
 
 P = TypeVar("P", bound=Params)
