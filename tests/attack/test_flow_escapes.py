@@ -4,9 +4,11 @@ The corpus is in ``flow_escapes.py``. Each escape is also run without the border
 the list that would not work.
 """
 
+import sqlite3
 import sys
 import typing
 import warnings
+from contextlib import closing
 from html.entities import html5
 from types import ModuleType
 
@@ -14,9 +16,11 @@ import pytest
 
 from polyvox.worker.registration import examine
 from polyvox.workflows import Conversation, Flow, FlowError
-from polyvox.workflows.bundle import load_bundle, pack
+from polyvox.workflows.bundle import digest_of_source, load_bundle, pack
 from polyvox.workflows.escapes import ForbiddenReach
 from polyvox.workflows.testing import Rehearsal
+from tests.attack.asking import call, run_of
+from tests.attack.conftest import Target
 from tests.attack.escape import CANARY, SOURCE, Escape
 from tests.attack.flow_escapes import ESCAPES
 
@@ -156,3 +160,31 @@ def test_a_path_leads_out_of_no_folder(path: str) -> None:
     )
     with pytest.raises(FileNotFoundError, match="The flow has no file"):
         answer_of(load_bundle(pack({"flow.py": reads}), "folder"))
+
+
+@pytest.mark.parametrize("needs_params", [None, 0])
+def test_a_server_with_an_old_escape_in_its_registry_serves_on(
+    target: Target, needs_params: int | None
+) -> None:
+    """Its runs fail with a sentence; the list of models and other models work."""
+    escape = next(escape for escape in ESCAPES if escape.name == "subclasses of object")
+    name = f"old_{needs_params}"
+    source = escape.source.replace("def escape(", f"def {name}(")
+    with closing(sqlite3.connect(target.data / "polyvox.db", timeout=30)) as database, database:
+        database.execute(
+            "INSERT INTO flow_versions (name, version, digest, source, filename, message, "
+            "created_at, description, needs_params) VALUES (?, 1, ?, ?, 'old.py', '', "
+            "'2026-01-01 00:00:00', '', ?)",
+            (name, digest_of_source(source), source, needs_params),
+        )
+        database.execute("UPDATE registry_revision SET revision = revision + 1")
+    assert call(target, "GET", "/v1/models", target.key).status_code == 200
+    document = {"model": name, "messages": [{"role": "user", "content": "hi"}]}
+    failed = call(target, "POST", "/v1/chat/completions", target.key, document)
+    assert failed.status_code in (404, 500)
+    if needs_params is not None:
+        assert "cannot be used in a flow" in failed.json()["error"]["message"]
+    edit = {"flow": f"{name}@1"}
+    refused = call(target, "PUT", f"/api/models/{name}", target.admin_key, edit)
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (400, "invalid_request")
+    assert run_of(target, target.key)
