@@ -118,6 +118,17 @@ def test_a_flow_cannot_change_what_belongs_to_others(body: str) -> None:
     assert dict(vars(Conversation)) == before
 
 
+@pytest.mark.parametrize("shared", ["Params", "BaseModel"])
+def test_the_settings_of_parameters_cannot_be_changed_for_others(shared: str) -> None:
+    """Every flow's parameters begin with them."""
+    source = SOURCE.format(
+        top="from pydantic import BaseModel",
+        body=f"    {shared}.model_config['extra'] = 'allow'",
+    )
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        answer_of(load_bundle(source, "changes.py"))
+
+
 def test_a_list_of_ours_is_not_shared() -> None:
     """What a flow does to its copy, another flow and the server do not see."""
     source = SOURCE.format(

@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Field
 
@@ -33,6 +33,11 @@ class Params(CheckedModel):
     """Base of a flow's parameters. An unknown parameter is refused, not ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# All flows' parameters begin with these settings, so no flow may change them for the others.
+Params.model_config = cast(ConfigDict, types.MappingProxyType(Params.model_config))
+CheckedModel.model_config = cast(ConfigDict, types.MappingProxyType(CheckedModel.model_config))
 
 
 P = TypeVar("P", bound=Params)
