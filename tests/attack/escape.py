@@ -47,6 +47,13 @@ from pydantic import AliasPath, BaseModel, ConfigDict, Field
 class Named(BaseModel):
     one: Any = Field(validation_alias=AliasPath('ask', '__func__', '__glo' + 'bals__'))
 """
+EVERYBODY = (
+    "import abc\n"
+    + OS_OF
+    + "Any_ = {}('Any_', (abc.ABC,), {{'__match_args__': ('__glo' + 'bals__',)}})\n"
+    "Any_.register(type(flow))\n"
+)
+MATCHED = "match flow:\n    case Any_(names):\n        found = canary(names)"
 IMPORTS_OS = "(KEPT.append(__imp' + 'ort__(\"os\")), int)[1]"
 SPOKEN = "{0.__globals__[inspect].os.environ[" + CANARY + "]}"
 

@@ -3,7 +3,9 @@
 from tests.attack.escape import (
     ATTRIBUTES,
     CANARY,
+    EVERYBODY,
     IMPORTS_OS,
+    MATCHED,
     OS_OF,
     READ,
     SPOKEN,
@@ -359,5 +361,31 @@ ESCAPES: list[Escape] = [
         OS_OF,
         "found = canary(type(run._ground).ask.__globals__ if hasattr(type(run._ground), 'ask') "
         "else type(run._ground).__init__.__globals__)",
+    ),
+    Escape(
+        "pickled bytes in pydantic's old methods",
+        "from pydantic import BaseModel\nclass Named(BaseModel):\n    one: str\n",
+        "bytes_ = b\"cos\\ngetenv\\n(S'" + CANARY + "'\\ntRq\\x00}q\\x01(S'one'\\nh\\x00u.\"\n"
+        "found = Named.parse_raw(bytes_, proto='pickle', allow_pickle=True).one",
+    ),
+    Escape(
+        "a class by an alias of type",
+        EVERYBODY.format("type[int]"),
+        MATCHED,
+    ),
+    Escape(
+        "a class by our own annotation",
+        "from dataclasses import fields\nfrom polyvox.workflows import Flow\n"
+        + EVERYBODY.format("[f.type for f in fields(Flow) if f.name == 'params'][0]"),
+        MATCHED,
+    ),
+    Escape(
+        "what wraps() wraps",
+        "import functools\n"
+        + OS_OF
+        + "KEPT = []\nclass Kept:\n    def __setattr__(self, name, value):\n"
+        "        KEPT.append(value)\n",
+        "functools.wraps(flow).func(Kept(), flow, ('__glo' + 'bals__',), ())\n"
+        "found = canary(KEPT[0])",
     ),
 ]

@@ -1,7 +1,7 @@
 """What the registry's tables say at one revision, in memory: flow versions and virtual models."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from polyvox.activities.registry_tables import VirtualModelRow
 from polyvox.activities.virtual_models import Binding
+from polyvox.workflows.flow import Flow, FlowError
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,17 @@ def version_of(row: Any) -> FlowVersion:
         row.needs_params,
         row.retired_at,
     )
+
+
+def needs_params(version: FlowVersion, load: Callable[[str], Flow]) -> bool:
+    """Whether a version cannot run on its defaults alone; ``load`` gives the flow of a digest."""
+    if version.needs_params is not None:
+        return version.needs_params
+    try:
+        return load(version.digest).needs_params
+    except FlowError:
+        # It was stored before the rules of now and breaks them: it is not offered by its name.
+        return True
 
 
 def binding_of(row: VirtualModelRow) -> Binding:

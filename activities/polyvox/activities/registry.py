@@ -20,7 +20,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from polyvox.activities.catalog import Catalog, FlowVersion, binding_of, read_catalog, version_of
+from polyvox.activities.catalog import (
+    Catalog,
+    FlowVersion,
+    binding_of,
+    needs_params,
+    read_catalog,
+    version_of,
+)
 from polyvox.activities.parameters import mistakes
 from polyvox.activities.registry_tables import FlowRow, VirtualModelRow, advance, prepare
 from polyvox.activities.storable import text_mistake
@@ -47,7 +54,6 @@ _KEPT = 128
 """Loaded flows that are kept; a run that goes on holds its own."""
 
 _TRIES = 5
-
 _PROVIDERS = "providers"
 
 
@@ -227,7 +233,7 @@ class Registry:
         version = catalog.flows.get(model) or catalog.newest.get(model)
         if version is not None and version.retired_at is not None:
             version = None
-        if version is not None and not self._needs_params(version):
+        if version is not None and not needs_params(version, self.load):
             return Binding(model, version.name, version.digest, {})
         if model.partition(":")[0] in providers and model.partition(":")[2]:
             direct = catalog.newest[DIRECT]
@@ -250,7 +256,7 @@ class Registry:
         catalog = self._current()
         names = dict(catalog.models)
         for name, version in catalog.newest.items():
-            if name not in names and not self._needs_params(version):
+            if name not in names and not needs_params(version, self.load):
                 about = version.description.partition("\n")[0]
                 names[name] = Binding(
                     name, version.name, version.digest, {}, about, version.created_at
@@ -331,11 +337,6 @@ class Registry:
         if row is None:
             raise KeyError(f"No flow version with digest {digest} is registered.")
         return row
-
-    def _needs_params(self, version: FlowVersion) -> bool:
-        if version.needs_params is None:
-            return self.load(version.digest).needs_params
-        return version.needs_params
 
     def _write(self, write: Callable[[Session], T]) -> T:
         """Run ``write`` in one transaction, again if another process took its version number."""

@@ -151,10 +151,10 @@ def _claude_capabilities(card: Card) -> dict[str, Json]:
 
 def _limit(query: Mapping[str, str]) -> int:
     given = query.get("limit", str(_PAGE))
-    if given.isdecimal() and 1 <= int(given) <= _LONGEST_PAGE:
+    if len(given) <= 4 and given.isdecimal() and 1 <= int(given) <= _LONGEST_PAGE:
         return int(given)
     raise ModelError(
         "invalid_request",
-        f"limit must be a number from 1 to {_LONGEST_PAGE}, not {given!r}.",
+        f"limit must be a number from 1 to {_LONGEST_PAGE}, not {given[:20]!r}.",
         param="limit",
     )

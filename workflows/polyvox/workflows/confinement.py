@@ -12,13 +12,13 @@ A flow is still a program that runs in the server's process: this keeps an ordin
 known tricks from the server's insides, it is no sandbox for strangers' code.
 """
 
+import abc
 import ast
 import builtins
+import copy
 import dataclasses
 import functools
-import importlib
 import linecache
-import string
 import types
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Context
@@ -35,15 +35,14 @@ from polyvox.workflows.escapes import (
     is_private,
     why_denied,
 )
+from polyvox.workflows.formatting import Formatting
 from polyvox.workflows.rewriting import CHANGE, GET, SETTERS, Rewriting
 from polyvox.workflows.stand_ins import (
     CheckedModel,
     TypeOf,
     get_origin,
     guard_forward_references,
-    update_wrapper,
     withheld,
-    wraps,
 )
 from polyvox.workflows.surface import children, is_known, names_of
 
@@ -87,6 +86,7 @@ class Confinement:
         self._package = package
         self._files = files
         self._facades: dict[str, Facade] = {}
+        self._formatting = Formatting(self._get)
         self._builtins = self._restricted()
 
     def execute(
@@ -133,7 +133,10 @@ class Confinement:
             builtins.__import__(name, globals, locals, (), level)
             return None
         if level:
-            return builtins.__import__(name, globals, locals, fromlist or (), level)
+            module = builtins.__import__(name, globals, locals, fromlist or (), level)
+            if fromlist and "*" in fromlist:
+                _check_exports(module)
+            return module
         if not is_known(name):
             raise ForbiddenReach(not_importable(name))
         if not fromlist:
@@ -170,18 +173,23 @@ class Confinement:
                 return self._read_binary
             case "dataclasses", "dataclass":
                 return self._dataclass
+            case "dataclasses", "fields":
+                return self._fields
+            case "functools", "total_ordering":
+                return self._total_ordering
             case "functools", "update_wrapper":
-                return update_wrapper
+                return self._update_wrapper
             case "functools", "wraps":
-                return wraps
+                return self._wraps
             case "string", "Formatter":
-                return self._formatter()
+                return self._formatting.formatter()
             case "typing", "get_origin":
                 return get_origin
             case "pydantic", "BaseModel":
                 return CheckedModel
             case _:
-                return value
+                # A list or dict of a module's would be everybody's.
+                return copy.deepcopy(value) if type(value) in (dict, list, set) else value
 
     def _check_name(self, name: object) -> str:
         if type(name) is not str:
@@ -194,9 +202,11 @@ class Confinement:
         """Return the attribute ``name`` of ``value``, if the flow may have it."""
         self._check_name(name)
         if name in FORMATS:
-            return self._safe_format(value, name)
+            return self._formatting.method(value, name)
         if name in SETTERS:
             return self._safe_setter(value, name)
+        if name == "register" and isinstance(value, abc.ABCMeta) and not self._owns(value):
+            raise ForbiddenReach(f"{_called(value)} belongs to others: a flow registers nothing.")
         if is_private(name) and not self._may_look_inside(value, name):
             raise ForbiddenReach(
                 f"{name!r} is private to {_called(value)}. A flow uses public attributes only."
@@ -266,67 +276,23 @@ class Confinement:
             )
         return value
 
-    def _safe_format(self, value: Any, name: str) -> Any:
-        if isinstance(value, str):
-            # A subclass of the flow's own may have a method of that name; str's needs a look.
-            found = getattr(value, name)
-            if not isinstance(found, types.BuiltinMethodType):
-                return found
-            return functools.partial(getattr(self, f"_str_{name}"), value)
-        if isinstance(value, type) and issubclass(value, str):
-            return getattr(self, f"_str_{name}")
-        if isinstance(value, super) and issubclass(
-            object.__getattribute__(value, "__self_class__"), str
-        ):
-            text = object.__getattribute__(value, "__self__")
-            return functools.partial(getattr(self, f"_str_{name}"), str.__str__(text))
-        return getattr(value, name)
-
-    def _str_format(self, text: str, /, *values: Any, **named: Any) -> str:
-        # Only a dot asks for an attribute.
-        if "." not in str.__str__(text):
-            return str.format(text, *values, **named)
-        return str(self._formatter()().vformat(str.__str__(text), values, named))
-
-    def _str_format_map(self, text: str, named: Mapping[str, Any], /) -> str:
-        if "." not in str.__str__(text):
-            return str.format_map(text, named)
-        return str(self._formatter()().vformat(str.__str__(text), (), named))
-
-    def _formatter(self) -> type[string.Formatter]:
-        confined = self
-
-        class Formatter(string.Formatter):
-            """The standard library's, but for attributes that a flow may not read."""
-
-            def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
-                first, rest = _string_field(field_name)
-                found = self.get_value(first, args, kwargs)
-                for is_attribute, step in rest:
-                    found = confined._getattr(found, step) if is_attribute else found[step]
-                return found, first
-
-        return Formatter
-
     def _safe_setter(self, value: Any, name: str) -> Any:
         """Return ``__setattr__`` or ``__delattr__`` of an object, a class or ``super()``."""
+        # Functions and no partials, from which what they wrap could be taken again.
         work = getattr(value, name)
+
+        def change(target: Any, attribute: str, *new: Any) -> None:
+            self._no_special(attribute)
+            self._changeable(target, attribute)
+            if isinstance(value, type):
+                work(target, attribute, *new)
+            else:
+                work(attribute, *new)
+
         if isinstance(value, type):
-
-            def unbound(target: Any, attribute: str, *new: Any) -> None:
-                bound = functools.partial(work, target)
-                self._checked_setter(bound, target, attribute, *new)
-
-            return unbound
-        target = value
-        if isinstance(value, super):
-            target = object.__getattribute__(value, "__self__")
-        return functools.partial(self._checked_setter, work, target)
-
-    def _checked_setter(self, work: Any, target: Any, attribute: str, *new: Any) -> None:
-        self._no_special(attribute)
-        self._changeable(target, attribute)
-        work(attribute, *new)
+            return change
+        owner = object.__getattribute__(value, "__self__") if isinstance(value, super) else value
+        return lambda attribute, *new: change(owner, attribute, *new)
 
     def _dataclass(self, cls: Any = None, /, **options: Any) -> Any:
         """The standard library's decorator: it writes the names of fields into code."""
@@ -349,6 +315,27 @@ class Confinement:
                     raise ForbiddenReach(f"{name!r} cannot be the name of a field.")
         return dataclasses.dataclass(cls, **options)
 
+    def _fields(self, class_or_instance: Any) -> Any:
+        """The standard library's, of the flow's own classes: ours say what they are made of."""
+        cls = class_or_instance if isinstance(class_or_instance, type) else type(class_or_instance)
+        if not self._owns(cls):
+            raise ForbiddenReach(f"The fields of {_called(cls)} are not available to a flow.")
+        return dataclasses.fields(class_or_instance)
+
+    def _total_ordering(self, cls: Any) -> Any:
+        return functools.total_ordering(self._changeable(cls, "__lt__"))
+
+    def _update_wrapper(self, wrapper: Any, wrapped: Any, *choices: Any, **named: Any) -> Any:
+        """The standard library's, with the attributes it copies by default."""
+        if choices or named:
+            raise ForbiddenReach("functools.update_wrapper takes two arguments in a flow.")
+        return functools.update_wrapper(self._changeable(wrapper, "__name__"), wrapped)
+
+    def _wraps(self, wrapped: Any, *choices: Any, **named: Any) -> Any:
+        if choices or named:
+            raise ForbiddenReach("functools.wraps takes one argument in a flow.")
+        return lambda wrapper: self._update_wrapper(wrapper, wrapped)
+
     def _files_of(self, package: object) -> object:
         if (
             self._files is None
@@ -368,6 +355,14 @@ class Confinement:
         return bytes(found.joinpath(resource).read_bytes())
 
 
+def _check_exports(module: types.ModuleType) -> None:
+    """Refuse a module that exports names a flow cannot spell, such as those of the guards."""
+    exported = vars(module).get("__all__", ())
+    plain = type(exported) in (list, tuple) and all(type(name) is str for name in exported)
+    if not plain or any(map(is_dunder, exported)):
+        raise ForbiddenReach("__all__ must be a list of plain names in a flow.")
+
+
 def not_importable(module: str) -> str:
     """Return the sentence for a module that a flow may not import."""
     return f"import of {module!r} is not allowed in a flow."
@@ -380,7 +375,3 @@ def _not_offered(module: str, name: str) -> str:
 def _called(value: object) -> str:
     cls = value if isinstance(value, type) else type(value)
     return str(type.__getattribute__(cls, "__name__"))
-
-
-def _string_field(name: str) -> tuple[Any, Any]:
-    return importlib.import_module("_string").formatter_field_name_split(name)  # type: ignore[no-any-return]

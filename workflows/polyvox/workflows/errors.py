@@ -35,6 +35,10 @@ ErrorKind = Literal[
 ]
 
 
+class FlowError(ValueError):
+    """A flow that cannot be loaded or registered; says where and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """``status`` is the HTTP status a client sees; ``retryable`` whether another try may help."""

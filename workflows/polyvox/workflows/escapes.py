@@ -11,6 +11,7 @@ import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from polyvox.workflows.errors import FlowError
 from polyvox.workflows.surface import words
 
 _PROTOCOLS = frozenset(
@@ -68,7 +69,7 @@ _DANGEROUS_BUILTINS = frozenset(dir(builtins)) - ALLOWED_BUILTINS - _MODULE_NAME
 _HOW = "A flow reaches what it imports and its run, nothing behind them."
 
 
-class ForbiddenReach(Exception):
+class ForbiddenReach(FlowError):
     """A flow tried to reach what it did not import."""
 
 

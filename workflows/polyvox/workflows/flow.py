@@ -12,16 +12,18 @@ import sys
 import types
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Field
 
 from polyvox.workflows.confinement import Confinement
-from polyvox.workflows.errors import ModelError
+from polyvox.workflows.errors import FlowError, ModelError
 from polyvox.workflows.escapes import escapes
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.run import Run
 from polyvox.workflows.stand_ins import CheckedModel
+
+__all__ = ["Flow", "FlowError", "Model", "Params", "confined", "flow", "load_flow", "reply_from"]
 
 Model = Annotated[str, Field(pattern=r"^[^:\s]+:\S+$", json_schema_extra={"format": "model"})]
 """A parameter that names a model: ``provider:model``, split at the first colon."""
@@ -33,8 +35,9 @@ class Params(CheckedModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FlowError(ValueError):
-    """A flow that cannot be loaded or registered; says where and what to do."""
+# All flows' parameters begin with these settings, so no flow may change them for the others.
+Params.model_config = cast(ConfigDict, types.MappingProxyType(Params.model_config))
+CheckedModel.model_config = cast(ConfigDict, types.MappingProxyType(CheckedModel.model_config))
 
 
 P = TypeVar("P", bound=Params)

@@ -10,6 +10,9 @@ GET, CHANGE = "__polyvox_get__", "__polyvox_change__"
 SETTERS = frozenset({"__delattr__", "__setattr__"})
 """Methods that change an attribute whose name is a value."""
 
+GUARDED = FORMATS | SETTERS | {"register"}
+"""Public attributes that a flow gets from a guard."""
+
 
 class Rewriting(ast.NodeTransformer):
     """Puts the guards where an attribute is private, reads by text, or is set."""
@@ -50,7 +53,7 @@ class Rewriting(ast.NodeTransformer):
         if not isinstance(node.ctx, ast.Load):
             node.value = ast.copy_location(_call(CHANGE, value, name), node.value)
             return node
-        if is_private(name) or name in FORMATS or name in SETTERS:
+        if is_private(name) or name in GUARDED:
             return ast.copy_location(_call(GET, value, name), node)
         node.value = value
         return node

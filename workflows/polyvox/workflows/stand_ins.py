@@ -1,6 +1,5 @@
 """What a flow gets in place of built-ins and of library functions that do more than a flow may."""
 
-import functools
 import types
 import typing
 from typing import Any
@@ -31,11 +30,15 @@ class TypeOf(metaclass=_TypeOfMeta):
     """
 
     def __class_getitem__(cls, item: Any) -> Any:
-        return type[item]
+        # Not type[item]: an alias can be called like what it stands for, and would make classes.
+        return types.GenericAlias(cls, item)
 
 
 class CheckedModel(pydantic.BaseModel):
-    """Pydantic's, without ``from_attributes``: it reads attributes by names that are values."""
+    """Pydantic's, without ``from_attributes``: it reads attributes by names that are values.
+
+    Nor has it the old methods that read files, or objects from bytes.
+    """
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -46,6 +49,19 @@ class CheckedModel(pydantic.BaseModel):
         """Validate ``obj``; the options are pydantic's."""
         _no_attributes(options.get("from_attributes"))
         return super().model_validate(obj, **options)
+
+    @classmethod
+    def parse_raw(cls, *_: Any, **__: Any) -> typing.Self:
+        raise ForbiddenReach("parse_raw is not available to a flow: use model_validate_json.")
+
+    @classmethod
+    def parse_file(cls, *_: Any, **__: Any) -> typing.Self:
+        raise ForbiddenReach("parse_file is not available to a flow: use model_validate_json.")
+
+    @classmethod
+    def from_orm(cls, _obj: Any) -> typing.Self:
+        _no_attributes(True)
+        raise AssertionError
 
     @classmethod
     def model_rebuild(cls, *, _parent_namespace_depth: int = 2, **options: Any) -> bool | None:
@@ -83,16 +99,3 @@ def _no_attributes(asked: object) -> None:
 def get_origin(hint: Any) -> Any:
     found = typing.get_origin(hint)
     return TypeOf if found is type else found
-
-
-def update_wrapper(wrapper: Any, wrapped: Any, *choices: Any, **named: Any) -> Any:
-    """The standard library's, with the attributes it copies by default."""
-    if choices or named:
-        raise ForbiddenReach("functools.update_wrapper takes two arguments in a flow.")
-    return functools.update_wrapper(wrapper, wrapped)
-
-
-def wraps(wrapped: Any, *choices: Any, **named: Any) -> Any:
-    if choices or named:
-        raise ForbiddenReach("functools.wraps takes one argument in a flow.")
-    return functools.wraps(wrapped)
