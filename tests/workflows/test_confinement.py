@@ -19,6 +19,14 @@ async def usual(run: Run[P]) -> Reply:
 """
 
 USUAL = {
+    "texts that are values and no types": """\
+from typing import Annotated, Literal
+from polyvox.workflows import Params
+class Chosen(Params):
+    mode: Literal["type", "eval", "__class__"] = "eval"
+    noted: Annotated[str, "__import__(1)"] = ""
+assert Chosen(mode="type").mode == "type"
+""",
     "a date is read": """\
 from datetime import datetime
 assert datetime.strptime("2020-01-02", "%Y-%m-%d").day == 2

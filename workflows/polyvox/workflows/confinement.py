@@ -41,7 +41,6 @@ from polyvox.workflows.stand_ins import (
     CheckedModel,
     TypeOf,
     get_origin,
-    guard_forward_references,
     withheld,
 )
 from polyvox.workflows.surface import children, is_known, names_of
@@ -93,7 +92,6 @@ class Confinement:
         self, source: str, tree: ast.Module, filename: str, module: types.ModuleType
     ) -> None:
         """Execute ``tree``, the parsed ``source``, as ``module``. Tracebacks show ``filename``."""
-        guard_forward_references()
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         vars(module)["__builtins__"] = self._builtins
         rewritten = ast.fix_missing_locations(Rewriting(tree).visit(tree))

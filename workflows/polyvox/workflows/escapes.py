@@ -112,16 +112,54 @@ def escapes(tree: ast.Module) -> list[Complaint]:
     for node in ast.walk(tree):
         line = getattr(node, "lineno", 1)
         found += [Complaint(line, message) for message in _messages(node, fine)]
+        found += [Complaint(line, message) for message in _mistakes_in_hint(node)]
     return found
 
 
-def mistake_in_hint(text: str) -> str:
-    """Return what is wrong with an annotation that is a text, as the typing module evaluates it.
+def _mistakes_in_hint(node: ast.AST) -> Iterator[str]:
+    """Yield what is wrong with the texts in an annotation.
 
-    It is evaluated later and possibly with all built-ins, so it may name none that do more than
-    compute. Returns "" for one that is fine; raises SyntaxError for what is no expression.
+    The typing module and pydantic evaluate them later, possibly with all built-ins. A text that is
+    put together when the flow runs is not seen here.
     """
-    tree = ast.parse(f"({text},)" if text.startswith("*") else text, mode="eval")
+    match node:
+        case ast.arg(annotation=ast.expr() as hint) | ast.AnnAssign(annotation=hint):
+            pass
+        case ast.FunctionDef(returns=ast.expr() as hint):
+            pass
+        case ast.AsyncFunctionDef(returns=ast.expr() as hint):
+            pass
+        case _:
+            return
+    for text in _texts_in_hint(hint):
+        if mistake := mistake_in_text(text):
+            yield mistake
+
+
+def _texts_in_hint(hint: ast.expr) -> Iterator[str]:
+    """Yield the texts that stand for types; those of Literal and Annotated are only values."""
+    match hint:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal")):
+            return
+        case ast.Subscript(
+            value=ast.Name(id="Annotated") | ast.Attribute(attr="Annotated"),
+            slice=ast.Tuple(elts=[first, *_]),
+        ):
+            yield from _texts_in_hint(first)
+        case _:
+            for inside in ast.iter_child_nodes(hint):
+                if isinstance(inside, ast.expr):
+                    yield from _texts_in_hint(inside)
+
+
+def mistake_in_text(text: str) -> str:
+    """Return what is wrong with an annotation that is a text, "" if it is fine."""
+    try:
+        tree = ast.parse(f"({text},)" if text.startswith("*") else text, mode="eval")
+    except SyntaxError:
+        return ""
     generic = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Subscript)}
     for node in ast.walk(tree):
         match node:

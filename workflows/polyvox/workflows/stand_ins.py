@@ -6,7 +6,7 @@ from typing import Any
 
 import pydantic
 
-from polyvox.workflows.escapes import ForbiddenReach, mistake_in_hint
+from polyvox.workflows.escapes import ForbiddenReach, mistake_in_text
 
 
 class _TypeOfMeta(type):
@@ -37,8 +37,13 @@ class TypeOf(metaclass=_TypeOfMeta):
 class CheckedModel(pydantic.BaseModel):
     """Pydantic's, without ``from_attributes``: it reads attributes by names that are values.
 
-    Nor has it the old methods that read files, or objects from bytes.
+    Nor has it the old methods that read files, or objects from bytes. Annotations that are texts
+    are looked at first: pydantic evaluates them with all built-ins.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        _check_hint(cls, set())
+        super().__init_subclass__(**options)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -70,21 +75,32 @@ class CheckedModel(pydantic.BaseModel):
         return super().model_rebuild(_parent_namespace_depth=_parent_namespace_depth + 1, **options)
 
 
-def guard_forward_references() -> None:
-    """Have the typing module refuse annotations that are texts and do more than name types.
+def _check_hint(hint: Any, seen: set[int]) -> None:
+    """Raise ForbiddenReach for a text in ``hint``, or in the fields it leads to, that does more."""
+    if id(hint) in seen:
+        return
+    seen.add(id(hint))
+    text = hint.__forward_arg__ if isinstance(hint, typing.ForwardRef) else hint
+    if isinstance(text, str):
+        if mistake := mistake_in_text(text):
+            raise ForbiddenReach(mistake)
+        return
+    inner = list(_arguments(hint))
+    if isinstance(hint, type):
+        inner += type.__getattribute__(hint, "__dict__").get("__annotations__", {}).values()
+    for one in inner:
+        _check_hint(one, seen)
 
-    Whatever resolves such texts (typing, dataclasses, pydantic) makes a ForwardRef of them first,
-    and that compiles the text in this one place. There is no other way to look at a text that a
-    flow puts together; it costs nothing but where an annotation is a text.
-    """
-    vars(typing)["compile"] = _compile_hint
 
-
-def _compile_hint(source: str, filename: str, mode: str) -> types.CodeType:
-    if mistake := mistake_in_hint(source):
-        raise ForbiddenReach(mistake)
-    code: types.CodeType = compile(source, filename, mode, dont_inherit=True)
-    return code
+def _arguments(hint: Any) -> tuple[Any, ...]:
+    """Return the types in ``hint``; what Literal and Annotated hold besides is not evaluated."""
+    match typing.get_origin(hint):
+        case typing.Literal:
+            return ()
+        case typing.Annotated:
+            return typing.get_args(hint)[:1]
+        case _:
+            return typing.get_args(hint)
 
 
 def withheld(name: str, *_: object, **__: object) -> None:
