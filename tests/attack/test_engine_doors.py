@@ -280,6 +280,15 @@ def test_the_printed_link_is_a_ticket_too(target: Target, browser: httpx.Client)
     assert browser.get("/ui/").status_code == 200
 
 
+def test_a_link_is_only_made_for_a_server_that_runs(tmp_path: Path) -> None:
+    """The command says what to do where there is none."""
+    done = subprocess.run(
+        [EXECUTABLE, "ui", "--data", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Start it with `polyvox up`" in done.stderr
+
+
 def test_links_to_runs_lead_through_the_door(
     target: Target, signed_in: httpx.Client, run_id: str
 ) -> None:

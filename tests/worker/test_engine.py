@@ -21,7 +21,14 @@ from polyvox.worker.engine import Engine
 from polyvox.worker.engine_child import Launch, end_orphan
 from polyvox.worker.engine_frontend import EngineError, Frontend
 from polyvox.worker.engine_install import install_engine
-from polyvox.worker.ports import EnginePorts, choose_ports, free_port, read_ports, write_ports
+from polyvox.worker.ports import (
+    BROWSER_BLOCKED_PORTS,
+    EnginePorts,
+    choose_ports,
+    free_port,
+    read_ports,
+    write_ports,
+)
 from polyvox.worker.settings import EngineSettings, Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -169,6 +176,21 @@ async def test_an_engine_that_is_killed_comes_back_at_the_same_address(engine: E
     assert (engine.address, engine.ui_url) == (address, ui_url)
     assert engine.pid not in {None, killed}
     assert engine.restarts == restarts + 1
+    assert await engine.answers()
+
+
+async def test_an_engine_comes_back_although_its_metrics_port_was_taken(engine: Engine) -> None:
+    """Few ports are closed to browsers; another engine may have got this one meanwhile."""
+    assert engine.log_path is not None
+    assert engine.pid is not None
+    ports = read_ports(engine.log_path.with_name("ports.json"))
+    assert ports is not None
+    assert ports.metrics in BROWSER_BLOCKED_PORTS
+    restarts = engine.restarts
+    os.kill(engine.pid, signal.SIGKILL)
+    await until(lambda: engine.state == "restarting", "the death was not noticed")
+    async with await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", ports.metrics):
+        await until(lambda: engine.restarts > restarts, "the engine did not come back")
     assert await engine.answers()
 
 

@@ -72,8 +72,9 @@ class Names:
         if self._accepts(name):
             return None
         return MISDIRECTED, (
-            f"This server does not answer to the name {name!r}, which could belong to a stranger. "
-            "Call it by its address or as localhost, or add the name to server.allowed_hosts."
+            f"This server does not answer to the name {name[:100]!r}, which could belong to a "
+            "stranger. Call it by its address or as localhost, or add the name to "
+            "server.allowed_hosts."
         )
 
     def _accepts(self, name: str) -> bool:
@@ -94,7 +95,7 @@ class Names:
         if origin.lower() in self._origins and not is_ui(path):
             return None
         remedy = (
-            "Open the Web UI itself, at /ui on this server."
+            "Open the Web UI in a tab of its own; a proxy in front must pass the Host header on."
             if is_ui(path)
             else "If it may, add its origin to server.allowed_origins."
         )

@@ -13,6 +13,7 @@ from polyvox.gateway.cli.data_folder import DEFAULT_DATA, DataOption, give_up
 from polyvox.gateway.cli.stores import with_ledger
 from polyvox.gateway.run_document import run_page
 from polyvox.gateway.ui_address import read_door
+from polyvox.worker.data_lock import lock_holder
 
 
 def ui(
@@ -29,6 +30,8 @@ def ui(
             "There is no server with a Web UI on this data folder. Start it with `polyvox up`, "
             "or name its folder: --data FOLDER. With a cluster, set engine.ui_address."
         )
+    if lock_holder(data.expanduser()) is None:
+        give_up("No server runs on this data folder. Start it with `polyvox up`.")
     target = run_page(door.namespace, _whole_id(data, run_id)) if run_id else ""
     link = door.enter_link(_ticket(data, target))
     typer.echo(link)
