@@ -9,7 +9,6 @@ from polyvox.workflows.conversation import Text
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, Finished, PartDelta, PartEnded, PartStarted
 
-
 MOST_SEQUENCES = 64
 MOST_CHARACTERS = 4096
 """Of all sequences: each piece of an answer is compared with every one."""
