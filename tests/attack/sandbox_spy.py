@@ -74,7 +74,8 @@ def descriptors() -> None:
     for descriptor in range(3, 1024):
         with contextlib.suppress(OSError):
             os.fstat(descriptor)
-            reached.append(f"descriptor {descriptor}: {os.readlink(f'/proc/self/fd/{descriptor}')}")
+            target = Path(f"/proc/self/fd/{descriptor}").readlink()
+            reached.append(f"descriptor {descriptor}: {target}")
 
 
 def network() -> None:
@@ -123,9 +124,8 @@ def main() -> None:
             look_into(path)
     for path in files_below("/", SYSTEM):
         look_into(path)
-    for name in ("/etc/passwd", "/etc/shadow", "/root/.ssh", "/home", "/run", "/var", *PATHS):
-        if Path(name).exists():
-            reached.append(name)
+    private = ("/etc/passwd", "/etc/shadow", "/root/.ssh", "/home", "/run", "/var", *PATHS)
+    reached.extend(name for name in private if Path(name).exists())
     network()
     kernel()
     for victim in (1, os.getppid()):

@@ -232,6 +232,16 @@ time.sleep(300)
 """
 
 
+HIDES = """\
+import mmap, time
+kept = [mmap.mmap(-1, 60 << 20) for _ in range(12)]
+for one in kept:
+    one.write(b"x" * len(one))
+    one.madvise(mmap.MADV_DONTNEED)
+time.sleep(300)
+"""
+
+
 def test_a_fork_bomb_meets_its_limit() -> None:
     """The kernel refuses the next process; root's would not be counted, so it is not root."""
     done = python(FORKS)
@@ -256,10 +266,7 @@ def test_a_fork_bomb_meets_its_limit() -> None:
         ("kept = []\nwhile True: kept.append(bytearray(10 << 20))", "256 MiB of memory"),
         (HOARDS, "256 MiB of memory"),
         (
-            "import mmap, time\n"
-            "kept = [mmap.mmap(-1, 60 << 20) for _ in range(12)]\n"
-            "for one in kept:\n    one.write(b'x' * len(one)); one.madvise(mmap.MADV_DONTNEED)\n"
-            "time.sleep(300)",
+            HIDES,
             "256 MiB of",
         ),
         ("n = 0\nwhile True:\n    open(str(n), 'w').close()\n    n += 1", "100,000 files"),

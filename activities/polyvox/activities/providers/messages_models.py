@@ -13,7 +13,7 @@ from polyvox.workflows.conversation import Json
 
 SAMPLING = ("temperature", "top_p", "top_k")
 
-_CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d+)(?:[-.](\d{1,2})(?!\d))?")
+_CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d{1,9})(?:[-.](\d{1,2})(?!\d))?")
 _FIRST_THINKING = (3, 7)
 _FIRST_ADAPTIVE = (4, 6)
 _LAST_SAMPLING = (4, 6)

@@ -12,7 +12,7 @@ from typing import Final
 from polyvox.workflows.conversation import Options
 from polyvox.workflows.wire.chat_options import lose
 
-_GPT: Final = re.compile(r"(?:^|/)gpt-(\d+)(?:\.(\d+))?(?!\d)(.*)")
+_GPT: Final = re.compile(r"(?:^|/)gpt-(\d{1,9})(?:\.(\d{1,9}))?(?!\d)(.*)")
 _O: Final = re.compile(r"(?:^|/)o[134](?:-|$)")
 
 Generation = tuple[int, int]

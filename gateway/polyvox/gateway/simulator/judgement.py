@@ -7,9 +7,10 @@ positions and differ. Everything reported is a sentence of an answer or names on
 
 import re
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 
 from polyvox.gateway.simulator.personas import ASPECTS
+from polyvox.gateway.simulator.tags import elements
 
 HEADINGS: dict[str, str] = {
     "consensus": "Consensus",
@@ -20,18 +21,16 @@ HEADINGS: dict[str, str] = {
 }
 """The five headings by the property name a structured report gives them."""
 
-_TAGGED = re.compile(r"<answer\b(?P<attributes>[^>]*)>(?P<text>.*?)</answer>", re.S | re.I)
 _HEADED = re.compile(
     r"^#{1,6} *(?:Answer|Response|Candidate|Branch)\s+(?P<label>[^\n]+)\n"
     r"(?P<text>.*?)(?=^#{1,6} *(?:Answer|Response|Candidate|Branch)\s|\Z)",
     re.S | re.I | re.M,
 )
 _ATTRIBUTE = re.compile(r"\b(?:id|label|name|model|from)\s*=\s*[\"']([^\"']+)[\"']", re.I)
-_QUESTION = re.compile(r"<(question|problem)>(?P<text>.*?)</\1>", re.S | re.I)
-_LABEL = re.compile(r"\[simulated:[^\]]*\]\s*")
+_LABEL = re.compile(r"\[simulated:[^\[\]]*\]\s*")
 _SENTENCE = re.compile(r"[^\n.!?]+(?:[.!?](?!\s|$)[^\n.!?]*)*[.!?]?")
 _DENIAL = re.compile(r"\b(?:no|not|never|none|neither|nor|against|avoid|without)\b|n't\b", re.I)
-_POSITION = re.compile(r"^\s*(?:\W*)(?:position|verdict|recommendation|conclusion)\s*:", re.I)
+_POSITION = re.compile(r"^\W*(?:position|verdict|recommendation|conclusion)\s*:", re.I)
 _FRAME = re.compile(r"^\s*(?:In turn \d|Key words:)", re.I)
 _SMALL_TEXT = """
     a an and are as at be been before but by can for from has have how in into is it its of on or
@@ -43,6 +42,9 @@ _SAME = 0.6
 _RELATED = 0.5
 _MOST = 6
 _MOST_SENTENCES = 60
+_MOST_ANSWERS = 26
+_LONGEST = 4000
+"""Characters that are looked into, of the question and of what the answers say to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,11 @@ def answers(text: str) -> list[Answer]:
         # Most prompts have neither: the patterns below are slow on megabytes.
         return []
     tagged = [
-        Answer(_tag_label(match["attributes"], at), match["text"])
-        for at, match in enumerate(_TAGGED.finditer(text))
+        Answer(_tag_label(element.attributes, at), element.text)
+        for at, element in enumerate(islice(elements(text, "answer"), _MOST_ANSWERS))
     ]
-    return tagged or [Answer(m["label"].strip(), m["text"]) for m in _HEADED.finditer(text)]
+    headed = islice(_HEADED.finditer(text), _MOST_ANSWERS)
+    return tagged or [Answer(m["label"].strip(), m["text"]) for m in headed]
 
 
 def _tag_label(attributes: str, at: int) -> str:
@@ -141,7 +144,7 @@ def report(text: str) -> str:
 
 
 def _sentences(answer: Answer) -> list[_Sentence]:
-    text = _LABEL.sub("", answer.text)
+    text = _LABEL.sub("", answer.text[: _MOST_SENTENCES * _LONGEST])
     found: list[_Sentence] = []
     for match in _SENTENCE.finditer(text):
         sentence = match[0].strip(" \t*-#>")
@@ -166,8 +169,8 @@ def _groups(sentences: list[_Sentence]) -> list[list[_Sentence]]:
 def _blind_spots(text: str, given: list[Answer]) -> list[str]:
     said = " ".join(answer.text.lower() for answer in given)
     spots = [f"No answer looks at {aspect}." for aspect in ASPECTS if aspect not in said]
-    if question := _QUESTION.search(text):
-        words = dict.fromkeys(re.findall(r"\w{4,}", question["text"].lower()))
+    if question := next(elements(text, "question", "problem"), None):
+        words = dict.fromkeys(re.findall(r"\w{4,}", question.text[:_LONGEST].lower()))
         missed = [word for word in words if word not in said and word not in _SMALL]
         if missed:
             spots.insert(0, f"No answer mentions: {', '.join(missed[:5])}.")

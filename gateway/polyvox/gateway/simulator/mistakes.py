@@ -13,16 +13,17 @@ from operator import add, mul, sub
 import orjson
 
 from polyvox.gateway.simulator.question import Question
+from polyvox.gateway.simulator.tags import elements
 from polyvox.workflows.conversation import Conversation, Part, Text, ToolCall
+
+_MOST_LABELS = 100
 
 WRONG_SUM = "By the way, 2 + 2 = 5."
 
 _TOLD = re.compile(r"\b(?:did|does) not pass\b", re.I)
 _SUM = re.compile(r"(?<![\d.])(\d{1,9}) ([+*-]) (\d{1,9}) = (\d{1,12})(?![\d.]*\d)")
 _OPERATORS = {"+": add, "-": sub, "*": mul}
-_ANSWER = re.compile(r"<answer>\n?(.*)</answer>", re.S)
 _OPEN_END = re.compile(r"\bTODO\b|\bNotImplemented\w*")
-_LABELS = re.compile(r"<labels>(.*?)</labels>", re.S)
 
 _CODE_WANTED = re.compile(
     r"\bfunction `?(?P<name>[a-z_]\w*)`?.{0,80}?\bin `?(?P<path>[\w./-]+\.py)`?", re.I | re.S
@@ -54,7 +55,7 @@ def spoiled(parts: list[Part]) -> list[Part]:
 
 def program(question: Question, *, wrong: bool) -> str | None:
     """Return the file a text asks for ("write the function add in solution.py"), fenced."""
-    wanted = _CODE_WANTED.search(question.text)
+    wanted = _CODE_WANTED.search(question.gist)
     if wanted is None:
         return None
     name, path = wanted["name"], wanted["path"]
@@ -65,24 +66,25 @@ def program(question: Question, *, wrong: bool) -> str | None:
 
 def verdict(text: str) -> dict[str, object]:
     """Return the verdict on the answer in ``text``: ``passed`` and ``complaints``."""
-    found = _ANSWER.search(text)
+    begin, end = text.find("<answer>"), text.rfind("</answer>")
+    said = text[begin + len("<answer>") : end] if 0 <= begin < end else ""
     complaints: list[str] = []
-    for match in _SUM.finditer(found[1]) if found else ():
+    for match in _SUM.finditer(said):
         value = _OPERATORS[match[2]](int(match[1]), int(match[3]))
         if value != int(match[4]):
             complaints.append(f"{match[0]} is wrong: it is {value}.")
-    if found and (left := _OPEN_END.search(found[1])):
+    if left := _OPEN_END.search(said):
         complaints.append(f"It is not finished: {left[0]}.")
     return {"passed": not complaints, "complaints": complaints}
 
 
 def label(text: str) -> dict[str, object]:
     """Return the ``label`` of a request: the first one of the list that it mentions."""
-    listed = _LABELS.search(text)
+    listed = next(elements(text, "labels"), None)
     if listed is None:
         return {}
-    rest = text[listed.end() :].lower()
-    labels = [word.strip() for word in listed[1].split(",")]
+    rest = text[listed.end :].lower()
+    labels = [word.strip() for word in listed.text.split(",", _MOST_LABELS)[:_MOST_LABELS]]
     return {"label": next((word for word in labels if word.lower() in rest), labels[0])}
 
 

@@ -167,7 +167,7 @@ def unwrapped(text: str) -> str:
     text = _alone(text)
     for tag in _FRAMES:
         if f"</{tag}>" in text:
-            text = re.sub(rf"</?{tag}\b[^>]*>", "", text)
+            text = re.sub(rf"</?{tag}\b[^<>]*>", "", text)
     return "" if _LABELS.fullmatch(text) else text.strip()
 
 

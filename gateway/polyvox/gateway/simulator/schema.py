@@ -5,12 +5,12 @@ formats, $ref into the same document, anyOf/oneOf/allOf. A ``pattern`` is met on
 ordinary strings meets it.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, cycle
 from typing import Any
 
 from polyvox.workflows.conversation import Json
+from polyvox.workflows.linear_patterns import PatternError, linear_pattern
 
 FORMATS: dict[str, str] = {
     "date": "2026-01-31",
@@ -27,6 +27,8 @@ FORMATS: dict[str, str] = {
 }
 _ORDINARY = ("a", "A", "1", "12345", "2026-01-31", "a-b", "a_b", "someone@example.com", "#a0b1c2")
 _DEEPEST = 12
+_MOST_ITEMS, _LONGEST = 1000, 100_000
+"""A schema may ask for more; the simulator gives no more."""
 
 
 def instance(
@@ -116,7 +118,7 @@ class _Maker:
         return self.value(schema, depth)
 
     def _array(self, schema: dict[str, Any], depth: int) -> list[Json]:
-        least = int(schema.get("minItems", 0))
+        least = min(int(schema.get("minItems", 0)), _MOST_ITEMS)
         most = int(schema.get("maxItems", max(least, 1)))
         number = least if depth >= _DEEPEST // 2 else min(max(least, 1), most)
         first = schema.get("prefixItems") or []
@@ -132,7 +134,7 @@ class _Maker:
         word = next(self._words)
         if pattern := schema.get("pattern"):
             return _matching(str(pattern), word)
-        least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
+        least, most = min(int(schema.get("minLength", 0)), _LONGEST), schema.get("maxLength")
         while len(word) < least:
             word += " " + next(self._words)
         return word if most is None else word[: int(most)]
@@ -173,8 +175,9 @@ def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
 
 def _matching(pattern: str, word: str) -> str:
     try:
-        return next((w for w in (word, *_ORDINARY) if re.search(pattern, w)), word)
-    except re.error:
+        expression = linear_pattern(pattern)
+        return next((w for w in (word, *_ORDINARY) if expression.search(w)), word)
+    except PatternError:
         return word
 
 

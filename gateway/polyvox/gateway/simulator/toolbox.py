@@ -18,7 +18,12 @@ import orjson
 from polyvox.gateway.simulator import arguments
 from polyvox.gateway.simulator.arguments import Wording
 from polyvox.gateway.simulator.mistakes import tells_failure
-from polyvox.gateway.simulator.question import Question, stable_number, working_directory
+from polyvox.gateway.simulator.question import (
+    LONGEST_GIST,
+    Question,
+    stable_number,
+    working_directory,
+)
 from polyvox.workflows.conversation import Conversation, Tool, ToolCall
 
 REVIEW = "problem_review"
@@ -199,7 +204,7 @@ def _noted(question: Question, tools: dict[str, Tool], wording: Wording) -> Iter
     if match := _NOTES.search(wording.text):
         source = Wording(wording.text[: match.start()], wording.whole, wording.folder)
         yield from _read(tools, source)
-        read = "\n".join(result.text for result in question.results)
+        read = "\n".join(result.text for result in question.results)[:LONGEST_GIST]
         note = f"create {match['path']} with the content:\n```\n{read}\n```"
         yield from _written(tools, Wording(note, wording.whole, wording.folder))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from typing import Literal, TypeVar
 
 from pydantic import Field, model_validator
@@ -293,13 +292,15 @@ async def tell(run: Run[FusionParams], text: str) -> None:
 
 def points_of(text: str) -> dict[str, Json]:
     """The judge's report as data: the points under each heading, by the heading's name."""
-    parts = re.split(r"^#+[ \t]*(.+?)[ \t]*$", text, flags=re.M)
-    return {
-        heading.lower().replace(" ", "_"): [
-            line.lstrip("-* ").strip() for line in body.splitlines() if line.strip()
-        ]
-        for heading, body in zip(parts[1::2], parts[2::2], strict=True)
-    }
+    points: dict[str, Json] = {}
+    listed: list[Json] = []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("#").strip() or line.strip()
+            points[heading.lower().replace(" ", "_")] = listed = []
+        elif line.strip():
+            listed.append(line.lstrip("-* ").strip())
+    return points
 
 
 def judged(prompt: str, problem: str, answers: list[str]) -> Conversation:

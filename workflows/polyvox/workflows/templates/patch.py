@@ -8,6 +8,7 @@ import ast
 import difflib
 import json
 import re
+from collections import deque
 from typing import Literal
 
 from pydantic import Field
@@ -41,11 +42,16 @@ REPAIR_PROMPT = (
     "Your code did not pass:\n{complaints}\n\nMend it. Give every file you change completely again."
 )
 
-_BLOCK = re.compile(
-    r"^(?P<fence>`{3,})[\w+-]*[ \t]+(?:path=|file=)?[\"']?(?P<path>[\w./-]*\w\.\w+)[\"']?[ \t]*\n"
-    r"(?P<text>.*?)^(?P=fence)[ \t]*$",
-    re.S | re.M,
+_OPENING = re.compile(
+    r"(?P<fence>`{3,})[\w+-]*[ \t]+(?:path=|file=)?[\"']?(?P<path>[\w./-]*\w\.\w+)[\"']?[ \t]*"
 )
+_CLOSING = re.compile(r"(?P<fence>`{3,})[ \t]*")
+
+LONGEST_PARSED = 200_000
+"""Characters of a file that is parsed here; a larger one is left to the commands."""
+
+MOST_COMPARED = 4_000_000
+"""Pairs of lines; of larger files a diff takes away the old one and adds the new one."""
 
 
 class PatchParams(Params):
@@ -114,16 +120,23 @@ async def complaints_about(
         return found
     if params.commands:
         # The parameters' files count: a coder must not mend a test.
-        results = await run.tool(
-            "check_code",
-            {
-                "files": {**given, **written, **params.files},
-                "commands": [*params.commands],
-                "timeout_s": params.command_timeout_s,
-            },
-            step="check",
-            timeout_s=params.command_timeout_s * len(params.commands) + 30,
-        )
+        try:
+            results = await run.tool(
+                "check_code",
+                {
+                    "files": {**given, **written, **params.files},
+                    "commands": [*params.commands],
+                    "timeout_s": params.command_timeout_s,
+                },
+                step="check",
+                # It may wait half a minute for its turn, and needs some time to begin.
+                timeout_s=params.command_timeout_s * len(params.commands) + 75,
+            )
+        except ModelError as error:
+            if error.kind != "unprocessable":
+                raise
+            # The coder gave files that cannot be written, and can give better ones.
+            return [error.message]
         failed = [result for result in results if not result["passed"]]
         if failed:
             return [f"`{r['command']}` failed (exit {r['exit']}):\n{r['output']}" for r in failed]
@@ -136,12 +149,40 @@ async def complaints_about(
 def shown(written: dict[str, str], reply: Reply) -> Reply:
     """The code as the reviewer gets it: every file, also those a repair left alone."""
     blocks = "\n".join(f"```{path}\n{text}```" for path, text in written.items())
-    return Reply((Text(f"{_BLOCK.sub('', reply.text).strip()}\n{blocks}"),))
+    return Reply((Text(f"{split(reply.text)[0].strip()}\n{blocks}"),))
 
 
 def files_in(text: str) -> dict[str, str]:
     """The files in a text's fenced blocks, by path."""
-    return {match["path"]: match["text"] for match in _BLOCK.finditer(text)}
+    return split(text)[1]
+
+
+def split(text: str) -> tuple[str, dict[str, str]]:
+    """What a text says outside of its fenced files, and these by path.
+
+    A fence without an end is not a file. Each line is looked at once, whatever the text.
+    """
+    lines = text.split("\n")
+    ends: dict[str, deque[int]] = {}
+    for number, line in enumerate(lines):
+        if closing := _CLOSING.fullmatch(line):
+            ends.setdefault(closing["fence"], deque()).append(number)
+    outside: list[str] = []
+    files: dict[str, str] = {}
+    at = 0
+    while at < len(lines):
+        opening = _OPENING.fullmatch(lines[at])
+        later = ends.get(opening["fence"], deque()) if opening else deque[int]()
+        while later and later[0] <= at:
+            later.popleft()
+        if opening and later:
+            files[opening["path"]] = "".join(f"{line}\n" for line in lines[at + 1 : later[0]])
+            outside.append("")
+            at = later[0] + 1
+        else:
+            outside.append(lines[at])
+            at += 1
+    return "\n".join(outside), files
 
 
 def files_said(conversation: Conversation) -> dict[str, str]:
@@ -157,6 +198,8 @@ def syntax_errors(files: dict[str, str]) -> list[str]:
     """What does not even parse, with path and line."""
     found: list[str] = []
     for path, text in files.items():
+        if len(text) > LONGEST_PARSED:
+            continue
         try:
             if path.endswith(".py"):
                 ast.parse(text, path)
@@ -189,7 +232,8 @@ def delivered(
         text = f"```diff\n{text}```"
     else:
         # A repair gives only what it changed; the client gets everything.
-        missing = {p: t for p, t in written.items() if p not in files_in(text)}
+        said = files_in(text)
+        missing = {p: t for p, t in written.items() if p not in said}
         text += "".join(f"\n\n```{p.rpartition('.')[2]} {p}\n{t}```" for p, t in missing.items())
     if complaints:
         text += "\n\nThis code did not pass its checks:\n" + "\n".join(complaints)
@@ -198,11 +242,11 @@ def delivered(
 
 def diff_of(path: str, old: str, new: str) -> str:
     """A unified diff as ``git apply`` takes it."""
-    return "".join(
-        difflib.unified_diff(
-            old.splitlines(keepends=True),
-            new.splitlines(keepends=True),
-            f"a/{path}" if old else "/dev/null",
-            f"b/{path}",
-        )
-    )
+    olds, news = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    named = (f"a/{path}" if old else "/dev/null", f"b/{path}")
+    if len(olds) * len(news) <= MOST_COMPARED:
+        return "".join(difflib.unified_diff(olds, news, *named))
+    # Comparing takes time that grows with the product.
+    changes = [*(f"-{line}" for line in olds), *(f"+{line}" for line in news)]
+    head = f"--- {named[0]}\n+++ {named[1]}\n@@ -1,{len(olds)} +1,{len(news)} @@\n"
+    return head + "".join(changes)

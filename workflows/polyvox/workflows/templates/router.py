@@ -1,7 +1,6 @@
 """Sends each request to the model that suits it, and to another one when that fails."""
 
 import json
-import re
 from dataclasses import dataclass
 from datetime import time
 from typing import TypeVar
@@ -24,6 +23,7 @@ from polyvox.workflows import (
 )
 from polyvox.workflows.conversation import Conversation, Message
 from polyvox.workflows.language import LANGUAGES, language_of
+from polyvox.workflows.linear_patterns import PatternError, linear_pattern
 from polyvox.workflows.media import media_in
 from polyvox.workflows.session import CLIENT_HEADERS, seen_headers
 
@@ -69,9 +69,9 @@ class Rule(Params):
         patterns = given.values() if isinstance(given, dict) else [str(given or "")]
         for pattern in patterns:
             try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+                linear_pattern(pattern)
+            except PatternError as error:
+                raise ValueError(str(error)) from None
         return given
 
     @field_validator("header")
@@ -183,12 +183,14 @@ def holds(run: Run[RouterParams], rule: Rule, left: float | None) -> bool:
     if rule.tools is not None and rule.tools != bool(conversation.tools):
         return False
     text = conversation.last_user_text
-    if rule.matches is not None and not re.search(rule.matches, text):
+    if rule.matches is not None and not linear_pattern(rule.matches).search(text):
         return False
     if rule.language is not None and rule.language != language_of(text):
         return False
     found = {name: run.headers.get(name.lower(), "") for name in rule.header}
-    if not all(re.search(pattern, found[name]) for name, pattern in rule.header.items()):
+    if not all(
+        linear_pattern(pattern).search(found[name]) for name, pattern in rule.header.items()
+    ):
         return False
     return is_between(run.now().time(), rule.from_utc, rule.until_utc)
 

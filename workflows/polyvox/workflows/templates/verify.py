@@ -29,6 +29,7 @@ FORMATTER_PROMPT = (
 )
 
 CHECKER_COMMAND = "python checker.py answer.txt"
+CHECKER_S = 150.0
 
 
 class VerifyParams(Params):
@@ -120,6 +121,8 @@ def program(source: str) -> Check:
                 "commands": [CHECKER_COMMAND],
             },
             step="check",
+            # Longer than the command may take, so that its own words about that are heard.
+            timeout_s=CHECKER_S,
         )
         lines = [line for line in result["output"].splitlines() if line.strip()]
         return lines if lines or result["passed"] else ["The checker failed without a word."]
