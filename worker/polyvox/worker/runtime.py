@@ -115,6 +115,8 @@ async def running(
         upstream = Upstream()
         stack.push_async_callback(upstream.close)
         directory = Directory(providers, environ)
+        media = MediaFetcher()
+        stack.callback(media.close)
         relay = Relay()
         client = await Client.connect(
             engine.address,
@@ -130,7 +132,7 @@ async def running(
             bodies=bodies,
             memory=memory,
             recorded=Recorded(store),
-            media=MediaFetcher(),
+            media=media,
             relay=relay,
             ledger=ledger,
             tracing=tracing,
