@@ -33,6 +33,7 @@ from polyvox.activities.progress import Progress
 from polyvox.activities.provider import Provider
 from polyvox.activities.recorded import Recorded
 from polyvox.activities.records import EndStatus, RunEnded
+from polyvox.activities.redaction import Secrets
 from polyvox.activities.registry import Registry
 from polyvox.activities.relay import Outcome, Relay
 from polyvox.activities.responses_store import ResponsesStore
@@ -112,7 +113,8 @@ async def running(
         memos = Memos(database)
         tracing = Tracing.from_environment(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
-        upstream = Upstream()
+        secrets = Secrets(providers, environ)
+        upstream = Upstream(secrets)
         stack.push_async_callback(upstream.close)
         directory = Directory(providers, environ)
         media = MediaFetcher()
@@ -133,6 +135,7 @@ async def running(
             memory=memory,
             recorded=Recorded(store),
             media=media,
+            secrets=secrets,
             relay=relay,
             ledger=ledger,
             tracing=tracing,
