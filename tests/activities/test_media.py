@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from polyvox.activities.media import MediaFetcher, is_public
+from polyvox.activities.addresses import is_public
+from polyvox.activities.media import MediaFetcher
 from polyvox.activities.provider import Provider
 from polyvox.workflows.conversation import (
     Conversation,
@@ -112,7 +113,7 @@ async def test_this_machine_is_never_asked(site: str, host: str) -> None:
     [
         ("/page", "its type is 'text/html'"),
         ("/huge", "larger than 20 MiB"),
-        ("/inward", "169.254.169.254"),
+        ("/inward", "its host '169.254.169.254' has no public address"),
         ("/around", "redirects more than 3 times"),
         ("/nowhere", "status 404"),
     ],
@@ -157,5 +158,5 @@ async def test_nothing_is_fetched_for_a_provider_that_fetches_itself() -> None:
     image = Conversation((Message("user", (Image(Source(url="http://127.0.0.1/x")),)),))
     assert await MediaFetcher().inlined(image, CHAT) is image
     file = Conversation((Message("user", (File(Source(url="http://127.0.0.1/x.pdf")),)),))
-    with pytest.raises(ModelError, match="not a public address"):
+    with pytest.raises(ModelError, match="no public address"):
         await MediaFetcher().inlined(file, CHAT)

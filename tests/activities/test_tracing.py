@@ -4,6 +4,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,8 +41,9 @@ class Collector:
         return found
 
 
-@pytest.fixture
-def collector() -> Iterator[Collector]:
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Run an OTLP/HTTP receiver until the context is left."""
     arrived = Collector()
 
     class Receiver(BaseHTTPRequestHandler):
@@ -72,6 +74,12 @@ def collector() -> Iterator[Collector]:
         yield arrived
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with collecting() as arrived:
+        yield arrived
 
 
 def attributes(pairs: Iterable[KeyValue]) -> dict[str, object]:

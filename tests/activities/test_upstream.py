@@ -9,6 +9,7 @@ from aiohttp import web
 
 from polyvox.activities.provider import Provider
 from polyvox.activities.providers import chat
+from polyvox.activities.redaction import Secrets
 from polyvox.activities.upstream import Upstream
 from polyvox.workflows.conversation import Conversation, user
 from polyvox.workflows.errors import ModelError
@@ -53,7 +54,7 @@ async def test_what_is_no_stream_is_told_for_what_it_is(
     answer: dict[str, Any], kind: str, says: str
 ) -> None:
     """An error with status 200 is that error; a page or a redirect is a wrong address."""
-    upstream = Upstream()
+    upstream = Upstream(Secrets({}, {}))
     request = chat.render(Conversation((user("hi"),)), "m")
     try:
         async with answering(**answer) as provider, upstream.post(provider, request, {}) as got:

@@ -22,6 +22,7 @@ from polyvox.activities.provider import Provider
 from polyvox.activities.providers.dialect import Decoder, Dialect, Rendered
 from polyvox.activities.recorded import Recorded
 from polyvox.activities.records import CallEnded, EndStatus
+from polyvox.activities.redaction import RedactedEvents, Secrets
 from polyvox.activities.relay import Batch, Relay
 from polyvox.activities.stopping import Stopping
 from polyvox.activities.tracing import Tracing
@@ -66,6 +67,7 @@ class ModelCaller:
         memory: Memory,
         recorded: Recorded,
         media: MediaFetcher,
+        secrets: Secrets,
         relay: Relay,
         ledger: Ledger,
         tracing: Tracing,
@@ -78,6 +80,7 @@ class ModelCaller:
         self._memory = memory
         self._recorded = recorded
         self._media = media
+        self._secrets = secrets
         self._relay = relay
         self._ledger = ledger
         self._tracing = tracing
@@ -108,17 +111,20 @@ class ModelCaller:
                 ) from None
             raise
         except ModelError as error:
+            error = self._secrets.all.error(error)
             error.shown = attempt.emitted or None
             if error.cost_usd is None:
                 error.cost_usd = attempt.cost_usd()
             self._record(attempt, error=error)
             raise failure(error, retryable=not attempt.emitted) from error
-        except Exception as defect:
+        except Exception as defect:  # noqa: BLE001 - raised again, without its own words
             internal = ModelError(
                 "internal", f"{type(defect).__name__}: {defect}", cost_usd=attempt.cost_usd()
             )
+            # The history and the log get the defect's stack, but not its message as it was.
+            internal = self._secrets.all.error(internal).with_traceback(defect.__traceback__)
             self._record(attempt, error=internal)
-            raise failure(internal, retryable=False) from defect
+            raise failure(internal, retryable=False) from internal
         finally:
             beating.cancel()
         self._record(attempt, reply=reply)
@@ -149,6 +155,8 @@ class ModelCaller:
         attempt.losses = request.losses
         attempt.stopping = Stopping(request.stop) if request.stop else None
         authorization = self._directory.authorization(destination)
+        if redaction := self._secrets.sent_to(provider):
+            attempt.redacted = RedactedEvents(redaction)
         attempt.asked = True
         async with self._upstream.post(provider, request, authorization) as answer:
             attempt.http_status = answer.status
@@ -209,6 +217,8 @@ class ModelCaller:
 
     def _hear(self, attempt: "Attempt", events: list[Event]) -> None:
         """Take the events of one read into the Reply, and show the client what it may see."""
+        if attempt.redacted is not None:
+            events = attempt.redacted.feed(events)
         if attempt.stopping is not None:
             events = attempt.stopping.feed(events)
         if not events:
@@ -257,6 +267,7 @@ class Attempt:
         self.losses: tuple[str, ...] = ()
         self.recorded = False
         self.asked = False
+        self.redacted: RedactedEvents | None = None
         self.stopping: Stopping | None = None
         self.provider: Provider | None = None
         self.http_status: int | None = None

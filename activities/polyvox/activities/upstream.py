@@ -12,6 +12,7 @@ import orjson
 
 from polyvox.activities.provider import Provider
 from polyvox.activities.providers.dialect import Rendered
+from polyvox.activities.redaction import Redaction, Secrets
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.header_text import header_value
 from polyvox.workflows.json_text import parse_json
@@ -27,12 +28,19 @@ _BEGINNING_BYTES = 64 * 1024
 
 
 class Answer:
-    """An upstream's answer, open: its status and headers, and its body as it comes."""
+    """An upstream's answer, open: its status and headers, and its body as it comes.
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    What ``redaction`` knows is replaced in all of it before anybody reads it.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, redaction: Redaction) -> None:
         self._response = response
+        self._redaction = redaction
+        self._body = redaction.byte_stream() if redaction else None
         self.status = response.status
-        self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
+        self.headers: Mapping[str, str] = {
+            name.lower(): redaction.text(value) for name, value in response.headers.items()
+        }
 
     async def check(self, parse_error: ParseError) -> None:
         """Raise ModelError for an answer that is no event stream.
@@ -67,7 +75,14 @@ class Answer:
         nothing comes for the provider's ``timeout_s``.
         """
         try:
-            return await self._response.content.readany()
+            chunk = await self._response.content.readany()
+            if self._body is None:
+                return chunk
+            while chunk:
+                if clean := self._body.feed(chunk):
+                    return clean
+                chunk = await self._response.content.readany()
+            return self._body.finish()
         except TimeoutError as late:
             raise ModelError("timeout", "The provider fell silent in mid-answer.") from late
         except (aiohttp.ClientError, OSError) as broken:
@@ -78,7 +93,7 @@ class Answer:
     async def beginning(self) -> bytes:
         """Return the first 64 KiB of the body: an error's document, or another small one."""
         try:
-            return await self._response.content.read(_BEGINNING_BYTES)
+            return self._redaction.data(await self._response.content.read(_BEGINNING_BYTES))
         except (aiohttp.ClientError, OSError):
             return b""
 
@@ -96,12 +111,28 @@ def _said_status(body: bytes) -> int | None:
     return code if isinstance(code, int) and 400 <= code < 600 else 502
 
 
+def _reason(broken: Exception) -> str:
+    """Return why there is no answer, in fewer words than aiohttp's."""
+    match broken:
+        case aiohttp.ClientConnectorError():
+            # Its own words repeat the address and name its TLS setting.
+            return str(broken.os_error)
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answers with status {broken.status}"
+        case aiohttp.ClientResponseError():
+            # Its own words hold a piece of the answer, cut anywhere: even inside a secret.
+            return "its answer is not valid HTTP"
+        case _:
+            return str(broken)
+
+
 class Upstream:
     """One connection pool for all providers; built on the event loop. It never retries: Temporal
-    does. Proxies are taken from the environment, as usual.
+    does. Proxies are taken from the environment, as usual. No answer holds one of ``secrets``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
             trust_env=True,
@@ -142,17 +173,15 @@ class Upstream:
                 "timeout", f"Provider {provider.name!r} did not answer in time ({url})."
             ) from late
         except (aiohttp.ClientError, OSError, ValueError) as broken:
-            # aiohttp's own words repeat the address and name its TLS setting.
-            unconnected = broken if isinstance(broken, aiohttp.ClientConnectorError) else None
-            why = unconnected.os_error if unconnected else broken
+            unconnected = isinstance(broken, aiohttp.ClientConnectorError)
             raise ModelError(
                 "unreachable",
-                f"Provider {provider.name!r} could not be reached at {url}: {why}. Check its "
-                "base_url and that it is running.",
+                f"Provider {provider.name!r} could not be reached at {url}: {_reason(broken)}. "
+                "Check its base_url and that it is running.",
                 cost_usd=0.0 if unconnected else None,
             ) from broken
         try:
-            yield Answer(response)
+            yield Answer(response, self._secrets.sent_to(provider))
         finally:
             # An answer that was read to its end has given its connection back already.
             response.close()

@@ -34,6 +34,7 @@ from polyvox.activities.progress import Progress
 from polyvox.activities.provider import Provider
 from polyvox.activities.recorded import Recorded
 from polyvox.activities.records import EndStatus, RunEnded
+from polyvox.activities.redaction import Secrets
 from polyvox.activities.registry import Registry
 from polyvox.activities.relay import Outcome, Relay
 from polyvox.activities.responses_store import ResponsesStore
@@ -119,9 +120,12 @@ async def running(
         stack.push_async_callback(conversations.close)
         tracing = Tracing.from_environment(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
-        upstream = Upstream()
+        secrets = Secrets(providers, environ)
+        upstream = Upstream(secrets)
         stack.push_async_callback(upstream.close)
         directory = Directory(providers, environ)
+        media = MediaFetcher()
+        stack.callback(media.close)
         relay = Relay()
         client = await Client.connect(
             engine.address,
@@ -137,7 +141,8 @@ async def running(
             bodies=bodies,
             memory=memory,
             recorded=Recorded(store),
-            media=MediaFetcher(),
+            media=media,
+            secrets=secrets,
             relay=relay,
             ledger=ledger,
             tracing=tracing,

@@ -1,0 +1,634 @@
+# ruff: noqa: RUF001 - digits and letters that look like others are the attack.
+"""No spelling of an address leads the server into its own network.
+
+A connection that leaves this machine fails the test by itself (see the tests' conftest); one to
+this machine is counted by the site, which listens on several loopback addresses.
+"""
+
+import asyncio
+import base64
+import gzip
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from polyvox.activities.addresses import Address, is_public
+from polyvox.activities.media import MediaFetcher
+from polyvox.activities.provider import Provider
+from polyvox.workflows.conversation import Conversation, Image, Message, Source
+from polyvox.workflows.errors import ModelError
+from tests.attack.conftest import Target
+from tests.gateway.processes import running
+
+PNG = b"\x89PNG\r\n\x1a\n not really"
+INLINING = Provider("p", "messages", "http://unused", inline_urls=True)
+HOSTS = ("127.0.0.1", "127.0.0.2", "::1")
+KEY = "attack-key"
+
+# PORT is the site's. Each leads to this machine, or to an address that is not public, in some
+# parser or another.
+SPELLINGS = (
+    # loopback, plainly
+    "http://127.0.0.1:PORT/",
+    "http://127.0.0.2:PORT/",
+    "http://localhost:PORT/",
+    "http://LOCALHOST:PORT/",
+    "http://localhost.:PORT/",
+    "http://localhost..:PORT/",
+    "http://localhost.localdomain:PORT/",
+    "http://127.0.0.1.:PORT/",
+    "http://127.0.0.1..:PORT/",
+    "HTTP://127.0.0.1:PORT/",
+    "https://127.0.0.1:PORT/",
+    # numbers in other bases and lengths
+    "http://127.1:PORT/",
+    "http://127.0.1:PORT/",
+    "http://2130706433:PORT/",
+    "http://02130706433:PORT/",
+    "http://017700000001:PORT/",
+    "http://0177.0.0.1:PORT/",
+    "http://0177.0.0.01:PORT/",
+    "http://0x7f000001:PORT/",
+    "http://0x7f.1:PORT/",
+    "http://0x7f.0x0.0x0.0x1:PORT/",
+    "http://0X7F.0.0.1:PORT/",
+    "http://127.000.000.001:PORT/",
+    "http://4294967297:PORT/",
+    "http://383.0.0.1:PORT/",
+    "http://0:PORT/",
+    "http://0.0.0.0:PORT/",
+    "http://000.000.000.000:PORT/",
+    # digits and dots of other scripts
+    "http://①②⑦.⓪.⓪.①:PORT/",
+    "http://①②⑦.0.0.1:PORT/",
+    "http://１２７.0.0.1:PORT/",
+    "http://１２７．０．０．１:PORT/",
+    "http://127。0。0。1:PORT/",
+    "http://127．0．0．1:PORT/",
+    "http://127｡0｡0｡1:PORT/",
+    "http://𝟏𝟐𝟕.𝟎.𝟎.𝟏:PORT/",
+    "http://٢١٣٠٧٠٦٤٣٣:PORT/",
+    "http://¹27.0.0.1:PORT/",
+    "http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ:PORT/",
+    "http://ｌｏｃａｌｈｏｓｔ:PORT/",
+    "http://loc\u00adalhost:PORT/",
+    "http://loc\u200balhost:PORT/",
+    "http://xn--localhost:PORT/",
+    "http://xn--127-.0.0.1:PORT/",
+    # percent signs
+    "http://127%2e0%2e0%2e1:PORT/",
+    "http://%31%32%37.0.0.1:PORT/",
+    "http://%6c%6f%63alhost:PORT/",
+    "http://localhost%00.example.com:PORT/",
+    "http://localhost%2f.example.com:PORT/",
+    # who is the host?
+    "http://public.example@127.0.0.1:PORT/",
+    "http://user:password@127.0.0.1:PORT/",
+    "http://8.8.8.8:80@127.0.0.1:PORT/",
+    "http://127.0.0.1:PORT#@8.8.8.8/",
+    "http://127.0.0.1:PORT?@8.8.8.8/",
+    "http://127.0.0.1:PORT\\@8.8.8.8/",
+    "http://8.8.8.8\\@127.0.0.1:PORT/",
+    "http://8.8.8.8#@127.0.0.1:PORT/\\",
+    "http:\\\\127.0.0.1:PORT\\",
+    "http:/\\127.0.0.1:PORT/",
+    "http:127.0.0.1:PORT/",
+    "http:/127.0.0.1:PORT/",
+    "http:///127.0.0.1:PORT/",
+    "http:////127.0.0.1:PORT/",
+    "//127.0.0.1:PORT/",
+    "http://127.0.0.1\t:PORT/",
+    "http://127.0.0.1\n:PORT/",
+    "http://127.0.0.1 :PORT/",
+    " http://127.0.0.1:PORT/",
+    "\thttp://127.0.0.1:PORT/",
+    "ht\ntp://127.0.0.1:PORT/",
+    "http://127.0.0.1:PORT/\r\nHost: public.example",
+    "http://127.0.0.1\x00.public.example:PORT/",
+    "http://127.0.0.1:0PORT/",
+    "http://127.0.0.1:8.8.8.8:PORT/",
+    # IPv6
+    "http://[::1]:PORT/",
+    "http://[0:0:0:0:0:0:0:1]:PORT/",
+    "http://[0000:0000:0000:0000:0000:0000:0000:0001]:PORT/",
+    "http://[::]:PORT/",
+    "http://[::1%25lo]:PORT/",
+    "http://[::1%lo]:PORT/",
+    "http://[::127.0.0.1]:PORT/",
+    "http://[::ffff:127.0.0.1]:PORT/",
+    "http://[::ffff:7f00:1]:PORT/",
+    "http://[0:0:0:0:0:FFFF:7F00:0001]:PORT/",
+    "http://[::ffff:0:127.0.0.1]:PORT/",
+    "http://[::ffff:169.254.169.254]/",
+    "http://[64:ff9b::127.0.0.1]:PORT/",
+    "http://[64:ff9b::7f00:1]:PORT/",
+    "http://[64:ff9b::a9fe:a9fe]/",
+    "http://[64:ff9b:1::7f00:1]:PORT/",
+    "http://[2002:7f00:1::]:PORT/",
+    "http://[2002:a9fe:a9fe::1]/",
+    "http://[2001:0:7f00:1::]:PORT/",
+    "http://[2001:db8::1]/",
+    "http://[fe80::1]/",
+    "http://[fe80::1%25eth0]/",
+    "http://[2606:4700:4700::1111%25lo]/",
+    "http://[fd00:ec2::254]/",
+    "http://[fc00::1]/",
+    "http://[fec0::1]/",
+    "http://[ff02::1]/",
+    "http://[100::1]/",
+    "http://[127.0.0.1]:PORT/",
+    "http://[::１]:PORT/",
+    # IPv4 that is not public
+    "http://10.0.0.1/",
+    "http://172.16.0.1/",
+    "http://172.31.255.255/",
+    "http://192.168.0.1/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://2852039166/",
+    "http://0xa9fea9fe/",
+    "http://169.254.43518/",
+    "http://0251.0376.0251.0376/",
+    "http://①⑥⑨.②⑤④.①⑥⑨.②⑤④/",
+    "http://100.64.0.1/",
+    "http://100.100.100.200/",
+    "http://192.0.0.192/",
+    "http://192.0.2.1/",
+    "http://192.88.99.1/",
+    "http://198.18.0.1/",
+    "http://198.51.100.1/",
+    "http://203.0.113.1/",
+    "http://224.0.0.1/",
+    "http://240.0.0.1/",
+    "http://255.255.255.255/",
+    # names
+    "http://metadata.google.internal/",
+    "http://localhost.example.invalid:PORT/",
+    # other schemes
+    "file:///etc/hosts",
+    "file://127.0.0.1:PORT/etc/hosts",
+    "ftp://127.0.0.1:PORT/",
+    "gopher://127.0.0.1:PORT/_GET%20/",
+    "ws://127.0.0.1:PORT/",
+    "unix://127.0.0.1:PORT/",
+    "http+unix://127.0.0.1:PORT/",
+    "jar:http://127.0.0.1:PORT/!/",
+    "view-source:http://127.0.0.1:PORT/",
+    "ｈttp://127.0.0.1:PORT/",
+)
+
+
+@dataclass
+class Site:
+    """An HTTP server that counts who connects, and answers what it is told to."""
+
+    port: int
+    heard: list[str] = field(default_factory=list)
+    connections: int = 0
+    open: int = 0
+    most_open: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+Say = Callable[[asyncio.StreamWriter, str], Awaitable[bool | None]]
+
+
+@asynccontextmanager
+async def listening(say: Say, hosts: tuple[str, ...] = HOSTS) -> AsyncIterator[Site]:
+    """Serve with ``say(writer, target)``, which writes the answer.
+
+    If it returns True, the connection is held open until the client leaves.
+    """
+    site = Site(0)
+    tasks: set[asyncio.Task[Any] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
+        site.connections += 1
+        site.open += 1
+        site.most_open = max(site.most_open, site.open)
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            site.heard.append(head.decode("latin-1"))
+            if await say(writer, head.split(b" ")[1].decode("latin-1")):
+                await reader.read()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            site.open -= 1
+            writer.close()
+
+    server = await asyncio.start_server(serve, hosts[0], 0)
+    site.port = server.sockets[0].getsockname()[1]
+    others = [await asyncio.start_server(serve, host, site.port) for host in hosts[1:]]
+    try:
+        yield site
+    finally:
+        for each in (server, *others):
+            each.close()
+        if running_tasks := [task for task in tasks if task is not None]:
+            await asyncio.wait(running_tasks)
+
+
+def answer(body: bytes, *headers: str, status: str = "200 OK", kind: str = "image/png") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"content-type: {kind}", f"content-length: {len(body)}"]
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
+
+
+async def say_picture(writer: asyncio.StreamWriter, _target: str) -> None:
+    writer.write(answer(PNG))
+    await writer.drain()
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncIterator[Site]:
+    async with listening(say_picture) as site:
+        yield site
+
+
+def loopback_too(address: Address) -> bool:
+    """The test's own address counts as public; its neighbours do not."""
+    return address == ip_address("127.0.0.1") or is_public(address)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_no_spelling_connects_to_an_address_that_is_not_public(
+    site: Site, spelling: str
+) -> None:
+    """The site sees no connection, and the error says what to do."""
+    with pytest.raises(ModelError) as refused:
+        await MediaFetcher().fetch(spelling.replace("PORT", str(site.port)))
+    assert refused.value.kind == "invalid_request"
+    assert refused.value.message.endswith("Send the content itself.")
+    assert site.connections == 0
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_no_redirect_leads_to_an_address_that_is_not_public(spelling: str) -> None:
+    """Each hop is judged as the first one is; 127.0.0.1 plays the public site."""
+    async with listening(say_picture, ("127.0.0.2",)) as inner:
+        target = spelling.replace("127.0.0.1", "127.0.0.2").replace("PORT", str(inner.port))
+
+        async def redirect(writer: asyncio.StreamWriter, _target: str) -> None:
+            location = target.encode()
+            head = b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: "
+            writer.write(head + location + b"\r\n\r\n")
+            await writer.drain()
+
+        async with listening(redirect, ("127.0.0.1",)) as outer:
+            with pytest.raises(ModelError) as refused:
+                await MediaFetcher(loopback_too).fetch(f"{outer.url}/")
+            # Some of these are a path of the public site to every parser, or go to its own port.
+            assert outer.connections <= 4
+        assert refused.value.kind == "invalid_request"
+        assert inner.connections == 0
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [("127.0.0.1",), ("8.8.8.8", "127.0.0.1"), ("127.0.0.1", "8.8.8.8"), ("::1", "8.8.8.8")],
+)
+async def test_a_name_with_one_inner_address_is_refused(
+    site: Site, answers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else it resolves to."""
+    asked = names(monkeypatch, lambda _: answers)
+    with pytest.raises(ModelError, match=r"'rebinding\.example' has no public address"):
+        await MediaFetcher().fetch(f"http://rebinding.example:{site.port}/")
+    assert asked == ["rebinding.example"]
+    assert site.connections == 0
+
+
+async def test_a_name_that_changes_its_address_is_asked_once_for_each_connection(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was checked is what is connected to: there is no second answer to fall for."""
+    asked = names(monkeypatch, lambda n: ("127.0.0.1",) if n == 0 else ("127.0.0.2",))
+    source = await MediaFetcher(loopback_too).fetch(f"http://rebinding.example:{site.port}/")
+    assert source.data == base64.b64encode(PNG).decode()
+    assert asked == ["rebinding.example"]
+    with pytest.raises(ModelError, match="no public address"):
+        await MediaFetcher(loopback_too).fetch(f"http://rebinding.example:{site.port}/")
+    assert site.connections == 1
+
+
+async def test_a_name_that_does_not_exist_reads_as_one_that_is_ours(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can find out which names exist in the server's network."""
+    names(monkeypatch, lambda _: ("10.0.0.7",))
+    with pytest.raises(ModelError) as inner:
+        await MediaFetcher().fetch("http://db.example/")
+
+    def unknown(_: int) -> tuple[str, ...]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    names(monkeypatch, unknown)
+    with pytest.raises(ModelError) as absent:
+        await MediaFetcher().fetch("http://db.example/")
+    assert inner.value.message == absent.value.message
+
+
+def names(
+    monkeypatch: pytest.MonkeyPatch, addresses: Callable[[int], tuple[str, ...]]
+) -> list[str]:
+    """Play the name server for ``.example``; return the list of names it is asked for."""
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
+        if not str(host).endswith(".example"):
+            return real(host, port, *rest, **options)
+        asked.append(host)
+        return [
+            (
+                socket.AF_INET6 if ":" in found else socket.AF_INET,
+                socket.SOCK_STREAM,
+                socket.IPPROTO_TCP,
+                "",
+                (found, port, 0, 0) if ":" in found else (found, port),
+            )
+            for found in addresses(len(asked) - 1)
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+async def test_a_proxy_of_the_environment_is_not_used(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would connect to addresses that nobody checked."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, site.url)
+    with pytest.raises(ModelError, match="no public address"):
+        await MediaFetcher().fetch("http://10.0.0.1/")
+    assert site.connections == 0
+
+
+async def test_nothing_of_the_servers_goes_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No cookie that an earlier hop set, no referrer, no credentials of a netrc file."""
+
+    async def say(writer: asyncio.StreamWriter, target: str) -> None:
+        if target == "/":
+            headers = ("location: /picture", "set-cookie: tracked=1")
+            writer.write(answer(b"", *headers, status="302 Found"))
+        else:
+            writer.write(answer(PNG))
+        await writer.drain()
+
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password test-password\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with listening(say) as site:
+        await MediaFetcher(loopback_too).fetch(f"{site.url}/")
+    assert len(site.heard) == 2
+    sent = {line.split(":")[0].lower() for head in site.heard for line in head.split("\r\n")[1:]}
+    assert sent <= {"", "host", "accept", "accept-encoding", "user-agent"}
+
+
+async def test_thousands_of_urls_are_not_fetched(site: Site) -> None:
+    """One request asks for a few at most, and only some of them at the same time."""
+    with pytest.raises(ModelError, match="holds 2000 different URLs"):
+        await MediaFetcher(loopback_too).inlined(pictures(site, 2000), INLINING)
+    assert site.connections == 0
+
+
+async def test_few_urls_of_a_request_are_fetched_at_once() -> None:
+    """The others wait for their turn, so that a request is no flood for the site either."""
+    enough = asyncio.Event()
+
+    async def say(writer: asyncio.StreamWriter, _target: str) -> None:
+        if here[0].open >= 4:
+            enough.set()
+        await enough.wait()
+        writer.write(answer(PNG))
+        await writer.drain()
+
+    here: list[Site] = []
+    async with listening(say) as site:
+        here.append(site)
+        inlined = await MediaFetcher(loopback_too).inlined(pictures(site, 20), INLINING)
+    assert all(
+        isinstance(part, Image) and part.source.url is None
+        for message in inlined.messages
+        for part in message.parts
+    )
+    assert site.connections == 20
+    assert site.most_open == 4
+
+
+async def test_the_first_url_that_fails_ends_the_other_fetches() -> None:
+    """Nothing goes on for a request that is refused."""
+    begun = asyncio.Event()
+
+    async def say(writer: asyncio.StreamWriter, target: str) -> bool:
+        if target == "/0":
+            await begun.wait()
+            writer.write(answer(b"", status="404 Not Found"))
+        else:
+            writer.write(OK + b"\r\n")
+        await writer.drain()
+        begun.set()
+        return True
+
+    # The site ends when all of its clients have left.
+    async with asyncio.timeout(60), listening(say) as site:
+        with pytest.raises(ModelError, match="status 404"):
+            await MediaFetcher(loopback_too).inlined(pictures(site, 2), INLINING)
+
+
+async def test_the_urls_of_a_request_share_a_number_of_bytes() -> None:
+    """Each may be large, but not all of them."""
+
+    async def say(writer: asyncio.StreamWriter, _target: str) -> None:
+        writer.write(answer(bytes(9 * 1024 * 1024)))
+        await writer.drain()
+
+    async with listening(say) as site:
+        with pytest.raises(ModelError, match="it and the others are larger than 32 MiB"):
+            await MediaFetcher(loopback_too).inlined(pictures(site, 6), INLINING)
+
+
+def pictures(site: Site, count: int) -> Conversation:
+    return Conversation(
+        tuple(
+            Message("user", (Image(Source(url=f"{site.url}/{number}")),)) for number in range(count)
+        )
+    )
+
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\n"
+
+HOSTILE = {
+    "a compressed body": answer(gzip.compress(bytes(100_000)), "content-encoding: gzip"),
+    "a body of two codings": answer(b"", "content-encoding: gzip, br"),
+    "a line without an end": b"HTTP/1.1 200 " + b"a" * 1_000_000,
+    "a header without an end": b"HTTP/1.1 200 OK\r\nx: " + b"a" * 1_000_000,
+    "a million headers": b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1_000_000,
+    "a length that lies": OK + b"content-length: 100\r\n\r\nshort",
+    "two lengths": OK + b"content-length: 1\r\ncontent-length: 2\r\n\r\nab",
+    "a length below zero": OK + b"content-length: -1\r\n\r\n",
+    "a chunk that lies": OK + b"transfer-encoding: chunked\r\n\r\nff\r\na",
+    "a chunk without a size": OK + b"transfer-encoding: chunked\r\n\r\nzz\r\na",
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "an upgrade": b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_hostile_answer_is_an_error_that_says_why(name: str) -> None:
+    """Nothing of it is kept, and nothing of it is a defect of ours."""
+
+    async def say(writer: asyncio.StreamWriter, _target: str) -> None:
+        writer.write(HOSTILE[name])
+        await writer.drain()
+
+    async with listening(say) as site:
+        with pytest.raises(ModelError) as refused:
+            await MediaFetcher(loopback_too).fetch(f"{site.url}/")
+    assert refused.value.kind == "invalid_request"
+    assert len(refused.value.message) < 1000
+
+
+async def test_a_site_that_never_ends_is_left() -> None:
+    """It may send as slowly as it likes, but not for longer than the limit."""
+
+    async def say(writer: asyncio.StreamWriter, _target: str) -> bool:
+        writer.write(OK + b"\r\n" + PNG)
+        await writer.drain()
+        return True
+
+    async with listening(say) as site:
+        fetcher = MediaFetcher(loopback_too, limit_s=0.2)
+        with pytest.raises(ModelError, match=r"no whole answer within 0\.2 s"):
+            await fetcher.fetch(f"{site.url}/")
+        fetcher = MediaFetcher(loopback_too, together_s=0.2)
+        with pytest.raises(ModelError, match=r"took more than 0\.2 s together"):
+            await fetcher.inlined(pictures(site, 3), INLINING)
+
+
+async def test_a_url_in_an_error_is_short_and_without_its_query(site: Site) -> None:
+    """A query may be a signature, and errors are kept in the ledger and the engine's history."""
+    host = f"someone:test-password@127.0.0.1:{site.port}"
+    with pytest.raises(ModelError) as refused:
+        await MediaFetcher().fetch(f"http://{host}/{'a' * 100_000}?signature=test-signature#part")
+    assert "test-signature" not in refused.value.message
+    assert "test-password" not in refused.value.message
+    assert len(refused.value.message) < 1000
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "192.0.1.1", "198.20.0.1"])
+def test_an_address_of_the_internet_is_public(address: str) -> None:
+    """Also beside the special ranges, and in the two IPv6 forms that stand for it."""
+    assert is_public(ip_address(address))
+    assert is_public(ip_address(f"::ffff:{address}"))
+    assert is_public(ip_address(f"64:ff9b::{address}"))
+
+
+@pytest.fixture(scope="module")
+def inlining(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A server whose providers do not fetch URLs themselves, so that it fetches all of them."""
+    folder = tmp_path_factory.mktemp("inlining")
+    tables = [
+        f'[providers.{protocol}]\nprotocol = "{protocol}"\n'
+        'base_url = "http://127.0.0.1:9/v1"\ninline_urls = true\n'
+        for protocol in ("chat", "responses", "messages")
+    ]
+    (folder / "polyvox.toml").write_text("\n".join(tables), "utf-8")
+    data = folder / "data"
+    arguments = ("up", "--port", "0", "--data", str(data))
+    with running(*arguments, folder=folder, environ={"POLYVOX_KEY": KEY}) as child:
+        yield Target(child.ready(), child.base_url, data, KEY)
+
+
+def chat_image(url: str) -> tuple[str, dict[str, Any]]:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    return "/v1/chat/completions", {"messages": [{"role": "user", "content": [part]}]}
+
+
+def responses_image(url: str) -> tuple[str, dict[str, Any]]:
+    part = {"type": "input_image", "image_url": url}
+    return "/v1/responses", {"input": [{"role": "user", "content": [part]}]}
+
+
+def responses_file(url: str) -> tuple[str, dict[str, Any]]:
+    part = {"type": "input_file", "file_url": url}
+    return "/v1/responses", {"input": [{"role": "user", "content": [part]}]}
+
+
+def responses_tool_result(url: str) -> tuple[str, dict[str, Any]]:
+    call = {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
+    output = [{"type": "input_image", "image_url": url}]
+    result = {"type": "function_call_output", "call_id": "c", "output": output}
+    return "/v1/responses", {"input": [call, result]}
+
+
+def messages_image(url: str) -> tuple[str, dict[str, Any]]:
+    return _messages([{"type": "image", "source": {"type": "url", "url": url}}])
+
+
+def messages_document(url: str) -> tuple[str, dict[str, Any]]:
+    return _messages([{"type": "document", "source": {"type": "url", "url": url}}])
+
+
+def messages_tool_result(url: str) -> tuple[str, dict[str, Any]]:
+    document = {"type": "document", "source": {"type": "url", "url": url}}
+    return _messages([{"type": "tool_result", "tool_use_id": "t", "content": [document]}])
+
+
+def _messages(content: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    use = {"type": "tool_use", "id": "t", "name": "look", "input": {}}
+    turns = [
+        {"role": "user", "content": "look"},
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": content},
+    ]
+    return "/v1/messages", {"max_tokens": 100, "messages": turns}
+
+
+DOORS = (
+    chat_image,
+    responses_image,
+    responses_file,
+    responses_tool_result,
+    messages_image,
+    messages_document,
+    messages_tool_result,
+)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("provider", ["chat", "responses", "messages"])
+@pytest.mark.parametrize("door", DOORS)
+async def test_no_field_of_a_request_leads_inward(
+    inlining: Target,
+    site: Site,
+    door: Callable[[str], tuple[str, dict[str, Any]]],
+    provider: str,
+    stream: bool,
+) -> None:
+    """Images, files and documents, also those in tool results, in all three protocols."""
+    path, document = door(f"http://①②⑦.0.0.1:{site.port}/inward")
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+        said = await client.post(
+            inlining.base_url + path,
+            json={"model": f"{provider}:any", "stream": stream, **document},
+            headers={"x-api-key": KEY},
+        )
+    assert said.status_code == 400, said.text
+    assert "has no public address" in said.text
+    assert site.connections == 0
