@@ -84,6 +84,7 @@ _MODULES: dict[str, str | frozenset[str]] = {
     "polyvox.workflows.events": _PUBLIC,
     "polyvox.workflows.flow": frozenset({"Flow", "FlowError", "Model", "Params", "flow"}),
     "polyvox.workflows.language": _PUBLIC,
+    "polyvox.workflows.linear_patterns": frozenset({"PatternError", "linear_pattern"}),
     "polyvox.workflows.media": _PUBLIC,
     "polyvox.workflows.reply": _PUBLIC,
     "polyvox.workflows.run": _PUBLIC,
