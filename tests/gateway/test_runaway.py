@@ -1,5 +1,6 @@
 """Flows that block, loop, raise or return nothing: each is named, ended and harms nobody else."""
 
+import re
 import time
 
 import httpx
@@ -100,3 +101,16 @@ def test_a_client_is_told_not_to_repeat_what_would_fail_again(live: Live, protoc
         assert answer.status_code == 400
     else:
         assert (answer.status_code, answer.headers["x-should-retry"]) == (500, "false")
+
+
+def test_a_flow_that_holds_the_interpreter_is_not_tried_again(live: Live) -> None:
+    """An expression that tries every way cannot be interrupted, so it must not begin twice."""
+    search = 're.search("(a+)+$", "a" * 27 + "b")'
+    begun = time.perf_counter()
+    re.search("(a+)+$", "a" * 27 + "b")
+    once = time.perf_counter() - begun
+    serve(live, "searching", f"import re\n    {search}\n    return {ASK}")
+    begun = time.perf_counter()
+    answer, _ = failed(live, "searching")
+    assert time.perf_counter() - begun < 3 * once
+    assert answer.json()["error"]["code"] == "flow_error"

@@ -119,6 +119,7 @@ class Watchdog:
         self._ended = ended
         self._watches: set[_Watch] = set()
         self._given_up: OrderedDict[str, list[float]] = OrderedDict()
+        self._ends: OrderedDict[str, ModelError] = OrderedDict()
         self._lock = threading.Lock()
         self._work = threading.Event()
         self._stopped = False
@@ -169,8 +170,16 @@ class Watchdog:
         return watch.told
 
     def end(self, run_id: str, error: ModelError) -> None:
-        """Have a run ended from outside."""
+        """Have a run ended from outside; until it is, its tasks are refused."""
+        with self._lock:
+            self._ends[run_id] = error
+            if len(self._ends) > _REMEMBERED:
+                self._ends.popitem(last=False)
         self._ended(run_id, error)
+
+    def end_of(self, run_id: str) -> ModelError | None:
+        """Return why a run is being ended, None for one that may go on."""
+        return self._ends.get(run_id)
 
     def _run(self) -> None:
         while not self._stopped:
@@ -237,6 +246,11 @@ class _Instance(WorkflowInstance):
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         info = self._inner.get_info()
+        ends = self._watchdog.end_of(info.workflow_id)
+        if ends is not None and not any(job.HasField("remove_from_cache") for job in act.jobs):
+            # The engine has its task tried again before it hears of the end. What blocked once
+            # would block again, and while it holds the interpreter nobody can tell the engine.
+            raise failure(ends, retryable=False)
         watch = self._watchdog.enter(info.workflow_id, info.workflow_type)
         try:
             try:

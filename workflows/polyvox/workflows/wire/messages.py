@@ -201,10 +201,11 @@ def render_messages(
     rendered: list[Json] = []
     open_turn: Json | None = None
     said = list(dropwhile(_is_foreign_instruction, conversation.messages))
-    for at, message in enumerate(said):
+    for message, ends_turn in zip(said, _ends_of_turns(said), strict=True):
         element = message.on_wire("messages")
         if element is not None and not (message.role == "system" and system_turns is False):
             element = _without_foreign_reasoning(message, element, losses)
+            _put_results_first(open_turn)
             if element is not None and _takes_results(open_turn, element):
                 # All results of one answer stand in one turn; some were the flow's, some are here.
                 rendered[-1] = {**element, "content": rendered[-1]["content"] + element["content"]}
@@ -219,16 +220,18 @@ def render_messages(
             continue
         if message.role in ("system", "developer"):
             before = rendered[-1]["role"] if rendered else None
-            if system_turns and before in ("user", "system") and _ends_turn(said, at):
+            if system_turns and before in ("user", "system") and ends_turn:
                 role = "system"
             else:
                 losses.append("role: later instructions sent as user text in <system> tags")
                 blocks = [_tagged(message, blocks)]
         if open_turn is not None and open_turn["role"] == role:
-            open_turn["content"] = _results_first(open_turn["content"] + blocks)
+            open_turn["content"].extend(blocks)
             continue
-        open_turn = {"role": role, "content": _results_first(blocks)}
+        _put_results_first(open_turn)
+        open_turn = {"role": role, "content": [*blocks]}
         rendered.append(open_turn)
+    _put_results_first(open_turn)
     if not rendered or _opens_with_answer(rendered, conversation):
         rendered.insert(0, {"role": "user", "content": _OPENER})
         losses.append("messages: a user turn was put first, as this protocol wants one")
@@ -266,13 +269,19 @@ def _render_turn(message: Message, losses: list[str]) -> tuple[str, list[Json]]:
     return "assistant" if message.role == "assistant" else "user", blocks
 
 
-def _ends_turn(said: Sequence[Message], at: int) -> bool:
-    """Whether the assistant speaks next after the instruction ``at``: the API wants it so.
+def _ends_of_turns(said: Sequence[Message]) -> list[bool]:
+    """Tell for each message whether the assistant speaks next, instructions left out.
 
-    An instruction stands behind the user's whole turn; between two of its pieces it is refused.
+    The API wants an instruction behind the user's whole turn; between two pieces it is refused.
     """
-    following = (m.role for m in said[at + 1 :] if m.role not in ("system", "developer"))
-    return next(following, "assistant") == "assistant"
+    ends: list[bool] = []
+    following = "assistant"
+    for message in reversed(said):
+        ends.append(following == "assistant")
+        if message.role not in ("system", "developer"):
+            following = message.role
+    ends.reverse()
+    return ends
 
 
 def _tagged(message: Message, blocks: list[Json]) -> Json:
@@ -281,8 +290,10 @@ def _tagged(message: Message, blocks: list[Json]) -> Json:
     return {"type": "text", "text": f"<system>\n{message.text}\n</system>", **mark}
 
 
-def _results_first(blocks: list[Json]) -> list[Json]:
-    return sorted(blocks, key=lambda block: block.get("type") != "tool_result")
+def _put_results_first(turn: Json | None) -> None:
+    """Sort the blocks of a turn that has all of them; once, for there may be thousands."""
+    if turn is not None:
+        turn["content"].sort(key=lambda block: block.get("type") != "tool_result")
 
 
 def render_tools(tools: Sequence[Tool], losses: list[str]) -> list[Json]:
