@@ -43,6 +43,10 @@ ATTACKS: dict[str, Callable[[Flooded], object]] = {
     "an answer of 30 MB": lambda s: floods.a_huge_answer(s, 30 * floods.MIB),
     "one event of 300 MB": floods.a_huge_event,
     "10 slow readers": floods.slow_readers,
+    "256 KB of code fences": floods.unclosed_fences,
+    "a command that prints": floods.a_command_that_prints,
+    "2,000 URLs": floods.many_urls,
+    "40 clients that list": floods.listings_at_once,
 }
 
 

@@ -17,6 +17,23 @@ from tests.attack.neighbour import neighbour
 from tests.gateway.processes import Child, running
 
 KEY = "flooding-user-key"
+
+MODELS = """
+[providers.inlining]
+protocol = "chat"
+base_url = "{other}"
+inline_urls = true
+
+[models.patched]
+flow = "patch"
+params = {{ coder = "other:main" }}
+
+[models.printing]
+flow = "patch"
+params = {{ coder = "other:main", commands = ["yes"], command_timeout_s = 3, rounds = 0 }}
+"""
+"""What flows and fetches are attacked through, besides ``provider:model``."""
+
 NEIGHBOUR = "sim:main-itl10-n100000"
 UNDISTURBED_S = 2.0
 FLOOR_S = 0.05
@@ -83,6 +100,7 @@ def flooded(folder: Path, server: str = "") -> Iterator[Flooded]:
                 f'[providers.{name}]\nprotocol = "chat"\nbase_url = "{url}"\n'
                 for name, url in providers.items()
             )
+            + MODELS.format(other=other)
             + f"\n[server]\n{server}\n"
         )
         environ = {"POLYVOX_KEY": KEY}
