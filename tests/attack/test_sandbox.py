@@ -1,4 +1,4 @@
-"""Code that is checked tries to get out of its sandbox, and to take more than it may."""
+"""Code that is checked tries to get out of its sandbox, and to outlive its client."""
 
 import asyncio
 import json
@@ -19,9 +19,10 @@ from typing import Any
 import httpx
 import pytest
 
-from polyvox.activities.sandbox import Limits, check_code
+from polyvox.activities.sandbox import check_code
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
+from tests.attack.sandboxing import FORKS, HOARDS, SMALL, check, python
 from tests.gateway.processes import EXECUTABLE, Child, family_of, living, running
 from tests.gateway.running import until
 from tests.optional import sandboxed
@@ -32,8 +33,6 @@ SPY = Path(__file__).with_name("sandbox_spy.py").read_text("utf-8")
 ROOT = Path(__file__).parent.parent.parent
 KEY = "probe-key"
 CANARY = "canary-7c1e5a"
-SMALL = Limits(memory_mb=256, disk_mb=64, processes=64, open_files=64)
-
 FLOW = '''\
 """Runs what the client sends, so that the tests can attack the sandbox of a real server."""
 
@@ -53,18 +52,6 @@ async def probe(run: Run[Nothing]) -> Reply:
     result = await run.tool(asked["tool"], asked["params"], timeout_s=600)
     return Reply((Text(json.dumps(result)),))
 '''
-
-
-def check(command: str, limits: Limits = SMALL, timeout_s: float = 60, **files: str) -> Any:
-    """Run one command over ``files`` (``_`` in a name stands for a dot)."""
-    named = {name.replace("_", "."): text for name, text in files.items()}
-    params = {"files": named, "commands": [command], "timeout_s": timeout_s}
-    (done,) = asyncio.run(check_code(params, Conversation(()), limits))
-    return done
-
-
-def python(program: str, limits: Limits = SMALL, timeout_s: float = 60) -> Any:
-    return check("python3 p.py", limits, timeout_s, p_py=program)
 
 
 @contextmanager
@@ -210,113 +197,6 @@ def test_the_border_also_holds_for_a_server_that_is_not_root(
     assert "256 MiB of memory" in as_ordinary_user("python3 p.py", p_py=HOARDS)["output"]
 
 
-FORKS = """\
-import os, time
-count = 0
-try:
-    while True:
-        if os.fork() == 0:
-            time.sleep(300)
-        count += 1
-except OSError:
-    print(count)
-"""
-
-HOARDS = """\
-import os, time
-for _ in range(20):
-    if os.fork() == 0:
-        kept = bytearray(60 << 20)
-        time.sleep(300)
-time.sleep(300)
-"""
-
-
-HIDES = """\
-import mmap, time
-kept = [mmap.mmap(-1, 60 << 20) for _ in range(12)]
-for one in kept:
-    one.write(b"x" * len(one))
-    one.madvise(mmap.MADV_DONTNEED)
-time.sleep(300)
-"""
-
-
-def test_a_fork_bomb_meets_its_limit() -> None:
-    """The kernel refuses the next process; root's would not be counted, so it is not root."""
-    done = python(FORKS)
-    assert int(done["output"].splitlines()[-1]) < SMALL.processes
-    threads = python(
-        "import threading, time\n"
-        "count = 0\n"
-        "try:\n"
-        "    while True:\n"
-        "        threading.Thread(target=time.sleep, args=(300,), daemon=True).start()\n"
-        "        count += 1\n"
-        "except RuntimeError:\n"
-        "    print(count, flush=True)\n"
-        "    import os; os._exit(0)\n"
-    )
-    assert int(threads["output"].splitlines()[-1]) < SMALL.processes
-
-
-@pytest.mark.parametrize(
-    ("program", "told"),
-    [
-        ("kept = []\nwhile True: kept.append(bytearray(10 << 20))", "256 MiB of memory"),
-        (HOARDS, "256 MiB of memory"),
-        (
-            HIDES,
-            "256 MiB of",
-        ),
-        ("n = 0\nwhile True:\n    open(str(n), 'w').close()\n    n += 1", "100,000 files"),
-    ],
-    ids=["one process", "many processes", "memory that is not resident", "empty files"],
-)
-def test_a_hoarder_is_stopped_and_told_why(program: str, told: str) -> None:
-    """All its processes count together, and what is written counts too."""
-    done = python(program)
-    assert (done["passed"], done["exit"]) == (False, None)
-    assert "Stopped: it " in done["output"]
-    assert told in done["output"]
-
-
-@pytest.mark.parametrize("folder", [".", "/tmp", "/dev/shm"])
-def test_a_disk_has_an_end(folder: str) -> None:
-    """Many files or one: the folders are memory of a fixed size, not the server's disk."""
-    program = (
-        "import os\nwritten = n = 0\n"
-        "try:\n"
-        "    while True:\n"
-        f"        with open(f'{folder}/{{n}}', 'wb', buffering=0) as opened:\n"
-        "            for _ in range(8): written += opened.write(b'x' * (1 << 20))\n"
-        "        n += 1\n"
-        "except OSError:\n    print(written >> 20)\n"
-    )
-    assert int(python(program)["output"].splitlines()[-1]) <= SMALL.disk_mb
-
-
-def test_a_limit_cannot_be_raised() -> None:
-    """Neither by itself, nor by a new namespace or a privilege."""
-    program = (
-        "import resource\n"
-        "for name in ('NPROC', 'AS', 'NOFILE', 'FSIZE', 'CPU', 'CORE', 'MEMLOCK'):\n"
-        "    kind = getattr(resource, 'RLIMIT_' + name)\n"
-        "    assert resource.getrlimit(kind)[1] != resource.RLIM_INFINITY, name\n"
-        "    try:\n"
-        "        resource.setrlimit(kind, (resource.RLIM_INFINITY,) * 2)\n"
-        "        print('raised', name)\n"
-        "    except ValueError:\n        pass\n"
-        "status = open('/proc/self/status').read()\n"
-        "held = [l for l in status.splitlines() if l[:6] in ('CapEff', 'CapPrm', 'CapAmb')]\n"
-        "print([l for l in held if int(l.split()[1], 16)])\n"
-        "opened = []\n"
-        "try:\n    while True: opened.append(open('/dev/null'))\n"
-        "except OSError:\n    print(len(opened) < 64)\n"
-    )
-    assert python(program)["output"] == "[]\nTrue"
-
-
 def test_where_a_limit_cannot_be_set_nothing_is_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -460,47 +340,6 @@ def test_ten_checks_at_once_do_not_keep_others_waiting(server: tuple[Child, Path
         until(lambda: len(sandboxes(child.process.pid)) >= 4, "the sandboxes were not started")
         assert median() < 6 * alone
     until(lambda: not sandboxes(child.process.pid), "sandboxes run on")
-
-
-@pytest.mark.parametrize(
-    ("files", "named"),
-    [
-        ({"a": "1", "a/b": "2"}, "'a/b'"),
-        ({"a/b/c": "1", "a": "2"}, "'a/b/c'"),
-        ({"a/": "1"}, "'a/'"),
-        ({".": "1"}, "'.'"),
-        ({"": "1"}, "''"),
-        ({"/": "1"}, "'/'"),
-        ({"a//b": "1", "a/b": "2"}, "'a/b'"),
-        ({"./a": "1", "a": "2"}, "'a'"),
-        ({"a\0b": "1"}, r"'a\x00b'"),
-        ({"a\nb": "1"}, r"'a\nb'"),
-        ({"\ud800": "1"}, r"'\ud800'"),
-        ({"a.txt": "\ud800"}, "'a.txt'"),
-        ({"n" * 300: "1"}, "'nnn"),
-        ({"n/" * 900 + "n": "1"}, "'n/n"),
-        ({"../a": "1"}, "'../a'"),
-        ({"a/../../b": "1"}, "'a/../../b'"),
-    ],
-)
-def test_a_path_that_cannot_be_written_is_named(files: dict[str, str], named: str) -> None:
-    """In a sentence, before anything is run."""
-    with pytest.raises(ModelError) as refused:
-        asyncio.run(check_code({"files": files, "commands": ["true"]}, Conversation(())))
-    assert refused.value.kind == "unprocessable"
-    assert refused.value.message.startswith(f"The file {named}")
-    assert len(refused.value.message) < 400
-    refused.value.message.encode()
-
-
-def test_files_that_can_be_written_are(tmp_path: Path) -> None:
-    """Also deep ones, dotted ones, ones in other scripts and with line ends of other systems."""
-    files = {"a/b/c.py": "x", ".hidden": "y", "schön/日本.txt": "é\r\n", "a.b/c": ""}
-    command = "find . -type f | sort; od -c schön/日本.txt | head -1"
-    params = {"files": files, "commands": [command]}
-    (done,) = asyncio.run(check_code(params, Conversation(())))
-    assert done["output"].split()[:4] == ["./.hidden", "./a.b/c", "./a/b/c.py", "./schön/日本.txt"]
-    assert "\\r  \\n" in done["output"]
 
 
 def test_many_checks_at_once_all_get_their_own_answer() -> None:

@@ -231,7 +231,6 @@ class Decoder:
                 return
             else:
                 self._open = Opaque
-                self._further = Grown()
                 self._further.add(piece)
                 events.append(PartStarted(Opaque(wire=Wire("chat", piece))))
                 return
@@ -243,7 +242,6 @@ class Decoder:
         if self._ahead:
             ahead, self._ahead = self._ahead.whole(), Grown()
             events.append(PartDelta("", Wire("chat", {"delta": ahead})))
-            self._further = Grown()
             self._further.add(ahead)
 
     def _on_tool_calls(self, entries: Json, events: list[Event]) -> None:
