@@ -108,4 +108,4 @@ def test_an_event_without_an_end_is_refused() -> None:
         splitter.feed(b"x" * 65_536)
     with pytest.raises(ModelError) as refused:
         splitter.feed(b"x")
-    assert refused.value.kind == "bad_stream"
+    assert refused.value.kind == "too_large"
