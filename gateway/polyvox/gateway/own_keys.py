@@ -123,7 +123,8 @@ async def _admin_key(ledger: Ledger, data: Path, found: _Found | None, news: lis
         if any(key.role == "admin" and not key.revoked_at for key in await ledger.list_keys()):
             return "made earlier (polyvox keys list)"
         await _make(ledger, _ADMIN, data)
-        return f"new, in {data / ADMIN_KEY_FILE}: it changes flows and models, keep it from clients"
+        place = data / ADMIN_KEY_FILE
+        return f"new, in {place} (changes flows and models; do not give it to clients)"
     known = await ledger.key_of(found.secret)
     if known is None:
         await _add(ledger, _ADMIN, found, news)
