@@ -14,6 +14,8 @@ import pytest
 
 from tests.attack.worst_cases import CASES, FLOOR_S, GROWTH, LONG_S, Case
 
+ATTEMPTS = 3
+
 
 def taken(case: Case, size: int) -> float:
     """Return the least processor time of three readings."""
@@ -41,7 +43,18 @@ def _least(once: Callable[[], float]) -> float:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_text_twice_as_long_takes_about_twice_the_time(case: Case) -> None:
-    """On the average of four doublings, for caches and neighbours disturb a single one."""
+    """On the average of four doublings, for caches and neighbours disturb a single one.
+
+    What they disturb all the same is measured again: a reader that is quadratic is so each time.
+    """
+    for _ in range(ATTEMPTS - 1):
+        if measured(case) is None:
+            return
+    assert measured(case) is None
+
+
+def measured(case: Case) -> str | None:
+    """Return the sizes and times of a reader that takes too long, None for one that does not."""
     sizes = [max(case.largest // 16, 1024)]
     times = [taken(case, sizes[0])]
     while sizes[-1] < case.largest and times[-1] < LONG_S:
@@ -49,8 +62,9 @@ def test_a_text_twice_as_long_takes_about_twice_the_time(case: Case) -> None:
         times.append(taken(case, sizes[-1]))
     doublings = len(times) - 1
     grown = (times[-1] / max(times[0], FLOOR_S / 2**doublings / 2)) ** (1 / doublings)
-    measured = ", ".join(f"{n}: {t:.3f} s" for n, t in zip(sizes, times, strict=True))
-    assert times[-1] < FLOOR_S or grown <= GROWTH, measured
+    if times[-1] < FLOOR_S or grown <= GROWTH:
+        return None
+    return ", ".join(f"{n}: {t:.3f} s" for n, t in zip(sizes, times, strict=True))
 
 
 REVIEWED = {
@@ -58,8 +72,11 @@ REVIEWED = {
     "activities/polyvox/activities/providers/messages_models.py": "a model of Anthropic",
     "activities/polyvox/activities/providers/openai_errors.py": "an error's wait",
     "activities/polyvox/activities/providers/openai_models.py": "a model of OpenAI",
+    "activities/polyvox/activities/media.py": "looks once at what is between two slashes",
+    "activities/polyvox/activities/redaction.py": "redaction",
     "activities/polyvox/activities/virtual_models.py": "one class of characters",
     "gateway/polyvox/gateway/history.py": "matches at the start alone",
+    "gateway/polyvox/gateway/hosts.py": "two headers, which are limited",
     "gateway/polyvox/gateway/item_lists.py": "nine digits",
     "gateway/polyvox/gateway/simulator/arguments.py": "the gist alone",
     "gateway/polyvox/gateway/simulator/arithmetic.py": "sums",
@@ -71,6 +88,7 @@ REVIEWED = {
     "gateway/polyvox/gateway/simulator/tags.py": "judgement",
     "gateway/polyvox/gateway/simulator/tokens.py": "tokens",
     "gateway/polyvox/gateway/simulator/toolbox.py": "the gist alone",
+    "gateway/polyvox/gateway/ui_proxy.py": "the pages of Temporal's Web UI",
     "workflows/polyvox/workflows/bundle.py": "paths of a flow's files",
     "workflows/polyvox/workflows/language.py": "language",
     "workflows/polyvox/workflows/linear_patterns.py": "reads expressions and matches one character",

@@ -11,6 +11,7 @@ from polyvox.activities.providers import messages as messages_provider
 from polyvox.activities.providers import messages_models, openai_errors, openai_models
 from polyvox.activities.providers import responses as responses_provider
 from polyvox.activities.providers.chat_calls import Nesting
+from polyvox.activities.redaction import Redaction
 from polyvox.activities.stopping import Stopping
 from polyvox.gateway.protocols import chat as chat_front
 from polyvox.gateway.protocols import messages as messages_front
@@ -216,7 +217,19 @@ HOSTILE = {
     "sentences": "a. ",
 }
 
+
+def redacted(text: str) -> None:
+    """In pieces as large as a socket gives at once."""
+    rewriting = Redaction(["a-secret-of-the-server"]).stream()
+    for at in range(0, len(text), 1 << 16):
+        rewriting.feed(text[at : at + (1 << 16)])
+    rewriting.finish()
+
+
 CASES = [
+    Case("redaction", redacted, repeated("a-secret-of-the-server")),
+    Case("redaction of beginnings", redacted, repeated("a-se")),
+    Case("redaction of what is nearly one", redacted, repeated("a-secret-of-the-serve")),
     *(Case(f"patch files: {n}", patch.files_in, repeated(p)) for n, p in HOSTILE.items()),
     Case(
         "patch fences of many lengths",

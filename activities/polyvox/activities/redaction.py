@@ -115,8 +115,11 @@ class Redaction:
         self._byte_forms = tuple(form.encode() for form in self._forms)
         # Latin-1 has a character for each byte, and costs nothing to write.
         self._latin_forms = tuple(form.decode("latin-1") for form in self._byte_forms)
-        self._beginnings = _beginnings(self._forms)
-        self._latin_beginnings = _beginnings(self._latin_forms)
+        # Of two forms at one place the longer is taken, because it comes first.
+        self._any_form = _any_of(self._forms)
+        self._any_latin_form = _any_of(self._latin_forms)
+        self._beginnings = _any_of(_beginnings(self._forms))
+        self._latin_beginnings = _any_of(_beginnings(self._latin_forms))
 
     def text(self, text: str) -> str:
         """Return ``text`` without the secrets."""
@@ -154,11 +157,12 @@ class Redaction:
 
     def stream(self) -> "Rewriting":
         """Return what rewrites one text that comes in pieces."""
-        return Rewriting(self._forms, self._beginnings)
+        return Rewriting(self._forms, self._any_form, self._beginnings)
 
     def byte_stream(self) -> "ByteRewriting":
         """Return what rewrites one body that comes in pieces."""
-        return ByteRewriting(Rewriting(self._latin_forms, self._latin_beginnings))
+        forms, beginnings = self._latin_forms, self._latin_beginnings
+        return ByteRewriting(Rewriting(forms, self._any_latin_form, beginnings))
 
 
 def _is_replaced(secret: str) -> bool:
@@ -190,9 +194,13 @@ def _spellings(secret: str) -> Iterator[str]:
         yield base64.urlsafe_b64encode(padded).decode()[first:last]
 
 
-def _beginnings(forms: tuple[str, ...]) -> re.Pattern[str]:
-    """Return what finds the first characters of a form; without forms it finds nothing."""
-    return re.compile("|".join(sorted({re.escape(form[:_LEAST]) for form in forms})) or r"(?!)")
+def _beginnings(forms: Iterable[str]) -> list[str]:
+    return sorted({form[:_LEAST] for form in forms})
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds the first of ``texts``; without any it finds nothing."""
+    return re.compile("|".join(map(re.escape, texts)) or r"(?!)")
 
 
 class Rewriting:
@@ -202,8 +210,11 @@ class Rewriting:
     character on: nearly every piece ends with a character that some secret begins with.
     """
 
-    def __init__(self, forms: tuple[str, ...], beginnings: re.Pattern[str]) -> None:
+    def __init__(
+        self, forms: tuple[str, ...], any_form: re.Pattern[str], beginnings: re.Pattern[str]
+    ) -> None:
         self._forms = forms
+        self._any_form = any_form
         self._beginnings = beginnings
         # The last characters that were let out, and those that wait.
         self._before = ""
@@ -217,14 +228,15 @@ class Rewriting:
             self._before, self._waiting = window[1 - _LEAST :], ""
             return window[start:]
         shown: list[str] = []
-        while (found := self._first(window)) is not None:
-            begin, end = found
-            shown += (window[start:begin], MARK)
-            window, start = window[end:], 0
+        behind = 0
+        for found in self._any_form.finditer(window):
+            # A secret may begin in what was let out already.
+            shown += (window[start : found.start()], MARK)
+            start = behind = found.end()
             self.replaced = True
         end = self._end(window, start)
         shown.append(window[start:end])
-        self._before = window[max(0, end - _LEAST + 1) : end]
+        self._before = window[max(behind, end - _LEAST + 1) : end]
         self._waiting = window[end:]
         return "".join(shown)
 
@@ -232,16 +244,6 @@ class Rewriting:
         """Return what still waits: it was no secret."""
         rest, self._before, self._waiting = self._waiting, "", ""
         return rest
-
-    def _first(self, window: str) -> tuple[int, int] | None:
-        """Return where the first secret begins and ends."""
-        first: tuple[int, int] | None = None
-        for form in self._forms:
-            at = window.find(form)
-            # The forms come longest first, so of two at one place the longer is taken.
-            if at >= 0 and (first is None or at < first[0]):
-                first = at, at + len(form)
-        return first
 
     def _end(self, window: str, start: int) -> int:
         """Return up to where ``window`` may be shown: behind it a secret may begin."""
