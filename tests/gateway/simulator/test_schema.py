@@ -3,9 +3,12 @@
 from typing import Any
 
 import jsonschema
+import orjson
 import pytest
 
 from polyvox.gateway.simulator import schema
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ModelError
 
 TREE = {
     "type": "object",
@@ -87,3 +90,37 @@ def test_a_named_value_goes_to_its_property_at_any_depth() -> None:
     }
     made = schema.instance(wanted, ["word"], {"count": "7", "note": ["a", "b"]})
     assert made == {"inner": {"note": "a\nb", "count": 7}}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"type": "object", "properties": True},
+        {"properties": []},
+        {"required": "name"},
+        {"anyOf": {}},
+        {"type": "thing"},
+        {"minItems": "two"},
+        {"items": {"allOf": [{"properties": "x"}]}},
+    ],
+    ids=str,
+)
+def test_what_is_not_a_json_schema_is_refused(odd: Json) -> None:
+    """As a provider does, with the place that is wrong."""
+    with pytest.raises(ModelError, match="not a valid JSON Schema") as refused:
+        schema.instance(odd)
+    assert refused.value.kind == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"$ref": "#"},
+        {"$ref": "#/a", "a": {"$ref": "#/b"}, "b": {"anyOf": [{"$ref": "#/a"}]}},
+        {"type": "number", "multipleOf": 1e-308, "minimum": 1e308},
+        {"type": "integer", "minimum": 1e308},
+    ],
+    ids=str,
+)
+def test_a_schema_that_leads_nowhere_still_gets_a_value(odd: Json) -> None:
+    orjson.dumps(schema.instance(odd))

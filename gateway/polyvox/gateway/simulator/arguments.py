@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
@@ -177,7 +176,7 @@ def fill(tool: Tool, wording: Wording) -> str:
         return patch(wording) or _first_quoted(wording) or wording.whole
     if (written := wording.json_after(tool.name)) is not None:
         return written
-    parameters: dict[str, Any] = tool.parameters if isinstance(tool.parameters, dict) else {}
+    parameters = schema.checked(tool.parameters)
     properties: dict[str, Json] = parameters.get("properties") or {}
     required = parameters.get("required") or []
     named: dict[str, object] = {

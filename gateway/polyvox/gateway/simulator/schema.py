@@ -2,14 +2,18 @@
 
 Covers what structured-output and tool schemas use: types, const, enum, required, items, bounds,
 formats, $ref into the same document, anyOf/oneOf/allOf. A ``pattern`` is met only if one of a few
-ordinary strings meets it.
+ordinary strings meets it. What is not a JSON Schema is refused, as providers do.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, cycle
 from typing import Any
 
+from jsonschema import Draft202012Validator, SchemaError
+
 from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ModelError
 from polyvox.workflows.linear_patterns import PatternError, linear_pattern
 
 FORMATS: dict[str, str] = {
@@ -27,7 +31,7 @@ FORMATS: dict[str, str] = {
 }
 _ORDINARY = ("a", "A", "1", "12345", "2026-01-31", "a-b", "a_b", "someone@example.com", "#a0b1c2")
 _DEEPEST = 12
-_MOST_ITEMS, _LONGEST = 1000, 100_000
+_MOST_ITEMS, _LONGEST, _LARGEST = 1000, 100_000, 2**53
 """A schema may ask for more; the simulator gives no more."""
 
 
@@ -38,10 +42,27 @@ def instance(
 
     ``words`` fill free strings in turn. ``named`` maps property names to the values they get
     wherever they occur and the type allows it; a property named there is present even when it is
-    optional. An object that requires nothing gets all its properties.
+    optional. An object that requires nothing gets all its properties. Raises what ``checked`` does.
     """
-    document = schema if isinstance(schema, dict) else {}
+    document = checked(schema)
     return _Maker(document, words or ("simulated",), named or {}).value(document, depth=0)
+
+
+def checked(schema: Json) -> dict[str, Any]:
+    """Return ``schema``, or one that allows everything where it is not an object.
+
+    Raises ModelError("invalid_request") if it is not a JSON Schema.
+    """
+    document: dict[str, Any] = schema if isinstance(schema, dict) else {}
+    try:
+        Draft202012Validator.check_schema(document)
+    except SchemaError as error:
+        why = f"{error.json_path}: {error.message}"[:300]
+    except RecursionError:
+        why = "it is nested too deep"
+    else:
+        return document
+    raise ModelError("invalid_request", f"The schema is not a valid JSON Schema: {why}.")
 
 
 class _Maker:
@@ -72,23 +93,31 @@ class _Maker:
             case _:
                 return self._string(schema)
 
-    def _plain(self, schema: Json, depth: int) -> dict[str, Any]:
-        """Return ``schema`` with its references and combinations resolved one level."""
+    def _plain(
+        self, schema: Json, depth: int, followed: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
+        """Return ``schema`` with its references and combinations resolved one level.
+
+        ``followed`` are the references that led here: one that leads back to itself says nothing.
+        """
         if not isinstance(schema, dict):
             return {}
         if "$ref" in schema:
+            reference = schema["$ref"]
             rest = {key: value for key, value in schema.items() if key != "$ref"}
-            return self._plain({**self._referred(schema["$ref"]), **rest}, depth)
+            target = {} if reference in followed else self._referred(reference)
+            return self._plain({**target, **rest}, depth, followed | {reference})
         for key in ("anyOf", "oneOf"):
             if schema.get(key):
-                options = [self._plain(option, depth) for option in schema[key]]
+                options = [self._plain(option, depth, followed) for option in schema[key]]
                 rest = {name: value for name, value in schema.items() if name != key}
                 # Deep inside a recursive schema only its way out, null, ends.
                 wanted = [o for o in options if (_type(o) == "null") == (depth > _DEEPEST // 2)]
                 return _merged([rest, (wanted or options)[0]])
         if schema.get("allOf"):
             rest = {name: value for name, value in schema.items() if name != "allOf"}
-            return _merged([rest, *(self._plain(option, depth) for option in schema["allOf"])])
+            parts = [self._plain(option, depth, followed) for option in schema["allOf"]]
+            return _merged([rest, *parts])
         return schema
 
     def _referred(self, reference: str) -> dict[str, Any]:
@@ -168,9 +197,11 @@ def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     start = low if low is not None else 1 if high is None or high >= 1 else high - step
     number: float = -(-start // step) * step
+    if not math.isfinite(number):
+        number = start
     if number == schema.get("exclusiveMinimum"):
         number += step
-    return int(number) if whole else number
+    return max(-_LARGEST, min(int(number), _LARGEST)) if whole else number
 
 
 def _matching(pattern: str, word: str) -> str:
