@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.attack import floods
+from tests.attack import floods, flow_floods
 from tests.attack.flooded import Flooded, disturbed, flooded
 
 ATTACKS: dict[str, Callable[[Flooded], object]] = {
@@ -43,10 +43,10 @@ ATTACKS: dict[str, Callable[[Flooded], object]] = {
     "an answer of 30 MB": lambda s: floods.a_huge_answer(s, 30 * floods.MIB),
     "one event of 300 MB": floods.a_huge_event,
     "10 slow readers": floods.slow_readers,
-    "256 KB of code fences": floods.unclosed_fences,
-    "a command that prints": floods.a_command_that_prints,
-    "2,000 URLs": floods.many_urls,
-    "40 clients that list": floods.listings_at_once,
+    "256 KB of code fences": flow_floods.unclosed_fences,
+    "a command that prints": flow_floods.a_command_that_prints,
+    "2,000 URLs": flow_floods.many_urls,
+    "40 clients that list": flow_floods.listings_at_once,
 }
 
 

@@ -294,7 +294,7 @@ def test_no_file_of_the_data_folder_holds_a_secret(aftermath: Aftermath) -> None
     """Databases with their logs, blobs unpacked, the engine's database and its log."""
     search = Search(aftermath.canaries)
     files = [file for file in aftermath.data.rglob("*") if file.is_file()]
-    databases = [f for f in files if f.open("rb").read(15) == b"SQLite format 3"]
+    databases = [f for f in files if f.read_bytes()[:15] == b"SQLite format 3"]
     assert len(databases) >= 3
     for file in files:
         own = {"key": (USER_KEY,), "admin_key": (ADMIN_KEY,)}.get(file.name, ())

@@ -8,7 +8,6 @@ refuses. The page here knows every address and port of the process tree.
 import ipaddress
 import json
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,8 @@ import httpx
 import pytest
 
 from tests.attack.conftest import Target
-from tests.gateway.processes import EXECUTABLE, family_of
+from tests.gateway import processes
+from tests.gateway.processes import family_of
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -109,13 +109,8 @@ def is_success(answer: bytes) -> bool:
 
 
 def command(target: Target, *words: str) -> str:
-    done = subprocess.run(
-        [EXECUTABLE, *words, "--data", str(target.data)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    done = processes.command(*words, "--data", str(target.data))
+    assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
@@ -282,9 +277,7 @@ def test_the_printed_link_is_a_ticket_too(target: Target, browser: httpx.Client)
 
 def test_a_link_is_only_made_for_a_server_that_runs(tmp_path: Path) -> None:
     """The command says what to do where there is none."""
-    done = subprocess.run(
-        [EXECUTABLE, "ui", "--data", str(tmp_path)], capture_output=True, text=True, check=False
-    )
+    done = processes.command("ui", "--data", str(tmp_path))
     assert done.returncode == 1
     assert "Start it with `polyvox up`" in done.stderr
 

@@ -23,10 +23,17 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, and_, col, func, or_, select
+from sqlmodel import Session, and_, col, or_, select
 
 from polyvox.activities.keys import KeyCache, digest, new_key_id, new_secret
-from polyvox.activities.ledger_statements import begins_with, end_runs, insert_new, table_of
+from polyvox.activities.ledger_statements import (
+    begins_with,
+    costs_of,
+    end_runs,
+    insert_new,
+    run_by_prefix,
+    table_of,
+)
 from polyvox.activities.records import (
     CallEnded,
     Entry,
@@ -49,7 +56,6 @@ from polyvox.activities.rows import (
 from polyvox.activities.tables import CallRow, KeyRow, RunRow, open_database
 from polyvox.activities.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.reply import Cost
 
 FLUSH_S = 5.0
 LIST_LIMIT = 1000
@@ -162,7 +168,7 @@ class Ledger:
                     )
                 )
             rows = session.exec(query.limit(max(1, min(limit, LIST_LIMIT)))).all()
-            costs = _costs(session, [row.run_id for row in rows])
+            costs = costs_of(session, [row.run_id for row in rows])
             return [run_record(row, cost=costs.get(row.run_id)) for row in rows]
 
         return await self._read(read)
@@ -178,7 +184,7 @@ class Ledger:
             row = session.get(RunRow, run_id)
             if row is not None and key_id not in (None, row.key_id):
                 row = None
-            row = row or _run_by_prefix(session, run_id, key_id)
+            row = row or run_by_prefix(session, run_id, key_id)
             if row is None:
                 return None
             calls = session.exec(
@@ -186,7 +192,7 @@ class Ledger:
                 .where(CallRow.run_id == row.run_id)
                 .order_by(col(CallRow.started_at), col(CallRow.id))
             )
-            cost = _costs(session, [row.run_id]).get(row.run_id)
+            cost = costs_of(session, [row.run_id]).get(row.run_id)
             return run_record(row, [call_record(call) for call in calls], cost)
 
         return await self._read(read)
@@ -381,34 +387,3 @@ class Ledger:
                 connection.execute(table_of(CallRow).insert(), calls)
             if ended:
                 connection.execute(self._end_runs, ended)
-
-
-def _costs(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
-    """Return what the calls of each run cost; a run without calls is left out."""
-    calls = table_of(CallRow).c
-    found = session.connection().execute(
-        select(
-            calls.run_id,
-            func.coalesce(func.sum(calls.cost_usd), 0.0),
-            func.count() - func.count(calls.cost_usd),
-        )
-        .where(calls.run_id.in_(run_ids))
-        .group_by(calls.run_id)
-    )
-    return {run_id: Cost(float(usd), unknown) for run_id, usd, unknown in found}
-
-
-def _run_by_prefix(session: Session, prefix: str, key_id: str | None) -> RunRow | None:
-    if not prefix:
-        return None
-    begins = begins_with(session.get_bind(), col(RunRow.run_id), prefix)
-    alike = select(RunRow).where(begins)
-    if key_id is not None:
-        alike = alike.where(RunRow.key_id == key_id)
-    rows = session.exec(alike.order_by(col(RunRow.run_id)).limit(3)).all()
-    if len(rows) > 1:
-        ids = ", ".join(repr(row.run_id) for row in rows)
-        raise ModelError(
-            "invalid_request", f"Several runs begin with {prefix!r}: {ids} ... Give more of the id."
-        )
-    return rows[0] if rows else None
