@@ -7,7 +7,6 @@ it reads, and with it every stream of the server, so a quadratic one lets one me
 import gc
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,27 +17,17 @@ ATTEMPTS = 3
 
 
 def taken(case: Case, size: int) -> float:
-    """Return the least processor time of three readings."""
+    """Return the processor time of one reading."""
     text = case.make(size)
-
-    def once() -> float:
-        begun = time.process_time()
-        case.read(text)
-        return time.process_time() - begun
-
     # The collector of garbage looks at all objects again and again; it is not what is measured.
     gc.collect()
     gc.disable()
     try:
-        return _least(once)
+        begun = time.process_time()
+        case.read(text)
+        return time.process_time() - begun
     finally:
         gc.enable()
-
-
-def _least(once: Callable[[], float]) -> float:
-    first = once()
-    # A long reading is no noise, and a short one does not matter.
-    return first if first > 0.5 or first < FLOOR_S / 4 else min(first, once(), once())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

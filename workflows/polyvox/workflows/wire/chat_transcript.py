@@ -184,20 +184,27 @@ def merge_fragments(fragments: Iterable[Fragment], *, joined: bool = False) -> F
     Several plain texts become text parts, or one string if ``joined``: many compatible servers
     take only a string from the assistant.
     """
-    merged: Fragment = {}
+    gathered: dict[str, list[Json]] = {}
     contents: list[Json] = []
     for fragment in fragments:
         for name, value in fragment.items():
             if name == "content":
                 contents.append(value)
-            elif name in merged and isinstance(value, str | list):
-                # Not in place: a fragment may be a wire element, which is shared.
-                merged[name] = merged[name] + value
+            elif isinstance(value, str | list) and type(value) is type(gathered.get(name, [0])[-1]):
+                gathered[name].append(value)
             else:
-                merged[name] = value
+                gathered[name] = [value]
+    merged = {name: _together(values) for name, values in gathered.items()}
     if contents:
         merged["content"] = _content(contents, joined=joined)
     return merged
+
+
+def _together(values: list[Json]) -> Json:
+    """Return texts as one text and lists as one list, new ones: fragments are shared."""
+    if len(values) == 1:
+        return values[0]
+    return "".join(values) if isinstance(values[0], str) else [item for v in values for item in v]
 
 
 def _content(contents: list[Json], *, joined: bool) -> Json:
