@@ -39,7 +39,7 @@ WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE
 INSERT INTO runs (run_id, model, flow, protocol, stream, status, key_id, started_at, ended_at,
                   notes, losses)
 SELECT printf('run_%028x', n), iif(n % 3, 'simulated', 'other'), 'direct@1', 'chat', 0,
-       iif(n % 50, 'completed', 'failed'), (SELECT key_id FROM keys LIMIT 1),
+       iif(n % 50, 'completed', 'failed'), (SELECT key_id FROM keys WHERE role = 'user'),
        datetime('2026-01-01', printf('+%d seconds', n)) || '.000000',
        datetime('2026-01-01', printf('+%d seconds', n)) || '.000000', '[]', '[]'
 FROM numbers

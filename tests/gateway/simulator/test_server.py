@@ -229,3 +229,20 @@ async def test_the_root_says_what_it_is_and_web_sockets_are_refused_at_once(
 async def test_an_address_in_use_is_an_error_of_the_caller(simulator: Listening) -> None:
     with pytest.raises(OSError, match="in use"):
         await serve(port=simulator.port)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_tool_whose_parameters_are_not_a_schema_is_a_400(
+    client: httpx.AsyncClient, stream: bool
+) -> None:
+    """As at a provider, also where only the answer would need the schema."""
+    function = {"name": "get_file", "parameters": {"type": "object", "properties": True}}
+    body = {
+        "model": "main",
+        "stream": stream,
+        "messages": [{"role": "user", "content": "Use the get_file tool now."}],
+        "tools": [{"type": "function", "function": function}],
+    }
+    answer = await client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 400
+    assert "not a valid JSON Schema" in answer.json()["error"]["message"]

@@ -73,15 +73,15 @@ class Simulation:
         self.numbers = count(1)
 
     async def respond(self, front: Front, request: Request) -> ASGIApp:
-        """Return the response to ``request`` in ``front``'s protocol."""
-        try:
-            document, headers = await _read(request)
-            ask = front.parse(document, headers)
-            if front is chat and chat.choices_wanted(ask) > 1:
-                told = "The simulator gives one answer a request."
-                raise ModelError("unsupported", told, param="n")
-        except ModelError as error:
-            return _refused(front, error)
+        """Return the response to ``request`` in ``front``'s protocol.
+
+        Raises ModelError for a request that a provider would refuse.
+        """
+        document, headers = await _read(request)
+        ask = front.parse(document, headers)
+        if front is chat and chat.choices_wanted(ask) > 1:
+            told = "The simulator gives one answer a request."
+            raise ModelError("unsupported", told, param="n")
         self.record.keep(ask.model, request.url.path, await request.body())
         planned = plan.parse(ask.model)
         fault = planned.fault(self.tally.seen(ask.model))
@@ -244,7 +244,10 @@ def create_simulator(host: str = "127.0.0.1") -> Starlette:
 
     def asking(path: str, front: Front) -> Route:
         async def ask(request: Request) -> ASGIApp:
-            return await state.respond(front, request)
+            try:
+                return await state.respond(front, request)
+            except ModelError as error:
+                return _refused(front, error)
 
         return Route(path, ask, methods=["POST"])
 
