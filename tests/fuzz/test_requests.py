@@ -18,9 +18,11 @@ from polyvox.workflows.wire.coverage_row import Place
 from tests.crossing.elements import ELEMENTS
 from tests.crossing.examples import REQUESTS, TOOLS, request
 from tests.fuzz.mutations import ENOUGH, request_texts
+from tests.fuzz.mutations import REQUESTS as RECORDED
 from tests.golden.passage import CREATED, DIALECTS, FRONTS, RUN_ID, encoded
 
 _T = TypeVar("_T")
+_Path = tuple[Any, ...]
 
 ODD_SORTS: list[Json] = [
     *(None, True, 7, "odd"),
@@ -29,6 +31,34 @@ ODD_SORTS: list[Json] = [
 
 ROWS: dict[Protocol, dict[Place, Iterable[str]]] = {
     p: {"request": REQUESTS[p], "tool": TOOLS[p], "element": ELEMENTS[p]} for p in PROTOCOLS
+}
+
+ALLOWED_TOOLS: dict[Protocol, list[Json]] = {
+    "chat": [
+        {
+            "model": "m",
+            "messages": [{"role": "user", "content": "Hi"}],
+            "tool_choice": {
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "auto",
+                    "tools": [{"type": "function", "function": {"name": "f"}}],
+                },
+            },
+        }
+    ],
+    "responses": [
+        {
+            "model": "m",
+            "input": "Hi",
+            "tool_choice": {
+                "type": "allowed_tools",
+                "mode": "auto",
+                "tools": [{"type": "function", "name": "f"}],
+            },
+        }
+    ],
+    "messages": [],
 }
 
 REPLY = Reply((Text("Hello"),), usage=Usage(1, 0, 0, 1), model="m")
@@ -65,16 +95,35 @@ def test_no_field_of_any_row_may_hold_what_it_likes(protocol: Protocol) -> None:
     for place, field in ((p, f) for p, fields in ROWS[protocol].items() for f in fields):
         document = request(protocol, place, field)
         for path in places(document):
-            for odd in ODD_SORTS:
-                ask = outcome(partial(FRONTS[protocol].parse, replaced(document, path, odd), {}))
-                if isinstance(ask, ModelError):
-                    continue
-                for dialect in DIALECTS.values():
-                    outcome(partial(dialect.render, ask.conversation, "m"))
-                FRONTS[protocol].render(ask, REPLY, run_id=RUN_ID, created=CREATED)
+            _accepts_or_refuses_every_sort(protocol, document, path)
 
 
-def places(value: Json, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_place_of_a_real_request_may_hold_what_it_likes(protocol: Protocol) -> None:
+    """Every place that a recorded request has, or one that names allowed tools."""
+    seen = set[tuple[Any, ...]]()
+    for document in (*ALLOWED_TOOLS[protocol], *(e.request for e in RECORDED[protocol])):
+        for path in places(document):
+            sort = tuple(0 if isinstance(name, int) else name for name in path)
+            # A JSON Schema may hold anything.
+            if sort in seen or not {"parameters", "input_schema"}.isdisjoint(path):
+                continue
+            seen.add(sort)
+            _accepts_or_refuses_every_sort(protocol, document, path)
+    assert len(seen) > 80
+
+
+def _accepts_or_refuses_every_sort(protocol: Protocol, document: Json, path: _Path) -> None:
+    for odd in ODD_SORTS:
+        ask = outcome(partial(FRONTS[protocol].parse, replaced(document, path, odd), {}))
+        if isinstance(ask, ModelError):
+            continue
+        for dialect in DIALECTS.values():
+            outcome(partial(dialect.render, ask.conversation, "m"))
+        FRONTS[protocol].render(ask, REPLY, run_id=RUN_ID, created=CREATED)
+
+
+def places(value: Json, path: _Path = ()) -> Iterator[_Path]:
     """The paths of everything within ``value``."""
     inner = value.items() if isinstance(value, dict) else enumerate(value)
     for name, member in inner:
@@ -83,7 +132,7 @@ def places(value: Json, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
             yield from places(member, (*path, name))
 
 
-def replaced(document: Json, path: tuple[Any, ...], value: Json) -> Json:
+def replaced(document: Json, path: _Path, value: Json) -> Json:
     """A copy of ``document`` with ``value`` at ``path``."""
     name, *rest = path
     copy: Json = dict(document) if isinstance(document, dict) else list(document)

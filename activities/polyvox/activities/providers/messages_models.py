@@ -52,7 +52,7 @@ def fit_thinking(body: dict[str, Json], model: str, losses: list[str]) -> None:
     elif claude < _FIRST_THINKING:
         _drop_thinking(body, losses, f"{model} does not think")
     else:
-        budget = _BUDGETS.get(body["output_config"].get("effort", ""), _BUDGETS["high"])
+        budget = _BUDGETS.get(str(body["output_config"].get("effort")), _BUDGETS["high"])
         _drop_effort(body)
         _budget(body, budget, losses)
 

@@ -167,7 +167,7 @@ def _parse_tool_choice(json: Json) -> ToolChoice | None:
     if not isinstance(said, dict):
         return None
     if kind == "allowed_tools":
-        mode = _MODES.get(said.get("mode", "auto"))
+        mode = _MODES.get(str(said.get("mode", "auto")))
         return ToolChoice(mode, allowed=_allowed(said.get("tools"))) if mode else None
     name = said.get("name")
     if not isinstance(name, str):
@@ -176,9 +176,10 @@ def _parse_tool_choice(json: Json) -> ToolChoice | None:
 
 
 def _allowed(tools: Json) -> tuple[str, ...]:
-    entries = [tool for tool in tools or () if isinstance(tool, dict)]
-    said = (entry.get(entry.get("type", "")) or {} for entry in entries)
-    return tuple(name for inner in said if isinstance(name := inner.get("name"), str))
+    listed = tools if isinstance(tools, list) else []
+    said = (tool.get(str(tool.get("type"))) for tool in listed if isinstance(tool, dict))
+    names = (inner.get("name") for inner in said if isinstance(inner, dict))
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def _parse_format(json: Json) -> OutputFormat | None:

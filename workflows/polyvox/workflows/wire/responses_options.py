@@ -105,7 +105,7 @@ def _parse_tool_choice(json: Json) -> ToolChoice | None:
         raise invalid("'tool_choice' must be a string or an object.", "tool_choice")
     if json.get("type") in ("function", "custom"):
         return ToolChoice("tool", text_field(json, "name"))
-    mode = _MODES.get(json.get("mode", ""))
+    mode = _MODES.get(str(json.get("mode")))
     if json.get("type") != "allowed_tools" or mode is None:
         return None
     return ToolChoice(mode.mode, allowed=_allowed(json.get("tools")))
@@ -113,7 +113,8 @@ def _parse_tool_choice(json: Json) -> ToolChoice | None:
 
 def _allowed(tools: Json) -> tuple[str, ...]:
     """Return the names, of a tool without one its type, as ``parse_tool`` names it."""
-    entries = [tool for tool in tools or () if isinstance(tool, dict)]
+    listed = tools if isinstance(tools, list) else []
+    entries = [tool for tool in listed if isinstance(tool, dict)]
     return tuple(
         str(tool.get("name") or tool.get("server_label") or tool.get("type")) for tool in entries
     )
