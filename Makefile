@@ -67,8 +67,8 @@ format: install ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 
 .PHONY: test
-test: engine ## All tests but the end-to-end ones
-	$(BIN)/pytest
+test: engine ## All tests but the end-to-end ones, one process for each core
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 .PHONY: fuzz
 fuzz: engine ## Send spoiled requests to every route, and feed spoiled streams, for MINUTES (60)

@@ -90,7 +90,7 @@ def test_one_that_fails_fails_the_request(live: Live, stream: bool) -> None:
 
 def test_one_that_breaks_off_ends_the_stream_with_an_error(live: Live) -> None:
     """No choice gets a finish reason then, and there is no end mark."""
-    name = "main-n400-itl5-cut3x1-idbreaks"
+    name = "main-n400-itl5-cut200x1-idbreaks"
     answer = live.post("chat", body(f"sim-chat:{name}", stream=True))
     assert answer.status_code == 200
     last = answer.text.rstrip("\n").split("\n\n")[-1]
