@@ -1,5 +1,7 @@
 """Whatever a provider sends becomes a Reply or a ModelError; nothing of it is our defect."""
 
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given
@@ -19,8 +21,9 @@ from polyvox.workflows.events import (
     UsageReported,
     fold,
 )
-from tests.fuzz.mutations import ENOUGH, streams
-from tests.golden.passage import CREATED, DIALECTS, FRONTS, RUN_ID
+from tests.fuzz.mutations import ENOUGH, STREAMS, streams
+from tests.fuzz.test_requests import ODD_SORTS, places, replaced
+from tests.golden.passage import CREATED, DIALECTS, FRONTS, RUN_ID, provided
 
 ASKED: dict[Protocol, Json] = {
     "chat": {"messages": [{"role": "user", "content": "Hi"}]},
@@ -50,6 +53,33 @@ def test_a_stream_becomes_a_reply_or_an_error(protocol: Protocol, data: st.DataO
     for dialect in DIALECTS.values():
         conversation = Conversation((user("Hi"), reply.message, user("Go on")))
         orjson.dumps(dialect.render(conversation, "m").body)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_place_of_a_real_stream_may_hold_what_it_likes(protocol: Protocol) -> None:
+    """Every place that the events of recorded streams have holds every sort of value once."""
+    seen = set[tuple[Any, ...]]()
+    for frames in map(provided, STREAMS[protocol]):
+        for index, (name, data) in enumerate(frames):
+            document = json_object(data)
+            for path in places(document):
+                sort = tuple(0 if isinstance(step, int) else step for step in path)
+                if (document.get("type"), *sort) in seen:
+                    continue
+                seen.add((document.get("type"), *sort))
+                for odd in ODD_SORTS:
+                    event = (name, orjson.dumps(replaced(document, path, odd)))
+                    check_grammar(decoded(protocol, [*frames[:index], event, *frames[index + 1 :]]))
+    assert len(seen) > 30
+
+
+def json_object(data: bytes) -> dict[str, Json]:
+    """The object that ``data`` is, empty for anything else, such as the end mark."""
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def decoded(protocol: Protocol, frames: list[Frame]) -> list[Event]:

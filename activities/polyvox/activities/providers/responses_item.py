@@ -112,9 +112,13 @@ class OpenItem:
         return {**self._part, name: "".join(self._said)}
 
     def _note_part(self, json: Json) -> list[Event]:
-        if self._part is None:
+        part = json["part"]
+        # Some servers end a part without saying again what it is.
+        if self._part is None or part is None:
             return []
-        known, self._part = self._part, json["part"]
+        if not isinstance(part, dict):
+            raise TypeError(f"{part!r:.80} is not a content part")
+        known, self._part = self._part, part
         if known.get("logprobs") and not self._part.get("logprobs"):
             self._part = {**self._part, "logprobs": known["logprobs"]}
         return []
