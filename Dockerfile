@@ -12,6 +12,7 @@ RUN /opt/polyvox/bin/python -m pip install --no-deps --require-hashes --only-bin
 RUN python -m pip install --no-deps --require-hashes --only-binary :all: --requirement requirements-dev.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY workflows workflows
+COPY protocols protocols
 COPY activities activities
 COPY worker worker
 COPY gateway gateway

@@ -12,7 +12,7 @@ MORE_CLIENTS := tests/e2e/more_clients
 MORE_CLIENTS_INSTALLED := $(MORE_CLIENTS)/node_modules/.installed
 CLIENT_VENVS := aider litellm sdks
 LOCK_FLAGS := --quiet --upgrade --universal --generate-hashes --no-emit-index-url
-SOURCES := workflows activities worker gateway tests benchmarks
+SOURCES := workflows protocols activities worker gateway tests benchmarks
 
 # The first interpreter on PATH that is new enough; `make install PYTHON=...` overrides it.
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
@@ -112,7 +112,7 @@ attack: engine ## Show what a neighbour's stream notices of each flood
 
 .PHONY: docs
 docs: install ## Write docs/protocols.md from the code's table
-	$(BIN)/python -m polyvox.workflows.wire.coverage_page > docs/protocols.md
+	$(BIN)/python -m polyvox.protocols.coverage.page > docs/protocols.md
 
 .PHONY: lock
 lock: install ## Remake the hash-locked requirements with the newest versions

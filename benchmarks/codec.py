@@ -12,10 +12,10 @@ import time
 import httpx
 
 from benchmarks.program import PROTOCOLS, Load
-from polyvox.activities.directory import DIALECTS
-from polyvox.activities.frames import FrameSplitter
-from polyvox.gateway.endpoints import FRONTS, PATHS
-from polyvox.gateway.protocols.front import Ask
+from polyvox.activities.model_call.directory import DIALECTS
+from polyvox.gateway.generate.routes import FRONTS, PATHS
+from polyvox.protocols.client_side import Ask
+from polyvox.protocols.sse import FrameSplitter
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.events import Fold
 

@@ -18,10 +18,10 @@ from importlib.resources import files
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from polyvox.activities.registry import DIRECT, Registry
-from polyvox.activities.tables import file_url, open_database
-from polyvox.activities.virtual_models import Wanted
-from polyvox.workflows.bundle import load_bundle
+from polyvox.activities.ledger.tables import file_url, open_database
+from polyvox.activities.registry.registry import DIRECT, Registry
+from polyvox.activities.registry.virtual_models import Wanted
+from polyvox.workflows.source.bundle import load_bundle
 
 FLOWS, VERSIONS = 100, 10
 TIMES = 1000

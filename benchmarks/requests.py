@@ -13,8 +13,9 @@ import time
 import orjson
 
 from benchmarks.program import PROTOCOLS
-from polyvox.activities.directory import DIALECTS
-from polyvox.gateway.endpoints import FRONTS
+from polyvox.activities.model_call.directory import DIALECTS
+from polyvox.gateway.generate.routes import FRONTS
+from polyvox.protocols.bounded_json import parse_json
 from polyvox.workflows.conversation import (
     Conversation,
     Json,
@@ -26,7 +27,6 @@ from polyvox.workflows.conversation import (
     tool_result,
     user,
 )
-from polyvox.workflows.json_text import parse_json
 
 ROUNDS = 440
 REPEATS = 9

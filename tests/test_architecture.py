@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("workflows", "activities", "worker", "gateway")
+PARTS = ("workflows", "protocols", "activities", "worker", "gateway")
 LONGEST = 400
 FORBIDDEN = {"utils", "helpers", "common", "base", "manager", "service", "core"}
 
@@ -71,7 +71,7 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 
 
 def test_the_namespace_belongs_to_no_single_folder() -> None:
-    """A file directly in `polyvox/` would hide the other three folders or belong to all four."""
+    """A file directly in `polyvox/` would hide the other folders or belong to all of them."""
     for part in PARTS:
         holder = ROOT / part / "polyvox"
         assert [p.name for p in holder.iterdir() if p.name != "__pycache__"] == [part]

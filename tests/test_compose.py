@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from polyvox.worker.engine_child import UI_PATH
-from polyvox.worker.settings import ServerSettings
-from tests.known_settings import environment_variables, parse_command
+from polyvox.worker.engine.child import UI_PATH
+from polyvox.worker.settings.settings import ServerSettings
+from tests.samples.known_settings import environment_variables, parse_command
 
 ROOT = Path(__file__).parent.parent
 SECRET = re.compile(r"KEY|PASSWORD|PWD|SECRET|TOKEN")

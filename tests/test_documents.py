@@ -17,14 +17,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
-from polyvox.gateway.cli.later import loaded
-from polyvox.gateway.cli.up import show
+from polyvox.gateway.cli.commands.up import show
+from polyvox.gateway.cli.lazy import loaded
 from polyvox.gateway.program import started
 from polyvox.gateway.simulator.plan import GRAMMAR
-from polyvox.worker.settings import load_settings
-from polyvox.worker.settings_file import EngineTable, ModelTable, ProviderTable, ServerTable
+from polyvox.worker.settings.file import EngineTable, ModelTable, ProviderTable, ServerTable
+from polyvox.worker.settings.settings import load_settings
 from polyvox.workflows.run import Run
-from tests.known_settings import environment_variables, parse_command
+from tests.samples.known_settings import environment_variables, parse_command
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

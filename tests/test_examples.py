@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from polyvox.activities.registry import Registry
-from polyvox.activities.tables import file_url, open_database
+from polyvox.activities.ledger.tables import file_url, open_database
+from polyvox.activities.registry.registry import Registry
 from polyvox.gateway.cli.main import app
-from polyvox.worker.ports import free_port
-from polyvox.worker.settings import load_settings
-from polyvox.worker.shipped import apply_models, register_templates
-from tests.gateway.running import ENVIRON, Live, live_program
+from polyvox.worker.engine.ports import free_port
+from polyvox.worker.settings.settings import load_settings
+from polyvox.worker.settings.shipped_templates import apply_models, register_templates
+from tests.programs.running import ENVIRON, Live, live_program
 
 ROOT = Path(__file__).parent.parent
 QUESTION = "Should I cache or recompute?"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from polyvox.worker.ports import free_port
-from tests.gateway.commands import refused, told, told_json
-from tests.gateway.running import ENVIRON, Live, live_program
+from polyvox.worker.engine.ports import free_port
+from tests.programs.commands import refused, told, told_json
+from tests.programs.running import ENVIRON, Live, live_program
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "first_flow.md").read_text("utf-8")

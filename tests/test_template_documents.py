@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polyvox.worker.shipped import TEMPLATES
+from polyvox.worker.settings.shipped_templates import TEMPLATES
 from polyvox.workflows.flow import Flow, load_flow
 
 ROOT = Path(__file__).parent.parent

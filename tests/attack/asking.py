@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from tests.attack.conftest import Target
-from tests.gateway.processes import EXECUTABLE
+from tests.programs.processes import EXECUTABLE
 
 WAIT_S = 60.0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.processes import Child, running
+from tests.programs.processes import Child, running
 
 KEY = "attack-user-key"
 ADMIN_KEY = "attack-admin-key"

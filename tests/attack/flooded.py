@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyvox.worker.ports import free_port
+from polyvox.worker.engine.ports import free_port
 from tests.attack.neighbour import neighbour
-from tests.gateway.processes import Child, running
+from tests.programs.processes import Child, running
 
 KEY = "flooding-user-key"
 

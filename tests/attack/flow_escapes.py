@@ -28,8 +28,11 @@ def _modules() -> list[Escape]:
         "asyncio.events": ("import asyncio.events", "asyncio.events.os"),
         "typing.sys": ("import typing", "typing.sys.modules['os']"),
         "statistics.sys": ("import statistics", "statistics.sys.modules['os']"),
-        "our bundle": ("from polyvox.workflows.bundle import sys", "sys.modules['os']"),
-        "our trial": ("import polyvox.worker.trial", "polyvox.worker.trial.os"),
+        "our bundle": ("from polyvox.workflows.source.bundle import sys", "sys.modules['os']"),
+        "our trial": (
+            "import polyvox.worker.registering.dry_run_child",
+            "polyvox.worker.registering.dry_run_child.os",
+        ),
         "our flow module": ("from polyvox.workflows.flow import inspect", "inspect.os"),
         "pydantic's main": ("import pydantic.main", "pydantic.main.sys.modules['os']"),
         "importlib": ("import importlib", "importlib.import_module('os')"),
@@ -98,8 +101,8 @@ ESCAPES: list[Escape] = [
         "a coroutine's frame",
         "import asyncio\n" + OS_OF,
         "frame = asyncio.current_task().get_coro().cr_frame\n"
-        "found = canary(frame.f_builtins['__import__']('polyvox.workflows.bundle').workflows"
-        ".bundle.__dict__)",
+        "found = canary(frame.f_builtins['__import__']('polyvox.workflows.source.bundle').workflows"
+        ".source.bundle.__dict__)",
     ),
     Escape(
         "a task's stack",
@@ -111,7 +114,7 @@ ESCAPES: list[Escape] = [
         "str.format",
         "",
         "text = '{0.__globals__[sys].modules[os].environ[" + CANARY + "]}'\n"
-        "from polyvox.workflows.bundle import load_bundle\nfound = text.format(load_bundle)",
+        "from polyvox.workflows.source.bundle import load_bundle\nfound = text.format(load_bundle)",
     ),
     Escape(
         "str.format of what a flow has",

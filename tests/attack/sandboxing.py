@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from polyvox.activities.sandbox import Limits, check_code
+from polyvox.activities.tools.bubblewrap import Limits, check_code
 from polyvox.workflows.conversation import Conversation
 
 SMALL = Limits(memory_mb=256, disk_mb=64, processes=64, open_files=64)

@@ -16,7 +16,7 @@ import pytest
 from tests.attack.asking import call
 from tests.attack.conftest import ADMIN_KEY, KEY, Target
 from tests.attack.escape import SOURCE
-from tests.gateway.processes import running
+from tests.programs.processes import running
 
 CONFIG = """\
 [server]

@@ -23,10 +23,10 @@ import httpx
 import pytest
 import zstandard
 
-from tests.activities.test_tracing import collecting
+from tests.activities.tracing.test_spans import collecting
 from tests.attack.echoing import MODES, STREAMED, echoing
-from tests.gateway.processes import EXECUTABLE, Child, running
-from tests.gateway.running import PATHS, PROTOCOLS
+from tests.programs.processes import EXECUTABLE, Child, running
+from tests.programs.running import PATHS, PROTOCOLS
 
 # Hundreds of requests are sent before the first test.
 pytestmark = pytest.mark.timeout(600)

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.attack.conftest import ADMIN_KEY, KEY, Target
-from tests.gateway.processes import Child, command, running
-from tests.gateway.running import LIMIT_S, until
+from tests.programs.processes import Child, command, running
+from tests.programs.running import LIMIT_S, until
 
 ENVIRON = {"POLYVOX_KEY": KEY, "POLYVOX_ADMIN_KEY": ADMIN_KEY}
 LONG = "Tell me more. " * 200

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from tests.attack.conftest import Target
-from tests.gateway import processes
-from tests.gateway.processes import family_of
+from tests.programs import processes
+from tests.programs.processes import family_of
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

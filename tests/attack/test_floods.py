@@ -15,7 +15,7 @@ import pytest
 from tests.attack import floods
 from tests.attack.flooded import Disturbance, Flooded, disturbed, flooded
 from tests.attack.floods import MIB, Told
-from tests.gateway.running import until
+from tests.programs.running import until
 
 MOST_RATIO = 10
 """Undisturbed gaps of at least 50 ms that an attack may cost; before, it was 70."""

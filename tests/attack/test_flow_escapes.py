@@ -14,10 +14,10 @@ from types import ModuleType
 
 import pytest
 
-from polyvox.worker.registration import examine
+from polyvox.worker.registering.registration import examine
 from polyvox.workflows import Conversation, Flow, FlowError
-from polyvox.workflows.bundle import digest_of_source, load_bundle, pack
-from polyvox.workflows.escapes import ForbiddenReach
+from polyvox.workflows.confinement.escapes import ForbiddenReach
+from polyvox.workflows.source.bundle import digest_of_source, load_bundle, pack
 from polyvox.workflows.testing import Rehearsal
 from tests.attack.asking import call, run_of
 from tests.attack.conftest import Target

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from polyvox.gateway.hosts import HostGuard, Names
-from polyvox.worker.settings import SettingsError, load_settings
+from polyvox.gateway.http.hosts import HostGuard, Names
+from polyvox.worker.settings.settings import SettingsError, load_settings
 from tests.attack.conftest import Target
-from tests.gateway.processes import Child, running
+from tests.programs.processes import Child, running
 
 STRANGERS = (
     "evil.example",

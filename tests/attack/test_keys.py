@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from polyvox.activities.ledger import Ledger
-from polyvox.activities.tables import file_url, ledger_file
+from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.tables import file_url, ledger_file
 from polyvox.gateway.own_keys import ADMIN_KEY_FILE, KEY_FILE, UnusableKey, own_keys
 from tests.attack.asking import call, new_key, polyvox
 from tests.attack.conftest import Target
 from tests.attack.escape import SOURCE
-from tests.gateway.processes import Child, running
+from tests.programs.processes import Child, running
 
 
 @pytest.fixture

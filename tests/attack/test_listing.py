@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from tests.attack.conftest import ADMIN_KEY, KEY
-from tests.gateway.processes import Child, running
-from tests.gateway.running import LIMIT_S
+from tests.programs.processes import Child, running
+from tests.programs.running import LIMIT_S
 
 RUNS = 300_000
 LISTERS = 40

@@ -6,7 +6,7 @@ import pytest
 
 from tests.attack.asking import call, new_key, run_of
 from tests.attack.conftest import Target
-from tests.gateway.running import until
+from tests.programs.running import until
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
-from polyvox.activities import pictures
-from polyvox.activities.tools import TOOLS
+from polyvox.activities.tools import pictures
+from polyvox.activities.tools.run_tool import TOOLS
 from polyvox.workflows.conversation import Conversation, File, Image, Json, Message, Source
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.media import media_digest
-from tests.optional import png, reads_pdf
+from tests.programs.optional_parts import png, reads_pdf
 
 WHOLE = [0, 0, 1, 1]
 

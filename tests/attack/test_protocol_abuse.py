@@ -13,7 +13,7 @@ import pytest
 from tests.attack import floods
 from tests.attack.flooded import Flooded, flooded
 from tests.attack.floods import MIB
-from tests.gateway.running import until
+from tests.programs.running import until
 
 SETTINGS = """
 read_timeout_s = 2

@@ -19,13 +19,13 @@ from typing import Any
 import httpx
 import pytest
 
-from polyvox.activities.sandbox import check_code
+from polyvox.activities.tools.bubblewrap import check_code
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
 from tests.attack.sandboxing import FORKS, HOARDS, SMALL, check, python
-from tests.gateway.processes import EXECUTABLE, Child, family_of, living, running
-from tests.gateway.running import until
-from tests.optional import sandboxed
+from tests.programs.optional_parts import sandboxed
+from tests.programs.processes import EXECUTABLE, Child, family_of, living, running
+from tests.programs.running import until
 
 pytestmark = sandboxed
 
@@ -136,7 +136,10 @@ def test_a_descriptor_the_server_has_open_is_not_inherited(tmp_path: Path) -> No
 def as_ordinary_user() -> Callable[..., Any]:
     """Run ``check`` in a process of a user without privileges."""
     interpreter = shutil.which("python3", path="/usr/bin:/bin")
-    packages = [ROOT / "activities", ROOT / "workflows", *map(Path, sys.path)]
+    packages = [
+        *(ROOT / part for part in ("activities", "protocols", "workflows")),
+        *map(Path, sys.path),
+    ]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if os.getuid() != 0:
         pytest.skip("all other tests run as an ordinary user here")
@@ -146,7 +149,7 @@ def as_ordinary_user() -> Callable[..., Any]:
     def run(command: str, **files: str) -> Any:
         program = (
             "import asyncio, json, sys\n"
-            "from polyvox.activities.sandbox import Limits, check_code\n"
+            "from polyvox.activities.tools.bubblewrap import Limits, check_code\n"
             "from polyvox.workflows.conversation import Conversation\n"
             "limits = Limits(memory_mb=256, disk_mb=64, processes=64, open_files=64)\n"
             "params = json.loads(sys.argv[1])\n"

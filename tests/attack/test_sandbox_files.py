@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from polyvox.activities.sandbox import check_code
+from polyvox.activities.tools.bubblewrap import check_code
 from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.errors import ModelError
-from tests.optional import sandboxed
+from tests.programs.optional_parts import sandboxed
 
 pytestmark = sandboxed
 

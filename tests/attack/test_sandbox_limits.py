@@ -3,7 +3,7 @@
 import pytest
 
 from tests.attack.sandboxing import FORKS, HIDES, HOARDS, SMALL, python
-from tests.optional import sandboxed
+from tests.programs.optional_parts import sandboxed
 
 pytestmark = sandboxed
 

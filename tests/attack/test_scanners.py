@@ -57,33 +57,33 @@ def measured(case: Case) -> str | None:
 
 
 REVIEWED = {
-    "activities/polyvox/activities/providers/chat_calls.py": "braces",
-    "activities/polyvox/activities/providers/messages_models.py": "a model of Anthropic",
-    "activities/polyvox/activities/providers/openai_errors.py": "an error's wait",
-    "activities/polyvox/activities/providers/openai_models.py": "a model of OpenAI",
-    "activities/polyvox/activities/media.py": "looks once at what is between two slashes",
-    "activities/polyvox/activities/redaction.py": "redaction",
-    "activities/polyvox/activities/virtual_models.py": "one class of characters",
-    "gateway/polyvox/gateway/history.py": "matches at the start alone",
-    "gateway/polyvox/gateway/hosts.py": "two headers, which are limited",
-    "gateway/polyvox/gateway/item_lists.py": "nine digits",
-    "gateway/polyvox/gateway/simulator/arguments.py": "the gist alone",
-    "gateway/polyvox/gateway/simulator/arithmetic.py": "sums",
-    "gateway/polyvox/gateway/simulator/judgement.py": "judgement",
-    "gateway/polyvox/gateway/simulator/mistakes.py": "verdict",
+    "protocols/polyvox/protocols/chat/provider_calls.py": "braces",
+    "protocols/polyvox/protocols/messages/model_capabilities.py": "a model of Anthropic",
+    "protocols/polyvox/protocols/openai/provider_errors.py": "an error's wait",
+    "protocols/polyvox/protocols/openai/model_capabilities.py": "a model of OpenAI",
+    "activities/polyvox/activities/model_call/media_inlining.py": "looks once between two slashes",
+    "activities/polyvox/activities/model_call/redaction.py": "redaction",
+    "activities/polyvox/activities/registry/virtual_models.py": "one class of characters",
+    "gateway/polyvox/gateway/responses/previous_turns.py": "matches at the start alone",
+    "gateway/polyvox/gateway/http/hosts.py": "two headers, which are limited",
+    "gateway/polyvox/gateway/responses/item_lists.py": "nine digits",
+    "gateway/polyvox/gateway/simulator/acting/arguments.py": "the gist alone",
+    "gateway/polyvox/gateway/simulator/acting/arithmetic.py": "sums",
+    "gateway/polyvox/gateway/simulator/acting/judgement.py": "judgement",
+    "gateway/polyvox/gateway/simulator/acting/mistakes.py": "verdict",
     "gateway/polyvox/gateway/simulator/plan.py": "a simulated model",
-    "gateway/polyvox/gateway/simulator/question.py": "unwrapped",
-    "gateway/polyvox/gateway/simulator/rules.py": "the gist alone",
-    "gateway/polyvox/gateway/simulator/tags.py": "judgement",
+    "gateway/polyvox/gateway/simulator/acting/question.py": "unwrapped",
+    "gateway/polyvox/gateway/simulator/acting/rules.py": "the gist alone",
+    "gateway/polyvox/gateway/simulator/acting/tags.py": "judgement",
     "gateway/polyvox/gateway/simulator/tokens.py": "tokens",
-    "gateway/polyvox/gateway/simulator/toolbox.py": "the gist alone",
-    "gateway/polyvox/gateway/ui_proxy.py": "the pages of Temporal's Web UI",
-    "workflows/polyvox/workflows/bundle.py": "paths of a flow's files",
+    "gateway/polyvox/gateway/simulator/acting/toolbox.py": "the gist alone",
+    "gateway/polyvox/gateway/web_ui/proxy.py": "the pages of Temporal's Web UI",
+    "workflows/polyvox/workflows/source/bundle.py": "paths of a flow's files",
     "workflows/polyvox/workflows/language.py": "language",
     "workflows/polyvox/workflows/linear_patterns.py": "reads expressions and matches one character",
     "workflows/polyvox/workflows/templates/patch.py": "patch",
-    "workflows/polyvox/workflows/transcript.py": "one class of characters",
-    "workflows/polyvox/workflows/wire/messages_blocks.py": "one class of characters",
+    "workflows/polyvox/workflows/steps/transcript.py": "one class of characters",
+    "protocols/polyvox/protocols/messages/blocks.py": "one class of characters",
 }
 """Modules with regular expressions, and the case above, or why there is none."""
 
@@ -93,7 +93,7 @@ def test_every_module_with_a_regular_expression_was_reviewed() -> None:
     root = Path(__file__).parent.parent.parent
     found = {
         str(path.relative_to(root))
-        for part in ("workflows", "activities", "gateway")
+        for part in ("workflows", "protocols", "activities", "gateway")
         for path in (root / part).rglob("*.py")
         if re.search(r"^(?:import re\b|from re\b)", path.read_text("utf-8"), re.M)
     }

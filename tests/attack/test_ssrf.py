@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from polyvox.activities.addresses import Address, is_public
-from polyvox.activities.media import MediaFetcher
-from polyvox.activities.provider import Provider
+from polyvox.activities.model_call.addresses import Address, is_public
+from polyvox.activities.model_call.media_inlining import MediaFetcher
+from polyvox.activities.model_call.provider import Provider
 from polyvox.workflows.conversation import Conversation, Image, Message, Source
 from polyvox.workflows.errors import ModelError
 from tests.attack.picture_site import PNG, Site, answer, listening, say_picture

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.attack.conftest import Target
 from tests.attack.picture_site import Site, listening, say_picture
-from tests.gateway.processes import running
+from tests.programs.processes import running
 
 KEY = "attack-key"
 

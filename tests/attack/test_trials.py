@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from polyvox.worker import trials
-from polyvox.worker.registration import examine
-from polyvox.worker.trials import Task, Trials
+from polyvox.worker.registering import dry_run as trials
+from polyvox.worker.registering.dry_run import Task, Trials
+from polyvox.worker.registering.registration import examine
 from polyvox.workflows.flow import FlowError
 from tests.attack.escape import CANARY, SOURCE
 
 LIMITED = (
-    "import polyvox.worker.trial as trial, sys, os, json; trial._limit(); json.load(sys.stdin); {}"
+    "import polyvox.worker.registering.dry_run_child as trial, sys, os, json; "
+    "trial._limit(); json.load(sys.stdin); {}"
 )
 
 # Root has no limit of processes.

@@ -15,8 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 from tests.attack import floods
 from tests.attack.flooded import Flooded, disturbed, flooded
 from tests.attack.floods import MIB
-from tests.gateway.processes import EXECUTABLE
-from tests.gateway.running import until
+from tests.programs.processes import EXECUTABLE
+from tests.programs.running import until
 
 SETTINGS = """
 read_timeout_s = 2

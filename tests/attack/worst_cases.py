@@ -5,19 +5,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from polyvox.activities.frames import FrameSplitter
-from polyvox.activities.providers import chat as chat_provider
-from polyvox.activities.providers import messages as messages_provider
-from polyvox.activities.providers import messages_models, openai_errors, openai_models
-from polyvox.activities.providers import responses as responses_provider
-from polyvox.activities.providers.chat_calls import Nesting
-from polyvox.activities.redaction import Redaction
-from polyvox.activities.stopping import Stopping
-from polyvox.gateway.protocols import chat as chat_front
-from polyvox.gateway.protocols import messages as messages_front
-from polyvox.gateway.protocols import responses as responses_front
-from polyvox.gateway.simulator import arithmetic, judgement, mistakes, question, rules, tokens
+from polyvox.activities.model_call.redaction import Redaction
+from polyvox.activities.model_call.stop_sequences import Stopping
+from polyvox.gateway.simulator import tokens
+from polyvox.gateway.simulator.acting import arithmetic, judgement, mistakes, question, rules
 from polyvox.gateway.simulator.plan import parse as parse_plan
+from polyvox.protocols.chat import client_request as chat_front
+from polyvox.protocols.chat import provider_request as chat_provider
+from polyvox.protocols.chat.provider_calls import Nesting
+from polyvox.protocols.messages import client_request as messages_front
+from polyvox.protocols.messages import model_capabilities as messages_models
+from polyvox.protocols.messages import provider_request as messages_provider
+from polyvox.protocols.openai import model_capabilities as openai_models
+from polyvox.protocols.openai import provider_errors as openai_errors
+from polyvox.protocols.responses import client_request as responses_front
+from polyvox.protocols.responses import provider_stream as responses_provider
+from polyvox.protocols.sse import FrameSplitter
 from polyvox.workflows.checks import schema_complaints
 from polyvox.workflows.conversation import Conversation, Text, user
 from polyvox.workflows.events import PartDelta, PartStarted

@@ -7,8 +7,8 @@ that hold it (``elements``), ``answer`` rows by whole answers (``answers``).
 from collections.abc import Callable
 from typing import Final
 
+from polyvox.protocols.coverage.row import Place
 from polyvox.workflows.conversation import Json, Protocol
-from polyvox.workflows.wire.coverage_row import Place
 from tests.crossing.elements import ELEMENTS, user
 
 SCHEMA: Final = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}

@@ -7,13 +7,15 @@ from typing import get_args
 import orjson
 from openai.types.responses import ResponseIncludable
 
-from polyvox.activities.frames import Frame, FrameSplitter
-from polyvox.activities.providers import chat, messages, responses
-from polyvox.activities.providers.dialect import Dialect
-from polyvox.gateway.protocols import chat as chat_front
-from polyvox.gateway.protocols import messages as messages_front
-from polyvox.gateway.protocols import responses as responses_front
-from polyvox.gateway.protocols.front import Ask, Front
+from polyvox.protocols.chat import client_request as chat_front
+from polyvox.protocols.chat import provider_request as chat
+from polyvox.protocols.client_side import Ask, Front
+from polyvox.protocols.messages import client_request as messages_front
+from polyvox.protocols.messages import provider_request as messages
+from polyvox.protocols.provider_side import Dialect
+from polyvox.protocols.responses import client_request as responses_front
+from polyvox.protocols.responses import provider_stream as responses
+from polyvox.protocols.sse import Frame, FrameSplitter
 from polyvox.workflows.conversation import (
     PROTOCOLS,
     Conversation,
@@ -28,7 +30,7 @@ from polyvox.workflows.conversation import (
 )
 from polyvox.workflows.events import Event
 from polyvox.workflows.reply import FinishReason, Reply, Usage
-from tests.recordings import Exchange, exchanges
+from tests.samples.recordings import Exchange, exchanges
 
 FRONTS: dict[Protocol, Front] = {
     "chat": chat_front,

@@ -5,11 +5,11 @@ from typing import Any
 import orjson
 import pytest
 
+from polyvox.protocols.citations import citations_of
+from polyvox.protocols.coverage.answer_losses import answer_losses
 from polyvox.workflows.conversation import Json, Protocol, Text, Wire
 from polyvox.workflows.events import fold, unfold
 from polyvox.workflows.reply import Reply
-from polyvox.workflows.wire.answer_losses import answer_losses
-from polyvox.workflows.wire.citations import citations_of
 from tests.crossing.passages import CREATED, FRONTS, RUN_ID, asked, decode, encode
 from tests.crossing.validators import check_stream
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import orjson
 import pytest
 
-from polyvox.activities.providers.dialect import Rendered
+from polyvox.protocols.coverage.answer_losses import answer_losses
+from polyvox.protocols.coverage.page import page
+from polyvox.protocols.coverage.row import Fate, Row
+from polyvox.protocols.coverage.table import TABLE, opaque_losses
+from polyvox.protocols.provider_side import Rendered
 from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol, Wire
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import fold
-from polyvox.workflows.wire.answer_losses import answer_losses
-from polyvox.workflows.wire.coverage import TABLE, opaque_losses
-from polyvox.workflows.wire.coverage_page import page
-from polyvox.workflows.wire.coverage_row import Fate, Row
 from tests.crossing.answers import ANSWERS
 from tests.crossing.elements import ELEMENTS
 from tests.crossing.examples import BASE, REQUESTS, TOOLS, request

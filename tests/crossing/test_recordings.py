@@ -3,12 +3,12 @@
 import orjson
 import pytest
 
-from polyvox.activities.providers.dialect import Rendered
+from polyvox.protocols.coverage.answer_losses import answer_losses
+from polyvox.protocols.provider_side import Rendered
 from polyvox.workflows.conversation import Conversation, Json, Opaque, Protocol, Reasoning
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import fold
 from polyvox.workflows.reply import Reply
-from polyvox.workflows.wire.answer_losses import answer_losses
 from tests.crossing.exceptions import NO_ANSWERS, OTHER_WORDS, REFUSED_REQUESTS, UNTYPED
 from tests.crossing.passages import (
     CREATED,
@@ -27,7 +27,7 @@ from tests.crossing.passages import (
     thoughts,
 )
 from tests.crossing.validators import check_document, check_stream
-from tests.recordings import Exchange
+from tests.samples.recordings import Exchange
 
 
 def crossings(exchanges: list[Exchange]) -> list[object]:

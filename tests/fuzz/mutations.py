@@ -7,10 +7,10 @@ import orjson
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from polyvox.activities.frames import Frame
+from polyvox.protocols.sse import Frame
 from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol
 from tests.golden.passage import answers, provided, requests
-from tests.recordings import Exchange
+from tests.samples.recordings import Exchange
 
 ENOUGH = settings(
     deadline=None,

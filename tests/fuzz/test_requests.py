@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.coverage.row import Place
+from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol, Text
-from polyvox.workflows.documents import dump, load
 from polyvox.workflows.errors import FAULTS, ModelError
-from polyvox.workflows.json_text import parse_json
 from polyvox.workflows.reply import Reply, Usage
-from polyvox.workflows.wire.coverage_row import Place
 from tests.crossing.elements import ELEMENTS
 from tests.crossing.examples import REQUESTS, TOOLS, request
 from tests.fuzz.mutations import ENOUGH, request_texts

@@ -15,11 +15,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from polyvox.worker.ports import free_port
+from polyvox.worker.engine.ports import free_port
 from tests.fuzz.mutations import ENOUGH, request_texts
 from tests.fuzz.requests import MODELS, Grounds, raw_requests
 from tests.fuzz.wire import ANSWER_LIMIT_S, Hang, send
-from tests.gateway.running import ADMIN_KEY, ENVIRON, KEY, Live, live_program
+from tests.programs.running import ADMIN_KEY, ENVIRON, KEY, Live, live_program
 
 # Each example is a request over a socket, many of them whole runs.
 REQUESTS = settings(ENOUGH, max_examples=max(400, settings().max_examples))

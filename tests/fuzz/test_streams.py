@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyvox.activities.frames import Frame, FrameSplitter
+from polyvox.protocols.sse import Frame, FrameSplitter
+from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.conversation import PROTOCOLS, Conversation, Json, Protocol, user
-from polyvox.workflows.documents import dump, load
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import (
     Event,

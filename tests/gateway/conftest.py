@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from polyvox.worker.ports import free_port
-from tests.gateway.clients import Client
-from tests.gateway.running import ENVIRON, PROTOCOLS, Live, live_program
+from polyvox.worker.engine.ports import free_port
+from tests.programs.clients import Client
+from tests.programs.running import ENVIRON, PROTOCOLS, Live, live_program
 
 
 @pytest.fixture(scope="session")

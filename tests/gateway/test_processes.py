@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from polyvox.worker.ports import is_free, read_ports
-from tests.gateway.processes import Child, family_of, living, running
-from tests.gateway.running import until
-from tests.gateway.test_failures import error_in, events, request
+from polyvox.worker.engine.ports import is_free, read_ports
+from tests.gateway.generate.test_failures import error_in, events, request
+from tests.programs.processes import Child, family_of, living, running
+from tests.programs.running import until
 
 KEY = "test-key"
 

@@ -17,7 +17,7 @@ from tests.golden.passage import (
     replied,
 )
 from tests.golden.streams import accumulated, spelled, story
-from tests.recordings import Exchange
+from tests.samples.recordings import Exchange
 
 
 def unmeant(exchange: Exchange, found: tuple[Difference, ...]) -> list[Difference]:

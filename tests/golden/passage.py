@@ -7,19 +7,21 @@ from typing import get_args
 import orjson
 from openai.types.responses import ResponseIncludable
 
-from polyvox.activities.frames import Frame
-from polyvox.activities.providers import chat, messages, responses
-from polyvox.activities.providers.dialect import Dialect
-from polyvox.gateway.protocols import chat as chat_front
-from polyvox.gateway.protocols import messages as messages_front
-from polyvox.gateway.protocols import responses as responses_front
-from polyvox.gateway.protocols.front import Ask, Front
+from polyvox.protocols.chat import client_request as chat_front
+from polyvox.protocols.chat import provider_request as chat
+from polyvox.protocols.client_side import Ask, Front
+from polyvox.protocols.messages import client_request as messages_front
+from polyvox.protocols.messages import provider_request as messages
+from polyvox.protocols.provider_side import Dialect
+from polyvox.protocols.responses import client_request as responses_front
+from polyvox.protocols.responses import provider_stream as responses
+from polyvox.protocols.sse import Frame
+from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol
-from polyvox.workflows.documents import dump, load
 from polyvox.workflows.events import Event, fold
 from polyvox.workflows.reply import Reply
 from tests.golden.streams import frames, frames_in_pieces, spelled
-from tests.recordings import Exchange, exchanges
+from tests.samples.recordings import Exchange, exchanges
 
 FRONTS: dict[Protocol, Front] = {
     "chat": chat_front,

@@ -20,7 +20,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 
-from polyvox.activities.frames import Frame, FrameSplitter
+from polyvox.protocols.sse import Frame, FrameSplitter
 from polyvox.workflows.conversation import Json, Protocol
 
 _CUTS = (1, 2, 3, 7, 50, 500, 4000)

@@ -22,7 +22,7 @@ from tests.golden.passage import (
     replied,
 )
 from tests.golden.streams import accumulated
-from tests.recordings import Exchange
+from tests.samples.recordings import Exchange
 
 every_answer = pytest.mark.parametrize("exchange", answers(), ids=lambda exchange: exchange.id)
 every_stream = pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from polyvox.workflows.conversation import PROTOCOLS
 from polyvox.workflows.errors import ModelError
 from tests.golden.passage import DIALECTS, FRONTS, GARBLED, decoded, one_answer
 from tests.golden.streams import frames
-from tests.recordings import Exchange, exchanges
+from tests.samples.recordings import Exchange, exchanges
 
 REFUSED = [e for p in PROTOCOLS for e in exchanges(p) if e.status >= 400]
 BROKEN = [e for p in PROTOCOLS for e in exchanges(p) if any(name in e.id for name in GARBLED)]

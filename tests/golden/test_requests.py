@@ -5,7 +5,7 @@ import pytest
 from tests.golden.comparisons import in_answer, in_next_turn, in_request, unmeant
 from tests.golden.differences import TABLE, Row
 from tests.golden.passage import UNREADABLE, answers, requests
-from tests.recordings import Exchange
+from tests.samples.recordings import Exchange
 
 
 @pytest.mark.parametrize("exchange", requests(), ids=lambda exchange: exchange.id)

@@ -13,11 +13,11 @@ from typing import Any
 
 from PIL import Image as Pillow
 
-from polyvox.worker.ports import free_port
-from tests.gateway.commands import told
-from tests.gateway.running import ENVIRON, Live, live_program
-from tests.gateway.test_failures import request
-from tests.optional import png
+from polyvox.worker.engine.ports import free_port
+from tests.gateway.generate.test_failures import request
+from tests.programs.commands import told
+from tests.programs.optional_parts import png
+from tests.programs.running import ENVIRON, Live, live_program
 
 ADVICE = "Should we move the billing system to Rust this year?"
 FOLDER = Path(__file__).parent

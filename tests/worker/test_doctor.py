@@ -9,11 +9,11 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from polyvox.activities.provider import Provider
-from polyvox.worker.data_lock import DataLock
+from polyvox.activities.model_call.provider import Provider
 from polyvox.worker.doctor import Finding, examine
-from polyvox.worker.ports import EnginePorts, free_port, write_ports
-from polyvox.worker.settings import EngineSettings, ServerSettings, Settings, SettingsError
+from polyvox.worker.engine.data_lock import DataLock
+from polyvox.worker.engine.ports import EnginePorts, free_port, write_ports
+from polyvox.worker.settings.settings import EngineSettings, ServerSettings, Settings, SettingsError
 
 CLI = '#!/bin/sh\necho "temporal version 1.5.1 (Server 1.29.1, UI 2.42.1)"\n'
 

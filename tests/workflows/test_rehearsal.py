@@ -22,7 +22,7 @@ from polyvox.workflows import (
 )
 from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.flow import Flow
-from polyvox.workflows.steps import Scope
+from polyvox.workflows.steps.ask import Scope
 from polyvox.workflows.testing import After, Limits, Played, Rehearsal
 
 

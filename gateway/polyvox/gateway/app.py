@@ -9,18 +9,18 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from polyvox.gateway.admission import Admission, WithShares
-from polyvox.gateway.api import api_router
-from polyvox.gateway.conversation_routes import conversations_router
-from polyvox.gateway.endpoints import create_router, front_of
-from polyvox.gateway.errors import retry_headers
-from polyvox.gateway.hosts import HostGuard, Names, is_ui
-from polyvox.gateway.registry_api import registry_router
-from polyvox.gateway.responses_routes import responses_router
-from polyvox.gateway.responses_state import ResponsesState
-from polyvox.gateway.ui_door import UiDoor, ui_router
-from polyvox.gateway.ui_proxy import UiProxy
-from polyvox.gateway.websocket import websocket_router
+from polyvox.gateway.api.registry import registry_router
+from polyvox.gateway.api.runs import api_router
+from polyvox.gateway.generate.routes import create_router, front_of
+from polyvox.gateway.http.admission import Admission, WithShares
+from polyvox.gateway.http.errors import retry_headers
+from polyvox.gateway.http.hosts import HostGuard, Names, is_ui
+from polyvox.gateway.responses.conversation_routes import conversations_router
+from polyvox.gateway.responses.routes import responses_router
+from polyvox.gateway.responses.state import ResponsesState
+from polyvox.gateway.responses.websocket import websocket_router
+from polyvox.gateway.web_ui.door import UiDoor, ui_router
+from polyvox.gateway.web_ui.proxy import UiProxy
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.errors import ErrorKind, ModelError
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyvox.activities.keys import new_secret
-from polyvox.activities.ledger import Ledger
-from polyvox.activities.records import KeyRecord, Role
+from polyvox.activities.ledger.api_keys import new_secret
+from polyvox.activities.ledger.entries import KeyRecord, Role
+from polyvox.activities.ledger.ledger import Ledger
 
 KEY_VARIABLE = "POLYVOX_KEY"
 ADMIN_KEY_VARIABLE = "POLYVOX_ADMIN_KEY"

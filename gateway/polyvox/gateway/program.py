@@ -7,16 +7,22 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from polyvox.activities.ledger import Ledger
-from polyvox.activities.provider import EVERY_MODEL, Price, Provider
+from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.model_call.provider import EVERY_MODEL, Price, Provider
 from polyvox.gateway.app import create_app
+from polyvox.gateway.http.serving import (
+    FEW_FILES,
+    listen,
+    most_connections,
+    raise_file_limit,
+    serving,
+)
 from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, own_keys
-from polyvox.gateway.serving import FEW_FILES, listen, most_connections, raise_file_limit, serving
 from polyvox.gateway.simulator.listening import serve
-from polyvox.gateway.ui_address import Door, remember_door
-from polyvox.gateway.ui_door import PATH
+from polyvox.gateway.web_ui.address import Door, remember_door
+from polyvox.gateway.web_ui.door import PATH
 from polyvox.worker.runtime import Runtime, running
-from polyvox.worker.settings import Settings
+from polyvox.worker.settings.settings import Settings
 from polyvox.workflows.conversation import PROTOCOLS
 
 _REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}

@@ -6,7 +6,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from polyvox.gateway.cli.later import loaded
+from polyvox.gateway.cli.lazy import loaded
 from polyvox.gateway.cli.main import COMMANDS, app
 
 HEAVY = ("aiohttp", "fastapi", "polyvox.workflows", "sqlalchemy", "temporalio")
@@ -35,7 +35,7 @@ def test_help_imports_nothing_that_takes_long(words: list[str]) -> None:
 def test_a_command_that_only_looks_imports_neither_engine_nor_server(command: str) -> None:
     script = f"""
 import sys
-from polyvox.gateway.cli.later import loaded
+from polyvox.gateway.cli.lazy import loaded
 loaded({command!r})
 print(*[name for name in ("aiohttp", "fastapi", "jsonschema", "temporalio") if name in sys.modules])
 """

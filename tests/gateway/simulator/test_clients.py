@@ -10,9 +10,11 @@ import jsonschema
 import orjson
 import pytest
 
-from polyvox.gateway.protocols import messages, responses
-from polyvox.gateway.protocols.front import Front
-from polyvox.gateway.simulator import plan, rules
+from polyvox.gateway.simulator import plan
+from polyvox.gateway.simulator.acting import rules
+from polyvox.protocols.client_side import Front
+from polyvox.protocols.messages import client_request as messages
+from polyvox.protocols.responses import client_request as responses
 from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.reply import Reply
 

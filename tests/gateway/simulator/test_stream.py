@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from polyvox.gateway.protocols import messages
-from polyvox.gateway.simulator import plan, rules, stream
+from polyvox.gateway.simulator import plan, stream
+from polyvox.gateway.simulator.acting import rules
+from polyvox.protocols.messages import client_request as messages
 from polyvox.workflows.conversation import Conversation, user
 from polyvox.workflows.events import fold
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from polyvox.worker.ports import free_port
-from tests.gateway.running import ENVIRON, Live, live_program
-from tests.gateway.templates.declared import MODELS
+from polyvox.worker.engine.ports import free_port
+from tests.programs.running import ENVIRON, Live, live_program
+from tests.programs.template_stories import MODELS
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.clients import Client, Question, Results, Said
-from tests.gateway.running import Live
-from tests.gateway.templates.declared import received
+from tests.programs.clients import Client, Question, Results, Said
+from tests.programs.running import Live
+from tests.programs.template_stories import received
 
 ASKS = 'Call ask_expert with {"question": "Is 7 * 6 right?"} and tell me.'
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.clients import Client, Question, Results, Said
-from tests.gateway.running import Live
-from tests.gateway.templates.declared import notes, received
-from tests.gateway.test_failures import request
+from tests.gateway.generate.test_failures import request
+from tests.programs.clients import Client, Question, Results, Said
+from tests.programs.running import Live
+from tests.programs.template_stories import notes, received
 
 ADVICE = "Should we move the billing system to Rust this year?"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from polyvox.gateway.endpoints import FRONTS
-from polyvox.worker.ports import free_port
+from polyvox.gateway.generate.routes import FRONTS
+from polyvox.worker.engine.ports import free_port
 from polyvox.workflows.conversation import Conversation, Text, ToolCall, ToolResult
-from tests.gateway.clients import Client, Question, Results, Said, Turn
-from tests.gateway.running import ENVIRON, PROTOCOLS, Live, live_program
-from tests.gateway.templates.declared import MODELS, received
+from tests.programs.clients import Client, Question, Results, Said, Turn
+from tests.programs.running import ENVIRON, PROTOCOLS, Live, live_program
+from tests.programs.template_stories import MODELS, received
 
 EXPERT = 'Call ask_expert with {"question": "Is it %d * 3?"}'
 TURNS = (

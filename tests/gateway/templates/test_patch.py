@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.clients import Client, Question, Said
-from tests.gateway.running import Live
-from tests.gateway.templates.declared import notes
-from tests.optional import sandboxed
+from tests.programs.clients import Client, Question, Said
+from tests.programs.optional_parts import sandboxed
+from tests.programs.running import Live
+from tests.programs.template_stories import notes
 
 WANTED = Said("Write the function add in solution.py")
 RIGHT = "```python solution.py\ndef add(a, b):\n    return a + b\n```"

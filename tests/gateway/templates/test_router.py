@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.gateway.clients import Client, Question, Said
-from tests.gateway.running import Live
-from tests.gateway.templates.declared import notes
+from tests.programs.clients import Client, Question, Said
+from tests.programs.running import Live
+from tests.programs.template_stories import notes
 
 
 def png(colour: str = "red") -> str:

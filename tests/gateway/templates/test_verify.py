@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from tests.gateway.clients import Client, Question, Said
-from tests.gateway.running import Live
-from tests.gateway.templates.declared import notes, received
-from tests.optional import sandboxed
+from tests.programs.clients import Client, Question, Said
+from tests.programs.optional_parts import sandboxed
+from tests.programs.running import Live
+from tests.programs.template_stories import notes, received
 
 streams = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 

@@ -10,11 +10,11 @@ from PIL import Image as Pillow
 
 from polyvox.workflows.conversation import File, Image, Source
 from polyvox.workflows.media import media_digest
-from tests import optional
-from tests.gateway.clients import Client, Question, Said
-from tests.gateway.running import Live
-from tests.gateway.templates.declared import notes, received
-from tests.optional import pdf, reads_pdf, reads_text, written
+from tests.programs import optional_parts as optional
+from tests.programs.clients import Client, Question, Said
+from tests.programs.optional_parts import pdf, reads_pdf, reads_text, written
+from tests.programs.running import Live
+from tests.programs.template_stories import notes, received
 
 streams = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 

@@ -11,13 +11,13 @@ from typing import Literal
 
 import httpx
 
-from polyvox.activities.provider import Provider, api_key
-from polyvox.worker.data_lock import lock_holder
-from polyvox.worker.engine_binary import find_engine
-from polyvox.worker.engine_frontend import EngineError, Frontend
-from polyvox.worker.engine_install import ways_to_install
-from polyvox.worker.ports import is_free, port_holder, read_ports
-from polyvox.worker.settings import WELL_KNOWN_PROVIDERS, Settings, SettingsError
+from polyvox.activities.model_call.provider import Provider, api_key
+from polyvox.worker.engine.binary import find_engine
+from polyvox.worker.engine.data_lock import lock_holder
+from polyvox.worker.engine.frontend import EngineError, Frontend
+from polyvox.worker.engine.install import ways_to_install
+from polyvox.worker.engine.ports import is_free, port_holder, read_ports
+from polyvox.worker.settings.settings import WELL_KNOWN_PROVIDERS, Settings, SettingsError
 
 Status = Literal["ok", "warn", "fail"]
 

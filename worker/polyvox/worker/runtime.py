@@ -18,40 +18,40 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
-from polyvox.activities.blobs import BlobStore
-from polyvox.activities.bodies import Bodies
-from polyvox.activities.conversations_store import ConversationsStore
-from polyvox.activities.counting import TokenCounter
-from polyvox.activities.directory import Directory
-from polyvox.activities.estimates import estimating
-from polyvox.activities.ledger import Ledger
-from polyvox.activities.media import MediaFetcher
-from polyvox.activities.memory import Memory
-from polyvox.activities.memos import Memos
-from polyvox.activities.model import ModelCaller
-from polyvox.activities.private_files import tighten
-from polyvox.activities.progress import Progress
-from polyvox.activities.provider import Provider
-from polyvox.activities.recorded import Recorded
-from polyvox.activities.records import EndStatus, RunEnded
-from polyvox.activities.redaction import Secrets
-from polyvox.activities.registry import Registry
-from polyvox.activities.relay import Outcome, Relay
-from polyvox.activities.responses_store import ResponsesStore
-from polyvox.activities.tables import errors_explained, file_url, ledger_file, open_database
-from polyvox.activities.tools import TOOLS, Toolbox
-from polyvox.activities.tracing import Tracing
-from polyvox.activities.ui_sessions import UiSessions
-from polyvox.activities.upstream import Upstream
-from polyvox.worker.engine import Engine
-from polyvox.worker.host import Ending, Hosting, flow_host
-from polyvox.worker.payloads import data_converter
-from polyvox.worker.settings import Settings
-from polyvox.worker.shipped import apply_models, register_templates
-from polyvox.worker.starts import TASK_QUEUE
-from polyvox.worker.watchdog import Watchdog
+from polyvox.activities.ledger.entries import EndStatus, RunEnded
+from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.tables import errors_explained, file_url, ledger_file, open_database
+from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.activities.live.progress import Progress
+from polyvox.activities.live.relay import Outcome, Relay
+from polyvox.activities.model_call.attempt import ModelCaller
+from polyvox.activities.model_call.directory import Directory
+from polyvox.activities.model_call.estimates import estimating
+from polyvox.activities.model_call.media_inlining import MediaFetcher
+from polyvox.activities.model_call.provider import Provider
+from polyvox.activities.model_call.recorded_replies import Recorded
+from polyvox.activities.model_call.redaction import Secrets
+from polyvox.activities.model_call.token_counting import TokenCounter
+from polyvox.activities.model_call.upstream import Upstream
+from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.flow_memory import Memos
+from polyvox.activities.storage.hidden_transcripts import Memory
+from polyvox.activities.storage.private_files import tighten
+from polyvox.activities.storage.responses import ResponsesStore
+from polyvox.activities.storage.threads import ConversationsStore
+from polyvox.activities.tools.run_tool import TOOLS, Toolbox
+from polyvox.activities.tracing.spans import Tracing
+from polyvox.protocols.coverage.answer_losses import answer_losses
+from polyvox.worker.engine.engine import Engine
+from polyvox.worker.hosting.host import Ending, Hosting, flow_host
+from polyvox.worker.hosting.payloads import data_converter
+from polyvox.worker.hosting.watchdog import Watchdog
+from polyvox.worker.runs.start import TASK_QUEUE
+from polyvox.worker.settings.settings import Settings
+from polyvox.worker.settings.shipped_templates import apply_models, register_templates
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.wire.answer_losses import answer_losses
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ async def running(
     if opened := tighten(settings.data):
         report(f"Closed {len(opened)} files in {settings.data} that other users could read.")
     # Imported now, and not by the first check in a workflow's thread, whose time is watched.
-    import_module("polyvox.workflows.schemas")
+    import_module("polyvox.workflows.steps.json_schema")
     providers = {**settings.providers, **simulators}
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(Engine(settings, environ=environ, report=report))

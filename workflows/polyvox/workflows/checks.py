@@ -21,7 +21,7 @@ from polyvox.workflows.conversation import (
 )
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply
-from polyvox.workflows.steps import Steps
+from polyvox.workflows.steps.ask import Steps
 
 MOST_COMPLAINTS = 10
 """More are not told to a model at once: the first ones explain the rest."""
@@ -175,7 +175,7 @@ def schema_complaints(text: str, schema: Json, what: str) -> list[str]:
     except ValueError as error:
         return [f"{what} is not JSON: {error}."]
     # A tenth of a second that the command line, which imports this package, does not need.
-    from polyvox.workflows.schemas import violations  # noqa: PLC0415
+    from polyvox.workflows.steps.json_schema import violations  # noqa: PLC0415
 
     return [f"{what}, at {violation}" for violation in violations(value, schema)]
 

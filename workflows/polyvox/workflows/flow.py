@@ -2,7 +2,8 @@
 
 A flow is stored as source text and loaded from it by every worker, the shipped templates too, so
 a version is exactly its text. Loading executes the module's top level, confined to what a flow may
-reach (``confinement.py``); ``determinism.py`` has refused what must not stand there.
+reach (``confinement/execution.py``); ``source/determinism.py`` has refused what must not stand
+there.
 """
 
 import ast
@@ -16,12 +17,12 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type
 
 from pydantic import ConfigDict, Field
 
-from polyvox.workflows.confinement import Confinement
+from polyvox.workflows.confinement.escapes import escapes
+from polyvox.workflows.confinement.execution import Confinement
+from polyvox.workflows.confinement.stand_ins import CheckedModel
 from polyvox.workflows.errors import FlowError, ModelError
-from polyvox.workflows.escapes import escapes
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.run import Run
-from polyvox.workflows.stand_ins import CheckedModel
 
 __all__ = ["Flow", "FlowError", "Model", "Params", "confined", "flow", "load_flow", "reply_from"]
 

@@ -8,7 +8,8 @@ through the run).
 Only one step at a time emits to the client. What a failed step costs is the flow's decision:
 ``ask`` raises ModelError, ``panel`` gathers failures and goes on with who answered.
 
-What a Run stands on is a Ground (``ground.py``): Temporal when it serves, memory when it is tested.
+What a Run stands on is a Ground (``boundary/backend.py``): Temporal when it serves, memory when it
+is tested.
 """
 
 from collections.abc import Sequence
@@ -22,10 +23,10 @@ from polyvox.workflows.checks import (
     repaired,
 )
 from polyvox.workflows.conversation import Conversation, Message
-from polyvox.workflows.converse import MountedTool, converse_with
-from polyvox.workflows.panel import Branch, Panel, ask_panel
 from polyvox.workflows.reply import Reply
-from polyvox.workflows.steps import Steps
+from polyvox.workflows.steps.ask import Steps
+from polyvox.workflows.steps.converse import MountedTool, converse_with
+from polyvox.workflows.steps.panel import Branch, Panel, ask_panel
 
 P = TypeVar("P")
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 
 from polyvox.workflows.conversation import Conversation, Json
-from polyvox.workflows.transcript import opening_key
+from polyvox.workflows.steps.transcript import opening_key
 
 SESSION_HEADERS = (
     "x-polyvox-session",

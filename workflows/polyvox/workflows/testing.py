@@ -1,9 +1,9 @@
 """A rehearsal: a flow run with scripted models, in memory and in no time.
 
-It stands on a Ground of its own (see ``ground.py``) and is otherwise the very code that serves: the
-same Run, the same hidden transcripts and memories. Time is virtual: it stands still while the flow
-computes and jumps to the next thing that is due when everybody waits, so an hour's time limit is
-tested at once and always comes out the same.
+It stands on a Ground of its own (see ``boundary/backend.py``) and is otherwise the very code that
+serves: the same Run, the same hidden transcripts and memories. Time is virtual: it stands still
+while the flow computes and jumps to the next thing that is due when everybody waits, so an hour's
+time limit is tested at once and always comes out the same.
 """
 
 import asyncio
@@ -15,7 +15,16 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from polyvox.workflows.calls import (
+from polyvox.workflows.boundary.backend import (
+    CALL_MODEL,
+    RECALL,
+    REMEMBER,
+    REMEMBER_TRANSCRIPT,
+    RUN_TOOL,
+    SHOW,
+    Work,
+)
+from polyvox.workflows.boundary.calls import (
     ConversationRef,
     Hidden,
     Limits,
@@ -29,18 +38,9 @@ from polyvox.workflows.calls import (
 from polyvox.workflows.conversation import Conversation, Json, Message, Part, Text, ToolCall, user
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, reply_from
-from polyvox.workflows.ground import (
-    CALL_MODEL,
-    RECALL,
-    REMEMBER,
-    REMEMBER_TRANSCRIPT,
-    RUN_TOOL,
-    SHOW,
-    Work,
-)
 from polyvox.workflows.reply import Reply, Usage
 from polyvox.workflows.run import Run
-from polyvox.workflows.transcript import assistant_turns, reply_key, restore
+from polyvox.workflows.steps.transcript import assistant_turns, reply_key, restore
 
 _BASE = "the client's conversation"
 _FOREVER = "The flow waits for something that can never happen: no step is under way."

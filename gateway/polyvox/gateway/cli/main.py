@@ -6,8 +6,8 @@ import sys
 
 from typer import Typer
 
-from polyvox.activities.private_files import OTHERS
-from polyvox.gateway.cli.later import add, group
+from polyvox.activities.storage.private_files import OTHERS
+from polyvox.gateway.cli.lazy import add, group
 
 GROUPS = {
     "runs": "Look at runs: list them, show one, answer one, execute one again.",

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from polyvox.gateway.serving import Server, listen
+from polyvox.gateway.http.serving import Server, listen
 from polyvox.gateway.simulator.playback import CUT
 from polyvox.gateway.simulator.server import create_simulator, simulation
 

@@ -17,15 +17,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from polyvox.gateway.hosts import HostGuard, Names
-from polyvox.gateway.protocols import chat, messages, responses
-from polyvox.gateway.protocols.front import Ask, Front
-from polyvox.gateway.simulator import personas, plan, rules, stream, tokens
+from polyvox.gateway.http.hosts import HostGuard, Names
+from polyvox.gateway.simulator import plan, stream, tokens
+from polyvox.gateway.simulator.acting import personas, rules
 from polyvox.gateway.simulator.plan import Fault, Plan
 from polyvox.gateway.simulator.playback import Playback
 from polyvox.gateway.simulator.record import Record
 from polyvox.gateway.simulator.stream import GARBAGE, Cut
 from polyvox.gateway.simulator.tally import Tally
+from polyvox.protocols.chat import client_request as chat
+from polyvox.protocols.client_side import Ask, Front
+from polyvox.protocols.messages import client_request as messages
+from polyvox.protocols.responses import client_request as responses
 from polyvox.workflows.conversation import Conversation, Image, Json, ToolResult
 from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.reply import Reply

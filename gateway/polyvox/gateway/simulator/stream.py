@@ -8,9 +8,9 @@ the protocol's own ending.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-from polyvox.gateway.protocols.front import Encoder
 from polyvox.gateway.simulator import tokens
 from polyvox.gateway.simulator.plan import Fault, Plan
+from polyvox.protocols.client_side import Encoder
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, PartDelta, Started, unfold
 from polyvox.workflows.reply import Reply, Usage

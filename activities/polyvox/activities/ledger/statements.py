@@ -1,0 +1,79 @@
+"""The ledger's SQL: statements that write its rows, and queries that several reads share."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, Update, bindparam, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Mapped
+from sqlmodel import Session, SQLModel, and_, col, func, select
+
+from polyvox.activities.ledger.tables import CallRow, RunRow
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Cost
+
+
+def table_of(row: type[SQLModel]) -> Table:
+    return SQLModel.metadata.tables[str(row.__tablename__)]
+
+
+def insert_new(dialect: str, table: Table) -> Insert:
+    """An INSERT that leaves a row alone whose key is known; SQL has no common word for that."""
+    match dialect:
+        case "sqlite":
+            return sqlite.insert(table).on_conflict_do_nothing()
+        case "postgresql":
+            return postgresql.insert(table).on_conflict_do_nothing()
+        case _:
+            return table.insert()
+
+
+def end_runs() -> Update:
+    """An UPDATE for rows of ``ended_row``; a run that has ended keeps its first end."""
+    runs = table_of(RunRow).c
+    return update(table_of(RunRow)).where(
+        runs.run_id == bindparam("ended_run"), runs.status == "running"
+    )
+
+
+_HIGHEST = chr(0x10FFFF)
+"""No text sorts behind a prefix and this, in the order of code points that SQLite compares by."""
+
+
+def begins_with(
+    database: Engine | Connection, column: Mapped[str], prefix: str
+) -> ColumnElement[bool]:
+    """Return a condition that an index can serve; SQLite's LIKE, which ignores case, has none."""
+    if database.dialect.name == "sqlite":
+        return and_(column >= prefix, column < prefix + _HIGHEST)
+    return column.startswith(prefix, autoescape=True)
+
+
+def costs_of(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
+    """Return what the calls of each run cost; a run without calls is left out."""
+    calls = table_of(CallRow).c
+    found = session.connection().execute(
+        select(
+            calls.run_id,
+            func.coalesce(func.sum(calls.cost_usd), 0.0),
+            func.count() - func.count(calls.cost_usd),
+        )
+        .where(calls.run_id.in_(run_ids))
+        .group_by(calls.run_id)
+    )
+    return {run_id: Cost(float(usd), unknown) for run_id, usd, unknown in found}
+
+
+def run_by_prefix(session: Session, prefix: str, key_id: str | None) -> RunRow | None:
+    if not prefix:
+        return None
+    begins = begins_with(session.get_bind(), col(RunRow.run_id), prefix)
+    alike = select(RunRow).where(begins)
+    if key_id is not None:
+        alike = alike.where(RunRow.key_id == key_id)
+    rows = session.exec(alike.order_by(col(RunRow.run_id)).limit(3)).all()
+    if len(rows) > 1:
+        ids = ", ".join(repr(row.run_id) for row in rows)
+        raise ModelError(
+            "invalid_request", f"Several runs begin with {prefix!r}: {ids} ... Give more of the id."
+        )
+    return rows[0] if rows else None

@@ -1,0 +1,142 @@
+"""Who may see Temporal's Web UI: tickets that open a session once, and the sessions.
+
+Both are random secrets of which only hashes are stored, in the ledger's database, so that a
+command can make a ticket for a server that runs. A session belongs to an admin's key and ends with
+it, or to whoever could read the data folder and had a command make a ticket.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, delete
+from sqlmodel import Field, Session, SQLModel, col
+
+from polyvox.activities.ledger.api_keys import digest
+from polyvox.activities.ledger.tables import KeyRow, UtcDateTime
+
+TICKET_LIFE = timedelta(minutes=10)
+SESSION_LIFE = timedelta(hours=12)
+# A page of the Web UI is a hundred requests; not each of them has to be a write.
+_EXTEND_AFTER = timedelta(minutes=5)
+
+
+class UiTicketRow(SQLModel, table=True):
+    __tablename__ = "ui_tickets"
+
+    sha256: str = Field(primary_key=True)
+    target: str
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class UiSessionRow(SQLModel, table=True):
+    """``key_id`` is None for a session that access to the data folder opened."""
+
+    __tablename__ = "ui_sessions"
+
+    sha256: str = Field(primary_key=True)
+    key_id: str | None = None
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
+_TABLES = [SQLModel.metadata.tables[name] for name in ("ui_tickets", "ui_sessions")]
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A redeemed ticket: the new session's secret, and the page the ticket was made for."""
+
+    session: str
+    target: str
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class UiSessions:
+    """Tickets and sessions in the ledger's database. ``clock`` tells the time, in UTC."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = _now) -> None:
+        self._engine = engine
+        self._clock = clock
+        SQLModel.metadata.create_all(engine, tables=_TABLES)
+
+    def issue_ticket(self, target: str = "") -> str:
+        """Return a ticket for ``target``, a path below the Web UI; good once, for ten minutes.
+
+        Blocks for some milliseconds, as commands may.
+        """
+        ticket = secrets.token_urlsafe(32)
+        with Session(self._engine) as session:
+            _forget(session, self._clock())
+            expires_at = self._clock() + TICKET_LIFE
+            session.add(UiTicketRow(sha256=digest(ticket), target=target, expires_at=expires_at))
+            session.commit()
+        return ticket
+
+    async def enter(self, ticket: str) -> Entered | None:
+        """Use up a ticket for a new session; None if it is unknown, was used or has expired."""
+        return await asyncio.to_thread(self._enter, ticket)
+
+    async def open(self, key_id: str) -> str:
+        """Open a session that belongs to a key; return its secret."""
+        return await asyncio.to_thread(self._open, key_id)
+
+    async def is_open(self, secret: str) -> bool:
+        """Whether the session may go on; asking makes it last another twelve hours.
+
+        It has ended if its key was revoked or is no admin's any more.
+        """
+        return await asyncio.to_thread(self._is_open, secret)
+
+    def _enter(self, ticket: str) -> Entered | None:
+        sha256 = digest(ticket)
+        with Session(self._engine) as session:
+            row = session.get(UiTicketRow, sha256)
+            # Of two who come at the same time, one deletes it.
+            found = session.connection().execute(
+                delete(UiTicketRow).where(
+                    col(UiTicketRow.sha256) == sha256, col(UiTicketRow.expires_at) > self._clock()
+                )
+            )
+            target = row.target if row is not None else ""
+            session.commit()
+            if found.rowcount != 1:
+                return None
+        return Entered(self._open(None), target)
+
+    def _open(self, key_id: str | None) -> str:
+        secret = secrets.token_urlsafe(32)
+        with Session(self._engine) as session:
+            _forget(session, self._clock())
+            expires_at = self._clock() + SESSION_LIFE
+            session.add(UiSessionRow(sha256=digest(secret), key_id=key_id, expires_at=expires_at))
+            session.commit()
+        return secret
+
+    def _is_open(self, secret: str) -> bool:
+        now = self._clock()
+        with Session(self._engine) as session:
+            row = session.get(UiSessionRow, digest(secret))
+            if row is None or row.expires_at <= now:
+                return False
+            if row.key_id is not None:
+                key = session.get(KeyRow, row.key_id)
+                if key is None or key.revoked_at is not None or key.role != "admin":
+                    session.delete(row)
+                    session.commit()
+                    return False
+            if row.expires_at < now + SESSION_LIFE - _EXTEND_AFTER:
+                row.expires_at = now + SESSION_LIFE
+                session.add(row)
+                session.commit()
+            return True
+
+
+def _forget(session: Session, now: datetime) -> None:
+    """Remove what has expired, whenever something is added."""
+    for row in (UiTicketRow, UiSessionRow):
+        session.connection().execute(delete(row).where(col(row.expires_at) <= now))

@@ -1,0 +1,1 @@
+"""What reaches the client while a run is still going on."""

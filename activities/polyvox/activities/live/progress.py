@@ -1,0 +1,27 @@
+"""The activity that shows a client progress before the answer's first word."""
+
+from temporalio import activity
+
+from polyvox.activities.live.relay import Batch, Relay
+from polyvox.workflows.boundary.backend import SHOW
+from polyvox.workflows.boundary.calls import Shown
+from polyvox.workflows.events import Event, PartDelta, PartEnded, PartStarted, opened, written
+
+
+class Progress:
+    """Puts whole parts on the live lane; ``show`` is the activity."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    @activity.defn(name=SHOW)
+    async def show(self, shown: Shown) -> None:
+        """Publish a part of the Reply that is already known. Who does not listen gets it there."""
+        info = activity.info()
+        part = shown.part
+        events: list[Event] = [
+            PartStarted(opened(part)),
+            PartDelta(written(part)),
+            PartEnded(part),
+        ]
+        self._relay.publish(shown.run_id, Batch(info.activity_id, info.attempt, events))

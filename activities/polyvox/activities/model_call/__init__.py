@@ -1,0 +1,1 @@
+"""One call of a model: the request to its provider, the stream back, its cost."""

@@ -1,0 +1,335 @@
+"""The activity that asks a model: one upstream attempt, from reference to Reply.
+
+Temporal owns the retries. An attempt that fails says by its error's kind whether another may help;
+once a client has seen words of this attempt, none may, because they could not be taken back.
+"""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from polyvox.activities.ledger.entries import CallEnded, EndStatus
+from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.live.relay import Batch, Relay
+from polyvox.activities.model_call.directory import Destination, Directory
+from polyvox.activities.model_call.media_inlining import MediaFetcher
+from polyvox.activities.model_call.pricing import cost_of, cost_of_reply, knows_price
+from polyvox.activities.model_call.provider import Provider
+from polyvox.activities.model_call.recorded_replies import Recorded
+from polyvox.activities.model_call.redaction import RedactedEvents, Secrets
+from polyvox.activities.model_call.stop_sequences import Stopping
+from polyvox.activities.model_call.upstream import Answer, Upstream
+from polyvox.activities.model_call.visibility import Emission
+from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.hidden_transcripts import Memory
+from polyvox.activities.tracing.spans import Tracing
+from polyvox.protocols.provider_side import Decoder, Dialect, Rendered
+from polyvox.protocols.sse import Frame, FrameSplitter
+from polyvox.workflows.boundary.backend import CALL_MODEL
+from polyvox.workflows.boundary.calls import ModelCall, resolve
+from polyvox.workflows.boundary.failures import failure
+from polyvox.workflows.conversation import Conversation
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.events import Event, Fold, PartDelta, PartEnded, PartStarted
+from polyvox.workflows.reply import Reply
+
+_HEARTBEAT_S = 2.0
+"""A client that leaves is heard at once; by heartbeats only a cancel from elsewhere is, and each
+costs the engine a write."""
+
+
+_ENVELOPE_BYTES = 500
+_LEAST_FRAME_BYTES = 16
+"""What of an event is not counted as the answer's size, and what at least is: a token of four
+characters comes in 250 bytes."""
+
+_MANY_ELEMENTS = 2_000
+"""Parts and tools whose rendering would be felt by other streams, at 5 us for each."""
+
+_FRAMES_AT_ONCE = 64
+"""A fast provider's read may hold a thousand events."""
+
+_MOST_PARTS = 5_000
+"""Texts, thoughts and tool calls of one answer."""
+
+
+class ModelCaller:
+    """Asks models; its ``call_model`` is the activity."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        upstream: Upstream,
+        bodies: Bodies,
+        memory: Memory,
+        recorded: Recorded,
+        media: MediaFetcher,
+        secrets: Secrets,
+        relay: Relay,
+        ledger: Ledger,
+        tracing: Tracing,
+        max_answer_mib: int = 32,
+    ) -> None:
+        self._most_bytes = max_answer_mib * 1024 * 1024
+        self._directory = directory
+        self._upstream = upstream
+        self._bodies = bodies
+        self._memory = memory
+        self._recorded = recorded
+        self._media = media
+        self._secrets = secrets
+        self._relay = relay
+        self._ledger = ledger
+        self._tracing = tracing
+
+    @activity.defn(name=CALL_MODEL)
+    async def call_model(self, call: ModelCall) -> Reply:
+        """Ask the model and return its whole Reply; emit its events if ``call`` says so."""
+        info = activity.info()
+        attempt = Attempt(
+            call, flow=info.workflow_type or "", call_id=info.activity_id, number=info.attempt
+        )
+        asking = asyncio.create_task(self._ask(attempt))
+        beating = asyncio.create_task(_beat())
+        try:
+            with self._relay.calling(call.run_id, asking):
+                reply = await asking
+        except asyncio.CancelledError:
+            # Either Temporal cancels this activity, or the exchange hung up on the call alone.
+            this = asyncio.current_task()
+            hung_up = this is not None and not this.cancelling()
+            asking.cancel()
+            await asyncio.wait([asking])
+            left = ModelError("cancelled", "The call was cancelled.", cost_usd=attempt.cost_usd())
+            self._record(attempt, error=left)
+            if hung_up:
+                raise failure(
+                    ModelError("cancelled", "The client has left."), retryable=False
+                ) from None
+            raise
+        except ModelError as error:
+            error = self._secrets.all.error(error)
+            error.shown = attempt.emitted or None
+            if error.cost_usd is None:
+                error.cost_usd = attempt.cost_usd()
+            self._record(attempt, error=error)
+            raise failure(error, retryable=not attempt.emitted) from error
+        except Exception as defect:  # noqa: BLE001 - raised again, without its own words
+            internal = ModelError(
+                "internal", f"{type(defect).__name__}: {defect}", cost_usd=attempt.cost_usd()
+            )
+            # The history and the log get the defect's stack, but not its message as it was.
+            internal = self._secrets.all.error(internal).with_traceback(defect.__traceback__)
+            self._record(attempt, error=internal)
+            raise failure(internal, retryable=False) from internal
+        finally:
+            beating.cancel()
+        self._record(attempt, reply=reply)
+        return reply
+
+    async def _ask(self, attempt: "Attempt") -> Reply:
+        call = attempt.call
+        if call.recorded and (known := self._recorded.find(call)) is not None:
+            attempt.recorded = True
+            return known
+        destination = self._destination(call)
+        provider, dialect = destination.provider, destination.dialect
+        attempt.provider = provider
+        if call.priced and not knows_price(provider, destination.model):
+            raise ModelError(
+                "flow_error",
+                f"Step {call.step!r} asks {call.model!r}, whose price is not known, in a run with "
+                "a limit cost_usd. Set the price in polyvox.toml: "
+                f'[providers.{provider.name}.prices."{destination.model}"] input and output.',
+            )
+        base = self._bodies.get(call.conversation.base) if call.conversation.base else _EMPTY
+        conversation = resolve(call.conversation, base)
+        if call.owner:
+            conversation = await self._memory.restored(conversation, base.messages, call.owner)
+        conversation = await self._media.inlined(conversation, provider)
+        request = await _rendered(dialect, conversation, destination.model)
+        self._relay.lose(call.run_id, request.losses)
+        attempt.losses = request.losses
+        attempt.stopping = Stopping(request.stop) if request.stop else None
+        authorization = self._directory.authorization(destination)
+        if redaction := self._secrets.sent_to(provider):
+            attempt.redacted = RedactedEvents(redaction)
+        attempt.asked = True
+        async with self._upstream.post(provider, request, authorization) as answer:
+            attempt.http_status = answer.status
+            if answer.status >= 400:
+                error = dialect.parse_error(answer.status, answer.headers, await answer.beginning())
+                error.provider = provider.name
+                if error.kind == "provider_authentication":
+                    # The client must not take it for a word about its own key.
+                    error.message = (
+                        f"Provider {provider.name!r} refuses the server's key: {error.message}"
+                    )
+                raise error
+            try:
+                reply = await self._listen(answer, dialect, attempt)
+                cost_usd = cost_of_reply(provider, destination.model, reply)
+                return replace(reply, cost_usd=cost_usd)
+            except ModelError as error:
+                error.provider = provider.name
+                raise
+
+    def _destination(self, call: ModelCall) -> Destination:
+        try:
+            return self._directory.find(call.model)
+        except ModelError as unknown:
+            # A name the client chose was resolved before the run: this one is the flow's.
+            raise ModelError(
+                "flow_error",
+                f"Step {call.step!r}: {unknown.message} Set the flow's parameter to a model of one "
+                "of these.",
+            ) from None
+
+    async def _listen(self, answer: Answer, dialect: Dialect, attempt: "Attempt") -> Reply:
+        await answer.check(dialect.parse_error)
+        splitter, decoder = FrameSplitter(self._most_bytes), dialect.decoder()
+        while chunk := await answer.read():
+            frames = splitter.feed(chunk)
+            self._decode(attempt, decoder, frames[:_FRAMES_AT_ONCE])
+            for at in range(_FRAMES_AT_ONCE, len(frames), _FRAMES_AT_ONCE):
+                await asyncio.sleep(0)  # the other streams' turn
+                self._decode(attempt, decoder, frames[at : at + _FRAMES_AT_ONCE])
+            if pause_s := self._relay.pause_s:
+                await asyncio.sleep(pause_s)
+        self._decode(attempt, decoder, splitter.finish())
+        self._hear(attempt, decoder.finish())
+        return attempt.folding.reply()
+
+    def _decode(self, attempt: "Attempt", decoder: Decoder, frames: list[Frame]) -> None:
+        """Hear the events of one read, also those before an error in it: they may tell usage."""
+        events: list[Event] = []
+        try:
+            for name, data in frames:
+                attempt.answer_bytes += max(_LEAST_FRAME_BYTES, len(data) - _ENVELOPE_BYTES)
+                if attempt.answer_bytes > self._most_bytes:
+                    raise _too_large(f"more than {self._most_bytes // (1024 * 1024)} MiB")
+                events += decoder.feed(name, data)
+        finally:
+            self._hear(attempt, events)
+
+    def _hear(self, attempt: "Attempt", events: list[Event]) -> None:
+        """Take the events of one read into the Reply, and show the client what it may see."""
+        if attempt.redacted is not None:
+            events = attempt.redacted.feed(events)
+        if attempt.stopping is not None:
+            events = attempt.stopping.feed(events)
+        if not events:
+            return
+        if attempt.first_token_at is None and any(
+            isinstance(event, PartDelta | PartEnded) for event in events
+        ):
+            attempt.first_token_at = datetime.now(UTC)
+        attempt.parts += sum(isinstance(event, PartStarted) for event in events)
+        if attempt.parts > _MOST_PARTS:
+            raise _too_large(f"more than {_MOST_PARTS} parts")
+        attempt.folding.feed(events)
+        if attempt.emission is not None and (shown := attempt.emission.feed(events)):
+            self._publish(attempt, shown)
+
+    def _publish(self, attempt: "Attempt", shown: list[Event]) -> None:
+        """Hand events to the live lane, and remember if somebody saw words of the answer."""
+        call = attempt.call
+        self._relay.publish(call.run_id, Batch(attempt.call_id, attempt.number, shown))
+        if not attempt.emitted and any(
+            isinstance(e, PartStarted | PartDelta | PartEnded) for e in shown
+        ):
+            attempt.emitted = self._relay.listening(call.run_id)
+
+    def _record(
+        self, attempt: "Attempt", *, reply: Reply | None = None, error: ModelError | None = None
+    ) -> None:
+        ended = attempt.ended(reply, error)
+        self._ledger.record(ended)
+        self._tracing.call_span(attempt.call.traceparent or None, ended, flow=attempt.flow)
+
+
+class Attempt:
+    """What one attempt knows of itself while it runs."""
+
+    def __init__(self, call: ModelCall, *, flow: str, call_id: str, number: int) -> None:
+        self.call = call
+        self.flow = flow
+        self.call_id = call_id
+        self.number = number
+        self.folding = Fold()
+        self.emission = Emission(call.hidden, hold_calls=call.hold_calls) if call.emit else None
+        self.emitted = False
+        self.answer_bytes = 0
+        self.parts = 0
+        self.losses: tuple[str, ...] = ()
+        self.recorded = False
+        self.asked = False
+        self.redacted: RedactedEvents | None = None
+        self.stopping: Stopping | None = None
+        self.provider: Provider | None = None
+        self.http_status: int | None = None
+        self.started_at = datetime.now(UTC)
+        self.first_token_at: datetime | None = None
+
+    def cost_usd(self) -> float | None:
+        """Return what a failed attempt cost: nothing if it never asked, or was refused at once."""
+        if self.provider is None or not self.asked or (self.http_status or 0) >= 400:
+            return 0.0
+        model = self.call.model.partition(":")[2]
+        return cost_of(self.provider, model, self.folding.usage)
+
+    def ended(self, reply: Reply | None, error: ModelError | None) -> CallEnded:
+        """Return the attempt's row for the ledger; of a failed one what it cost so far."""
+        provider, _, model = self.call.model.partition(":")
+        status: EndStatus = "completed"
+        if error is not None:
+            status = "cancelled" if error.kind == "cancelled" else "failed"
+        return CallEnded(
+            run_id=self.call.run_id,
+            step=self.call.step,
+            attempt=self.number,
+            provider=provider,
+            model=model,
+            status=status,
+            started_at=self.started_at,
+            ended_at=datetime.now(UTC),
+            first_token_at=self.first_token_at,
+            usage=self.folding.usage if reply is None else reply.usage,
+            finish=None if reply is None else reply.finish,
+            response_model=None if reply is None else reply.model or None,
+            error_kind=None if error is None else error.kind,
+            error_message=None if error is None else error.message,
+            http_status=self.http_status,
+            recorded=self.recorded,
+            cost_usd=error.cost_usd if error else reply.cost_usd if reply else None,
+        )
+
+
+_EMPTY = Conversation(())
+
+
+async def _rendered(dialect: Dialect, conversation: Conversation, model: str) -> Rendered:
+    """Render the request; one that takes long beside the event loop."""
+    elements = sum(len(message.parts) for message in conversation.messages)
+    if elements + len(conversation.tools) < _MANY_ELEMENTS:
+        return dialect.render(conversation, model)
+    return await asyncio.to_thread(dialect.render, conversation, model)
+
+
+def _too_large(what: str) -> ModelError:
+    return ModelError(
+        "too_large",
+        f"The provider's answer was cut off, because it has {what}. Ask for a shorter one; "
+        "server.max_answer_mib in polyvox.toml limits its size.",
+        status=502,
+    )
+
+
+async def _beat() -> None:
+    """Heartbeat while the model thinks: its answer is how the activity learns of a cancel."""
+    while True:
+        await asyncio.sleep(_HEARTBEAT_S)
+        activity.heartbeat()

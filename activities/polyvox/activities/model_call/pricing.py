@@ -1,0 +1,75 @@
+"""What a call costs in US dollars: the tokens its provider counted, at that provider's prices.
+
+The operator's own prices come first (``[providers.NAME.prices]``), then those of genai-prices: a
+table of list prices that is part of the package and is looked up by the provider's address, not by
+the name somebody gave it. It is as old as the installed package; nothing is fetched. What neither
+knows has no price, and a call whose tokens were not told has no cost: None, which is not zero.
+"""
+
+from datetime import UTC, datetime
+
+import genai_prices
+
+from polyvox.activities.model_call.provider import EVERY_MODEL, Price, Provider
+from polyvox.workflows.reply import Reply, Usage
+
+_MILLION = 1_000_000
+
+
+def knows_price(provider: Provider, model: str) -> bool:
+    """Whether calls of that model can be priced."""
+    return cost_of(provider, model, Usage(0, 0, 0, 0, 0)) is not None
+
+
+def cost_of_reply(provider: Provider, model: str, reply: Reply) -> float | None:
+    """Return what an answer of ``model`` cost; its own name for itself may help to find a price."""
+    return cost_of(provider, model, reply.usage, answered_as=reply.model, tier=_tier(reply))
+
+
+def cost_of(
+    provider: Provider, model: str, usage: Usage, *, answered_as: str = "", tier: str = ""
+) -> float | None:
+    """Return the cost of ``usage``, None where the price or the tokens are not known."""
+    if usage.input is None or usage.output is None:
+        return None
+    own = provider.prices.get(model) or provider.prices.get(EVERY_MODEL)
+    if own is not None:
+        return _at(own, usage)
+    # Theirs counts what the cache was read and written for as input too.
+    counted = genai_prices.Usage(
+        input_tokens=usage.whole_input,
+        cache_read_tokens=usage.cache_read or 0,
+        cache_write_tokens=usage.cache_write or 0,
+        output_tokens=usage.output,
+    )
+    for name in dict.fromkeys(filter(None, (model, answered_as))):
+        try:
+            priced = genai_prices.calc_price(
+                counted,
+                name,
+                provider_api_url=provider.base_url,
+                genai_request_timestamp=datetime.now(UTC),
+                price_context={"service_tier": tier} if tier else None,
+            )
+        except (LookupError, ValueError):
+            continue
+        return float(priced.total_price)
+    return None
+
+
+def _at(price: Price, usage: Usage) -> float:
+    read = price.input if price.cache_read is None else price.cache_read
+    written = price.input if price.cache_write is None else price.cache_write
+    return (
+        (usage.input or 0) * price.input
+        + (usage.cache_read or 0) * read
+        + (usage.cache_write or 0) * written
+        + (usage.output or 0) * price.output
+    ) / _MILLION
+
+
+def _tier(reply: Reply) -> str:
+    """Return the service tier that answered, where the provider names one."""
+    document = reply.wire.json if reply.wire else None
+    tier = document.get("service_tier") if isinstance(document, dict) else None
+    return tier if isinstance(tier, str) else ""

@@ -1,1 +1,0 @@
-"""The protocols providers speak."""

@@ -1,0 +1,1 @@
+"""Registered flow versions and the virtual models bound to them."""

@@ -1,0 +1,131 @@
+"""What may be set of a virtual model: its flow's parameters, its runs' limits and its card.
+
+A mistake is told as ``params.panel.1: what is wrong``, the path being that of the document.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from polyvox.activities.registry.model_card import Card
+from polyvox.workflows.boundary.calls import Limits
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.flow import Params
+
+LONGEST_RUN_S = 7200.0
+"""The engine ends every run then; no deadline can be later."""
+
+
+class LimitsTable(BaseModel):
+    """``[models.NAME.limits]``: what one run of the model may take."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    calls: int = Field(Limits().calls, ge=1, le=10_000)
+    deadline_s: float | None = Field(None, gt=0, le=LONGEST_RUN_S)
+    cost_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+
+def mistakes(
+    kind: type[Params],
+    params: Mapping[str, Json],
+    limits: Mapping[str, Json] = MappingProxyType({}),
+    card: Mapping[str, Json] = MappingProxyType({}),
+    providers: Collection[str] = (),
+) -> list[str]:
+    """Return what is wrong with ``params`` of that ``kind``, ``limits`` and ``card``; path first.
+
+    ``providers`` are those whose models may be named; if there are none, any may.
+    """
+    found = [
+        *_invalid("params", kind, params),
+        *_invalid("limits", LimitsTable, limits),
+        *_invalid("card", Card, card),
+    ]
+    if found or not providers:
+        return found
+    known = ", ".join(sorted(providers))
+    return [
+        f"params.{path}: {model!r} names no known provider. Providers: {known}."
+        for path, model in models_in(kind, params)
+        if model.partition(":")[0] not in providers
+    ]
+
+
+def models_in(kind: type[Params], params: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    """Return the models that ``params`` (valid ones) name, defaults included, by path."""
+    schema = kind.model_json_schema()
+    whole = kind.model_validate(dict(params)).model_dump(mode="json")
+    return _models("", schema, whole, schema.get("$defs", {}))
+
+
+def _models(
+    path: str, schema: Mapping[str, Any], value: Json, named: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    if "$ref" in schema:
+        schema = named.get(schema["$ref"].rpartition("/")[2], {})
+    if schema.get("format") == "model" and isinstance(value, str):
+        yield path, value
+    for choice in schema.get("anyOf", ()):
+        yield from _models(path, choice, value, named)
+    if isinstance(value, dict):
+        inside = schema.get("additionalProperties")
+        for name, item in value.items():
+            known = schema.get("properties", {}).get(name, inside)
+            if isinstance(known, dict):
+                yield from _models(f"{path}.{name}" if path else name, known, item, named)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for index, item in enumerate(value):
+            yield from _models(f"{path}.{index}", schema["items"], item, named)
+
+
+def _invalid(where: str, kind: type[BaseModel], given: Mapping[str, Json]) -> list[str]:
+    try:
+        kind.model_validate(dict(given))
+    except ValidationError as error:
+        named = kind.model_json_schema().get("$defs", {})
+        return [
+            f"{'.'.join([where, *_path(detail, named)])}: {_said(detail, kind, named)}"
+            for detail in _telling(error.errors(include_url=False))
+        ]
+    except Exception as error:  # noqa: BLE001 - a check of the flow's own, which may raise anything
+        return [f"{where}: the flow's own check of it raised {type(error).__name__}: {error}"]
+    return []
+
+
+_OTHER_KIND = frozenset({"string_type", "model_type", "dict_type"})
+"""What is said of a value against each choice that is of another kind altogether."""
+
+
+def _telling(details: Sequence[Any]) -> list[Any]:
+    """Leave out what only follows from other mistakes: choices not meant, items that were wrong."""
+
+    def follows(detail: Any) -> bool:
+        loc = detail["loc"]
+        others = [other["loc"] for other in details if other is not detail]
+        if detail["type"] in _OTHER_KIND:
+            return any(other[: len(loc) - 1] == loc[:-1] and other != loc for other in others)
+        return detail["type"] == "too_short" and any(o[: len(loc)] == loc for o in others)
+
+    return [detail for detail in details if not follows(detail)] or list(details)
+
+
+def _path(detail: Any, named: Mapping[str, Any]) -> list[str]:
+    """Return the path in the document: without the names of the choices that were tried."""
+    return [str(step) for step in detail["loc"] if step != "constrained-str" and step not in named]
+
+
+def _said(detail: Any, kind: type[BaseModel], named: Mapping[str, Any]) -> str:
+    if detail["type"] == "extra_forbidden":
+        inside = next((named[step] for step in reversed(detail["loc"]) if step in named), None)
+        known = inside["properties"] if inside else kind.model_fields
+        return f"is not known. Known: {', '.join(sorted(known)) or 'none'}."
+    if detail["type"] == "missing":
+        return "is missing."
+    if detail["type"] == "value_error":
+        return f"{detail['ctx']['error']}.".replace("..", ".")
+    shown = repr(detail["input"])
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return f"{detail['msg'].rstrip('.')}, not {shown}."

@@ -1,0 +1,400 @@
+"""The registry: flow versions and virtual models, and what a model name means right now.
+
+Both are versioned and nothing is ever changed: registering other source makes the flow's next
+version, changing a virtual model makes the model's next version. A run carries the version it was
+resolved to, so no later registration reaches it, and what is retired still serves the runs that
+began with it.
+
+Every process keeps a catalog in memory and reads the tables' revision before using it, so what
+another process registered counts from the next request on.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from threading import Lock
+from typing import TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from polyvox.activities.ledger.tables import MetaRow
+from polyvox.activities.registry.catalog import (
+    Catalog,
+    FlowVersion,
+    binding_of,
+    needs_params,
+    read_catalog,
+    version_of,
+)
+from polyvox.activities.registry.parameters import mistakes
+from polyvox.activities.registry.tables import FlowRow, VirtualModelRow, advance, prepare
+from polyvox.activities.registry.virtual_models import (
+    Binding,
+    Change,
+    Plan,
+    Wanted,
+    differences,
+    mistakes_wanted,
+)
+from polyvox.activities.storage.storable_json import text_mistake
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.flow import Flow, FlowError
+from polyvox.workflows.source.bundle import digest_of_source, load_bundle
+
+T = TypeVar("T")
+
+__all__ = ["DIRECT", "Binding", "FlowVersion", "Registry"]
+
+DIRECT = "direct"
+
+_KEPT = 128
+"""Loaded flows that are kept; a run that goes on holds its own."""
+
+_TRIES = 5
+_PROVIDERS = "providers"
+
+
+class Registry:
+    """Flow versions and virtual models in the ledger's database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._catalog = Catalog()
+        self._loaded: OrderedDict[str, Flow] = OrderedDict()
+        self._lock = Lock()
+        prepare(engine)
+
+    def register(
+        self,
+        source: str,
+        filename: str,
+        *,
+        message: str = "",
+        author: str = "",
+        revive: bool = True,
+    ) -> FlowVersion:
+        """Store ``source`` as the next version of the flow it declares.
+
+        The same source again is the version it already is; if that was retired it is back, unless
+        ``revive`` is False. Raises what ``load_bundle`` raises.
+        """
+        digest = digest_of_source(source)
+
+        def write(session: Session) -> FlowVersion:
+            known = session.exec(select(FlowRow).where(FlowRow.digest == digest)).first()
+            if known is None:
+                loaded = load_bundle(source, filename)
+                versions = session.exec(select(FlowRow.version).where(FlowRow.name == loaded.name))
+                known = FlowRow(
+                    name=loaded.name,
+                    version=max(versions, default=0) + 1,
+                    digest=digest,
+                    source=source,
+                    filename=filename,
+                    message=message,
+                    author=author,
+                    description=loaded.description,
+                    needs_params=loaded.needs_params,
+                    created_at=datetime.now(UTC),
+                )
+            elif known.retired_at is None or not revive:
+                return version_of(known)
+            known.retired_at = None
+            session.add(known)
+            advance(session)
+            session.commit()
+            return version_of(known)
+
+        return self._write(write)
+
+    def retire_flow(self, name: str) -> list[FlowVersion]:
+        """Take ``name@3``, or all versions of ``name``, out of use for new runs.
+
+        Runs that have begun go on. Raises FlowError if there is no such flow, if a model is bound
+        to it, or if it is the one that serves ``provider:model``.
+        """
+        catalog = self._current()
+        going = [v for v in catalog.flows.values() if name in (v.name, v.flow)]
+        if not going:
+            raise FlowError(catalog.no_flow(name))
+        left = [v for v in catalog.flows.values() if v.flow == DIRECT and v not in going]
+        if going[0].flow == DIRECT and not left:
+            raise FlowError(f"Flow {DIRECT!r} serves provider:model and cannot be retired.")
+        names = {version.name for version in going}
+        users = [b.model for b in catalog.models.values() if b.flow in names]
+        if users:
+            raise FlowError(
+                f"{name!r} is behind the models {', '.join(sorted(users))}. Set them to another "
+                "flow or version, or retire them first: polyvox models set, polyvox models retire."
+            )
+
+        def write(session: Session) -> list[FlowVersion]:
+            rows = session.exec(
+                select(FlowRow).where(col(FlowRow.digest).in_({v.digest for v in going}))
+            )
+            retired = []
+            for row in rows:
+                if row.name == going[0].flow:
+                    row.retired_at = datetime.now(UTC)
+                    session.add(row)
+                    retired.append(version_of(row))
+            advance(session)
+            session.commit()
+            return retired
+
+        return self._write(write)
+
+    def change(
+        self,
+        wanted: Mapping[str, Wanted | None],
+        *,
+        author: str = "",
+        message: str = "",
+        origin: str = "",
+        absent_of: str = "",
+        providers: Collection[str] = (),
+        dry_run: bool = False,
+    ) -> Plan:
+        """Make each model what is ``wanted`` of it, None retiring it, all as one change.
+
+        With ``absent_of`` the models of that origin that are not wanted are retired too. What is
+        already so stays the version it is. ``providers`` are those whose models may be named, if
+        they are known. Raises FlowError, naming every mistake by its path, and changes nothing.
+        """
+        catalog = self._current()
+        found = [f"message {wrong}" for wrong in [text_mistake(message)] if wrong]
+        new: dict[str, Binding | None] = dict.fromkeys(
+            name
+            for name, binding in catalog.models.items()
+            if absent_of and binding.origin == absent_of and name not in wanted
+        )
+        for name, want in wanted.items():
+            if want is None:
+                if name not in catalog.models:
+                    found.append(catalog.no_model(name))
+                new[name] = None
+                continue
+            if wrong := mistakes_wanted(name, want):
+                found += wrong
+                continue
+            version = catalog.flows.get(want.flow) or catalog.newest.get(want.flow)
+            if version is None or version.retired_at is not None:
+                found.append(f"models.{name}.flow: {catalog.no_flow(want.flow)}")
+                continue
+            flow = self.load(version.digest)
+            found += [
+                f"models.{name}.{line}"
+                for line in mistakes(flow.params, want.params, want.limits, want.card, providers)
+            ]
+            present = catalog.models.get(name)
+            new[name] = Binding(
+                name,
+                version.name,
+                version.digest,
+                dict(want.params),
+                want.description,
+                limits=dict(want.limits),
+                card=dict(want.card),
+                author=author,
+                message=message,
+                origin=origin or (present.origin if present else ""),
+            )
+        if found:
+            raise FlowError("\n".join(found))
+        plan = tuple(self._planned(catalog, name, new[name]) for name in new)
+        if dry_run or all(change.action == "unchanged" for change in plan):
+            return plan
+        return self._write(lambda session: _written(session, plan, new, author, message))
+
+    def _planned(self, catalog: Catalog, name: str, new: Binding | None) -> Change:
+        present = catalog.models.get(name)
+        if new is None:
+            assert present is not None
+            return Change(name, "retired", present.version + 1, present.flow)
+        if present is None:
+            last = max((b.version for b in self.history(name)), default=0)
+            return Change(name, "created", last + 1, new.flow)
+        changed = differences(present.document(), new.document())
+        if not changed and present.origin == new.origin:
+            return Change(name, "unchanged", present.version, present.flow)
+        return Change(name, "changed", present.version + 1, new.flow, changed)
+
+    def resolve(self, model: str, providers: Mapping[str, object]) -> Binding:
+        """Return what ``model`` means: a virtual model, a flow, or ``provider:model``.
+
+        Raises ModelError("model_not_found") naming what there is.
+        """
+        catalog = self._current()
+        if model in catalog.models:
+            return catalog.models[model]
+        version = catalog.flows.get(model) or catalog.newest.get(model)
+        if version is not None and version.retired_at is not None:
+            version = None
+        if version is not None and not needs_params(version, self.load):
+            return Binding(model, version.name, version.digest, {})
+        if model.partition(":")[0] in providers and model.partition(":")[2]:
+            direct = catalog.newest[DIRECT]
+            return Binding(model, direct.name, direct.digest, {"model": model})
+        if version is not None:
+            raise ModelError(
+                "model_not_found",
+                f"Flow {model!r} needs parameters: declare a model for it in polyvox.toml.",
+                param="model",
+            )
+        raise ModelError(
+            "model_not_found",
+            f"{catalog.no_model(model)} Or provider:model with one of the providers "
+            f"{', '.join(sorted(providers))}.",
+            param="model",
+        )
+
+    def models(self) -> list[Binding]:
+        """Return every name a client can ask for without knowing a provider, sorted."""
+        catalog = self._current()
+        names = dict(catalog.models)
+        for name, version in catalog.newest.items():
+            if name not in names and not needs_params(version, self.load):
+                about = version.description.partition("\n")[0]
+                names[name] = Binding(
+                    name, version.name, version.digest, {}, about, version.created_at
+                )
+        return [names[name] for name in sorted(names)]
+
+    def virtual_models(self) -> list[Binding]:
+        """Return the virtual models as they are, sorted by name."""
+        catalog = self._current()
+        return [catalog.models[name] for name in sorted(catalog.models)]
+
+    def virtual_model(self, name: str) -> Binding:
+        """Return a virtual model in use. Raises FlowError."""
+        catalog = self._current()
+        if name not in catalog.models:
+            raise FlowError(catalog.no_model(name))
+        return catalog.models[name]
+
+    def history(self, model: str) -> list[Binding]:
+        """Return all versions of a virtual model, oldest first; none if there never was one."""
+        rows = select(VirtualModelRow).where(VirtualModelRow.name == model)
+        with Session(self._engine) as session:
+            found = session.exec(rows.order_by(col(VirtualModelRow.version))).all()
+            return [binding_of(row) for row in found]
+
+    def flows(self) -> list[FlowVersion]:
+        """Return all flow versions, retired ones too, by name and version."""
+        return sorted(self._current().flows.values(), key=lambda v: (v.flow, v.version))
+
+    def flow(self, name: str) -> FlowVersion:
+        """Return ``fusion@3``, or the newest version of ``fusion``. Raises FlowError."""
+        catalog = self._current()
+        version = catalog.flows.get(name) or catalog.newest.get(name)
+        if version is None:
+            retired = [v for v in catalog.flows.values() if v.flow == name]
+            if not retired:
+                raise FlowError(catalog.no_flow(name))
+            version = max(retired, key=lambda v: v.version)
+        return version
+
+    def know_providers(self, names: Collection[str]) -> None:
+        """Write down the running server's providers, for commands that check models' names."""
+
+        def write(session: Session) -> None:
+            session.merge(MetaRow(name=_PROVIDERS, value=" ".join(sorted(names))))
+            session.commit()
+
+        self._write(write)
+
+    def known_providers(self) -> list[str]:
+        """Return the providers of the server that ran last; none if none ever did."""
+        with Session(self._engine) as session:
+            row = session.get(MetaRow, _PROVIDERS)
+        return row.value.split() if row is not None else []
+
+    def source(self, digest: str) -> str:
+        """Return a version's stored text; see ``bundle.unpack``. Raises KeyError."""
+        return self._row(digest).source
+
+    def load(self, digest: str) -> Flow:
+        """Return the flow whose source has this digest. Raises KeyError if there is none."""
+        with self._lock:
+            loaded = self._loaded.get(digest)
+            if loaded is not None:
+                self._loaded.move_to_end(digest)
+                return loaded
+        row = self._row(digest)
+        loaded = load_bundle(row.source, row.filename, f"{row.name}@{row.version}")
+        with self._lock:
+            self._loaded[digest] = loaded
+            while len(self._loaded) > _KEPT:
+                self._loaded.popitem(last=False)
+        return loaded
+
+    def _row(self, digest: str) -> FlowRow:
+        with Session(self._engine) as session:
+            row = session.exec(select(FlowRow).where(FlowRow.digest == digest)).first()
+        if row is None:
+            raise KeyError(f"No flow version with digest {digest} is registered.")
+        return row
+
+    def _write(self, write: Callable[[Session], T]) -> T:
+        """Run ``write`` in one transaction, again if another process took its version number."""
+        for tried in range(1, _TRIES + 1):
+            with Session(self._engine) as session:
+                try:
+                    return write(session)
+                except IntegrityError:
+                    if tried == _TRIES:
+                        raise
+        raise AssertionError("unreachable")
+
+    def _current(self) -> Catalog:
+        with self._engine.connect() as connection:
+            row = connection.exec_driver_sql("SELECT revision FROM registry_revision").first()
+        revision = row[0] if row else 0
+        if revision != self._catalog.revision:
+            self._catalog = read_catalog(self._engine, revision)
+        return self._catalog
+
+
+def _written(
+    session: Session,
+    plan: Plan,
+    new: Mapping[str, Binding | None],
+    author: str,
+    message: str,
+) -> Plan:
+    """Write the versions a plan makes, numbered by what the table holds now; return the plan."""
+    written: list[Change] = []
+    for change in plan:
+        if change.action == "unchanged":
+            written.append(change)
+            continue
+        rows = select(VirtualModelRow).where(VirtualModelRow.name == change.model)
+        last = session.exec(rows.order_by(col(VirtualModelRow.version).desc())).first()
+        number = last.version + 1 if last else 1
+        wanted = new[change.model]
+        kept = wanted if wanted is not None or last is None else binding_of(last)
+        assert kept is not None
+        session.add(
+            VirtualModelRow(
+                name=change.model,
+                version=number,
+                flow=kept.flow,
+                digest=kept.digest,
+                params=dict(kept.params),
+                description=kept.description,
+                limits=dict(kept.limits),
+                card=dict(kept.card),
+                message=message,
+                author=author,
+                origin=kept.origin,
+                retired=wanted is None,
+                created_at=datetime.now(UTC),
+            )
+        )
+        written.append(replace(change, version=number))
+    advance(session)
+    session.commit()
+    return tuple(written)

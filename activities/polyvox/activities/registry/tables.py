@@ -1,0 +1,77 @@
+"""The registry's tables, and how a change to them is told to every process."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, Engine, UniqueConstraint
+from sqlmodel import Field, Session, SQLModel
+
+from polyvox.activities.ledger.tables import UtcDateTime, add_missing_columns
+
+
+class FlowRow(SQLModel, table=True):
+    """One version. ``source`` is a file's text or a packed folder; see ``bundle.py``."""
+
+    __tablename__ = "flow_versions"
+    __table_args__ = (UniqueConstraint("name", "version"), UniqueConstraint("name", "digest"))
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    version: int
+    digest: str = Field(index=True)
+    source: str
+    filename: str
+    message: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    author: str | None = None
+    description: str | None = None
+    needs_params: bool | None = None
+    retired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class VirtualModelRow(SQLModel, table=True):
+    """One version of a virtual model; a retired one says so in a version of its own."""
+
+    __tablename__ = "virtual_models"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    version: int
+    flow: str
+    digest: str
+    params: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    description: str = ""
+    message: str = ""
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    limits: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
+    author: str | None = None
+    origin: str | None = None
+    retired: bool | None = None
+    card: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
+
+
+class RevisionRow(SQLModel, table=True):
+    __tablename__ = "registry_revision"
+
+    id: int = Field(default=1, primary_key=True)
+    revision: int = 0
+
+
+TABLES = [
+    SQLModel.metadata.tables[str(row.__tablename__)]
+    for row in (FlowRow, VirtualModelRow, RevisionRow)
+]
+
+
+def prepare(engine: Engine) -> None:
+    """Make the tables where there are none, and their newer columns where an older file lacks."""
+    SQLModel.metadata.create_all(engine, tables=TABLES)
+    add_missing_columns(engine, TABLES)
+
+
+def advance(session: Session) -> None:
+    """Tell every process that the tables have changed, in the same transaction."""
+    row = session.get(RevisionRow, 1) or RevisionRow()
+    row.revision += 1
+    session.add(row)

@@ -1,0 +1,237 @@
+"""Conversations in the blob store: each element once, however many turns repeat it.
+
+A conversation is stored as a manifest: the digests of its elements (messages, tools, system,
+options) in order. Its lists are blobs themselves, in runs of a fixed length, so a turn that adds
+two messages to hundreds stores the last run again and not the whole list. An element parsed from a
+client is stored as its wire document, and parsed again when loaded, so the typed form is never a
+second copy of it. Inside an element each long string (a file's text, an image's base64) is a blob
+of its own: an agent that only moves a cache marker onto an old message stores a few bytes, not the
+message.
+
+Objects are kept by digest in a cache bounded in bytes; in one process nothing is parsed twice.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from polyvox.activities.storage.blobs import BlobStore, digest_of
+from polyvox.protocols.chat import elements as chat
+from polyvox.protocols.messages import elements as messages
+from polyvox.protocols.responses import elements as responses
+from polyvox.workflows.boundary.serialization import dump, load
+from polyvox.workflows.conversation import Conversation, Json, Message, Options, Tool
+
+T = TypeVar("T")
+
+_LONG = 1024
+"""Characters from which a string inside an element is a blob of its own."""
+
+_REF = "$polyvox.blob"
+
+_RUN = 16
+"""Digests in one blob of a list."""
+
+_DIGEST_BYTES = 32
+
+_ELEMENT_BYTES = 1024
+"""What a message, part or tool takes besides its text: typed form, wire document, dictionaries."""
+
+_PARSERS: dict[tuple[str, str], Callable[[Json], Any]] = {
+    ("chat", "message"): chat.parse_message,
+    ("chat", "tool"): chat.parse_tool,
+    ("chat", "options"): chat.parse_options,
+    ("responses", "message"): responses.parse_message,
+    ("responses", "system"): responses.parse_system,
+    ("responses", "tool"): responses.parse_tool,
+    ("responses", "options"): responses.parse_options,
+    ("messages", "message"): messages.parse_message,
+    ("messages", "system"): messages.parse_system,
+    ("messages", "tool"): messages.parse_tool,
+    ("messages", "options"): messages.parse_options,
+}
+
+Element = Message | Tool | Options
+
+
+class Recent(Generic[T]):
+    """The most recently used values by digest, bounded by the sum of their sizes in bytes.
+
+    Used by the event loop, the blob writer and the workflows' threads alike.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held = 0
+        self._values: OrderedDict[str, tuple[T, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, digest: str) -> T | None:
+        with self._lock:
+            found = self._values.get(digest)
+            if found is None:
+                return None
+            self._values.move_to_end(digest)
+            return found[0]
+
+    def keep(self, digest: str, value: T, size: int) -> None:
+        with self._lock:
+            if digest in self._values:
+                return
+            self._values[digest] = (value, size)
+            self._held += size
+            while self._held > self._capacity and len(self._values) > 1:
+                _, (_, dropped) = self._values.popitem(last=False)
+                self._held -= dropped
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A conversation ready to be stored: its manifest's digest and every blob it needs."""
+
+    digest: str
+    blobs: dict[str, bytes]
+    size: int
+
+
+class Bodies:
+    """Stores and loads conversations."""
+
+    def __init__(self, store: BlobStore, *, cache_bytes: int = 64 * 1024 * 1024) -> None:
+        self._store = store
+        self._conversations: Recent[Conversation] = Recent(cache_bytes)
+        self._stored: Recent[bool] = Recent(100_000)
+
+    async def put(self, conversation: Conversation) -> str:
+        """Store ``conversation`` and return its digest; durable on return."""
+        packed = await self._store.on_writer(lambda: self._put(conversation))
+        for digest in packed.blobs:
+            self._stored.keep(digest, True, 1)
+        self._conversations.keep(packed.digest, conversation, _weight(conversation, packed.size))
+        return packed.digest
+
+    def get(self, digest: str) -> Conversation:
+        """Return a stored conversation; the very object that was put while it is remembered.
+
+        Raises ModelError("not_found") if a part of it is not stored.
+        """
+        known = self._conversations.get(digest)
+        if known is None:
+            known, size = self._load(digest)
+            self._conversations.keep(digest, known, _weight(known, size))
+        return known
+
+    def _put(self, conversation: Conversation) -> _Packed:
+        packed = pack(conversation, self._stored.get)
+        self._store.put(packed.blobs)
+        return packed
+
+    def _load(self, digest: str) -> tuple[Conversation, int]:
+        size = 0
+
+        def body(address: str) -> bytes:
+            nonlocal size
+            found = self._store.get(address)
+            size += len(found)
+            return found
+
+        def element(address: str) -> Any:
+            return _element(_joined(orjson.loads(body(address)), body))
+
+        def elements(runs: list[str]) -> tuple[Any, ...]:
+            return tuple(element(address) for run in runs for address in _digests(body(run)))
+
+        manifest = orjson.loads(body(digest))
+        return Conversation(
+            messages=elements(manifest["messages"]),
+            system=element(manifest["system"]) if manifest["system"] else None,
+            tools=elements(manifest["tools"]),
+            options=element(manifest["options"]),
+            headers=tuple((name, value) for name, value in manifest["headers"]),
+        ), size
+
+
+def pack(conversation: Conversation, stored: Callable[[str], Any] = lambda _: None) -> _Packed:
+    """Return the manifest's digest and the blobs of ``conversation`` that are not ``stored``."""
+    blobs: dict[str, bytes] = {}
+    size = 0
+
+    def keep(body: bytes) -> str:
+        nonlocal size
+        size += len(body)
+        digest = digest_of(body)
+        if not stored(digest):
+            blobs[digest] = body
+        return digest
+
+    def address(element: Element, sort: str) -> str:
+        return keep(orjson.dumps(_split(_document(element, sort), keep)))
+
+    def runs(elements: Sequence[Element], sort: str) -> list[str]:
+        found = [bytes.fromhex(address(element, sort)) for element in elements]
+        return [keep(b"".join(found[at : at + _RUN])) for at in range(0, len(found), _RUN)]
+
+    system = conversation.system
+    manifest = {
+        "messages": runs(conversation.messages, "message"),
+        "system": address(system, "system") if system is not None else None,
+        "tools": runs(conversation.tools, "tool"),
+        "options": address(conversation.options, "options"),
+        "headers": conversation.headers,
+    }
+    return _Packed(keep(orjson.dumps(manifest)), blobs, size)
+
+
+def _weight(conversation: Conversation, size: int) -> int:
+    """Return about how many bytes a conversation takes as objects; ``size`` is that of its JSON."""
+    parts = sum(len(message.parts) for message in conversation.messages)
+    elements = len(conversation.messages) + parts + len(conversation.tools)
+    return size + elements * _ELEMENT_BYTES
+
+
+def _digests(run: bytes) -> list[str]:
+    return [run[at : at + _DIGEST_BYTES].hex() for at in range(0, len(run), _DIGEST_BYTES)]
+
+
+def _document(element: Element, sort: str) -> Json:
+    wire = element.wire
+    if wire is None:
+        return {"value": dump(element)}
+    # The typed fields of Options may have been edited; those of other elements equal their wire.
+    edits = {"value": dump(element.edited(wire=None))} if isinstance(element, Options) else {}
+    return {"wire": wire.json, "protocol": wire.protocol, "sort": sort, **edits}
+
+
+def _element(document: Json) -> Any:
+    if "wire" not in document:
+        return load(document["value"])
+    parsed = _PARSERS[document["protocol"], document["sort"]](document["wire"])
+    return load(document["value"]).edited(wire=parsed.wire) if "value" in document else parsed
+
+
+def _split(document: Json, keep: Callable[[bytes], str]) -> Json:
+    """Return ``document`` with each long string replaced by the address it is kept under."""
+    if isinstance(document, str):
+        return {_REF: keep(document.encode())} if len(document) >= _LONG else document
+    if isinstance(document, dict):
+        if _REF in document:  # a client's own use of the name: kept whole, so it means nothing here
+            return {_REF: keep(orjson.dumps(document)), "whole": True}
+        return {name: _split(value, keep) for name, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_split(value, keep) for value in document]
+    return document
+
+
+def _joined(document: Json, body: Callable[[str], bytes]) -> Json:
+    if isinstance(document, dict):
+        if _REF in document:
+            found = body(document[_REF])
+            return orjson.loads(found) if "whole" in document else found.decode()
+        return {name: _joined(value, body) for name, value in document.items()}
+    if isinstance(document, list):
+        return [_joined(value, body) for value in document]
+    return document

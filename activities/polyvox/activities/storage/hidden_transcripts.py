@@ -1,0 +1,79 @@
+"""Remembers the hidden part of answered turns; see ``polyvox.workflows.steps.transcript``.
+
+The messages lie in the blob store, the table says under which key. A memory that is lost costs a
+cache miss and a model that asks again, never an answer.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import orjson
+from sqlalchemy import Engine
+from sqlmodel import Field, Session, SQLModel, col, select
+from temporalio import activity
+
+from polyvox.activities.ledger.tables import UtcDateTime
+from polyvox.activities.storage.blobs import BlobStore, digest_of
+from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.workflows.boundary.backend import REMEMBER_TRANSCRIPT
+from polyvox.workflows.boundary.calls import Hidden
+from polyvox.workflows.boundary.serialization import dump, load
+from polyvox.workflows.conversation import Conversation, Message
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.steps.transcript import assistant_turns, reply_key, restore
+
+
+class TranscriptRow(SQLModel, table=True):
+    __tablename__ = "transcripts"
+
+    key: str = Field(primary_key=True)
+    digest: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Memory:
+    """Hidden transcripts by what the client saw of them."""
+
+    def __init__(self, engine: Engine, store: BlobStore, bodies: Bodies) -> None:
+        self._engine = engine
+        self._store = store
+        self._bodies = bodies
+        SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables["transcripts"]])
+
+    @activity.defn(name=REMEMBER_TRANSCRIPT)
+    async def remember(self, hidden: Hidden) -> None:
+        """Store a turn's hidden messages, durable on return. Remembering twice is once."""
+        client = self._bodies.get(hidden.base)
+        body = orjson.dumps(dump(hidden.messages))
+        digest = digest_of(body)
+        key = reply_key(client.messages, hidden.visible, hidden.owner)
+
+        def write() -> None:
+            self._store.put({digest: body})
+            with Session(self._engine) as session:
+                session.merge(TranscriptRow(key=key, digest=digest, created_at=datetime.now(UTC)))
+                session.commit()
+
+        await self._store.on_writer(write)
+
+    async def restored(
+        self, conversation: Conversation, client: Sequence[Message], owner: str
+    ) -> Conversation:
+        """Return ``conversation`` with what is remembered of the ``client``'s turns put back."""
+        turns = assistant_turns(client, owner)
+        if not turns:
+            return conversation
+        found = await asyncio.to_thread(self._find, [turn.key for turn in turns])
+        return restore(conversation, client, turns, found)
+
+    def _find(self, keys: Iterable[str]) -> dict[str, tuple[Message, ...]]:
+        with Session(self._engine) as session:
+            rows = session.exec(select(TranscriptRow).where(col(TranscriptRow.key).in_(keys))).all()
+        found: dict[str, tuple[Message, ...]] = {}
+        for row in rows:
+            # A missing blob is already logged; the turn goes on without its hidden part.
+            with suppress(ModelError):
+                found[row.key] = load(orjson.loads(self._store.get(row.digest)))
+        return found

@@ -1,0 +1,345 @@
+"""Responses that clients may come back to: by id, by a following request, by one of their items.
+
+A row says whose a response is and where its bodies lie: the conversation it answered is the very
+one its run was started with, so keeping a response stores nothing but its own document. Writing
+goes through a queue, and what is queued can already be found: a client that follows up at once
+sees its response, and nobody waits for the database.
+
+Rows expire; what has expired is not found any more and is deleted now and then. Their bodies stay:
+other conversations may share them.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Any, TypeVar
+
+import orjson
+import zstandard
+from sqlalchemy import Engine, Index, delete, insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Field, Session, SQLModel, col, select
+
+from polyvox.activities.ledger.tables import UtcDateTime
+from polyvox.activities.storage.blobs import BlobStore, digest_of
+from polyvox.activities.storage.write_queue import WriteQueue
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ModelError
+
+PREFIX = "resp_"
+"""A response's id is this and the id of its run."""
+
+_FLUSH_S = 5.0
+_PURGE_S = 3600.0
+
+_LARGE = 1024
+"""Bytes from which a member of a document is a blob of its own: tools repeat turn by turn."""
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ResponseRow(SQLModel, table=True):
+    __tablename__ = "responses"
+    __table_args__ = (Index("responses_by_age", "created_at"),)
+
+    response_id: str = Field(primary_key=True)
+    key_id: str
+    model: str
+    status: str
+    stream: bool
+    background: bool
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    previous_id: str | None = None
+    conversation: str
+    document: str | None = None
+
+
+class ResponseItemRow(SQLModel, table=True):
+    """An output item with an id of the provider's; ours tell their response themselves."""
+
+    __tablename__ = "response_items"
+
+    item_id: str = Field(primary_key=True)
+    response_id: str = Field(primary_key=True, index=True)
+
+
+class ResponseFramesRow(SQLModel, table=True):
+    """Frames of a background response's stream from sequence number ``first`` on, compressed.
+
+    They lie here and not among the blobs: nothing shares them, so they go when the row expires.
+    """
+
+    __tablename__ = "response_frames"
+
+    response_id: str = Field(primary_key=True)
+    first: int = Field(primary_key=True)
+    frames: bytes
+
+
+_RESPONSES, _ITEMS, _FRAMES = TABLES = [
+    SQLModel.metadata.tables[str(row.__tablename__)]
+    for row in (ResponseRow, ResponseItemRow, ResponseFramesRow)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptResponse:
+    """A response as it is kept.
+
+    ``conversation`` is the digest of all it was asked, ``created`` in seconds since the epoch.
+    ``document`` is the response object once it has ended, None while it is being made.
+    """
+
+    response_id: str
+    key_id: str
+    model: str
+    created: int
+    conversation: str
+    stream: bool
+    background: bool = False
+    previous_id: str | None = None
+    document: dict[str, Json] | None = None
+
+    @property
+    def run_id(self) -> str:
+        return self.response_id.removeprefix(PREFIX)
+
+    @property
+    def status(self) -> str:
+        return str(self.document["status"]) if self.document else "in_progress"
+
+    @property
+    def output(self) -> list[Json]:
+        """The output items; none while it is being made."""
+        return list(self.document["output"]) if self.document else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Forgotten:
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Frames of a stream, the first with sequence number ``first``."""
+
+    response_id: str
+    first: int
+    frames: bytes
+
+
+_Entry = KeptResponse | _Forgotten | _Shown
+
+
+class ResponsesStore:
+    """Kept responses in the ledger's database, their bodies in the blob store."""
+
+    def __init__(self, engine: Engine, blobs: BlobStore, *, days: float) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._age = timedelta(days=days)
+        self._queue: WriteQueue[_Entry] = WriteQueue(self._write)
+        # What is queued, None for what is to be forgotten; used by the queue's thread as well.
+        self._pending: dict[str, KeptResponse | None] = {}
+        self._lock = Lock()
+        self._purged: float | None = None
+        SQLModel.metadata.create_all(engine, tables=TABLES)
+
+    def keep(self, kept: KeptResponse) -> None:
+        """Keep a response, or what has become of it; it is found from now on."""
+        with self._lock:
+            self._pending[kept.response_id] = kept
+        self._queue.put(kept)
+
+    def keep_frames(self, response_id: str, first: int, frames: bytes) -> None:
+        """Keep frames of a stream: whole and in order, in place of all kept from ``first`` on."""
+        self._queue.put(_Shown(response_id, first, frames))
+
+    def forget(self, response_id: str) -> None:
+        with self._lock:
+            self._pending[response_id] = None
+        self._queue.put(_Forgotten(response_id))
+
+    async def find(self, response_id: str, key_id: str) -> KeptResponse | None:
+        """Return a response of that key, or None."""
+        with self._lock:
+            queued = response_id in self._pending
+            kept = self._pending.get(response_id)
+        if not queued:
+            kept = await self._query(lambda session: self._read(session, response_id))
+        return kept if kept is not None and kept.key_id == key_id else None
+
+    async def owners_of(self, item_id: str) -> list[str]:
+        """Return the ids of the responses that have an output item of that id, newest first."""
+        with self._lock:
+            queued = [kept for kept in self._pending.values() if kept is not None]
+        found = [k.response_id for k in queued if any(i.get("id") == item_id for i in k.output)]
+
+        def read(session: Session) -> list[str]:
+            holding = select(ResponseItemRow.response_id).where(ResponseItemRow.item_id == item_id)
+            return list(session.exec(holding.order_by(col(ResponseItemRow.response_id).desc())))
+
+        return found or await self._query(read)
+
+    async def frames(self, response_id: str) -> bytes:
+        """Return the frames kept of a stream, from its first on."""
+        await self.flush()
+
+        def read(session: Session) -> bytes:
+            packed = session.exec(
+                select(ResponseFramesRow.frames)
+                .where(ResponseFramesRow.response_id == response_id)
+                .order_by(col(ResponseFramesRow.first))
+            )
+            return b"".join([zstandard.ZstdDecompressor().decompress(rows) for rows in packed])
+
+        return await self._query(read)
+
+    async def flush(self) -> None:
+        """Wait until all kept so far is written, for at most 5 s."""
+        flushed = self._queue.flushed()
+        if flushed is None:
+            return
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(flushed), _FLUSH_S)
+        except TimeoutError:
+            log.warning("kept responses could not be written within %.0f s", _FLUSH_S)
+
+    async def close(self) -> None:
+        """Write what is queued, for at most 5 s."""
+        await asyncio.to_thread(self._queue.close, _FLUSH_S)
+
+    async def _query(self, query: Callable[[Session], T]) -> T:
+        def ask() -> T:
+            with Session(self._engine) as session:
+                return query(session)
+
+        try:
+            return await asyncio.to_thread(ask)
+        except SQLAlchemyError as error:
+            raise ModelError(
+                "overloaded",
+                f"Kept responses cannot be read: {getattr(error, 'orig', None) or error}. "
+                "Check the data folder's disk, then try again.",
+            ) from error
+
+    def _read(self, session: Session, response_id: str) -> KeptResponse | None:
+        row = session.get(ResponseRow, response_id)
+        if row is None or row.created_at < datetime.now(UTC) - self._age:
+            return None
+        return KeptResponse(
+            response_id=row.response_id,
+            key_id=row.key_id,
+            model=row.model,
+            created=int(row.created_at.timestamp()),
+            conversation=row.conversation,
+            stream=row.stream,
+            background=row.background,
+            previous_id=row.previous_id,
+            document=self._document(row.document) if row.document else None,
+        )
+
+    def _document(self, digest: str) -> dict[str, Json]:
+        manifest = orjson.loads(self._blobs.get(digest))
+        document: dict[str, Json] = manifest["members"]
+        for name, apart in manifest["apart"].items():
+            document[name] = orjson.loads(self._blobs.get(apart))
+        return document
+
+    def _write(self, entries: Sequence[_Entry]) -> None:
+        blobs: dict[str, bytes] = {}
+        newest = {e.response_id: e for e in entries if not isinstance(e, _Shown)}
+        kept = [entry for entry in newest.values() if isinstance(entry, KeptResponse)]
+        rows = [_row(entry, blobs) for entry in kept]
+        items = [row for entry in kept for row in _item_rows(entry)]
+        shown = [_shown_row(entry) for entry in entries if isinstance(entry, _Shown)]
+        if blobs:
+            self._blobs.put(blobs)
+        with self._engine.begin() as connection:
+            for row in shown:
+                stream = _FRAMES.c.response_id == row["response_id"]
+                connection.execute(delete(_FRAMES).where(stream, _FRAMES.c.first >= row["first"]))
+                connection.execute(insert(_FRAMES), row)
+            gone = [e.response_id for e in newest.values() if isinstance(e, _Forgotten)]
+            # Only a background response is kept before it has ended, and so more than once.
+            known = [*gone, *(entry.response_id for entry in kept if entry.background)]
+            if known:
+                connection.execute(delete(_RESPONSES).where(_RESPONSES.c.response_id.in_(known)))
+                connection.execute(delete(_ITEMS).where(_ITEMS.c.response_id.in_(known)))
+            if gone:
+                connection.execute(delete(_FRAMES).where(_FRAMES.c.response_id.in_(gone)))
+            if rows:
+                connection.execute(insert(_RESPONSES), rows)
+            if items:
+                connection.execute(insert(_ITEMS), items)
+        self._settle(newest)
+        self._purge()
+
+    def _settle(self, written: dict[str, KeptResponse | _Forgotten]) -> None:
+        with self._lock:
+            for response_id, entry in written.items():
+                expected = entry if isinstance(entry, KeptResponse) else None
+                if self._pending.get(response_id) is expected:
+                    self._pending.pop(response_id, None)
+
+    def _purge(self) -> None:
+        """Delete what has expired, once an hour."""
+        now = time.monotonic()
+        if self._purged is not None and now - self._purged < _PURGE_S:
+            return
+        self._purged = now
+        expired = _RESPONSES.c.created_at < datetime.now(UTC) - self._age
+        theirs = select(_RESPONSES.c.response_id).where(expired)
+        with self._engine.begin() as connection:
+            for table in (_ITEMS, _FRAMES):
+                connection.execute(delete(table).where(table.c.response_id.in_(theirs)))
+            connection.execute(delete(_RESPONSES).where(expired))
+
+
+def _row(kept: KeptResponse, blobs: dict[str, bytes]) -> dict[str, Any]:
+    return {
+        "response_id": kept.response_id,
+        "key_id": kept.key_id,
+        "model": kept.model,
+        "status": kept.status,
+        "stream": kept.stream,
+        "background": kept.background,
+        "created_at": datetime.fromtimestamp(kept.created, UTC),
+        "previous_id": kept.previous_id,
+        "conversation": kept.conversation,
+        "document": None if kept.document is None else _pack(kept.document, blobs),
+    }
+
+
+def _pack(document: dict[str, Json], blobs: dict[str, bytes]) -> str:
+    """Add the blobs of ``document`` to ``blobs`` and return the digest of the first."""
+
+    def put(body: bytes) -> str:
+        digest = digest_of(body)
+        blobs[digest] = body
+        return digest
+
+    bodies = {name: orjson.dumps(value) for name, value in document.items()}
+    apart = {name: put(body) for name, body in bodies.items() if len(body) >= _LARGE}
+    members = {name: value for name, value in document.items() if name not in apart}
+    return put(orjson.dumps({"members": members, "apart": apart}))
+
+
+def _item_rows(kept: KeptResponse) -> list[dict[str, str]]:
+    ids = dict.fromkeys(str(item["id"]) for item in kept.output if item.get("id"))
+    return [
+        {"item_id": item_id, "response_id": kept.response_id}
+        for item_id in ids
+        if kept.run_id not in item_id
+    ]
+
+
+def _shown_row(shown: _Shown) -> dict[str, Any]:
+    packed = zstandard.ZstdCompressor(level=1).compress(shown.frames)
+    return {"response_id": shown.response_id, "first": shown.first, "frames": packed}

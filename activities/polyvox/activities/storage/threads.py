@@ -1,0 +1,192 @@
+"""Conversations that clients name instead of sending: ordered items under an id of ours.
+
+The items lie in the blob store like those of any conversation, each once. An answer is added in
+the background; whoever reads the conversation next waits for that.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import JSON, Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Field, Session, SQLModel
+
+from polyvox.activities.ledger.tables import UtcDateTime
+from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.workflows.conversation import Conversation, Json, Message
+from polyvox.workflows.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ConversationRow(SQLModel, table=True):
+    __tablename__ = "conversations"
+
+    conversation_id: str = Field(primary_key=True)
+    key_id: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    labels: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    items: str
+    item_ids: list[str] = Field(default_factory=list, sa_type=JSON)
+
+
+_TABLES = [SQLModel.metadata.tables[str(ConversationRow.__tablename__)]]
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A kept conversation: its messages, each with the id of its item; ``created`` in seconds."""
+
+    conversation_id: str
+    created: int
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    messages: tuple[Message, ...] = ()
+    item_ids: tuple[str, ...] = ()
+
+    def adding(self, messages: Sequence[Message]) -> "Thread":
+        """Return the conversation with ``messages`` at its end."""
+        ids = tuple(_id_of(message) for message in messages)
+        return replace(self, messages=(*self.messages, *messages), item_ids=(*self.item_ids, *ids))
+
+    def labelled(self, metadata: Mapping[str, Json]) -> "Thread":
+        """Return the conversation with other metadata."""
+        return replace(self, metadata=dict(metadata))
+
+    def without(self, item_id: str) -> "Thread":
+        """Return the conversation without one item. Raises ModelError("not_found")."""
+        if item_id not in self.item_ids:
+            raise ModelError(
+                "not_found", f"Item {item_id!r} not found in {self.conversation_id!r}."
+            )
+        at = self.item_ids.index(item_id)
+        return replace(
+            self,
+            messages=self.messages[:at] + self.messages[at + 1 :],
+            item_ids=self.item_ids[:at] + self.item_ids[at + 1 :],
+        )
+
+
+def new_thread(messages: Sequence[Message], metadata: Mapping[str, Json]) -> Thread:
+    """Return a conversation with an id of its own."""
+    thread = Thread(
+        f"conv_{secrets.token_hex(16)}", int(datetime.now(UTC).timestamp()), dict(metadata)
+    )
+    return thread.adding(messages)
+
+
+def _id_of(message: Message) -> str:
+    own = (message.on_wire("responses") or {}).get("id")
+    return own if isinstance(own, str) and own else f"item_{secrets.token_hex(12)}"
+
+
+class ConversationsStore:
+    """Kept conversations in the ledger's database, their items in the blob store."""
+
+    def __init__(self, engine: Engine, bodies: Bodies) -> None:
+        self._engine = engine
+        self._bodies = bodies
+        self._adding: dict[str, asyncio.Task[None]] = {}
+        SQLModel.metadata.create_all(engine, tables=_TABLES)
+
+    async def put(self, thread: Thread, key_id: str) -> None:
+        """Store a conversation as it is now."""
+        digest = await self._bodies.put(Conversation(thread.messages))
+        row = ConversationRow(
+            conversation_id=thread.conversation_id,
+            key_id=key_id,
+            created_at=datetime.fromtimestamp(thread.created, UTC),
+            labels=dict(thread.metadata),
+            items=digest,
+            item_ids=list(thread.item_ids),
+        )
+
+        def write(session: Session) -> None:
+            session.merge(row)
+            session.commit()
+
+        await self._query(write)
+
+    async def find(self, conversation_id: str, key_id: str) -> Thread:
+        """Return a conversation of that key. Raises ModelError("not_found")."""
+        if (adding := self._adding.get(conversation_id)) is not None:
+            await asyncio.wait([adding])
+        row = await self._row(conversation_id)
+        if row is None or row.key_id != key_id:
+            raise ModelError(
+                "not_found",
+                f"Conversation with id {conversation_id!r} not found.",
+                param="conversation",
+                code="conversation_not_found",
+            )
+        return self._thread(row)
+
+    async def messages(self, conversation_id: str, key_id: str) -> tuple[Message, ...]:
+        """Return a conversation's messages. Raises ModelError("not_found")."""
+        return (await self.find(conversation_id, key_id)).messages
+
+    async def remove(self, conversation_id: str, key_id: str) -> None:
+        """Delete a conversation. Raises ModelError("not_found")."""
+        await self.find(conversation_id, key_id)
+
+        def write(session: Session) -> None:
+            session.delete(session.get_one(ConversationRow, conversation_id))
+            session.commit()
+
+        await self._query(write)
+
+    def add(self, conversation_id: str, key_id: str, messages: Sequence[Message]) -> None:
+        """Add ``messages``; whoever looks from now on finds them."""
+        before = self._adding.get(conversation_id)
+
+        async def add() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+            try:
+                row = await self._row(conversation_id)
+                if row is not None:  # else it was deleted while the answer was made
+                    await self.put(self._thread(row).adding(messages), key_id)
+            except ModelError as error:
+                log.error("An answer is missing in conversation %s: %s", conversation_id, error)
+            finally:
+                if self._adding.get(conversation_id) is asyncio.current_task():
+                    del self._adding[conversation_id]
+
+        self._adding[conversation_id] = asyncio.get_running_loop().create_task(add())
+
+    async def close(self) -> None:
+        """Wait for what is being added."""
+        if adding := list(self._adding.values()):
+            await asyncio.wait(adding)
+
+    async def _row(self, conversation_id: str) -> ConversationRow | None:
+        return await self._query(lambda session: session.get(ConversationRow, conversation_id))
+
+    def _thread(self, row: ConversationRow) -> Thread:
+        return Thread(
+            row.conversation_id,
+            int(row.created_at.timestamp()),
+            row.labels,
+            self._bodies.get(row.items).messages,
+            tuple(row.item_ids),
+        )
+
+    async def _query(self, query: Callable[[Session], T]) -> T:
+        def ask() -> T:
+            with Session(self._engine, expire_on_commit=False) as session:
+                return query(session)
+
+        try:
+            return await asyncio.to_thread(ask)
+        except SQLAlchemyError as error:
+            raise ModelError(
+                "overloaded",
+                f"Conversations cannot be read: {getattr(error, 'orig', None) or error}. "
+                "Check the data folder's disk, then try again.",
+            ) from error

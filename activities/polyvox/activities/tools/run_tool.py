@@ -1,0 +1,103 @@
+"""The server-side tools a flow may run: a table of names, and the activity that runs one.
+
+A tool is a function of JSON parameters and of the client's conversation, whose media it may look
+into by digest, so that no picture travels through a history. One that takes long is a coroutine
+which has its work done by child processes; only a few calls of each run at once, and a cancel kills
+what they have started. A ModelError says what went wrong; anything else it raises is a defect.
+"""
+
+import asyncio
+import inspect
+import os
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+
+from temporalio import activity
+
+from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.tools.bubblewrap import check_code
+from polyvox.activities.tools.pictures import crop_image, pdf_pages, read_text
+from polyvox.workflows.boundary.backend import RUN_TOOL
+from polyvox.workflows.boundary.calls import ToolUse
+from polyvox.workflows.boundary.failures import failure
+from polyvox.workflows.conversation import Conversation, Json
+from polyvox.workflows.errors import ModelError
+
+ToolFunction = Callable[[Mapping[str, Json], Conversation], Json | Awaitable[Json]]
+"""A plain one runs in a thread and must be quick."""
+
+TOOLS: Mapping[str, ToolFunction] = {
+    "crop_image": crop_image,
+    "pdf_pages": pdf_pages,
+    "read_text": read_text,
+    "check_code": check_code,
+}
+
+_BEAT_S = 1.0
+_LONGEST_WAIT_S = 30.0
+
+
+class Toolbox:
+    """Runs tools; its ``run_tool`` is the activity.
+
+    ``at_once`` is how many calls of one tool run at the same time; by default two for each core.
+    """
+
+    def __init__(
+        self, bodies: Bodies, tools: Mapping[str, ToolFunction] = TOOLS, at_once: int | None = None
+    ) -> None:
+        self._bodies = bodies
+        self._tools = tools
+        self._at_once = at_once or max(4, 2 * (os.cpu_count() or 1))
+        # Of each tool its own, so that checks of code do not keep a picture waiting.
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(self._at_once)
+        )
+
+    @activity.defn(name=RUN_TOOL)
+    async def run_tool(self, use: ToolUse) -> Json:
+        """Run the tool that ``use`` names and return its JSON result."""
+        tool = self._tools.get(use.name)
+        if tool is None:
+            known = ", ".join(sorted(self._tools))
+            raise failure(
+                ModelError("flow_error", f"There is no tool {use.name!r}. Tools: {known}."),
+                retryable=False,
+            )
+        beating = asyncio.create_task(_beat())
+        try:
+            client = self._bodies.get(use.base) if use.base else Conversation(())
+            return await self._run(use, tool, client)
+        except ModelError as error:
+            raise failure(error, retryable=True) from error
+        except Exception as defect:
+            internal = ModelError(
+                "internal", f"Tool {use.name!r}: {type(defect).__name__}: {defect}"
+            )
+            raise failure(internal, retryable=False) from defect
+        finally:
+            beating.cancel()
+
+    async def _run(self, use: ToolUse, tool: ToolFunction, client: Conversation) -> Json:
+        if not inspect.iscoroutinefunction(tool):
+            return await asyncio.to_thread(tool, use.params, client)
+        place = self._places[use.name]
+        try:
+            async with asyncio.timeout(_LONGEST_WAIT_S):
+                await place.acquire()
+        except TimeoutError:
+            raise ModelError(
+                "overloaded",
+                f"Tool {use.name!r} runs {self._at_once} times at once already. Try again later.",
+            ) from None
+        try:
+            return await tool(use.params, client)
+        finally:
+            place.release()
+
+
+async def _beat() -> None:
+    """Heartbeat while the tool works: the answer is how the activity learns of a cancel."""
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(_BEAT_S)

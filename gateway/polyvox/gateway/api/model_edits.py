@@ -1,0 +1,65 @@
+"""Changes of one virtual model, as the command line and the API ask for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from polyvox.activities.registry.virtual_models import Binding, Wanted
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.flow import FlowError
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What changes; None and what is not named stays. ``unset`` names parameters to drop.
+
+    A limit or a line of the card that is None is dropped.
+    """
+
+    flow: str | None = None
+    params: Mapping[str, Json] = field(default_factory=dict)
+    unset: Sequence[str] = ()
+    description: str | None = None
+    limits: Mapping[str, Json] = field(default_factory=dict)
+    card: Mapping[str, Json] = field(default_factory=dict)
+
+
+def edited(name: str, present: Binding | None, edit: Edit) -> Wanted:
+    """Return what the model shall be. Raises FlowError for a new one without a flow."""
+    if present is None:
+        if edit.flow is None:
+            raise FlowError(f"There is no model {name!r} yet: say which flow it shall run.")
+        present = Binding(name, edit.flow, "", {})
+    if missing := [key for key in edit.unset if key not in present.params]:
+        raise FlowError(f"Model {name!r} does not set {', '.join(map(repr, missing))}.")
+    params = {key: value for key, value in present.params.items() if key not in edit.unset}
+    return Wanted(
+        edit.flow or present.flow,
+        {**params, **edit.params},
+        present.description if edit.description is None else edit.description,
+        _merged(present.limits, edit.limits),
+        _merged(present.card, edit.card),
+    )
+
+
+def _merged(present: Mapping[str, Json], edit: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in {**present, **edit}.items() if value is not None}
+
+
+def earlier(name: str, history: Sequence[Binding], version: int | None = None) -> Binding:
+    """Return that version of a model, or the one before the newest. Raises FlowError."""
+    if not history:
+        raise FlowError(f"There never was a model {name!r}.")
+    if version is None:
+        kept = [binding for binding in history[:-1] if not binding.retired]
+        if not kept:
+            raise FlowError(f"Model {name!r} has no earlier version.")
+        return kept[-1]
+    found = next((binding for binding in history if binding.version == version), None)
+    if found is None:
+        raise FlowError(f"Model {name!r} has the versions 1 to {history[-1].version}.")
+    return found
+
+
+def as_it_was(binding: Binding) -> Wanted:
+    """Return what makes a model again what it was."""
+    return Wanted(binding.flow, binding.params, binding.description, binding.limits, binding.card)

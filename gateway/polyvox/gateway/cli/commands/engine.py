@@ -1,0 +1,19 @@
+"""``polyvox engine``: the Temporal engine's program."""
+
+import asyncio
+import os
+
+import typer
+
+from polyvox.gateway.cli.input.options import give_up
+from polyvox.worker.engine.frontend import EngineError
+from polyvox.worker.engine.install import install_engine
+
+
+def install() -> None:
+    """Find the engine's program, or fetch or build it (minutes, once a machine)."""
+    try:
+        binary = asyncio.run(install_engine(print, environ=dict(os.environ)))
+    except EngineError as error:
+        give_up(str(error))
+    typer.echo(f"Engine: {binary}")

@@ -1,0 +1,126 @@
+"""``polyvox flows``: which flows there are, in which versions, and what they take."""
+
+from typing import Annotated
+
+import typer
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from polyvox.activities.registry.catalog import FlowVersion
+from polyvox.activities.registry.registry import Registry
+from polyvox.gateway.api.registry_document import render_flow, render_whole_flow, source_diff
+from polyvox.gateway.cli.input.options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    console,
+    print_json,
+)
+from polyvox.gateway.cli.input.stores import with_registry
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A flow, or like careful@2.")]
+
+
+def list_flows(
+    data: DataOption = DEFAULT_DATA,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All versions, retired ones too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the flows in use, each with its newest version."""
+
+    def listed(registry: Registry) -> None:
+        used = [version for version in registry.flows() if not version.retired_at]
+        newest = {version.flow: version for version in used}
+        shown = registry.flows() if everything else list(newest.values())
+        if as_json:
+            print_json([render_flow(version) for version in shown])
+            return
+        table = Table("FLOW", "REGISTERED", "BY", "MESSAGE", "ABOUT", box=None, pad_edge=False)
+        for version in shown:
+            about = version.description.partition("\n")[0]
+            state = f"retired. {version.message}" if version.retired_at else version.message
+            moment = f"{version.created_at.astimezone():%Y-%m-%d %H:%M}"
+            table.add_row(version.name, moment, version.author, Text(state), Text(about))
+        console().print(table)
+
+    with_registry(data, listed)
+
+
+def show_flow(
+    name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+) -> None:
+    """Show a flow's parameters and source; with --json also their JSON Schema."""
+
+    def shown(registry: Registry) -> None:
+        version = registry.flow(name)
+        document = render_whole_flow(registry, version)
+        if as_json:
+            print_json(document)
+            return
+        out = console()
+        out.print(Text(f"{version.name}  {document['description']}"))
+        out.print(Text(_history(registry, version)))
+        required = document["params"].get("required", [])
+        for key, schema in document["params"].get("properties", {}).items():
+            default = "required" if key in required else f"default {schema.get('default')!r}"
+            told = schema.get("description", "")
+            out.print(Text(f"  {key}: {schema.get('type', 'any')}, {default[:60]}  {told}"))
+        if document["models"]:
+            out.print(Text(f"Models: {', '.join(document['models'])}"))
+        for path, source in document["files"].items():
+            out.print(Text(f"\n{path}", style="bold"))
+            out.print(Syntax(source, "python" if path.endswith(".py") else "markdown"))
+
+    with_registry(data, shown)
+
+
+def diff_flows(
+    name: NameArgument,
+    other: Annotated[
+        str | None, typer.Argument(metavar="[OTHER]", help="Default: the version before.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what differs between two versions: of NAME from the one before, or from OTHER to it."""
+
+    def compared(registry: Registry) -> None:
+        newer = registry.flow(name)
+        if other is not None:
+            before, after = newer, registry.flow(other)
+        else:
+            before, after = registry.flow(f"{newer.flow}@{max(1, newer.version - 1)}"), newer
+        diff = source_diff(registry, before, after)
+        if as_json:
+            print_json({"before": before.name, "after": after.name, "diff": diff})
+        else:
+            typer.echo(diff or f"{before.name} and {after.name} do not differ.")
+
+    with_registry(data, compared)
+
+
+def retire_flow(
+    name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+) -> None:
+    """Take a version, or a whole flow, out of use for new runs; those that began go on."""
+
+    def retired(registry: Registry) -> None:
+        versions = registry.retire_flow(name)
+        if as_json:
+            print_json([render_flow(version) for version in versions])
+        else:
+            typer.echo(f"Retired: {', '.join(version.name for version in versions)}.")
+
+    with_registry(data, retired)
+
+
+def _history(registry: Registry, version: FlowVersion) -> str:
+    names = [
+        f"{known.name}{' (retired)' if known.retired_at else ''}"
+        for known in registry.flows()
+        if known.flow == version.flow
+    ]
+    return f"registered by {version.author or '?'}: {version.message}  versions: {', '.join(names)}"

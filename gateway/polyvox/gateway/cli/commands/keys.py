@@ -1,0 +1,87 @@
+"""``polyvox keys``: who may use the server."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from polyvox.activities.ledger.entries import KeyRecord, Role
+from polyvox.gateway.cli.input.options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    console,
+    print_json,
+)
+from polyvox.gateway.cli.input.stores import with_ledger
+
+
+def list_keys(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
+    """List the keys, without their secrets."""
+    keys = with_ledger(data, lambda ledger: ledger.list_keys())
+    if as_json:
+        print_json([_document(key) for key in keys])
+    else:
+        console().print(render_keys(keys))
+
+
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")] = "key",
+    data: DataOption = DEFAULT_DATA,
+    role: Annotated[
+        Role,
+        typer.Option(help="An admin may change flows and models and see everybody's runs."),
+    ] = "user",
+    as_json: JsonOption = False,
+) -> None:
+    """Create a key. Its secret is shown this once; a running server takes it at once."""
+    key_id, secret = with_ledger(data, lambda ledger: ledger.create_key(name, role), create=True)
+    if as_json:
+        print_json({"key_id": key_id, "name": name, "role": role, "secret": secret})
+    else:
+        typer.echo(
+            f"{secret}\nThis is key {key_id}, of role {role}. Keep the line above: "
+            "it is not shown again."
+        )
+
+
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, like key_0123abcd.")],
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Refuse a key from now on; a running server notices within seconds."""
+    key = with_ledger(data, lambda ledger: ledger.revoke_key(key_id))
+    if as_json:
+        print_json(_document(key))
+    else:
+        typer.echo(f"Revoked {key.key_id} ({key.name}).")
+
+
+def render_keys(keys: Sequence[KeyRecord]) -> RenderableType:
+    """Render a table, one key a row."""
+    if not keys:
+        return Text("No keys. `polyvox keys create` makes one.")
+    table = Table("KEY", "NAME", "ROLE", "CREATED", "STATE", box=None, pad_edge=False)
+    for key in keys:
+        table.add_row(
+            key.key_id,
+            Text(key.name),
+            key.role,
+            f"{key.created_at.astimezone():%Y-%m-%d %H:%M}",
+            Text("revoked", "red") if key.revoked_at else Text("valid", "green"),
+        )
+    return table
+
+
+def _document(key: KeyRecord) -> dict[str, Any]:
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "role": key.role,
+        "created_at": key.created_at.isoformat(),
+        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+    }

@@ -1,0 +1,201 @@
+"""``polyvox models``: virtual models, their prompts and parameters, and how they came to be so."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import orjson
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from polyvox.activities.registry.registry import Registry
+from polyvox.activities.registry.virtual_models import Plan, Wanted, differences, documents
+from polyvox.gateway.api.model_edits import Edit, as_it_was, earlier, edited
+from polyvox.gateway.api.registry_document import render_model
+from polyvox.gateway.cli.input.key_value import (
+    CardOption,
+    LimitOption,
+    MessageOption,
+    ParamFileOption,
+    ParamOption,
+    assigned,
+    read_params,
+)
+from polyvox.gateway.cli.input.options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    console,
+    print_json,
+)
+from polyvox.gateway.cli.input.stores import with_registry
+from polyvox.gateway.cli.output.plan_text import render_differences, render_plan
+from polyvox.worker.settings.shipped_templates import system_user
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A virtual model's name.")]
+
+
+def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
+    """List the virtual models in use."""
+
+    def listed(registry: Registry) -> None:
+        models = registry.virtual_models()
+        if as_json:
+            print_json([render_model(binding) for binding in models])
+            return
+        heads = ("MODEL", "VERSION", "FLOW", "CONTEXT", "BY", "MESSAGE")
+        table = Table(*heads, box=None, pad_edge=False)
+        for binding in models:
+            table.add_row(
+                Text(binding.model),
+                str(binding.version),
+                binding.flow,
+                str(binding.told.context_window or "-"),
+                Text(binding.author),
+                Text(binding.message),
+            )
+        console().print(table)
+
+    with_registry(data, listed)
+
+
+def show_model(
+    name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+) -> None:
+    """Show what a model is: its flow, what is set of its parameters, its limits."""
+
+    def shown(registry: Registry) -> None:
+        binding = registry.virtual_model(name)
+        if as_json:
+            print_json(render_model(binding))
+            return
+        out = console()
+        head = f"{name}  version {binding.version}  {binding.flow}  {binding.description}"
+        out.print(Text(head.rstrip(), style="bold"))
+        for table, values in (("params", binding.params), ("limits", binding.limits)):
+            for key, value in values.items():
+                out.print(Text(f"  {table}.{key} = {orjson.dumps(value).decode()}"))
+
+    with_registry(data, shown)
+
+
+def set_model(
+    name: NameArgument,
+    data: DataOption = DEFAULT_DATA,
+    flow: Annotated[
+        str | None, typer.Option(help="careful: its newest version; careful@2: that one.")
+    ] = None,
+    param: ParamOption = None,
+    param_file: ParamFileOption = None,
+    unset: Annotated[
+        list[str] | None, typer.Option(help="A parameter to take away, several times.")
+    ] = None,
+    limit: LimitOption = None,
+    card: CardOption = None,
+    description: Annotated[str | None, typer.Option(help="What lists of models say.")] = None,
+    message: MessageOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a virtual model, or change what is named of it, as its next version."""
+
+    def made(registry: Registry) -> None:
+        present = {binding.model: binding for binding in registry.virtual_models()}.get(name)
+        edit = Edit(
+            flow,
+            read_params(param, param_file),
+            unset or (),
+            description,
+            assigned(limit, "--limit"),
+            assigned(card, "--card"),
+        )
+        _change(registry, {name: edited(name, present, edit)}, message, as_json=as_json)
+
+    with_registry(data, made)
+
+
+def show_history(
+    name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+) -> None:
+    """List all versions of a model, newest first: who changed what, when and why."""
+
+    def shown(registry: Registry) -> None:
+        history = registry.history(name)
+        earlier(name, history, 1)
+        if as_json:
+            print_json([render_model(binding) for binding in reversed(history)])
+            return
+        before = [None, *history]
+        for binding, previous in reversed(list(zip(history, before, strict=False))):
+            moment = f"{binding.created_at.astimezone():%Y-%m-%d %H:%M:%S}"  # type: ignore[union-attr]
+            state = "  retired" if binding.retired else ""
+            head = f"{name} {binding.version}  {moment}  {binding.author}  {binding.message}{state}"
+            console().print(Text(head, style="bold"))
+            if previous is not None:
+                changed = differences(previous.document(), binding.document())
+                console().print(render_differences(changed))
+
+    with_registry(data, shown)
+
+
+def diff_model(
+    name: NameArgument,
+    before: Annotated[
+        int | None, typer.Argument(metavar="[FROM]", help="Default: the version before TO.")
+    ] = None,
+    after: Annotated[int | None, typer.Argument(metavar="[TO]", help="Default: newest.")] = None,
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what differs between two versions of a model."""
+
+    def compared(registry: Registry) -> None:
+        history = registry.history(name)
+        last = after if after is not None else len(history)
+        first = before if before is not None else max(1, last - 1)
+        one, other = (earlier(name, history, number) for number in (first, last))
+        changed = differences(one.document(), other.document())
+        if as_json:
+            print_json({"before": one.version, "after": other.version, "differences": changed})
+        else:
+            console().print(render_differences(changed) if changed else "They do not differ.")
+
+    with_registry(data, compared)
+
+
+def roll_back(
+    name: NameArgument,
+    to: Annotated[int | None, typer.Option(help="The version; default: the one before.")] = None,
+    data: DataOption = DEFAULT_DATA,
+    message: MessageOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a model again what it was in an earlier version, as its next one."""
+
+    def rolled(registry: Registry) -> None:
+        goal = earlier(name, registry.history(name), to)
+        told = message or f"back to version {goal.version}"
+        _change(registry, {name: as_it_was(goal)}, told, as_json=as_json)
+
+    with_registry(data, rolled)
+
+
+def retire_model(
+    name: NameArgument,
+    data: DataOption = DEFAULT_DATA,
+    message: MessageOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Take a name out of use. Its history stays, and rolling it back brings it back."""
+    with_registry(data, lambda registry: _change(registry, {name: None}, message, as_json=as_json))
+
+
+def _change(
+    registry: Registry, wanted: Mapping[str, Wanted | None], message: str, *, as_json: bool
+) -> None:
+    plan: Plan = registry.change(
+        wanted, author=system_user(), message=message, providers=registry.known_providers()
+    )
+    if as_json:
+        print_json(documents(plan))
+    else:
+        console().print(render_plan(plan))

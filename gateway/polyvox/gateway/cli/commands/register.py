@@ -1,0 +1,40 @@
+"""``polyvox register``: a flow becomes the next version of its name, live at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyvox.gateway.cli.input.key_value import (
+    LimitOption,
+    MessageOption,
+    ParamFileOption,
+    ParamOption,
+)
+from polyvox.gateway.cli.input.options import DEFAULT_DATA, DataOption, JsonOption
+from polyvox.gateway.cli.lazy import imported
+from polyvox.worker.registering.dry_run import Trials
+
+
+def register(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A Python file, or a folder of modules.")
+    ],
+    data: DataOption = DEFAULT_DATA,
+    message: MessageOption = "",
+    model: Annotated[
+        str | None, typer.Option(help="Also make this the virtual model of that name.")
+    ] = None,
+    param: ParamOption = None,
+    param_file: ParamFileOption = None,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Register a flow. A running server serves it from its next request on."""
+
+    # The flow is tried in processes that need half a second to get ready: the registry is imported
+    # meanwhile.
+    with Trials() as trials:
+        registering = imported("registering")
+        order = registering.Order(path, message, model, param, param_file, limit)
+        registering.registered(data, order, trials, as_json=as_json)

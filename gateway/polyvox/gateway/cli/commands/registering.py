@@ -1,0 +1,70 @@
+"""What ``polyvox register`` does: examine a flow, store it, bind it to a model if asked to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from polyvox.activities.registry.registry import Registry
+from polyvox.activities.registry.virtual_models import Wanted
+from polyvox.gateway.api.registry_document import render_flow
+from polyvox.gateway.cli.input.key_value import assigned, read_params
+from polyvox.gateway.cli.input.options import print_json
+from polyvox.gateway.cli.input.stores import with_registry
+from polyvox.worker.registering.dry_run import Trials
+from polyvox.worker.registering.registration import examine, read_source
+from polyvox.worker.settings.shipped_templates import system_user
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be registered, as the command line says it."""
+
+    path: Path
+    message: str = ""
+    model: str | None = None
+    param: Sequence[str] | None = None
+    param_file: Sequence[str] | None = None
+    limit: Sequence[str] | None = None
+
+
+def registered(data: Path, order: Order, trials: Trials, *, as_json: bool) -> None:
+    """Register, and tell what came of it."""
+    with_registry(data, lambda registry: _register(registry, order, trials, as_json=as_json))
+
+
+def _register(registry: Registry, order: Order, trials: Trials, *, as_json: bool) -> None:
+    params = read_params(order.param, order.param_file)
+    author, providers = system_user(), registry.known_providers()
+    candidate = examine(
+        read_source(order.path),
+        order.path.resolve().name,
+        params=params,
+        providers=providers,
+        trials=trials,
+    )
+    for doubt in candidate.doubts:
+        typer.echo(f"Warning: {doubt}", err=True)
+    known = {version.name for version in registry.flows()}
+    version = registry.register(
+        candidate.source, candidate.filename, message=order.message, author=author
+    )
+    model = order.model
+    if model is not None:
+        wanted = Wanted(version.name, params, limits=assigned(order.limit, "--limit"))
+        registry.change({model: wanted}, author=author, message=order.message, providers=providers)
+    if as_json:
+        print_json(render_flow(version))
+        return
+    news = "is unchanged" if version.name in known else "is registered and live"
+    typer.echo(f"{version.name} {news}.")
+    if model is not None:
+        typer.echo(f"Call it as model {model!r}.")
+    elif registry.load(version.digest).needs_params:
+        typer.echo(
+            f"It needs parameters: polyvox models set NAME --flow {version.flow} --param "
+            f'KEY=VALUE, or declare [models.NAME] flow = "{version.flow}" in polyvox.toml.'
+        )
+    else:
+        typer.echo(f"Call it as model {version.flow!r}, this version always as {version.name!r}.")

@@ -1,0 +1,261 @@
+"""``polyvox runs replay|export|rerun`` and ``polyvox flows test``: runs executed again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import orjson
+import typer
+from rich.text import Text
+from temporalio.client import Client
+
+from polyvox.activities.ledger.entries import RunRecord
+from polyvox.activities.ledger.ledger import LIST_LIMIT, Ledger
+from polyvox.activities.ledger.tables import LedgerError, file_url, ledger_file, open_database
+from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.blobs import BlobStore, BlobStoreError
+from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.gateway.api.run_document import render_run_with_calls
+from polyvox.gateway.cli.input.key_value import ParamFileOption, assigned, read_params
+from polyvox.gateway.cli.input.options import (
+    DEFAULT_DATA,
+    NAMESPACE,
+    DataOption,
+    JsonOption,
+    console,
+    engine_address,
+    engine_link,
+    give_up,
+    no_engine_at,
+    print_json,
+)
+from polyvox.gateway.cli.input.stores import with_ledger
+from polyvox.gateway.cli.output.run_tree import render_tree
+from polyvox.worker.hosting.payloads import data_converter
+from polyvox.worker.runs.export import export_run, hosting, parse_exported, replay_exported
+from polyvox.worker.runs.history import fetch_history
+from polyvox.worker.runs.replay import Verdict, replay
+from polyvox.worker.runs.rerun import rerun
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.flow import FlowError
+
+T = TypeVar("T")
+
+_LEDGER_LOOK_S = 0.05
+_LEDGER_LOOKS = 60
+
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", envvar="TEMPORAL_ADDRESS", help="HOST:PORT, if not our own engine."),
+]
+NamespaceOption = Annotated[
+    str, typer.Option("--namespace", envvar="TEMPORAL_NAMESPACE", help="The engine's namespace.")
+]
+RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run's id, or how it begins.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """The data folder and its engine, opened beside the server that runs on them."""
+
+    ledger: Ledger
+    registry: Registry
+    store: BlobStore
+    blobs: Path
+    client: Client
+
+    async def run_id(self, beginning: str) -> str:
+        run = await self.ledger.run(beginning)
+        if run is None:
+            raise ModelError(
+                "not_found", f"There is no run {beginning!r}. `polyvox runs list` shows them."
+            )
+        return run.run_id
+
+    async def verdict(self, run_id: str) -> Verdict:
+        history = await fetch_history(self.client, run_id)
+        own = hosting(self.registry, Bodies(self.store))
+        return await replay(history, own, data_converter(self.store))
+
+
+def replay_run(
+    run: Annotated[str, typer.Argument(metavar="ID", help="A run, or a file of `runs export`.")],
+    data: DataOption = DEFAULT_DATA,
+    engine: EngineOption = None,
+    namespace: NamespaceOption = NAMESPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Execute a run's history again with its stored flow version, and say whether it holds."""
+    if Path(run).is_file():
+        try:
+            verdict = asyncio.run(replay_exported(parse_exported(Path(run).read_text("utf-8"))))
+        except (OSError, ModelError, FlowError) as error:
+            give_up(str(error))
+    else:
+
+        async def replayed(opened: _Open) -> Verdict:
+            return await opened.verdict(await opened.run_id(run))
+
+        verdict = _with_engine(data, engine, namespace, replayed)
+    _tell([verdict], [], as_json=as_json)
+
+
+def check_flow(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A flow, or like careful@2.")],
+    data: DataOption = DEFAULT_DATA,
+    last: Annotated[int, typer.Option(min=1, max=LIST_LIMIT, help="How many runs.")] = 20,
+    engine: EngineOption = None,
+    namespace: NamespaceOption = NAMESPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay the last runs of a flow, each with its own version; exit status 1 if one differs."""
+
+    async def tested(opened: _Open) -> tuple[list[Verdict], list[str]]:
+        opened.registry.flow(name)
+        verdicts: list[Verdict] = []
+        missing: list[str] = []
+        for run in await opened.ledger.runs(limit=last, flow=name):
+            try:
+                verdicts.append(await opened.verdict(run.run_id))
+            except ModelError as error:
+                if error.kind != "not_found":
+                    raise
+                missing.append(run.run_id)
+        return verdicts, missing
+
+    verdicts, missing = _with_engine(data, engine, namespace, tested)
+    _tell(verdicts, missing, as_json=as_json)
+
+
+def export(
+    run: RunArgument,
+    file: Annotated[Path, typer.Argument(help="Where to write it.")],
+    data: DataOption = DEFAULT_DATA,
+    engine: EngineOption = None,
+    namespace: NamespaceOption = NAMESPACE,
+) -> None:
+    """Write a run with all that its replay needs: history, flow and bodies, what was said too."""
+
+    async def exported(opened: _Open) -> bytes:
+        run_id = await opened.run_id(run)
+        found = await export_run(opened.client, opened.registry, opened.blobs, run_id)
+        return orjson.dumps(found.document(), option=orjson.OPT_INDENT_2)
+
+    document = _with_engine(data, engine, namespace, exported)
+    try:
+        file.write_bytes(document + b"\n")
+    except OSError as error:
+        give_up(f"Cannot write {str(file)!r}: {error.strerror}.")
+    typer.echo(f"{file}: {len(document):,} bytes. It holds what was said in the run.")
+
+
+def rerun_run(
+    run: RunArgument,
+    data: DataOption = DEFAULT_DATA,
+    flow: Annotated[
+        str | None, typer.Option(help="Another version or flow, like careful@2.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE of a parameter, several times.")
+    ] = None,
+    set_file: ParamFileOption = None,
+    engine: EngineOption = None,
+    namespace: NamespaceOption = NAMESPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the same input again; what was asked before is answered from the record, at no cost."""
+
+    async def again(opened: _Open) -> tuple[str, str]:
+        params = {**assigned(change, "--set"), **read_params(None, set_file)}
+        started = await rerun(
+            opened.client,
+            opened.ledger,
+            opened.registry,
+            opened.store,
+            await opened.run_id(run),
+            flow=flow,
+            params=params,
+        )
+        try:
+            return started.run_id, (await started.reply()).text
+        except ModelError as error:
+            return started.run_id, f"Failed: {error.message}"
+
+    run_id, said = _with_engine(data, engine, namespace, again)
+    record = with_ledger(data, lambda ledger: _recorded(ledger, run_id))
+    if record is None:
+        give_up(f"The ledger has lost run {run_id}.")
+    link = engine_link(data, run_id)
+    if as_json:
+        print_json({**render_run_with_calls(record, link), "text": said})
+        return
+    console().print(Text(said))
+    console().print(render_tree(record, link))
+
+
+async def _recorded(ledger: Ledger, run_id: str) -> RunRecord | None:
+    """Return the run with its end, which the server that ran it writes down a moment later."""
+    for _ in range(_LEDGER_LOOKS):
+        record = await ledger.run(run_id)
+        if record is None or record.status != "running":
+            return record
+        await asyncio.sleep(_LEDGER_LOOK_S)
+    return await ledger.run(run_id)
+
+
+def _with_engine(
+    data: Path,
+    engine: str | None,
+    namespace: str,
+    use: Callable[[_Open], Awaitable[T]],
+) -> T:
+    """Open the folder and connect to its engine; a known error is one line and exit status 1."""
+    data = data.expanduser()
+    address = engine or engine_address(data)
+    if address is None:
+        give_up("No engine runs on this data folder. Start the server with `polyvox up`.")
+    if not ledger_file(data).is_file():
+        give_up(f"There is no ledger in {str(data)!r}. Name the server's: --data FOLDER.")
+
+    async def opened() -> T:
+        async with AsyncExitStack() as stack:
+            url = file_url(ledger_file(data))
+            ledger = await stack.enter_async_context(Ledger.open(url))
+            database = open_database(url)
+            stack.callback(database.dispose)
+            store = BlobStore(data / "blobs.db")
+            stack.callback(store.close)
+            client = await Client.connect(
+                address, namespace=namespace, data_converter=data_converter(store)
+            )
+            return await use(_Open(ledger, Registry(database), store, data / "blobs.db", client))
+
+    try:
+        return asyncio.run(opened())
+    except (BlobStoreError, FlowError, LedgerError, ModelError) as error:
+        give_up(str(error))
+    except RuntimeError:  # the SDK's word for an engine that does not answer
+        give_up(no_engine_at(address))
+
+
+def _tell(verdicts: list[Verdict], missing: list[str], *, as_json: bool) -> None:
+    broken = [verdict for verdict in verdicts if not verdict.holds]
+    if as_json:
+        print_json({"verdicts": verdicts, "missing": missing})
+    else:
+        for verdict in verdicts:
+            told = f"{verdict.run_id}  {verdict.flow}  "
+            if verdict.holds:
+                told += f"holds: {verdict.work} pieces of work and the end are the same"
+            else:
+                told += f"differs: {verdict.difference}"
+            console().print(Text(told, style="" if verdict.holds else "red"))
+        for run_id in missing:
+            console().print(Text(f"{run_id}  the engine has no history of it any more"))
+        if len(verdicts) != 1 or missing:
+            console().print(f"{len(verdicts) - len(broken)} of {len(verdicts)} hold.")
+    if broken:
+        raise typer.Exit(1)

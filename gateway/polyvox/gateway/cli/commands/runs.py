@@ -1,0 +1,65 @@
+"""``polyvox runs list|show``: which runs there were, and what happened in one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyvox.activities.ledger.entries import RunRecord, RunStatus
+from polyvox.activities.ledger.ledger import LIST_LIMIT
+from polyvox.gateway.api.run_document import render_run, render_run_with_calls
+from polyvox.gateway.cli.input.options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    console,
+    engine_link,
+    give_up,
+    print_json,
+)
+from polyvox.gateway.cli.input.stores import with_ledger
+from polyvox.gateway.cli.output.run_tree import render_runs, render_tree
+
+
+def list_runs(
+    data: DataOption = DEFAULT_DATA,
+    limit: Annotated[int, typer.Option(min=1, max=LIST_LIMIT, help="How many at most.")] = 20,
+    status: Annotated[RunStatus | None, typer.Option(help="Only runs in this state.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only runs of this model name.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs, newest first."""
+    runs = with_ledger(data, lambda ledger: ledger.runs(limit=limit, status=status, model=model))
+    if as_json:
+        print_json([render_run(run, engine_link(data, run.run_id)) for run in runs])
+    else:
+        console().print(render_runs(runs))
+
+
+def show_run(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id, or how it begins.")],
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one run: its calls with times, tokens, cost and failures."""
+    run = with_ledger(data, lambda ledger: ledger.run(run_id))
+    if run is None:
+        give_up(f"There is no run {run_id!r}. `polyvox runs list` shows them.")
+    link = engine_link(data, run.run_id)
+    questions = _questions(data, run)
+    if as_json:
+        print_json({**render_run_with_calls(run, link), "questions": questions})
+        return
+    console().print(render_tree(run, link))
+    for question in questions or ():
+        typer.echo(f"It waits for an answer to {question!r}: polyvox runs approve {run.run_id}")
+
+
+def _questions(data: Path, run: RunRecord) -> list[str] | None:
+    """Return what a running run waits for; None if its engine does not say."""
+    if run.status != "running":
+        return []
+    # The engine's SDK takes half a second to import.
+    from polyvox.gateway.cli.commands.approve import questions  # noqa: PLC0415
+
+    return questions(data, run.run_id)

@@ -1,0 +1,61 @@
+"""``polyvox ui``: a fresh link into Temporal's Web UI."""
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.tables import LedgerError, file_url, ledger_file, open_database
+from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.gateway.api.run_document import run_page
+from polyvox.gateway.cli.input.options import DEFAULT_DATA, DataOption, give_up
+from polyvox.gateway.cli.input.stores import with_ledger
+from polyvox.gateway.web_ui.address import read_door
+from polyvox.worker.engine.data_lock import lock_holder
+
+
+def ui(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A run to show: its id, or how it begins.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser too.")] = False,
+) -> None:
+    """Print a link that opens Temporal's Web UI, once, within ten minutes."""
+    door = read_door(data)
+    if door is None:
+        give_up(
+            "There is no server with a Web UI on this data folder. Start it with `polyvox up`, "
+            "or name its folder: --data FOLDER. With a cluster, set engine.ui_address."
+        )
+    if lock_holder(data.expanduser()) is None:
+        give_up("No server runs on this data folder. Start it with `polyvox up`.")
+    target = run_page(door.namespace, _whole_id(data, run_id)) if run_id else ""
+    link = door.enter_link(_ticket(data, target))
+    typer.echo(link)
+    if opened and not webbrowser.open(link):
+        give_up("No browser could be started here. Open the link above by hand.")
+
+
+def _whole_id(data: Path, run_id: str) -> str:
+    async def find(ledger: Ledger) -> str | None:
+        run = await ledger.run(run_id)
+        return run.run_id if run else None
+
+    found = with_ledger(data, find)
+    if found is None:
+        give_up(f"There is no run {run_id!r}. `polyvox runs list` shows them.")
+    return found
+
+
+def _ticket(data: Path, target: str) -> str:
+    try:
+        database = open_database(file_url(ledger_file(data.expanduser())))
+    except LedgerError as error:
+        give_up(str(error))
+    try:
+        return UiSessions(database).issue_ticket(target)
+    finally:
+        database.dispose()

@@ -1,0 +1,1 @@
+"""What commands read: options, assignments, the data folder's stores."""

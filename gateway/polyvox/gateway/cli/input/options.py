@@ -1,0 +1,56 @@
+"""What commands share: the data folder, where its engine is, how they print and give up.
+
+Every command imports this, so it must not import what only some need.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+from rich.console import Console
+
+from polyvox.gateway.web_ui.address import read_door
+from polyvox.worker.engine.ports import LOOPBACK, read_ports
+
+DEFAULT_DATA = Path("~/.polyvox")
+NAMESPACE = "default"
+# Wide enough for a run id and the rest of a row when the output is not a terminal.
+PIPE_WIDTH = 160
+
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", envvar="POLYVOX_DATA", help="The data folder of `polyvox up`."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def engine_link(data: Path, run_id: str) -> str | None:
+    """The run's page in the Web UI, through the server on ``data``; None if it has no Web UI."""
+    door = read_door(data)
+    return door.run_link(run_id) if door else None
+
+
+def engine_address(data: Path) -> str | None:
+    """Where the engine in ``data`` was last reached; None if it has no engine."""
+    ports = read_ports(data.expanduser() / "engine" / "ports.json")
+    return f"{LOOPBACK}:{ports.frontend}" if ports else None
+
+
+def no_engine_at(address: str) -> str:
+    return f"The engine at {address} does not answer. Start the server with `polyvox up`."
+
+
+def console() -> Console:
+    """Standard output; as wide as a row needs where no terminal sets the width."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def give_up(message: str) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(1)

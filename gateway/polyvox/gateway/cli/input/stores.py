@@ -1,0 +1,67 @@
+"""The ledger and the registry in a data folder, opened by a command.
+
+Commands read the database file themselves, so they work whether or not the server runs.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.tables import (
+    LedgerError,
+    errors_explained,
+    file_url,
+    ledger_file,
+    open_database,
+)
+from polyvox.activities.registry.registry import Registry
+from polyvox.gateway.cli.input.options import give_up
+from polyvox.worker.settings.shipped_templates import register_templates
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.flow import FlowError
+
+T = TypeVar("T")
+
+
+def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bool = False) -> T:
+    """Open the ledger in ``data``, use it, close it.
+
+    Prints what is wrong and exits with 1 if there is none (unless ``create``), if it cannot be
+    opened, or if ``use`` raises ModelError.
+    """
+    file = ledger_file(data.expanduser())
+    if not create and not file.is_file():
+        give_up(
+            f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
+            "or name its data folder: --data FOLDER."
+        )
+
+    async def opened() -> T:
+        async with Ledger.open(file_url(file)) as ledger:
+            return await use(ledger)
+
+    try:
+        return asyncio.run(opened())
+    except (LedgerError, ModelError) as error:
+        give_up(str(error))
+
+
+def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
+    """Open the registry in ``data``, with the flows that ship, and use it.
+
+    Works before the first start too. Prints what is wrong and exits with 1 if it cannot be opened,
+    or if ``use`` raises FlowError or ModelError.
+    """
+    try:
+        database = open_database(file_url(ledger_file(data.expanduser())))
+        try:
+            with errors_explained(database):
+                registry = Registry(database)
+                register_templates(registry)
+                return use(registry)
+        finally:
+            database.dispose()
+    except (FlowError, LedgerError, ModelError) as error:
+        give_up(str(error))

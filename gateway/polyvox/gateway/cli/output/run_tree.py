@@ -1,0 +1,129 @@
+"""Runs for people's eyes: a table of many, a tree of one.
+
+Values in, rich renderables out; the words for single facts are in ``format.py``.
+"""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from polyvox.activities.ledger.entries import CallRecord, RunRecord
+from polyvox.gateway.cli.output.format import (
+    UNKNOWN,
+    add_note,
+    count,
+    dollars,
+    duration,
+    money,
+    plain,
+    tokens,
+)
+from polyvox.workflows.errors import FAULTS
+from polyvox.workflows.reply import Cost
+
+STATUS_STYLE = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
+
+_MEANINGS: dict[str, str] = {kind: fault.meaning for kind, fault in FAULTS.items()}
+
+
+def render_runs(runs: Sequence[RunRecord]) -> RenderableType:
+    """Render a table, one run a row, in the order given."""
+    if not runs:
+        return Text("No runs.")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("RUN", no_wrap=True, overflow="fold")
+    for name in ("STARTED", "MODEL", "FLOW", "STATUS"):
+        table.add_column(name)
+    for name in ("DURATION", "IN", "OUT", "COST"):
+        table.add_column(name, justify="right")
+    table.add_column("ERROR")
+    for run in runs:
+        known = run.usage.input is not None or run.usage.whole_input > 0
+        table.add_row(
+            plain(run.run_id),
+            f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            plain(run.model),
+            plain(run.flow),
+            _status(run.status),
+            duration(run.duration_ms),
+            count(run.usage.whole_input if known else None),
+            count(run.usage.output),
+            _short(run.cost),
+            plain(run.error_kind or ""),
+        )
+    return table
+
+
+def render_tree(run: RunRecord, link: str | None) -> RenderableType:
+    """Render a run, below it its calls in the order they started, its notes, and the link."""
+    spent = run.spent if run.calls else run.usage
+    tree = Tree(
+        _line(
+            Text("run ", style="bold") + plain(run.run_id),
+            plain(run.flow),
+            Text("model ") + plain(run.model),
+            _status(run.status),
+            Text(duration(run.duration_ms)) if run.ended_at else None,
+            Text(f"tokens {tokens(spent)}"),
+            Text(f"cost {money(run.cost)}") if run.calls else None,
+            Text("again, as ") + plain(run.rerun_of) if run.rerun_of else None,
+        ),
+        guide_style="dim",
+    )
+    if run.error_kind is not None:
+        failed = tree.add(_failure(run.error_kind, run.error_message))
+        if run.error_trace:
+            for line in run.error_trace.rstrip().splitlines():
+                failed.add(plain(line))
+    for call in run.calls:
+        node = tree.add(_call(call))
+        if call.error_kind is not None:
+            node.add(_failure(call.error_kind, call.error_message, call.http_status))
+    for note in run.notes:
+        add_note(tree, note)
+    for loss in run.losses:
+        tree.add(Text("not carried over: ", style="dim") + plain(loss))
+    if link is None:
+        return tree
+    return Group(tree, Text(link, style=f"link {link}", overflow="fold"))
+
+
+def _call(call: CallRecord) -> Text:
+    first = call.first_token_ms
+    timing = f"total {duration(call.duration_ms)}"
+    return _line(
+        plain(call.step, "bold"),
+        plain(f"{call.provider}:{call.model}"),
+        Text("from the record" if call.recorded else f"attempt {call.attempt}"),
+        _status(call.status),
+        Text(timing if first is None else f"first token {duration(first)}, {timing}"),
+        Text(f"tokens {tokens(call.usage)}"),
+        Text(f"cost {dollars(call.cost_usd)}"),
+    )
+
+
+def _failure(kind: str, message: str | None, http_status: int | None = None) -> Text:
+    """What it means in plain words, then what the other side said."""
+    text = Text(_MEANINGS.get(kind, "An error this version does not know."), style="red")
+    text.append(f" ({kind}" + (f", HTTP {http_status})" if http_status else ")"), style="dim")
+    if message:
+        text.append(" ").append_text(plain(message))
+    return text
+
+
+def _line(*parts: Text | None) -> Text:
+    return Text("  ").join(part for part in parts if part is not None)
+
+
+def _short(cost: Cost) -> str:
+    """Return the cost for a column: > is for what is known of it, if that is not all."""
+    if not cost.unknown:
+        return dollars(cost.usd)
+    return f"> {dollars(cost.usd)}" if cost.usd > 0 else UNKNOWN
+
+
+def _status(status: str) -> Text:
+    return plain(status, STATUS_STYLE.get(status, ""))

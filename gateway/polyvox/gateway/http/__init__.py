@@ -1,0 +1,1 @@
+"""HTTP connections and what every route needs of them: limits, keys, bodies, errors."""

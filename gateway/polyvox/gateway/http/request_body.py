@@ -1,0 +1,165 @@
+"""The body of a request: read within limits, unpacked, and read as a JSON object.
+
+A body may be large, slow, packed to a fraction of itself, or made of millions of values; each has a
+limit of its own, checked before the next step makes it worse. What takes long is done beside the
+event loop, because every stream of every client waits for that.
+"""
+
+import asyncio
+import io
+import math
+import zlib
+from http import HTTPStatus
+
+import orjson
+import zstandard
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
+from polyvox.protocols.bounded_json import MOST_VALUES, TooManyValues, parse_json
+from polyvox.worker.settings.settings import ServerSettings
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ModelError
+
+MOST_MESSAGES = 20_000
+"""Messages or items of one request; each costs storage, rendering and parsing of its own."""
+
+_LEAST_BYTES_PER_S = 1024
+"""A body that comes more slowly than this is refused once ``read_timeout_s`` is over."""
+
+_PIECE = 1024 * 1024
+
+_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+async def read_document(request: Request) -> dict[str, Json]:
+    """Read the body as a JSON object.
+
+    Raises ModelError("too_large") as soon as a limit is passed, packed or unpacked,
+    ModelError("timeout") for a body that does not come, ModelError("cancelled") for a client that
+    left, and ModelError("invalid_request") for what is not a JSON object.
+    """
+    settings: ServerSettings = request.app.state.runtime.settings.server
+    share = share_of(request)
+    limit = settings.max_body_mib * 1024 * 1024
+    chunks = await _received(request, share, limit, settings.read_timeout_s)
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    is_packed = encoding not in ("", "identity")
+
+    def read() -> tuple[dict[str, Json], int]:
+        body = b"".join(chunks)
+        chunks.clear()
+        plain = _unpacked(body, encoding, limit) if is_packed else body
+        return parse_document(plain), len(plain)
+
+    document, size = await share.work(read, large=is_packed)
+    if is_packed and size > LARGE_BYTES:
+        share.hold(size)
+    return document
+
+
+def parse_document(
+    text: bytes | str, what: str = "body", param: str | None = None
+) -> dict[str, Json]:
+    """Return the JSON object that ``text`` spells.
+
+    Raises ModelError; ``what`` names the text, and ``param`` is what it lacks if it is another
+    value.
+    """
+    try:
+        document = parse_json(text)
+    except TooManyValues:
+        raise ModelError(
+            "too_large",
+            f"The {what} holds more than {MOST_VALUES} JSON values. Send fewer, for example by "
+            "shortening the conversation.",
+        ) from None
+    except orjson.JSONDecodeError as error:
+        raise ModelError("invalid_request", f"The {what} is not valid JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise ModelError(
+            "invalid_request",
+            f"The {what} must be a JSON object, not {type(document).__name__}.",
+            param=param,
+        )
+    for name in ("messages", "input"):
+        elements = document.get(name)
+        if isinstance(elements, list) and len(elements) > MOST_MESSAGES:
+            raise ModelError(
+                "too_large",
+                f"{name!r} has {len(elements)} elements; at most {MOST_MESSAGES} are taken. "
+                "Shorten the conversation.",
+                param=name,
+            )
+    return document
+
+
+async def _received(request: Request, share: Share, limit: int, read_s: float) -> list[bytes]:
+    """Return the body in pieces, as it came."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise _too_large(limit)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(read_s) as patience:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                if size > LARGE_BYTES:
+                    share.hold(len(chunk) if share.is_large else size)
+                chunks.append(chunk)
+                allowed = started + read_s + size / _LEAST_BYTES_PER_S
+                patience.reschedule(min(allowed, loop.time() + read_s))
+    except TimeoutError:
+        raise ModelError(
+            "timeout",
+            f"The request's body stopped arriving for {math.ceil(read_s)} s, or came too slowly. "
+            "Send it again; server.read_timeout_s in polyvox.toml sets the limit.",
+            status=HTTPStatus.REQUEST_TIMEOUT,
+        ) from None
+    except ClientDisconnect:
+        raise ModelError("cancelled", "The client left while it sent its request.") from None
+    return chunks
+
+
+def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+    try:
+        if encoding == "zstd":
+            plain = _unpacked_zstd(body, limit)
+        elif encoding in _WINDOWS:
+            plain = zlib.decompressobj(_WINDOWS[encoding]).decompress(body, limit + 1)
+        else:
+            raise ModelError(
+                "invalid_request",
+                f"The body's content-encoding {encoding!r} is not known. Send gzip, deflate, zstd "
+                "or the plain JSON.",
+                status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            )
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise ModelError("invalid_request", f"The body is no {encoding}: {error}.") from None
+    if len(plain) > limit:
+        raise _too_large(limit)
+    return plain
+
+
+def _unpacked_zstd(body: bytes, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body)) as reader:
+        while size <= limit and (piece := reader.read(_PIECE)):
+            pieces.append(piece)
+            size += len(piece)
+    return b"".join(pieces)
+
+
+def _too_large(limit: int) -> ModelError:
+    return ModelError(
+        "too_large",
+        f"The request body is larger than {limit // (1024 * 1024)} MiB. Send less, or raise "
+        "server.max_body_mib in polyvox.toml.",
+    )

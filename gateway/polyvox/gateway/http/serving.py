@@ -1,0 +1,125 @@
+"""An ASGI application on a socket, inside a loop that has other things to do."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from polyvox.gateway.http.connections import Config, Connection, Doors, Limits
+from polyvox.gateway.http.websocket_connection import WebSocketConnection
+from polyvox.worker.settings.settings import ServerSettings
+
+_MOST_FILES = 65_536
+"""Raising the soft limit further would only make programs slow that close all they may have."""
+
+_OWN_FILES = 200
+"""Databases, logs, the engine's connections."""
+
+FEW_FILES = 4096
+
+
+_TICKS_PER_CHECK = 10
+"""uvicorn ticks ten times a second."""
+
+
+class PortTaken(OSError):
+    """The address cannot be listened on; the message says what to do."""
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that says when it accepts and leaves the process's signals alone."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepts = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepts.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_CHECK == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection | WebSocketConnection):
+                    connection.check(now)
+        return await super().on_tick(counter)
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; ``port`` 0 takes a free one. Raises PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(" (")[0]
+        raise PortTaken(
+            f"Cannot listen on {host}:{port} ({why}). Choose another with --port, or "
+            "--port 0 for any free one."
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many files as it may, and return that number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return _MOST_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def most_connections(files: int) -> int:
+    """Return how many connections ``files`` allow: each may need another one to a provider."""
+    return max(16, (files - _OWN_FILES) // 2)
+
+
+@asynccontextmanager
+async def serving(
+    app: ASGIApp, listener: socket.socket, settings: ServerSettings, *, files: int
+) -> AsyncIterator[None]:
+    """Serve ``app`` on ``listener`` while the context is open, with at most ``files`` open files.
+
+    On leaving, running responses get ``drain_s`` seconds to end and are cut then.
+    """
+    limits = Limits(
+        read_s=settings.read_timeout_s,
+        write_s=settings.write_timeout_s,
+        per_address=settings.max_connections_per_address,
+        in_all=most_connections(files),
+    )
+    server = Server(
+        Config(
+            app,
+            Doors(limits),
+            http=Connection,
+            ws=WebSocketConnection,
+            # Not negotiated: a few KiB that unpack to a whole message cost too much of the loop.
+            ws_per_message_deflate=False,
+            ws_max_size=settings.max_body_mib * 1024 * 1024,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        )
+    )
+    running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
+    try:
+        await server.accepts.wait()
+        yield
+    finally:
+        server.should_exit = True
+        await running

@@ -1,0 +1,146 @@
+"""WebSocket connections within limits, below what the application sees of them.
+
+uvicorn bounds the bytes of a message. It does not bound its fragments, how long it takes, how many
+small frames are parsed in one go, or the answers to pings that nobody reads.
+"""
+
+import logging
+from asyncio.transports import BaseTransport
+from typing import Any
+
+from uvicorn._types import ASGIReceiveEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.frames import CloseCode
+
+from polyvox.gateway.http.connections import Config, Reader
+
+log = logging.getLogger(__name__)
+
+_MOST_FRAGMENTS = 16_384
+"""Of one message; libraries that cut messages at all cut them at some KiB."""
+
+_MOST_PINGS_PER_S = 100
+
+_SLICE_BYTES = 8192
+"""Parsed at a time: some 1,400 of the smallest frames, 20 ms."""
+
+_LEAST_BYTES_PER_S = 1024
+"""A message that comes more slowly than this is cut off, once ``read_s`` is over."""
+
+
+class WebSocketConnection(WebSocketsSansIOProtocol):
+    """One connection within limits."""
+
+    config: Config
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: Any, **more: Any
+    ) -> None:
+        super().__init__(config, server_state, app_state, **more)
+        self._doors = config.doors
+        self._reader = Reader()
+        self._in_message = False
+        self._partial_since: float | None = None
+        self._partial_bytes = 0
+        self._pings = 0
+        self._rest = bytearray()
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self._doors.enter(self.client[0] if self.client else "")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._doors.leave(self.client[0] if self.client else "")
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._rest += data
+        if len(self._rest) > _SLICE_BYTES:
+            self.transport.pause_reading()
+        self._feed()
+
+    def _feed(self) -> None:
+        """Parse some of what has come, and the rest after others had their turn.
+
+        A read may hold tens of thousands of small frames.
+        """
+        if self.close_sent or self.disconnected or not self._rest:
+            self._rest.clear()
+            return
+        data = bytes(self._rest[:_SLICE_BYTES])
+        del self._rest[:_SLICE_BYTES]
+        super().data_received(data)
+        if len(self.frames) > _MOST_FRAGMENTS:
+            self._cut_off("A message is cut into too many fragments.")
+        self._note_progress(len(data))
+        if self.read_paused:
+            return  # a message waits for the application; receive() goes on
+        if self._rest:
+            self.loop.call_soon(self._feed)
+        else:
+            self.transport.resume_reading()
+
+    def _note_progress(self, size: int) -> None:
+        if not self._in_message and not self.conn.reader.buffer:
+            self._partial_since = None
+            return
+        if self._partial_since is None:
+            self._partial_since, self._partial_bytes = self.loop.time(), 0
+        self._partial_bytes += size
+
+    def handle_text(self, event: Any) -> None:
+        # As bytes: decoding 64 MiB here would be felt, and the parser reads UTF-8 itself.
+        self.handle_bytes(event)
+
+    def handle_bytes(self, event: Any) -> None:
+        self._in_message = not event.fin
+        super().handle_bytes(event)
+
+    def handle_cont(self, event: Any) -> None:
+        self._in_message = not event.fin
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        self._pings += 1
+        if self._pings > _MOST_PINGS_PER_S:
+            self._cut_off("There are too many pings.")
+            return
+        pong = self.conn.data_to_send()
+        if self.writable.is_set():  # who reads no answers gets no more of them
+            self.transport.write(b"".join(pong))
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message = await super().receive()
+        if self._rest and not self.read_paused:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._feed)
+        return message
+
+    def send_keepalive_ping(self) -> None:
+        if self.read_paused:  # the answer would not be read in time, and be taken for a silence
+            self.schedule_ping()
+            return
+        super().send_keepalive_ping()
+
+    def check(self, now: float) -> None:
+        """Close the connection if its time is over; called once a second."""
+        limits = self._doors.limits
+        self._pings = 0
+        if self._partial_since is not None and not self.transport.is_reading():
+            self._partial_since += 1.0
+        elif self._partial_since is not None:
+            allowed = limits.read_s + self._partial_bytes / _LEAST_BYTES_PER_S
+            if now - self._partial_since > allowed:
+                self._cut_off("A message did not arrive in time.")
+        if self._reader.is_stuck(self.transport, now, limits.write_s):
+            log.info("A client took nothing of its answer for %g s and was let go.", limits.write_s)
+            self.transport.abort()
+
+    def _cut_off(self, why: str) -> None:
+        if self.close_sent or self.transport.is_closing():
+            return
+        log.info("A WebSocket was closed: %s", why)
+        self._partial_since = None
+        self.conn.fail(CloseCode.POLICY_VIOLATION, why)
+        self.handle_parser_exception()

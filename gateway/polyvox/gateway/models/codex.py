@@ -1,0 +1,63 @@
+"""The list of models as Codex reads it: ``GET /v1/models?client_version=...``.
+
+Codex 0.169 asks for it where a provider's key comes from a command, takes the whole list or, if one
+entry lacks a required member, nothing of it. Which members those are was found by leaving out one
+after the other. ``base_instructions`` is among them and replaces the instructions Codex would send
+for a name it does not know.
+"""
+
+from polyvox.activities.registry.registry import Binding
+from polyvox.workflows.conversation import Json
+
+_INSTRUCTIONS = """\
+You are a coding agent that works in Codex on the user's own computer. You share one workspace \
+with the user and go on until the task is done or you need a decision that only the user can make.
+
+- Look before you change: read the files and the instructions of the project that bear on the task.
+- Make the smallest change that solves the whole problem, in the style of the code around it.
+- Never undo or overwrite changes you did not make.
+- Check what you did by running the project's own tests or commands, and say so if you could not.
+- In the end say briefly what you changed, where, and what the user should know or decide.
+"""
+
+_OUTPUT_OF_TOOLS = {"mode": "tokens", "limit": 10_000}
+
+_ABOUT_EFFORT = {
+    "minimal": "Hardly any thinking",
+    "low": "Fast, with little thinking",
+    "medium": "Some thinking",
+    "high": "Thorough thinking",
+    "xhigh": "Very thorough thinking",
+    "max": "As much thinking as there is",
+}
+
+
+def codex_models(bindings: list[Binding]) -> list[dict[str, Json]]:
+    """Return one entry a model, in the order in which they shall be offered."""
+    return [_entry(binding, place) for place, binding in enumerate(bindings, start=1)]
+
+
+def _entry(binding: Binding, place: int) -> dict[str, Json]:
+    card = binding.told
+    sees = card.capabilities is None or card.can("images")
+    return {
+        "slug": binding.model,
+        "display_name": binding.model,
+        "description": binding.description or None,
+        "supported_reasoning_levels": [
+            {"effort": effort, "description": _ABOUT_EFFORT[effort]} for effort in card.efforts
+        ],
+        "shell_type": "unified_exec",
+        "visibility": "list",
+        "supported_in_api": True,
+        "priority": place,
+        "upgrade": None,
+        "base_instructions": _INSTRUCTIONS,
+        "supports_reasoning_summaries": card.can("thinking"),
+        "support_verbosity": False,
+        "truncation_policy": _OUTPUT_OF_TOOLS,
+        "supports_parallel_tool_calls": True,
+        "context_window": card.context_window,
+        "experimental_supported_tools": [],
+        "input_modalities": ["text", "image"] if sees else ["text"],
+    }

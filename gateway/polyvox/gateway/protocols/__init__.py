@@ -1,1 +1,0 @@
-"""The protocols clients speak."""

@@ -1,0 +1,121 @@
+"""Compaction: a long conversation as its user's words and a summary that a model wrote.
+
+The summary travels as a ``compaction`` item, sealed as the protocol wants it. Where such an item
+comes back, its summary is put in its place as text, so every provider can read it. Items of a
+provider's own compaction stay as they are: only it can read them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from polyvox.gateway.responses.stored_encoder import KeptEncoder
+from polyvox.protocols.client_side import Ask
+from polyvox.protocols.responses import client_request as responses
+from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.client_stream import Encoder
+from polyvox.protocols.sealed_reasoning import seal, unseal
+from polyvox.workflows.conversation import Conversation, Json, Message, Opaque, Wire, user
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.events import Event
+from polyvox.workflows.reply import Reply
+
+_REQUEST = """\
+Write a summary of the conversation so far for a colleague who will go on with it and sees \
+nothing of it but the user's own messages. Say what the user wants, what was found and decided, \
+what was changed (with names, paths and values that matter), what failed, and what is left to do. \
+Write only the summary."""
+
+_HEAD = "Summary of the conversation so far:\n\n"
+
+_MARK = "compaction:"
+
+
+def is_triggered(ask: Ask) -> bool:
+    """Whether ``ask`` ends with the item by which an agent asks for a compaction."""
+    messages = ask.conversation.messages
+    return bool(messages) and _is_trigger(messages[-1])
+
+
+def _is_trigger(message: Message) -> bool:
+    return (message.on_wire("responses") or {}).get("type") == "compaction_trigger"
+
+
+def asking_for_summary(ask: Ask) -> Ask:
+    """Return the request for a summary of what ``ask`` holds."""
+    bare: Conversation = ask.conversation.without_tool_use().with_options(format=None)
+    said = tuple(message for message in bare.messages if not _is_trigger(message))
+    return replace(ask, conversation=replace(bare, messages=(*said, user(_REQUEST))))
+
+
+def summary_of(message: Message) -> Message:
+    """Return the summary in place of a compaction item of ours; any other message as it is."""
+    item = message.on_wire("responses") or {}
+    slot = item.get("encrypted_content") if item.get("type") == "compaction" else None
+    sealed = unseal(slot) if isinstance(slot, str) else None
+    if sealed is None or not sealed.opaque.startswith(_MARK):
+        return message
+    text = _HEAD + sealed.opaque.removeprefix(_MARK)
+    return wire.parse_message({"type": "message", "role": "user", "content": text})
+
+
+class SummaryEncoder(KeptEncoder):
+    """Writes a summary as the one item an agent waits for that has asked for a compaction."""
+
+    def feed(self, event: Event) -> bytes:
+        return b""
+
+    def finish(self, reply: Reply) -> bytes:
+        item = _summary_item(reply, f"cmp_{self.response['id']}")
+        part = Opaque(wire=Wire("responses", item))
+        return super().finish(replace(reply, parts=(part,), finish="stop"))
+
+
+def _summary_item(reply: Reply, item_id: str) -> dict[str, Json]:
+    sealed = seal("responses", _MARK + reply.text)
+    return {"id": item_id, "type": "compaction", "encrypted_content": sealed}
+
+
+class CompactionFront:
+    """The front of ``POST /v1/responses/compact``; ``asked`` is what is to be compacted."""
+
+    def __init__(self, asked: Ask) -> None:
+        self._asked = asked
+
+    def parse(self, body: Json, headers: Mapping[str, str]) -> Ask:
+        return responses.parse(body, headers)
+
+    def encoder(self, ask: Ask, *, run_id: str, created: int) -> Encoder:
+        return responses.encoder(ask, run_id=run_id, created=created)
+
+    def render(self, ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
+        """Render the compacted conversation: the user's messages, then the summary, sealed."""
+        kept = [m for m in self._asked.conversation.messages if m.role == "user"]
+        items = wire.render_messages(Conversation(tuple(kept)), [])
+        words = [
+            {
+                "status": "completed",
+                **item,
+                "type": "message",
+                "content": _parts(item),
+                "id": own_id,
+            }
+            for index, item in enumerate(items)
+            if item.get("role") == "user"
+            for own_id in [item.get("id") or f"msg_{run_id}_{index}"]
+        ]
+        summary = _summary_item(reply, f"cmp_{run_id}_{len(words)}")
+        return {
+            "id": f"resp_{run_id}",
+            "object": "response.compaction",
+            "created_at": created,
+            "output": [*words, summary],
+            "usage": wire.render_usage(reply.usage),
+        }
+
+    def render_error(self, error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
+        return responses.render_error(error, run_id)
+
+
+def _parts(item: dict[str, Json]) -> Json:
+    content = item.get("content")
+    return [{"type": "input_text", "text": content}] if isinstance(content, str) else content

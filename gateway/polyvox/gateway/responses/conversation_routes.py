@@ -1,0 +1,134 @@
+"""The routes of kept conversations: what Responses can name instead of sending it."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from polyvox.activities.storage.threads import Thread, new_thread
+from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.request_body import read_document
+from polyvox.gateway.responses.item_lists import item_list, listed_item, page
+from polyvox.gateway.responses.routes import as_json, wishes
+from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.include import Included
+from polyvox.worker.runtime import Runtime
+from polyvox.workflows.conversation import Json, Message
+from polyvox.workflows.errors import ModelError
+
+_LONGEST_ADDITION = 20
+"""Items that the API takes in one request."""
+
+
+def conversations_router() -> APIRouter:
+    router = APIRouter()
+    path = "/v1/conversations"
+    one = f"{path}/{{conversation_id}}"
+    router.add_route(path, create, methods=["POST"])
+    router.add_route(one, retrieve, methods=["GET"])
+    router.add_route(one, update, methods=["POST"])
+    router.add_route(one, delete, methods=["DELETE"])
+    router.add_route(f"{one}/items", list_items, methods=["GET"])
+    router.add_route(f"{one}/items", add_items, methods=["POST"])
+    router.add_route(f"{one}/items/{{item_id}}", retrieve_item, methods=["GET"])
+    router.add_route(f"{one}/items/{{item_id}}", delete_item, methods=["DELETE"])
+    return router
+
+
+async def create(request: Request) -> Response:
+    runtime, key_id = await _admit(request)
+    document = await read_document(request)
+    thread = new_thread(_items(document), _metadata(document))
+    await runtime.conversations.put(thread, key_id)
+    return as_json(_rendered(thread))
+
+
+async def retrieve(request: Request) -> Response:
+    _, _, thread = await _found(request)
+    return as_json(_rendered(thread))
+
+
+async def update(request: Request) -> Response:
+    runtime, key_id, thread = await _found(request)
+    changed = thread.labelled(_metadata(await read_document(request)))
+    await runtime.conversations.put(changed, key_id)
+    return as_json(_rendered(changed))
+
+
+async def delete(request: Request) -> Response:
+    runtime, key_id = await _admit(request)
+    conversation_id = request.path_params["conversation_id"]
+    await runtime.conversations.remove(conversation_id, key_id)
+    return as_json({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+
+
+async def list_items(request: Request) -> Response:
+    _, _, thread = await _found(request)
+    shows = Included(wishes(request))
+    items = [shows.item(item) for item in _listed(thread)]
+    return as_json(page(items, request.query_params))
+
+
+async def add_items(request: Request) -> Response:
+    runtime, key_id, thread = await _found(request)
+    added = _items(await read_document(request))
+    longer = thread.adding(added)
+    await runtime.conversations.put(longer, key_id)
+    return as_json(item_list(_listed(longer)[len(thread.messages) :]))
+
+
+async def retrieve_item(request: Request) -> Response:
+    _, _, thread = await _found(request)
+    item_id = request.path_params["item_id"]
+    thread.without(item_id)
+    return as_json(_listed(thread)[thread.item_ids.index(item_id)])
+
+
+async def delete_item(request: Request) -> Response:
+    runtime, key_id, thread = await _found(request)
+    shorter = thread.without(request.path_params["item_id"])
+    await runtime.conversations.put(shorter, key_id)
+    return as_json(_rendered(shorter))
+
+
+def _rendered(thread: Thread) -> dict[str, Json]:
+    return {
+        "id": thread.conversation_id,
+        "object": "conversation",
+        "created_at": thread.created,
+        "metadata": dict(thread.metadata),
+    }
+
+
+def _listed(thread: Thread) -> list[dict[str, Any]]:
+    named = zip(thread.messages, thread.item_ids, strict=True)
+    return [listed_item(message, item_id) for message, item_id in named]
+
+
+def _items(document: dict[str, Json]) -> list[Message]:
+    items = document.get("items") or []
+    if not isinstance(items, list) or len(items) > _LONGEST_ADDITION:
+        raise ModelError(
+            "invalid_request",
+            f"'items' must be a list of at most {_LONGEST_ADDITION} items.",
+            param="items",
+        )
+    return [wire.parse_message(item) for item in items]
+
+
+def _metadata(document: dict[str, Json]) -> dict[str, Json]:
+    metadata = document.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise ModelError("invalid_request", "'metadata' must be an object.", param="metadata")
+    return metadata
+
+
+async def _admit(request: Request) -> tuple[Runtime, str]:
+    runtime: Runtime = request.app.state.runtime
+    return runtime, await authenticate(request.headers, runtime.ledger)
+
+
+async def _found(request: Request) -> tuple[Runtime, str, Thread]:
+    runtime, key_id = await _admit(request)
+    thread = await runtime.conversations.find(request.path_params["conversation_id"], key_id)
+    return runtime, key_id, thread

@@ -1,0 +1,125 @@
+"""What a request goes on from: an earlier response, a conversation, items it only names.
+
+A provider is always sent the whole of it, whatever its protocol and wherever its own state lies.
+An item is only found by the key it was made with; what is not found is an error, because a
+provider would be asked about it in the name of this server and not of the client.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.responses import PREFIX, KeptResponse, ResponsesStore
+from polyvox.activities.storage.threads import ConversationsStore
+from polyvox.gateway.responses.compaction import summary_of
+from polyvox.gateway.responses.item_lists import input_items
+from polyvox.protocols.client_side import Ask
+from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.storing import Keeping, continued, not_found
+from polyvox.workflows.conversation import Json, Message
+from polyvox.workflows.errors import ModelError
+
+_OURS = re.compile(r"[a-z]+_(run_[0-9a-f]+)_")
+
+Near = Mapping[str, tuple[Message, ...]]
+"""Whole conversations by the response that ends them: what a connection knows without the store."""
+
+
+def messages_after(bodies: Bodies, kept: KeptResponse) -> tuple[Message, ...]:
+    """Return what ``kept`` was asked and what it answered."""
+    asked = bodies.get(kept.conversation).messages
+    return asked + tuple(wire.parse_message(item) for item in kept.output)
+
+
+_STAND_INS = ("compaction", "item_reference", "reasoning")
+"""Items that stand for something else, or may: see ``_kind``."""
+
+
+def _kind(message: Message) -> str | None:
+    item = message.on_wire("responses")
+    if item is None:
+        return None
+    kind = item.get("type") or (None if "role" in item else "item_reference")
+    # A client that did not ask for the secret of thoughts brings them back without it.
+    if kind == "reasoning" and (item.get("encrypted_content") or not _ours(item)):
+        return None
+    return kind
+
+
+def _ours(item: Json) -> re.Match[str] | None:
+    """Match the id of an item that was made here; it tells the run."""
+    return _OURS.match(str(item.get("id")))
+
+
+class History:
+    """Finds what requests go on from."""
+
+    def __init__(
+        self, responses: ResponsesStore, conversations: ConversationsStore, bodies: Bodies
+    ) -> None:
+        self._responses = responses
+        self._conversations = conversations
+        self._bodies = bodies
+
+    async def whole(self, ask: Ask, keeping: Keeping, key_id: str, near: Near) -> Ask:
+        """Return ``ask`` with all it goes on from.
+
+        Raises ModelError("invalid_request") for what there is not, naming the field.
+        """
+        earlier: tuple[Message, ...] = ()
+        if keeping.previous is not None:
+            earlier = await self._previous(keeping.previous, key_id, near)
+        elif keeping.thread is not None:
+            earlier = await self._conversations.messages(keeping.thread, key_id)
+        own = list(ask.conversation.messages)
+        if stands_in := [at for at, message in enumerate(own) if _kind(message) in _STAND_INS]:
+            for at in stands_in:
+                own[at] = await self._resolved(own[at], at, key_id, near)
+            ask = replace(ask, conversation=replace(ask.conversation, messages=tuple(own)))
+        return continued(ask, earlier)
+
+    async def _previous(self, response_id: str, key_id: str, near: Near) -> tuple[Message, ...]:
+        if response_id in near:
+            return near[response_id]
+        kept = await self._responses.find(response_id, key_id)
+        if kept is None:
+            raise not_found(response_id)
+        if kept.document is None:
+            raise ModelError(
+                "invalid_request",
+                f"Response {response_id!r} has not ended yet: retrieve it until its status is no "
+                "longer 'in_progress', then go on from it.",
+                param="previous_response_id",
+            )
+        return messages_after(self._bodies, kept)
+
+    async def _resolved(self, message: Message, at: int, key_id: str, near: Near) -> Message:
+        if _kind(message) == "compaction":
+            return summary_of(message)
+        item = message.on_wire("responses") or {}
+        item_id = str(item.get("id"))
+        found = await self._named(item_id, key_id, near)
+        if found is None and item.get("type") == "reasoning":
+            return message
+        if found is None:
+            raise ModelError(
+                "invalid_request", f"Item with id {item_id!r} not found.", param=f"input[{at}].id"
+            )
+        return summary_of(found)
+
+    async def _named(self, item_id: str, key_id: str, near: Near) -> Message | None:
+        for messages in near.values():
+            for message in messages:
+                if (message.on_wire("responses") or {}).get("id") == item_id:
+                    return message
+        ours = _ours({"id": item_id})
+        owners = [PREFIX + ours[1]] if ours else await self._responses.owners_of(item_id)
+        for owner in owners:
+            kept = await self._responses.find(owner, key_id)
+            if kept is None:
+                continue
+            for item in (*kept.output, *input_items(self._bodies, kept)):
+                if item.get("id") == item_id:
+                    return wire.parse_message(item)
+        return None

@@ -1,0 +1,220 @@
+"""The routes of Responses: to ask, and to come back to what was answered."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.token_count import provider_count
+from polyvox.gateway.http.admission import share_of
+from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.request_body import read_document
+from polyvox.gateway.responses.compaction import CompactionFront, asking_for_summary, is_triggered
+from polyvox.gateway.responses.item_lists import input_items, page, query_number
+from polyvox.gateway.responses.state import ResponsesState
+from polyvox.protocols.client_side import Ask
+from polyvox.protocols.responses import client_request as responses
+from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.include import included
+from polyvox.protocols.responses.storing import Keeping, parse_keeping
+from polyvox.worker.runtime import Runtime
+from polyvox.workflows.conversation import Json, Message
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.session import seen_headers
+
+_CHARACTERS_PER_TOKEN = 4
+_ITEM_TOKENS = 4
+_MEDIA_TOKENS = 1_600
+
+
+def responses_router() -> APIRouter:
+    router = APIRouter()
+    path = "/v1/responses"
+    router.add_route(path, create, methods=["POST"])
+    router.add_route(path, refuse_get, methods=["GET"])
+    router.add_route(f"{path}/input_tokens", count_input, methods=["POST"])
+    router.add_route(f"{path}/compact", compact, methods=["POST"])
+    router.add_route(f"{path}/{{response_id}}", retrieve, methods=["GET"])
+    router.add_route(f"{path}/{{response_id}}", delete, methods=["DELETE"])
+    router.add_route(f"{path}/{{response_id}}/cancel", cancel, methods=["POST"])
+    router.add_route(f"{path}/{{response_id}}/input_items", list_input, methods=["GET"])
+    return router
+
+
+async def create(request: Request) -> Any:
+    state, caller = await _admit(request)
+    ask, keeping, own = await _asked(request, state, caller)
+    if keeping.background:
+        share = share_of(request).handed_over()
+        recording = await state.begin(ask, keeping, caller, own, _span_scope(request), share)
+        if not ask.stream:
+            return as_json({**recording.document, "status": "queued"}, recording.kept.run_id)
+        keep_alive_s = _runtime(request).settings.server.keep_alive_s
+        return _as_stream(recording.follow(-1, keep_alive_s, included(ask)), recording.kept.run_id)
+    if keeping.store or keeping.thread is not None or is_triggered(ask):
+        return await state.exchange(ask, keeping, caller, own)
+    return Exchange(_runtime(request), responses, ask, caller)
+
+
+async def _asked(
+    request: Request, state: ResponsesState, caller: Caller
+) -> tuple[Ask, Keeping, tuple[Message, ...]]:
+    """Return the whole request, and its own messages at the end of it."""
+    share = share_of(request)
+    share.take(caller.key_id)
+    document = await read_document(request)
+    ask = await share.work(lambda: responses.parse(document, request.headers))
+    keeping = parse_keeping(document)
+    whole = await state.whole(ask, keeping, caller.key_id, {})
+    return whole, keeping, own_messages(ask, whole)
+
+
+def own_messages(ask: Ask, whole: Ask) -> tuple[Message, ...]:
+    """Return the messages of ``whole`` that stand for those of ``ask``."""
+    messages = whole.conversation.messages
+    return messages[len(messages) - len(ask.conversation.messages) :]
+
+
+async def retrieve(request: Request) -> Response:
+    state, caller = await _admit(request)
+    kept = await state.find(request.path_params["response_id"], caller.key_id)
+    shows = state.shows(kept, wishes(request))
+    if request.query_params.get("stream") != "true":
+        return as_json(shows.response(state.document(kept)), kept.run_id)
+    if not (kept.background and kept.stream):
+        raise ModelError(
+            "invalid_request",
+            f"Response {kept.response_id!r} was not created with background=true and stream=true; "
+            "only those can be streamed again.",
+            param="stream",
+        )
+    after = query_number(request.query_params, "starting_after", -1)
+    return _as_stream(state.events(kept, after, shows), kept.run_id)
+
+
+async def delete(request: Request) -> Response:
+    state, caller = await _admit(request)
+    response_id = request.path_params["response_id"]
+    await state.delete(response_id, caller.key_id)
+    return as_json({"id": response_id, "object": "response", "deleted": True})
+
+
+async def cancel(request: Request) -> Response:
+    state, caller = await _admit(request)
+    kept = await state.cancel(request.path_params["response_id"], caller.key_id)
+    return as_json(state.shows(kept, ()).response(state.document(kept)))
+
+
+async def list_input(request: Request) -> Response:
+    state, caller = await _admit(request)
+    kept = await state.find(request.path_params["response_id"], caller.key_id)
+    shows = state.shows(kept, wishes(request))
+    items = [shows.item(item) for item in input_items(_runtime(request).bodies, kept)]
+    return as_json(page(items, request.query_params))
+
+
+def wishes(request: Request) -> list[str]:
+    """Return what the query asks to include, in either spelling of a list."""
+    query = request.query_params
+    return [*query.getlist("include[]"), *query.getlist("include")]
+
+
+async def count_input(request: Request) -> Response:
+    """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
+    state, caller = await _admit(request)
+    ask, _, _ = await _asked(request, state, caller)
+    exact = await provider_count(_runtime(request), ask)
+    if exact is None:
+        count = await share_of(request).work(lambda: estimate_tokens(ask))
+    else:
+        count = exact
+    counted = as_json({"object": "response.input_tokens", "input_tokens": count})
+    if exact is None:
+        counted.headers["x-polyvox-estimate"] = "true"
+    return counted
+
+
+async def compact(request: Request) -> Any:
+    state, caller = await _admit(request)
+    ask, _, _ = await _asked(request, state, caller)
+    runtime = _runtime(request)
+    asked = replace(asking_for_summary(ask), stream=False)
+    return Exchange(runtime, CompactionFront(ask), asked, caller)
+
+
+async def refuse_get(_request: Request) -> Response:
+    """Say that this path is asked by POST or as a WebSocket; agents go on over HTTP at once."""
+    refused = as_json(
+        {
+            "error": {
+                "message": "Use POST, or upgrade to a WebSocket. One response is at its id.",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "upgrade_required",
+            }
+        }
+    )
+    refused.status_code = 426
+    refused.headers["upgrade"] = "websocket"
+    return refused
+
+
+def estimate_tokens(ask: Ask) -> int:
+    """Return an estimate of the input tokens: four characters of text are one.
+
+    Images and files count a constant, whatever their size. Expect the real count, which differs by
+    model, within a third for English prose and code.
+    """
+    conversation = ask.conversation
+    items = wire.render_messages(conversation, [])
+    characters = len(orjson.dumps(wire.render_tools(conversation.tools, [])))
+    media = 0
+    pending: list[Json] = [wire.render_system(conversation, []), *items]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            characters += len(value)
+        elif isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            if value.get("type") in ("input_image", "input_file", "input_audio"):
+                media += 1
+            else:
+                pending += [v for name, v in value.items() if name not in _NO_TEXT]
+    return characters // _CHARACTERS_PER_TOKEN + len(items) * _ITEM_TOKENS + media * _MEDIA_TOKENS
+
+
+_NO_TEXT = frozenset(("type", "role", "id", "call_id", "status", "encrypted_content"))
+
+
+def as_json(document: Json, run_id: str | None = None) -> Response:
+    headers = {} if run_id is None else _headers(run_id)
+    return Response(orjson.dumps(document), media_type="application/json", headers=headers)
+
+
+def _as_stream(frames: AsyncIterator[bytes], run_id: str) -> Response:
+    headers = {**_headers(run_id), "cache-control": "no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(frames, media_type="text/event-stream", headers=headers)
+
+
+def _headers(run_id: str) -> dict[str, str]:
+    return {"x-polyvox-run": run_id, "x-request-id": run_id}
+
+
+async def _admit(request: Request) -> tuple[ResponsesState, Caller]:
+    key_id = await authenticate(request.headers, _runtime(request).ledger)
+    state: ResponsesState = request.app.state.responses
+    return state, Caller(key_id, request.headers.get("traceparent"), seen_headers(request.headers))
+
+
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+def _span_scope(request: Request) -> dict[str, str]:
+    return {"method": request.method, "path": request.url.path}

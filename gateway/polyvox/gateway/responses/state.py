@@ -1,0 +1,331 @@
+"""Responses that are kept: how they come to be, what has become of them, how they are read again.
+
+A response's id is its run's with a prefix, so the engine can always be asked about it: the row in
+the store says whose it is and what it was asked, and where the row lacks an ending, the process
+died and the run's own result is rendered now. All three provider protocols are alike here.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+
+from starlette.types import Receive, Scope, Send
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from polyvox.activities.registry.registry import DIRECT
+from polyvox.activities.storage.responses import PREFIX, KeptResponse
+from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.http.admission import Share
+from polyvox.gateway.responses.background import KEEP_ALIVE, Recording, resumed, split_frames
+from polyvox.gateway.responses.compaction import SummaryEncoder, asking_for_summary, is_triggered
+from polyvox.gateway.responses.previous_turns import History, Near
+from polyvox.gateway.responses.stored_encoder import Keep, KeptEncoder, KeptFront
+from polyvox.protocols.client_side import Ask
+from polyvox.protocols.responses import client_response as responses_document
+from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.include import Included, included
+from polyvox.protocols.responses.storing import Keeping
+from polyvox.worker.runs.start import new_run_id
+from polyvox.worker.runtime import Runtime
+from polyvox.workflows.boundary.failures import model_error
+from polyvox.workflows.conversation import Json, Message
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Reply, Usage
+
+log = logging.getLogger(__name__)
+
+
+class KeptExchange:
+    """A foreground answer that is kept, as an ASGI response."""
+
+    def __init__(self, exchange: Exchange, front: KeptFront, keep: Keep) -> None:
+        self._exchange = exchange
+        self._front = front
+        self._keep = keep
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._exchange(scope, receive, send)
+        writing = self._front.writing
+        if writing is None or self._front.refused is not None:
+            return
+        if writing.response["status"] == "in_progress":
+            self._keep({**writing.response, "status": "cancelled"})
+
+
+class ResponsesState:
+    """The kept responses of one process. Used on the event loop only."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._store = runtime.responses
+        self._history = History(runtime.responses, runtime.conversations, runtime.bodies)
+        self._recordings: dict[str, tuple[Recording, asyncio.Task[None]]] = {}
+
+    async def whole(self, ask: Ask, keeping: Keeping, key_id: str, near: Near) -> Ask:
+        """Return ``ask`` with all it goes on from; see ``History.whole``."""
+        return await self._history.whole(ask, keeping, key_id, near)
+
+    async def exchange(
+        self,
+        ask: Ask,
+        keeping: Keeping,
+        caller: Caller,
+        own: tuple[Message, ...],
+        also: Keep | None = None,
+    ) -> KeptExchange:
+        """Return the answer to a whole ``ask``, kept when it ends.
+
+        ``own`` are the messages that a named conversation does not have yet; ``also`` is told the
+        response object as well, before the client is.
+        """
+        runtime = self._runtime
+        sort = KeptEncoder
+        if is_triggered(ask) and not self._compacts_itself(ask.model):
+            ask, sort = asking_for_summary(ask), SummaryEncoder
+        digest = await runtime.bodies.put(ask.conversation)
+        keep = self._keep(ask, keeping, caller, digest, own, also)
+        front = KeptFront(keep, sort=sort)
+        exchange = Exchange(runtime, front, ask, caller, digest=digest)
+        return KeptExchange(exchange, front, keep)
+
+    def _compacts_itself(self, model: str) -> bool:
+        """Whether one provider answers alone, and its protocol has compactions of its own."""
+        binding = self._runtime.registry.resolve(model, self._runtime.providers)
+        if binding.flow.partition("@")[0] != DIRECT:
+            return False
+        provider = self._runtime.providers.get(str(binding.params["model"]).partition(":")[0])
+        return provider is not None and provider.protocol == "responses"
+
+    async def prepare(self, ask: Ask, keeping: Keeping, caller: Caller, also: Keep) -> bytes:
+        """Return the stream of a response without output, which others can go on from."""
+        digest = await self._runtime.bodies.put(ask.conversation)
+        keep = self._keep(ask, keeping, caller, digest, (), also)
+        writing = KeptEncoder(ask, run_id=new_run_id(), created=int(time.time()), keep=keep)
+        return writing.finish(Reply((), usage=Usage(0, 0, 0, 0, 0)))
+
+    def _keep(
+        self,
+        ask: Ask,
+        keeping: Keeping,
+        caller: Caller,
+        digest: str,
+        own: tuple[Message, ...],
+        also: Keep | None,
+    ) -> Keep:
+        """Return what keeps the response object that answers ``ask``."""
+
+        def keep(document: dict[str, Json]) -> None:
+            if keeping.store:
+                self._store.keep(
+                    KeptResponse(
+                        response_id=document["id"],
+                        key_id=caller.key_id,
+                        model=ask.model,
+                        created=document["created_at"],
+                        conversation=digest,
+                        stream=ask.stream,
+                        previous_id=keeping.previous,
+                        document=document,
+                    )
+                )
+            self._add_to_thread(keeping, caller.key_id, own, document)
+            if also is not None:
+                also(document)
+
+        return keep
+
+    async def begin(
+        self,
+        ask: Ask,
+        keeping: Keeping,
+        caller: Caller,
+        own: tuple[Message, ...],
+        scope: Scope,
+        share: Share,
+    ) -> Recording:
+        """Start a background response; it can be found when this returns.
+
+        It gives ``share`` back when it ends. Raises ModelError if it is known already that it
+        cannot run.
+        """
+        with ExitStack() as unstarted:
+            unstarted.callback(share.release)
+            recording = await self._recording(ask, keeping, caller)
+            unstarted.pop_all()
+
+        async def record() -> None:
+            try:
+                await recording.run(scope)
+            finally:
+                share.release()
+                del self._recordings[recording.kept.response_id]
+            if recording.kept.document is not None:
+                self._add_to_thread(keeping, caller.key_id, own, recording.kept.document)
+
+        task = asyncio.create_task(record(), name=recording.kept.response_id)
+        self._recordings[recording.kept.response_id] = recording, task
+        return recording
+
+    async def _recording(self, ask: Ask, keeping: Keeping, caller: Caller) -> Recording:
+        runtime = self._runtime
+        runtime.registry.resolve(ask.model, runtime.providers)
+        kept = KeptResponse(
+            response_id=PREFIX + new_run_id(),
+            key_id=caller.key_id,
+            model=ask.model,
+            created=int(time.time()),
+            conversation=await runtime.bodies.put(ask.conversation),
+            stream=ask.stream,
+            background=True,
+            previous_id=keeping.previous,
+        )
+        self._store.keep(kept)
+        await self._store.flush()
+        return Recording(runtime, ask, caller, kept)
+
+    async def find(self, response_id: str, key_id: str) -> KeptResponse:
+        """Return a response as it is now. Raises ModelError("not_found")."""
+        kept = await self._store.find(response_id, key_id)
+        if kept is None:
+            raise ModelError("not_found", f"Response with id {response_id!r} not found.")
+        if kept.document is None and response_id not in self._recordings:
+            kept = await self._settled(kept)
+        return kept
+
+    def document(self, kept: KeptResponse) -> dict[str, Json]:
+        """Return the whole response object as it is now."""
+        if kept.document is not None:
+            return kept.document
+        if kept.response_id in self._recordings:
+            return self._recordings[kept.response_id][0].document
+        return responses_document.begun(self._ask(kept), kept.response_id, kept.created)
+
+    def shows(self, kept: KeptResponse, asked: Iterable[str]) -> Included:
+        """Return what is shown of ``kept``: what its request asked for and what is ``asked``."""
+        return included(self._ask(kept)).also(asked)
+
+    async def events(self, kept: KeptResponse, after: int, shows: Included) -> AsyncIterator[bytes]:
+        """Yield the frames of a background stream behind sequence number ``after``."""
+        keep_alive_s = self._runtime.settings.server.keep_alive_s
+        if kept.response_id in self._recordings:
+            recording, _ = self._recordings[kept.response_id]
+            async for frames in recording.follow(after, keep_alive_s, shows):
+                yield frames
+            return
+        place = after + 1
+        while True:
+            shown = split_frames(await self._store.frames(kept.response_id))
+            if shown[place:]:
+                yield b"".join([shows.frame(frame) for frame in shown[place:]])
+                place = len(shown)
+            if kept.document is not None:
+                return
+            await self._wait(kept, keep_alive_s)
+            kept = await self._settled(kept)
+            yield KEEP_ALIVE
+
+    async def cancel(self, response_id: str, key_id: str) -> KeptResponse:
+        """End a background response; one that has ended stays as it is."""
+        kept = await self.find(response_id, key_id)
+        if not kept.background:
+            raise ModelError(
+                "invalid_request",
+                f"Response {response_id!r} was not created with background=true; only those can "
+                "be cancelled. Close the connection to end another one.",
+                param="response_id",
+            )
+        if kept.document is not None:
+            return kept
+        if response_id in self._recordings:
+            recording, task = self._recordings[response_id]
+            recording.cancel()
+            await asyncio.wait([task])
+        else:
+            await self._end_run(kept)
+        return await self.find(response_id, key_id)
+
+    async def delete(self, response_id: str, key_id: str) -> None:
+        """Forget a response, and end it if it is still being made. Raises ModelError."""
+        kept = await self.find(response_id, key_id)
+        if kept.document is None:
+            await self.cancel(response_id, key_id)
+        self._store.forget(response_id)
+
+    async def close(self) -> None:
+        """Let go of all background runs: they go on in the engine, and are found there."""
+        tasks = [task for _, task in self._recordings.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _add_to_thread(
+        self, keeping: Keeping, key_id: str, own: tuple[Message, ...], document: dict[str, Json]
+    ) -> None:
+        if keeping.thread is None or document["status"] not in ("completed", "incomplete"):
+            return
+        said = [wire.parse_message(item) for item in document["output"]]
+        self._runtime.conversations.add(keeping.thread, key_id, [*own, *said])
+
+    def _ask(self, kept: KeptResponse) -> Ask:
+        conversation = self._runtime.bodies.get(kept.conversation)
+        return Ask("responses", kept.model, conversation, kept.stream)
+
+    def _handle(self, kept: KeptResponse) -> WorkflowHandle[object, Reply]:
+        return self._runtime.client.get_workflow_handle(kept.run_id, result_type=Reply)
+
+    async def _settled(self, kept: KeptResponse) -> KeptResponse:
+        """Return ``kept`` with its end, if its run has ended; another process began it."""
+        handle = self._handle(kept)
+        reply: Reply | None = None
+        error = ModelError("internal", "The run has disappeared.")
+        try:
+            if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+                return kept
+            reply = await handle.result()
+        except (WorkflowFailureError, ApplicationError) as failed:
+            error = model_error(failed)
+        except RPCError as failed:
+            if failed.status is not RPCStatusCode.NOT_FOUND:
+                raise await self._runtime.engine.explain(failed) from failed
+        return await self._finished(kept, reply, error)
+
+    async def _finished(
+        self, kept: KeptResponse, reply: Reply | None, error: ModelError
+    ) -> KeptResponse:
+        finished: list[KeptResponse] = []
+
+        def keep(document: dict[str, Json]) -> None:
+            finished.append(replace(kept, document=document))
+            self._store.keep(finished[0])
+
+        shown = await self._store.frames(kept.response_id) if kept.stream else b""
+        writing = resumed(self._ask(kept), kept, shown, keep)
+        frames = writing.fail(error) if reply is None else writing.finish(reply)
+        if kept.stream:
+            self._store.keep_frames(kept.response_id, len(split_frames(shown)), frames)
+        return finished[0]
+
+    async def _wait(self, kept: KeptResponse, limit_s: float) -> None:
+        """Wait until the run has ended, for at most ``limit_s`` seconds."""
+        try:
+            await asyncio.wait_for(self._handle(kept).result(), limit_s)
+        except (TimeoutError, WorkflowFailureError, ApplicationError):
+            return
+        except RPCError as error:
+            log.warning("Cannot ask the engine about run %s: %s", kept.run_id, error)
+            await asyncio.sleep(1.0)
+
+    async def _end_run(self, kept: KeptResponse) -> None:
+        try:
+            await self._handle(kept).cancel()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise await self._runtime.engine.explain(error) from error
+        self._runtime.relay.hang_up(kept.run_id)
+        await self._wait(kept, 10.0)

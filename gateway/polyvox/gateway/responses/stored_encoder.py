@@ -1,0 +1,77 @@
+"""The Responses front for answers that somebody may come back to.
+
+It shows the client nothing else than the plain front; it also tells what the response object was
+when the answer ended. That happens before the ending is sent, so a client that goes on from the
+answer at once is understood.
+"""
+
+from collections.abc import Callable, Mapping
+
+from polyvox.protocols.client_side import Ask
+from polyvox.protocols.responses import client_request as responses
+from polyvox.protocols.responses.client_stream import Encoder
+from polyvox.protocols.responses.include import Included
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Reply
+
+Keep = Callable[[dict[str, Json]], None]
+"""Called once, with the response object as it ended."""
+
+
+class KeptEncoder(Encoder):
+    """Writes one answer and keeps its response object."""
+
+    def __init__(
+        self, ask: Ask, *, run_id: str, created: int, keep: Keep, shows: Included | None = None
+    ) -> None:
+        super().__init__(ask, run_id=run_id, created=created, shows=shows)
+        self._keep = keep
+
+    def finish(self, reply: Reply) -> bytes:
+        frames = super().finish(reply)
+        self._keep(self.response)
+        return frames
+
+    def fail(self, error: ModelError) -> bytes:
+        frames = super().fail(error)
+        self._keep(self.response)
+        return frames
+
+
+class KeptFront:
+    """The front of one request.
+
+    ``writing`` is the encoder once there is one, ``refused`` why the client was given no response.
+    """
+
+    def __init__(
+        self,
+        keep: Keep,
+        prepared: KeptEncoder | None = None,
+        *,
+        sort: type[KeptEncoder] = KeptEncoder,
+    ) -> None:
+        self._keep = keep
+        self._sort = sort
+        self._prepared = prepared
+        self.writing: KeptEncoder | None = prepared
+        self.refused: ModelError | None = None
+
+    def parse(self, body: Json, headers: Mapping[str, str]) -> Ask:
+        return responses.parse(body, headers)
+
+    def encoder(self, ask: Ask, *, run_id: str, created: int) -> KeptEncoder:
+        self.writing = self._prepared or self._sort(
+            ask, run_id=run_id, created=created, keep=self._keep
+        )
+        return self.writing
+
+    def render(self, ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
+        writing = self.encoder(ask, run_id=run_id, created=created)
+        writing.finish(reply)
+        return writing.shown
+
+    def render_error(self, error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
+        self.refused = error
+        return responses.render_error(error, run_id)

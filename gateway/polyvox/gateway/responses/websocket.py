@@ -1,0 +1,318 @@
+"""Responses over a WebSocket: one connection, one response after the other.
+
+Each message ``response.create`` is a request as POST takes it, each event of its stream is a text
+message. What the connection gains is memory: a response can be gone on from with only the new
+items, also with ``store: false``, as long as the connection lasts. ``generate: false`` prepares
+such a response without asking a model. One with an error that has no response yet is an event
+``error`` with the ``status`` and the ``headers`` it would have had over HTTP: an agent looks there
+for ``retry-after``.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import orjson
+from fastapi import APIRouter
+from starlette.responses import Response
+from starlette.types import Message as AsgiMessage
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from polyvox.gateway.generate.exchange import Caller
+from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
+from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.errors import Headers, retry_headers
+from polyvox.gateway.http.request_body import parse_document
+from polyvox.gateway.responses.background import split_frames
+from polyvox.gateway.responses.routes import own_messages
+from polyvox.gateway.responses.state import ResponsesState
+from polyvox.protocols.client_side import Ask
+from polyvox.protocols.responses import client_request as responses
+from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.include import included
+from polyvox.protocols.responses.storing import Keeping, parse_keeping
+from polyvox.worker.runtime import Runtime
+from polyvox.workflows.conversation import Json, Message
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.session import seen_headers
+
+PATH = "/v1/responses"
+
+_REMEMBERED = 8
+"""Responses of one connection that can be gone on from; the older ones only if they are stored."""
+
+_MOST_WAITING = 64
+"""Requests that wait for their turn. A client that sends more is cut off: not to read from it would
+be simpler, but then nobody would notice when it leaves."""
+
+_REMEMBERED_BYTES = 32 * 1024 * 1024
+"""Of the requests that led to the remembered responses; the newest is remembered all the same."""
+
+_OF_THE_CONNECTION = ("type", "generate", "stream_id")
+"""Members of ``response.create`` that are no fields of a request."""
+
+_NOT_ENDED = ("failed", "cancelled", "in_progress")
+
+
+def websocket_router() -> APIRouter:
+    router = APIRouter()
+    router.add_websocket_route(PATH, connect)
+    return router
+
+
+async def connect(websocket: WebSocket) -> None:
+    """Serve one connection until its client leaves."""
+    runtime: Runtime = websocket.app.state.runtime
+    try:
+        key_id = await authenticate(websocket.headers, runtime.ledger)
+    except ModelError as error:
+        status, document = responses.render_error(error, None)
+        body = orjson.dumps(document)
+        await websocket.send_denial_response(
+            Response(body, status_code=status, media_type="application/json")
+        )
+        return
+    with contextlib.suppress(OSError, WebSocketDisconnect):  # the client may have left by now
+        await websocket.accept()
+        await Connection(websocket, runtime, key_id).serve()
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A message as it came, or why it is refused; ``share`` holds its bytes."""
+
+    text: str | bytes
+    share: Share
+    refused: ModelError | None = None
+
+
+class _Leaving(Exception):
+    """The connection is to be closed from this side."""
+
+
+class Connection:
+    """One client's connection. Its requests are answered in the order they come in."""
+
+    def __init__(self, websocket: WebSocket, runtime: Runtime, key_id: str) -> None:
+        self._websocket = websocket
+        self._runtime = runtime
+        self._state: ResponsesState = websocket.app.state.responses
+        self._caller = Caller(
+            key_id, websocket.headers.get("traceparent"), seen_headers(websocket.headers)
+        )
+        self._requests: asyncio.Queue[_Waiting | None] = asyncio.Queue()
+        self._most_bytes = runtime.settings.server.max_body_mib * 1024 * 1024
+        self._waiting_bytes = 0
+        self._left = asyncio.Event()
+        self._near = _Near()
+        self._lane = b""
+
+    async def serve(self) -> None:
+        reading = asyncio.create_task(self._read())
+        try:
+            while (waiting := await self._requests.get()) and not self._left.is_set():
+                self._waiting_bytes -= len(waiting.text)
+                try:
+                    await self._answer(waiting)
+                finally:
+                    waiting.share.release()
+        except _Leaving:
+            await self._websocket.close(_POLICY_VIOLATION)
+        finally:
+            reading.cancel()
+            while not self._requests.empty():
+                if (waiting := self._requests.get_nowait()) is not None:
+                    waiting.share.release()
+
+    async def _read(self) -> None:
+        """Read along while an answer is made: a client that leaves ends it."""
+        while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+            told = message.get("text")
+            text: str | bytes = told if told is not None else message["bytes"]
+            if (
+                self._requests.qsize() >= _MOST_WAITING
+                or self._waiting_bytes + len(text) > self._most_bytes
+            ):
+                self._left.set()
+                await self._websocket.close(_POLICY_VIOLATION, "Too many requests are waiting.")
+                break
+            waiting = self._admitted(text)
+            self._waiting_bytes += len(waiting.text)
+            self._requests.put_nowait(waiting)
+        self._left.set()
+        self._requests.put_nowait(None)
+
+    def _admitted(self, text: str | bytes) -> _Waiting:
+        share = share_of(self._websocket).another(self._caller.key_id)
+        try:
+            if len(text) > LARGE_BYTES:
+                share.hold(len(text))
+        except ModelError as error:
+            return _Waiting("", share, error)
+        return _Waiting(text, share)
+
+    async def _answer(self, waiting: _Waiting) -> None:
+        self._lane = b""
+        try:
+            # The key may have been revoked since the connection was made.
+            await self._authenticate()
+            waiting.share.take(self._caller.key_id)
+            if waiting.refused is not None:
+                raise waiting.refused
+            event = await waiting.share.work(lambda: _parse_event(waiting.text))
+            if lane := event.get("stream_id"):
+                self._lane = b'"stream_id":' + orjson.dumps(lane) + b","
+            if event["type"] == "response.steer":
+                await self._refuse_steering(event)
+            else:
+                await self._create(event, waiting.share, len(waiting.text))
+        except ModelError as error:
+            status, document = responses.render_error(error, None)
+            await self.send_error(status, document["error"], retry_headers(error, status))
+
+    async def _authenticate(self) -> None:
+        try:
+            await authenticate(self._websocket.headers, self._runtime.ledger)
+        except ModelError as error:
+            status, document = responses.render_error(error, None)
+            await self.send_error(status, document["error"], retry_headers(error, status))
+            raise _Leaving from error
+
+    async def _create(self, event: dict[str, Json], share: Share, size: int) -> None:
+        document = {k: v for k, v in event.items() if k not in _OF_THE_CONNECTION}
+        document["stream"] = True
+        ask = await share.work(lambda: responses.parse(document, self._websocket.headers))
+        keeping = parse_keeping(document)
+        whole = await self._state.whole(ask, keeping, self._caller.key_id, self._near.said)
+        own = own_messages(ask, whole)
+        if event.get("generate") is False:
+            remember = _Remember(self._near, whole, size)
+            prepared = await self._state.prepare(whole, keeping, self._caller, remember)
+            await self.send_frames(prepared)
+        elif keeping.background:
+            await self._follow(whole, keeping, own, share)
+        else:
+            remember = _Remember(self._near, whole, size)
+            exchange = await self._state.exchange(whole, keeping, self._caller, own, remember)
+            await exchange(dict(_SCOPE), self._receive, _Sending(self).send)
+
+    async def _follow(
+        self, whole: Ask, keeping: Keeping, own: tuple[Message, ...], share: Share
+    ) -> None:
+        recording = await self._state.begin(
+            whole, keeping, self._caller, own, _SCOPE, share.handed_over()
+        )
+        async for frames in recording.follow(-1, _LONG_S, included(whole)):
+            await self.send_frames(frames)
+
+    async def _receive(self) -> AsgiMessage:
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send_frames(self, frames: bytes) -> None:
+        """Send the events of whole frames, each as a message of its own."""
+        for frame in split_frames(frames):
+            _, found, data = frame.partition(b"\ndata: ")
+            if found:  # neither a comment nor the end mark, which has no name
+                await self._send(data[:-2])
+
+    async def _send(self, data: bytes) -> None:
+        if self._left.is_set():
+            raise OSError("The client has left.")
+        text = b"{" + self._lane + data[1:] if self._lane else data
+        await self._websocket.send_text(text.decode())
+
+    async def send_error(self, status: int, error: dict[str, Json], headers: Headers) -> None:
+        """Send why there is no response."""
+        flat = {name: error[name] for name in ("code", "message", "param")}
+        told = {"type": "error", "sequence_number": 0, "status": status, **flat, "error": error}
+        shown = {name.decode(): value.decode() for name, value in headers}
+        await self._send(orjson.dumps({**told, "headers": shown}))
+
+    async def _refuse_steering(self, event: dict[str, Json]) -> None:
+        steer = {name: event.get(name) for name in ("previous_response_id", "input")}
+        error = {
+            "type": "invalid_request_error",
+            "code": "steering_not_supported",
+            "message": "A running response takes no further input. Send it with the next one.",
+        }
+        told = {"type": "response.steer.failed", "sequence_number": 0}
+        await self._send(orjson.dumps({**told, "error": error, "steer": steer}))
+
+
+_POLICY_VIOLATION = 1008
+
+_SCOPE = {"method": "GET", "path": PATH}
+
+_LONG_S = 3600.0
+"""The connection is kept alive by pings of its own."""
+
+
+@dataclass(slots=True)
+class _Near:
+    """The newest responses of a connection: what was said up to each, and the request's size."""
+
+    said: OrderedDict[str, tuple[Message, ...]] = field(default_factory=OrderedDict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def remember(self, response_id: str, said: tuple[Message, ...], size: int) -> None:
+        self.said[response_id] = said
+        self.sizes[response_id] = size
+        while len(self.said) > 1 and (
+            len(self.said) > _REMEMBERED or sum(self.sizes.values()) > _REMEMBERED_BYTES
+        ):
+            oldest, _ = self.said.popitem(last=False)
+            del self.sizes[oldest]
+
+
+class _Remember:
+    """Takes note of how a response ended, for the next request on the connection."""
+
+    def __init__(self, near: _Near, whole: Ask, size: int) -> None:
+        self._near = near
+        self._whole = whole
+        self._size = size
+
+    def __call__(self, document: dict[str, Json]) -> None:
+        if document["status"] in _NOT_ENDED:
+            return
+        said = tuple(wire.parse_message(item) for item in document["output"])
+        whole = self._whole.conversation.messages + said
+        self._near.remember(document["id"], whole, self._size)
+
+
+class _Sending:
+    """An exchange's way to the client: its stream as events, its refusal as an error event."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._status = 200
+        self._headers: Headers = []
+
+    async def send(self, message: AsgiMessage) -> None:
+        try:
+            if message["type"] == "http.response.start":
+                self._status = message["status"]
+                self._headers = [
+                    header for header in message["headers"] if not header[0].startswith(b"content-")
+                ]
+            elif self._status == 200:
+                await self._connection.send_frames(message["body"])
+            else:
+                document = orjson.loads(message["body"])
+                await self._connection.send_error(self._status, document["error"], self._headers)
+        except WebSocketDisconnect as gone:
+            raise OSError("The client has closed the WebSocket.") from gone
+
+
+def _parse_event(request: str | bytes) -> dict[str, Json]:
+    event = parse_document(request, "message", "type")
+    kind = event.get("type")
+    if kind not in ("response.create", "response.steer"):
+        raise ModelError(
+            "invalid_request",
+            f"A message must be an object of type 'response.create', not {kind!r}.",
+            param="type",
+        )
+    return event

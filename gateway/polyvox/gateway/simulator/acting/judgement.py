@@ -1,0 +1,177 @@
+"""Compares labelled answers, sentence by sentence, and reports under five headings.
+
+Two sentences say the same when they share most of their telling words and neither contradicts the
+other. They conflict when they share words but one denies what the other claims, or when both are
+positions and differ. Everything reported is a sentence of an answer or names one.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import combinations, islice
+
+from polyvox.gateway.simulator.acting.personas import ASPECTS
+from polyvox.gateway.simulator.acting.tags import elements
+
+HEADINGS: dict[str, str] = {
+    "consensus": "Consensus",
+    "contradictions": "Contradictions",
+    "partial_coverage": "Partial coverage",
+    "unique_insights": "Unique insights",
+    "blind_spots": "Blind spots",
+}
+"""The five headings by the property name a structured report gives them."""
+
+_HEADED = re.compile(
+    r"^#{1,6} *(?:Answer|Response|Candidate|Branch)\s+(?P<label>[^\n]+)\n"
+    r"(?P<text>.*?)(?=^#{1,6} *(?:Answer|Response|Candidate|Branch)\s|\Z)",
+    re.S | re.I | re.M,
+)
+_ATTRIBUTE = re.compile(r"\b(?:id|label|name|model|from)\s*=\s*[\"']([^\"']+)[\"']", re.I)
+_LABEL = re.compile(r"\[simulated:[^\[\]]*\]\s*")
+_SENTENCE = re.compile(r"[^\n.!?]+(?:[.!?](?!\s|$)[^\n.!?]*)*[.!?]?")
+_DENIAL = re.compile(r"\b(?:no|not|never|none|neither|nor|against|avoid|without)\b|n't\b", re.I)
+_POSITION = re.compile(r"^\W*(?:position|verdict|recommendation|conclusion)\s*:", re.I)
+_FRAME = re.compile(r"^\s*(?:In turn \d|Key words:)", re.I)
+_SMALL_TEXT = """
+    a an and are as at be been before but by can for from has have how in into is it its of on or
+    so than that the their them there they this those to too was what when which who will with
+    would
+"""
+_SMALL = frozenset(_SMALL_TEXT.split())
+_SAME = 0.6
+_RELATED = 0.5
+_MOST = 6
+_MOST_SENTENCES = 60
+_MOST_ANSWERS = 26
+_LONGEST = 4000
+"""Characters that are looked into, of the question and of what the answers say to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    label: str
+    text: str
+    words: frozenset[str]
+
+    @property
+    def denies(self) -> bool:
+        return bool(_DENIAL.search(self.text))
+
+    @property
+    def is_position(self) -> bool:
+        return bool(_POSITION.match(self.text))
+
+    def same_as(self, other: "_Sentence") -> bool:
+        return self.text == other.text or (
+            _overlap(self, other) >= _SAME and not self.conflicts_with(other)
+        )
+
+    def conflicts_with(self, other: "_Sentence") -> bool:
+        if self.is_position and other.is_position:
+            return self.words != other.words or self.denies != other.denies
+        return _overlap(self, other) >= _RELATED and self.denies != other.denies
+
+
+def _overlap(one: _Sentence, other: _Sentence) -> float:
+    either = len(one.words | other.words)
+    return len(one.words & other.words) / either if either else 0.0
+
+
+def answers(text: str) -> list[Answer]:
+    """Return the labelled answers in ``text``.
+
+    Understands ``<answer id="A">...</answer>`` (or label, name, model) and ``## Answer A``.
+    """
+    lowered = text.lower()
+    if "<answer" not in lowered and not (lowered.startswith("#") or "\n#" in lowered):
+        # Most prompts have neither: the patterns below are slow on megabytes.
+        return []
+    tagged = [
+        Answer(_tag_label(element.attributes, at), element.text)
+        for at, element in enumerate(islice(elements(text, "answer"), _MOST_ANSWERS))
+    ]
+    headed = islice(_HEADED.finditer(text), _MOST_ANSWERS)
+    return tagged or [Answer(m["label"].strip(), m["text"]) for m in headed]
+
+
+def _tag_label(attributes: str, at: int) -> str:
+    match = _ATTRIBUTE.search(attributes)
+    return match[1] if match else chr(ord("A") + at % 26)
+
+
+def findings(text: str) -> dict[str, list[str]]:
+    """Return what comparing the labelled answers in ``text`` shows, keyed as ``HEADINGS``."""
+    given = answers(text)
+    groups = _groups([s for answer in given for s in _sentences(answer)])
+    labels = [answer.label for answer in given]
+    found: dict[str, list[str]] = {key: [] for key in HEADINGS}
+    leaders = [group[0] for group in groups]
+    disputed = [pair for pair in combinations(leaders, 2) if pair[0].conflicts_with(pair[1])]
+    in_dispute = {id(sentence) for pair in disputed for sentence in pair}
+    for group in groups:
+        holders = [label for label in labels if any(s.label == label for s in group)]
+        sentence = group[0].text.rstrip(".")
+        if len(labels) > 1 and len(holders) == len(labels):
+            found["consensus"].append(f"All say: {sentence}.")
+        elif len(holders) > 1:
+            others = ", ".join(label for label in labels if label not in holders)
+            found["partial_coverage"].append(f"{', '.join(holders)} but not {others}: {sentence}.")
+        elif id(group[0]) not in in_dispute and len(labels) > 1:
+            found["unique_insights"].append(f"Only {holders[0]}: {sentence}.")
+    found["contradictions"] = [
+        f"{a.label} says “{a.text.rstrip('.')}”; {b.label} says “{b.text.rstrip('.')}”."
+        for a, b in disputed
+        if a.label != b.label
+    ]
+    found["unique_insights"].sort(key=lambda line: ": Insight:" not in line)
+    found["blind_spots"] = _blind_spots(text, given)
+    return {key: lines[:_MOST] for key, lines in found.items()}
+
+
+def report(text: str) -> str:
+    """Return the report on the labelled answers in ``text``: five headings with lists."""
+    given = answers(text)
+    lines = [f"Answers compared: {', '.join(a.label for a in given) or 'none were given'}."]
+    for key, found in findings(text).items():
+        lines += ["", f"## {HEADINGS[key]}", *(f"- {line}" for line in found or ["None found."])]
+    return "\n".join(lines)
+
+
+def _sentences(answer: Answer) -> list[_Sentence]:
+    text = _LABEL.sub("", answer.text[: _MOST_SENTENCES * _LONGEST])
+    found: list[_Sentence] = []
+    for match in _SENTENCE.finditer(text):
+        sentence = match[0].strip(" \t*-#>")
+        words = frozenset(w for w in re.findall(r"\w+", sentence.lower()) if w not in _SMALL)
+        if len(words) > 1 and not _FRAME.match(sentence):
+            found.append(_Sentence(answer.label, sentence, words))
+    return found[:_MOST_SENTENCES]
+
+
+def _groups(sentences: list[_Sentence]) -> list[list[_Sentence]]:
+    groups: list[list[_Sentence]] = []
+    for sentence in sentences:
+        for group in groups:
+            if sentence.same_as(group[0]):
+                group.append(sentence)
+                break
+        else:
+            groups.append([sentence])
+    return groups
+
+
+def _blind_spots(text: str, given: list[Answer]) -> list[str]:
+    said = " ".join(answer.text.lower() for answer in given)
+    spots = [f"No answer looks at {aspect}." for aspect in ASPECTS if aspect not in said]
+    if question := next(elements(text, "question", "problem"), None):
+        words = dict.fromkeys(re.findall(r"\w{4,}", question.text[:_LONGEST].lower()))
+        missed = [word for word in words if word not in said and word not in _SMALL]
+        if missed:
+            spots.insert(0, f"No answer mentions: {', '.join(missed[:5])}.")
+    return spots

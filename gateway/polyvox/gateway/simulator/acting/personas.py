@@ -1,0 +1,130 @@
+"""Voices that disagree: each persona looks at a question from one side and takes a position.
+
+For one question two positions of different personas often conflict, some points are made by all,
+some by a few and one by each alone, so that whoever judges them has something to find. Which
+position a persona takes depends on the question and the persona only.
+"""
+
+from dataclasses import dataclass
+
+from polyvox.gateway.simulator.acting.question import Question, stable_number
+
+STANCES: tuple[tuple[str, str], ...] = (
+    ("go ahead with {topic}", "speaks for it"),
+    ("do not go ahead with {topic}", "speaks against it"),
+    ("try {topic} in one small part first", "speaks for a trial"),
+)
+
+ASPECTS: dict[str, str] = {
+    "cost": "On cost, count the months after the first one too.",
+    "risk": "On risk, name the worst case and who would carry it.",
+    "time": "On time, the first estimate is too short.",
+    "people": "On people, ask those who will live with the result.",
+    "evidence": "On evidence, measure before and after.",
+    "maintenance": "On maintenance, someone must own it in a year.",
+    "security": "On security, look at what becomes reachable.",
+    "reversibility": "On reversibility, prefer the step that can be taken back.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """``seat`` turns the wheel of stances: two neighbours never take the same position."""
+
+    name: str
+    seat: int
+    lens: str
+    aspects: tuple[str, ...]
+    caveat: str
+    insight: str
+
+
+_PERSONAS = (
+    Persona(
+        "optimist",
+        0,
+        "what can be won",
+        ("people", "evidence", "time"),
+        "this holds only while somebody wants {topic} enough to finish it",
+        "the people who asked about {topic} have already begun to change how they work",
+    ),
+    Persona(
+        "skeptic",
+        1,
+        "what can be lost",
+        ("risk", "cost", "evidence"),
+        "the cost of doing nothing about {topic} is hard to see and may be the larger one",
+        "nobody has said which problem {topic} would solve that has no cheaper answer",
+    ),
+    Persona(
+        "engineer",
+        2,
+        "what must be built and kept running",
+        ("maintenance", "time", "risk"),
+        "this assumes that the interfaces around {topic} stay as they are",
+        "the hard part of {topic} is the day it is half done and both ways must work",
+    ),
+    Persona(
+        "historian",
+        3,
+        "what happened the last time",
+        ("people", "risk", "reversibility"),
+        "no two cases of {topic} are the same, and survivors write the stories",
+        "earlier waves of {topic} were decided by training, not by technique",
+    ),
+    Persona(
+        "economist",
+        4,
+        "who pays and who gains",
+        ("cost", "time", "reversibility"),
+        "prices around {topic} move faster than plans",
+        "those who pay for {topic} are not those who gain, so somebody must be compensated",
+    ),
+    Persona(
+        "main",
+        2,
+        "what was asked and what is known",
+        ("evidence", "reversibility"),
+        "nothing beyond the request itself was looked at",
+        "{topic} can be decided in parts",
+    ),
+)
+NAMES: tuple[str, ...] = (*(persona.name for persona in _PERSONAS), "judge")
+
+
+def persona(name: str) -> Persona:
+    """Return the persona called ``name``; any unknown name is a persona made from its letters."""
+    for known in _PERSONAS:
+        if known.name == name:
+            return known
+    number = stable_number(name)
+    aspects = [*ASPECTS]
+    return Persona(
+        name,
+        number % len(STANCES),
+        f"the {name}'s desk",
+        tuple(aspects[(number + step) % len(aspects)] for step in (0, 3, 5)),
+        f"{name} knows {{topic}} from one side only",
+        f"to {name}, {{topic}} is a question of habit",
+    )
+
+
+def position(voice: Persona, question: Question) -> str:
+    """Return what ``voice`` would do, as a clause."""
+    stance, _ = STANCES[(question.number + voice.seat) % len(STANCES)]
+    return stance.format(topic=question.topic)
+
+
+def opinion(voice: Persona, question: Question) -> str:
+    """Return the whole opinion of ``voice``, one sentence a line."""
+    topic = question.topic
+    _, verdict = STANCES[(question.number + voice.seat) % len(STANCES)]
+    lines = [
+        f"Position: {position(voice, question)}.",
+        f"Reason: {voice.lens} {verdict}.",
+        f"Before {topic} starts, agree on how success is measured.",
+        *(ASPECTS[aspect] for aspect in voice.aspects),
+        f"Caveat: {voice.caveat.format(topic=topic)}.",
+        f"Insight: {voice.insight.format(topic=topic)}.",
+    ]
+    return "\n".join(lines)

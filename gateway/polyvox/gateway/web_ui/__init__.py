@@ -1,0 +1,1 @@
+"""Temporal's Web UI behind a sign-in of our own."""

@@ -1,0 +1,48 @@
+"""Where the door to the Web UI is, remembered in the data folder for the command line.
+
+Every command imports this, so it must not import what only a server needs.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from polyvox.gateway.api.run_document import workflow_link
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """``url`` is the door's address, such as ``http://127.0.0.1:8484/ui``."""
+
+    url: str
+    namespace: str
+
+    def run_link(self, run_id: str) -> str | None:
+        """The page of one run."""
+        return workflow_link(self.url, self.namespace, run_id)
+
+    def enter_link(self, ticket: str) -> str:
+        """The link that uses up ``ticket`` and opens a session."""
+        return f"{self.url}/enter?{urlencode({'ticket': ticket})}"
+
+
+def remember_door(data: Path, door: Door | None) -> None:
+    """Write the door down, so that links of commands lead through it; None: there is none."""
+    if door is None:
+        _file(data).unlink(missing_ok=True)
+    else:
+        _file(data).write_text(json.dumps(asdict(door)) + "\n", encoding="utf-8")
+
+
+def read_door(data: Path) -> Door | None:
+    """What ``remember_door`` stored last, or None when there is nothing usable."""
+    try:
+        document = json.loads(_file(data.expanduser()).read_text(encoding="utf-8"))
+        return Door(str(document["url"]), str(document["namespace"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _file(data: Path) -> Path:
+    return data / "web_ui.json"

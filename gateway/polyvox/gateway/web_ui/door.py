@@ -1,0 +1,147 @@
+"""Temporal's Web UI behind a door of ours, at ``/ui``.
+
+The Web UI has no sign-in of its own and can start, change and read every run. Here it is opened by
+a session in a cookie: from a ticket, which ``polyvox up`` and ``polyvox ui`` print, or from an
+admin's key. The cookie's name carries the port, because browsers keep one set of cookies for all
+servers of a machine.
+"""
+
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.gateway.web_ui.pages import onward_page, sentence_page, sign_in_page
+from polyvox.gateway.web_ui.proxy import UiProxy
+
+PATH = "/ui"
+MAX_FORM_BYTES = 16 * 1024
+
+_SIGN_IN = (
+    "To see the Web UI, run `polyvox ui` on the server's machine and open the link it prints, or "
+    "sign in with an admin's key."
+)
+_USED = (
+    "This link was used already, or is older than ten minutes. Run `polyvox ui` for a new one, or "
+    "sign in with an admin's key."
+)
+_NO_UI = (
+    "There is no Web UI: the engine runs without one, or it is a cluster whose Web UI this server "
+    "does not know. Set engine.ui_address to the HOST:PORT of the cluster's Web UI."
+)
+_FOREIGN = "Another site's page may not use the Web UI. Open it in a tab of its own."
+
+
+class UiDoor:
+    """The door's state: who is in, and where it leads. ``proxy`` is None without a Web UI."""
+
+    def __init__(self, ledger: Ledger, sessions: UiSessions, proxy: UiProxy | None) -> None:
+        self._ledger = ledger
+        self._sessions = sessions
+        self._proxy = proxy
+
+    async def close(self) -> None:
+        if self._proxy is not None:
+            await self._proxy.close()
+
+    async def root(self, _request: Request) -> Response:
+        return RedirectResponse(f"{PATH}/", 307)
+
+    async def enter(self, request: Request) -> Response:
+        """Open a session for a ticket and go on to the page it was made for."""
+        entered = await self._sessions.enter(request.query_params.get("ticket", ""))
+        if entered is None:
+            return sign_in_page(_USED, 401, f"{PATH}/")
+        response = onward_page(f"{PATH}/{entered.target}")
+        _set_session(request, response, entered.session)
+        return response
+
+    async def sign_in(self, request: Request) -> Response:
+        """Open a session for an admin's key."""
+        if "origin" not in request.headers or _foreign(request):
+            # Host and Origin are compared before any route; here there must be an Origin.
+            return sentence_page(_FOREIGN, 403)
+        form = await _form(request)
+        going_to = _own_path(form.get("next", ""))
+        key_id = await self._ledger.find_key(form.get("key", "").strip())
+        if key_id is None:
+            return sign_in_page("The key is unknown or was revoked.", 401, going_to)
+        if await self._ledger.role_of(key_id) != "admin":
+            told = "This is a user's key, and the Web UI needs an admin's."
+            return sign_in_page(told, 403, going_to)
+        response = RedirectResponse(going_to, 303)
+        _set_session(request, response, await self._sessions.open(key_id))
+        return response
+
+    async def show(self, request: Request) -> Response:
+        """Hand the request on to the Web UI, if its session is open."""
+        if _foreign(request):
+            return sentence_page(_FOREIGN, 403)
+        session = request.cookies.get(_cookie(request))
+        if session is None or not await self._sessions.is_open(session):
+            if "text/html" not in request.headers.get("accept", ""):
+                return PlainTextResponse(_SIGN_IN, 401)
+            query = f"?{request.url.query}" if request.url.query else ""
+            return sign_in_page(_SIGN_IN, 401, _own_path(request.url.path + query))
+        if self._proxy is None:
+            return sentence_page(_NO_UI, 404)
+        return await self._proxy.answer(request)
+
+
+def ui_router(door: UiDoor) -> APIRouter:
+    router = APIRouter()
+    router.add_route(PATH, door.root, methods=["GET"])
+    router.add_route(f"{PATH}/enter", door.enter, methods=["GET"])
+    router.add_route(f"{PATH}/sign-in", door.sign_in, methods=["POST"])
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+    router.add_route(f"{PATH}/{{path:path}}", door.show, methods=methods)
+    return router
+
+
+def _foreign(request: Request) -> bool:
+    """Whether another site's page sends the request; following a link from one is allowed.
+
+    A page at another port of this machine is a stranger, yet its requests carry the cookie.
+    """
+    site = request.headers.get("sec-fetch-site", "none")
+    follows_link = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
+    return site not in {"none", "same-origin"} and not follows_link
+
+
+def _own_path(path: str) -> str:
+    """``path`` if it is one of the Web UI's, else its first page."""
+    sound = path.startswith(f"{PATH}/") and "\\" not in path and path.isprintable()
+    return path if sound else f"{PATH}/"
+
+
+def _cookie(request: Request) -> str:
+    return f"polyvox-ui-{request.url.port or 'default'}"
+
+
+def _set_session(request: Request, response: Response, secret: str) -> None:
+    forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip()
+    secure = "https" in {request.url.scheme, forwarded}
+    response.set_cookie(
+        _cookie(request), secret, path=PATH, secure=secure, httponly=True, samesite="strict"
+    )
+    response.headers["cache-control"] = "no-store"
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return the fields of a form; one that is too long has none."""
+    body = b""
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_FORM_BYTES:
+                return {}
+    except ClientDisconnect:
+        return {}
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items()}

@@ -1,0 +1,1 @@
+"""OpenAI Chat Completions, towards clients and towards providers."""

@@ -1,0 +1,241 @@
+"""Chat Completions messages, both ways.
+
+A part's ``wire`` is the *fragment* of a message that says it: message members, in which a list
+holds the part's own entry only (``{"content": [{"type": "text", ...}]}``,
+``{"tool_calls": [{...}]}``, ``{"reasoning": "..."}``). Merging fragments gives a message again, so
+an Opaque can be a content part, a call or a member nobody knows, and each takes its place. A part
+whose typed fields say everything has no ``wire``. A tool result's fragment is the whole ``tool``
+message.
+
+Format: ``openai.types.chat`` of the OpenAI SDK 3.54, and the dialects of compatible servers
+(``reasoning_content``, ``reasoning``, ``reasoning_details``).
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from polyvox.protocols.chat.options import (
+    MOST_STOPS,
+    ill_typed,
+    parse_options,
+    parse_tool,
+    render_options,
+    render_tools,
+)
+from polyvox.protocols.chat.reasoning import parse_reasoning, seal_reasoning
+from polyvox.protocols.chat.transcript import render_messages
+from polyvox.protocols.chat.usage import FINISH_REASONS, finish_reason, parse_usage, render_usage
+from polyvox.workflows.conversation import (
+    Audio,
+    File,
+    Image,
+    Json,
+    Message,
+    Opaque,
+    Part,
+    Refusal,
+    Role,
+    Source,
+    Text,
+    ToolCall,
+    ToolResult,
+    Wire,
+)
+
+__all__ = [
+    "FINISH_REASONS",
+    "MOST_STOPS",
+    "WHOLE_MEMBERS",
+    "finish_reason",
+    "parse_message",
+    "parse_options",
+    "parse_tool",
+    "parse_usage",
+    "render_messages",
+    "render_options",
+    "render_tools",
+    "render_usage",
+    "seal_reasoning",
+]
+
+
+def parse_message(json: Json) -> Message:
+    """Parse one entry of ``messages``.
+
+    Raises ModelError("invalid_request", param=...) for an ill-typed known field; ``param`` is
+    relative to the entry.
+    """
+    if not isinstance(json, dict):
+        raise ill_typed("", "an object", json)
+    said = json.get("role")
+    known = _ROLES.get(said) if isinstance(said, str) else None
+    if known is None:
+        raise ill_typed("role", f"one of {', '.join(_ROLES)}", said)
+    role, parse = known
+    return Message(role, tuple(parse(json)), wire=Wire("chat", json))
+
+
+def _parse_said(json: Json) -> list[Part]:
+    return _parse_content(json.get("content"))
+
+
+def _parse_content(content: Json) -> list[Part]:
+    if isinstance(content, str):
+        return [Text(content)]
+    if content is None:
+        return []
+    if not isinstance(content, list):
+        raise ill_typed("content", "a string or an array of parts", content)
+    return [_parse_piece(piece, f"content[{at}]") for at, piece in enumerate(content)]
+
+
+def _parse_piece(piece: Json, where: str) -> Part:
+    if not isinstance(piece, dict):
+        raise ill_typed(where, "an object", piece)
+    kind = piece.get("type")
+    if not isinstance(kind, str):
+        raise ill_typed(f"{where}.type", "a string", kind)
+    wire = Wire("chat", {"content": [piece]})
+    parse = _PIECES.get(kind)
+    return parse(piece, where, wire) if parse else Opaque(wire=wire)
+
+
+def _string(json: Json, name: str, where: str) -> str:
+    value = json.get(name)
+    if isinstance(value, str):
+        return value
+    raise ill_typed(f"{where}.{name}" if where else name, "a string", value)
+
+
+def _optional(json: Json, name: str, where: str) -> str | None:
+    return None if json.get(name) is None else _string(json, name, where)
+
+
+def _object(json: Json, name: str, where: str) -> dict[str, Json]:
+    value = json.get(name)
+    if isinstance(value, dict):
+        return value
+    raise ill_typed(f"{where}.{name}", "an object", value)
+
+
+def _parse_image(piece: Json, where: str, wire: Wire) -> Part:
+    said = piece.get("image_url")
+    if isinstance(said, str):
+        said = {"url": said}
+    elif not isinstance(said, dict):
+        raise ill_typed(f"{where}.image_url", "an object", said)
+    inner = f"{where}.image_url"
+    return Image(
+        _parse_source(_string(said, "url", inner)), _optional(said, "detail", inner), wire=wire
+    )
+
+
+def _parse_source(url: str) -> Source:
+    if url.startswith("data:"):
+        head, comma, data = url.partition(",")
+        if comma and head.endswith(";base64"):
+            return Source(media_type=head[len("data:") :].split(";", 1)[0] or None, data=data)
+    return Source(url=url)
+
+
+def _parse_file(piece: Json, where: str, wire: Wire) -> Part:
+    said, inner = _object(piece, "file", where), f"{where}.file"
+    name = _optional(said, "filename", inner)
+    file_id = _optional(said, "file_id", inner)
+    if file_id is not None:
+        return File(Source(file_id=file_id), name, wire=wire)
+    data = _string(said, "file_data", inner)
+    source = _parse_source(data) if data.startswith("data:") else Source(data=data)
+    return File(source, name, wire=wire)
+
+
+def _parse_audio(piece: Json, where: str, wire: Wire) -> Part:
+    said, inner = _object(piece, "input_audio", where), f"{where}.input_audio"
+    return Audio(_string(said, "data", inner), _string(said, "format", inner), wire=wire)
+
+
+_PIECES: Final[dict[str, Callable[[Json, str, Wire], Part]]] = {
+    "text": lambda piece, where, wire: Text(_string(piece, "text", where), wire=wire),
+    "refusal": lambda piece, where, wire: Refusal(_string(piece, "refusal", where), wire=wire),
+    "image_url": _parse_image,
+    "file": _parse_file,
+    "input_audio": _parse_audio,
+}
+
+
+def _parse_assistant(json: Json) -> list[Part]:
+    parts = list[Part](parse_reasoning(json))
+    content = json.get("content")
+    if content != "":
+        parts.extend(_parse_content(content))
+    if refusal := _optional(json, "refusal", ""):
+        parts.append(Refusal(refusal))
+    calls = json.get("tool_calls")
+    if calls is not None:
+        if not isinstance(calls, list):
+            raise ill_typed("tool_calls", "an array", calls)
+        parts.extend(_parse_call(call, f"tool_calls[{at}]") for at, call in enumerate(calls))
+    if json.get("function_call") is not None:
+        parts.append(_parse_function_call(_object(json, "function_call", "")))
+    parts.extend(
+        Opaque(wire=Wire("chat", {name: json[name]})) for name in WHOLE_MEMBERS if json.get(name)
+    )
+    return parts
+
+
+WHOLE_MEMBERS: Final = ("audio", "images")
+"""Members that are content of their own, not remarks on the message."""
+
+_CALLS: Final[dict[str, str]] = {"function": "arguments", "custom": "input"}
+
+
+def _parse_call(json: Json, where: str) -> Part:
+    if not isinstance(json, dict):
+        raise ill_typed(where, "an object", json)
+    wire = Wire("chat", {"tool_calls": [json]})
+    kind = json.get("type") or "function"
+    if not isinstance(kind, str):
+        raise ill_typed(f"{where}.type", "a string", kind)
+    if kind not in _CALLS:
+        return Opaque(wire=wire)
+    said, inner = _object(json, kind, where), f"{where}.{kind}"
+    return ToolCall(
+        _string(json, "id", where),
+        _string(said, "name", inner),
+        _string(said, _CALLS[kind], inner),
+        "custom" if kind == "custom" else "function",
+        wire=wire,
+    )
+
+
+def _parse_function_call(said: dict[str, Json]) -> Part:
+    # The predecessor of tool_calls has no ids: call and result are paired by the function's name.
+    name = _string(said, "name", "function_call")
+    return ToolCall(
+        name,
+        name,
+        _string(said, "arguments", "function_call"),
+        wire=Wire("chat", {"function_call": said}),
+    )
+
+
+def _parse_tool_message(json: Json) -> list[Part]:
+    return [_result(json, _string(json, "tool_call_id", ""))]
+
+
+def _parse_function_message(json: Json) -> list[Part]:
+    return [_result(json, _string(json, "name", ""))]
+
+
+def _result(json: Json, call_id: str) -> Part:
+    return ToolResult(call_id, tuple(_parse_said(json)), wire=Wire("chat", json))
+
+
+_ROLES: Final[dict[str, tuple[Role, Callable[[Json], list[Part]]]]] = {
+    "system": ("system", _parse_said),
+    "developer": ("developer", _parse_said),
+    "user": ("user", _parse_said),
+    "assistant": ("assistant", _parse_assistant),
+    "tool": ("tool", _parse_tool_message),
+    "function": ("tool", _parse_function_message),
+}

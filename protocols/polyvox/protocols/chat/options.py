@@ -1,0 +1,319 @@
+"""Chat Completions options and tools, both ways."""
+
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Final, Literal, TypeVar
+
+from polyvox.protocols.coverage.table import MORE_LOSSES, MOST_LOSSES, request_losses, tool_losses
+from polyvox.protocols.tool_names import offered_name
+from polyvox.workflows.conversation import (
+    Json,
+    Options,
+    OutputFormat,
+    Tool,
+    ToolChoice,
+    Wire,
+)
+from polyvox.workflows.errors import ModelError
+
+_T = TypeVar("_T")
+
+
+def ill_typed(param: str, expected: str, value: Json) -> ModelError:
+    """Return the error for a known field of the wrong type or value."""
+    return ModelError(
+        "invalid_request",
+        f"{param or 'This element'} must be {expected}, not {f'{value!r:.80}'}.",
+        param=param or None,
+        code="invalid_value",
+    )
+
+
+def lose(losses: list[str], name: str) -> None:
+    """Record a loss once, and no more than ``MOST_LOSSES`` of them."""
+    if len(losses) < MOST_LOSSES and name not in losses:
+        losses.append(name)
+    elif len(losses) == MOST_LOSSES and name not in losses:
+        losses.append(MORE_LOSSES)
+
+
+def parse_tool(json: Json) -> Tool:
+    """Parse an entry of ``tools``; a type nobody knows is a server tool."""
+    if not isinstance(json, dict):
+        raise ill_typed("", "an object", json)
+    kind = json.get("type", "function")
+    if kind not in ("function", "custom"):
+        if not isinstance(kind, str):
+            raise ill_typed("type", "a string", kind)
+        return Tool(kind, kind="server", wire=Wire("chat", json))
+    said = json.get(kind)
+    if not isinstance(said, dict):
+        raise ill_typed(kind, "an object", said)
+    name, description, strict = said.get("name"), said.get("description"), said.get("strict")
+    if not isinstance(name, str) or not name:
+        raise ill_typed(f"{kind}.name", "a non-empty string", name)
+    if description is not None and not isinstance(description, str):
+        raise ill_typed(f"{kind}.description", "a string", description)
+    if strict is not None and not isinstance(strict, bool):
+        raise ill_typed(f"{kind}.strict", "a boolean", strict)
+    return Tool(
+        name,
+        description,
+        said.get("parameters"),
+        "custom" if kind == "custom" else "function",
+        strict,
+        wire=Wire("chat", json),
+    )
+
+
+def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
+    """Render ``tools``; a server tool of another protocol is a loss ``tools.<name>``."""
+    rendered = []
+    for tool in tools:
+        if (json := tool.on_wire("chat")) is not None:
+            rendered.append(json)
+        elif tool.kind == "server":
+            lose(losses, f"tools.{tool.name}: run by its own provider only")
+        else:
+            if tool.wire is not None:
+                for loss in tool_losses(tool.wire, "chat"):
+                    lose(losses, loss)
+            said: dict[str, Json] = {"name": offered_name(tool.name)}
+            if tool.description is not None:
+                said["description"] = tool.description
+            if tool.kind == "custom":
+                said.update(_custom_format(tool.on_wire("responses")))
+            else:
+                if tool.parameters is not None:
+                    said["parameters"] = tool.parameters
+                if tool.strict is not None:
+                    said["strict"] = tool.strict
+            rendered.append({"type": tool.kind, tool.kind: said})
+    return rendered
+
+
+def _custom_format(json: Json) -> dict[str, Json]:
+    # Responses spells a grammar flat where Chat nests it.
+    if isinstance(json, dict) and "namespace" in json:
+        json = json.get("tool")
+    said = json.get("format") if isinstance(json, dict) else None
+    if not isinstance(said, dict) or said.get("type") != "grammar":
+        return {}
+    grammar = {name: value for name, value in said.items() if name != "type"}
+    return {"format": {"type": "grammar", "grammar": grammar}}
+
+
+def parse_options(json: Json) -> Options:
+    """Parse a request document without model, messages, tools and stream."""
+    _typed(json, "stream_options", dict, "an object")
+    limit = _number(json, "max_completion_tokens", whole=True)
+    top_k = _number(json, "top_k", whole=True)
+    if limit is None:
+        limit = _number(json, "max_tokens", whole=True)
+    return Options(
+        max_tokens=None if limit is None else int(limit),
+        temperature=_number(json, "temperature"),
+        top_p=_number(json, "top_p"),
+        top_k=None if top_k is None else int(top_k),
+        stop=_parse_stop(json.get("stop")),
+        tool_choice=_parse_tool_choice(json.get("tool_choice")),
+        parallel_tool_calls=_typed(json, "parallel_tool_calls", bool, "a boolean"),
+        effort=_typed(json, "reasoning_effort", str, "a string"),
+        format=_parse_format(json.get("response_format")),
+        wire=Wire("chat", json),
+    )
+
+
+def _number(json: Json, name: str, *, whole: bool = False) -> float | None:
+    value = json.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise ill_typed(name, "an integer" if whole else "a number", value)
+    number: float = value
+    return number
+
+
+def _typed(json: Json, name: str, kind: type[_T], expected: str) -> _T | None:
+    value = json.get(name)
+    if value is None or isinstance(value, kind):
+        return value
+    raise ill_typed(name, expected, value)
+
+
+def _parse_stop(json: Json) -> tuple[str, ...]:
+    stops = [json] if isinstance(json, str) else json or ()
+    if not isinstance(stops, list | tuple) or not all(isinstance(stop, str) for stop in stops):
+        raise ill_typed("stop", "a string or an array of strings", json)
+    return tuple(stops)
+
+
+_MODES: Final[dict[str, Literal["auto", "none", "required"]]] = {
+    "auto": "auto",
+    "none": "none",
+    "required": "required",
+}
+
+
+def _parse_tool_choice(json: Json) -> ToolChoice | None:
+    if json is None:
+        return None
+    if isinstance(json, str) and json in _MODES:
+        return ToolChoice(_MODES[json])
+    if not isinstance(json, dict):
+        raise ill_typed("tool_choice", "none, auto, required or an object", json)
+    kind = json.get("type")
+    said = json.get(kind) if isinstance(kind, str) else None
+    if not isinstance(said, dict):
+        return None
+    if kind == "allowed_tools":
+        mode = _MODES.get(str(said.get("mode", "auto")))
+        return ToolChoice(mode, allowed=_allowed(said.get("tools"))) if mode else None
+    name = said.get("name")
+    if not isinstance(name, str):
+        raise ill_typed(f"tool_choice.{kind}.name", "a string", name)
+    return ToolChoice("tool", name)
+
+
+def _allowed(tools: Json) -> tuple[str, ...]:
+    listed = tools if isinstance(tools, list) else []
+    said = (tool.get(str(tool.get("type"))) for tool in listed if isinstance(tool, dict))
+    names = (inner.get("name") for inner in said if isinstance(inner, dict))
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _parse_format(json: Json) -> OutputFormat | None:
+    if json is None:
+        return None
+    if not isinstance(json, dict):
+        raise ill_typed("response_format", "an object", json)
+    kind = json.get("type")
+    if kind == "json_object":
+        return OutputFormat("json_object")
+    if kind != "json_schema":
+        return None
+    said = json.get("json_schema")
+    if not isinstance(said, dict):
+        raise ill_typed("response_format.json_schema", "an object", said)
+    return OutputFormat(
+        "json_schema",
+        said.get("schema"),
+        said.get("name"),
+        said.get("strict"),
+        said.get("description"),
+    )
+
+
+def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
+    """Render the request document without model, messages, tools and stream.
+
+    A Chat document keeps its own spelling wherever it says what ``options`` say. Of another
+    protocol's document every field that Chat has no word for is a loss.
+    """
+    own = options.on_wire("chat")
+    document: dict[str, Json] = dict(own or {})
+    said = parse_options(document)
+    for name, write in _WRITERS.items():
+        value = getattr(options, name)
+        if value != getattr(said, name):
+            write(document, value)
+    if own is None and options.wire is not None:
+        _borrow(document, options.wire, losses)
+    return document
+
+
+def _put(document: dict[str, Json], name: str, value: Json) -> None:
+    if value is None:
+        document.pop(name, None)
+    else:
+        document[name] = value
+
+
+def _plain(name: str) -> Callable[[dict[str, Json], Json], None]:
+    return lambda document, value: _put(document, name, value)
+
+
+def _write_max_tokens(document: dict[str, Json], value: Json) -> None:
+    # OpenAI refuses the older name with newer models, and both at once with any model.
+    older = "max_tokens" in document and "max_completion_tokens" not in document
+    document.pop("max_tokens", None)
+    _put(document, "max_tokens" if older else "max_completion_tokens", value)
+
+
+def _write_stop(document: dict[str, Json], value: Json) -> None:
+    _put(document, "stop", list(value) or None)
+
+
+def _write_tool_choice(document: dict[str, Json], value: ToolChoice | None) -> None:
+    # Of allowed tools only these are offered: most servers know no other way.
+    if value is None or value.mode != "tool":
+        _put(document, "tool_choice", value and value.mode)
+    else:
+        said = {"name": offered_name(value.name or "")}
+        document["tool_choice"] = {"type": "function", "function": said}
+
+
+def _write_format(document: dict[str, Json], value: OutputFormat | None) -> None:
+    if value is None or value.kind == "json_object":
+        _put(document, "response_format", value and {"type": "json_object"})
+        return
+    said = {"name": value.name or "answer", "schema": value.schema}
+    if value.strict is not None:
+        said["strict"] = value.strict
+    if value.description is not None:
+        said["description"] = value.description
+    document["response_format"] = {"type": "json_schema", "json_schema": said}
+
+
+_WRITERS: Final[dict[str, Callable[[dict[str, Json], Json], None]]] = {
+    "max_tokens": _write_max_tokens,
+    "temperature": _plain("temperature"),
+    "top_p": _plain("top_p"),
+    "top_k": _plain("top_k"),
+    "stop": _write_stop,
+    "tool_choice": _write_tool_choice,
+    "parallel_tool_calls": _plain("parallel_tool_calls"),
+    "effort": _plain("reasoning_effort"),
+    "format": _write_format,
+}
+
+# Fields that Responses and Chat share word for word.
+SHARED: Final = (
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "user",
+)
+
+MOST_STOPS: Final = 4
+"""Stop sequences that the API takes."""
+
+
+def _borrow(document: dict[str, Json], wire: Wire, losses: list[str]) -> None:
+    foreign = wire.json
+    if wire.protocol == "responses":
+        for name in SHARED:
+            _put(document, name, foreign.get(name))
+        _put(document, "verbosity", (foreign.get("text") or {}).get("verbosity"))
+    if wire.protocol == "messages":
+        # A sampling refinement that OpenAI refuses by name; leaving it out is the smaller harm.
+        document.pop("top_k", None)
+        _put(document, "user", user_of(foreign))
+        if foreign.get("service_tier") == "standard_only":
+            document["service_tier"] = "default"
+    for loss in request_losses(wire, "chat"):
+        lose(losses, loss)
+
+
+_LONGEST_USER: Final = 64
+
+
+def user_of(messages_document: dict[str, Json]) -> str | None:
+    """Return who a Messages request is for, as OpenAI takes it: a digest of a longer name."""
+    metadata = messages_document.get("metadata")
+    user = metadata.get("user_id") if isinstance(metadata, dict) else None
+    if not isinstance(user, str) or len(user) <= _LONGEST_USER:
+        return user if isinstance(user, str) else None
+    return sha256(user.encode()).hexdigest()

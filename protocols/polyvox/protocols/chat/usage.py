@@ -1,0 +1,111 @@
+"""Chat Completions usage and finish reasons, both ways."""
+
+from typing import Final
+
+from polyvox.protocols.token_counts import count
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.reply import FinishReason, Usage
+
+FINISH_REASONS: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "refusal",
+    # Dialects of compatible servers.
+    "eos": "stop",
+    "max_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "sensitive": "refusal",
+}
+
+# Chat has no word for "ask me again": the answer is not whole, which is what "length" says.
+_SPELLINGS: Final[dict[FinishReason, str]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "refusal": "content_filter",
+    "pause": "length",
+}
+
+
+def finish_reason(finish: FinishReason, said: Json = None) -> str:
+    """Return the ``finish_reason`` of ``finish``.
+
+    ``said`` is what a provider of this protocol wrote; it is kept where it means the same. OpenAI
+    ends a refusal with ``stop``, so that pair counts as the same.
+    """
+    if isinstance(said, str):
+        meant = FINISH_REASONS.get(said)
+        if meant == finish or (meant == "stop" and finish == "refusal"):
+            return said
+    return _SPELLINGS[finish]
+
+
+def parse_usage(json: Json) -> Usage:
+    """Parse a ``usage`` object.
+
+    Chat's ``prompt_tokens`` contains what was read from and written to caches; Usage keeps the
+    three apart. Some servers leave reasoning out of ``completion_tokens`` and count it in
+    ``total_tokens`` only, so the larger of both is the output.
+    """
+    prompt = count(json, "prompt_tokens")
+    output = count(json, "completion_tokens")
+    total = count(json, "total_tokens")
+    read = count(json, "prompt_tokens_details", "cached_tokens")
+    if read is None:
+        read = count(json, "prompt_cache_hit_tokens")
+    if read is None:
+        read = count(json, "cached_tokens")
+    write = count(json, "prompt_tokens_details", "cache_write_tokens")
+    if prompt is not None and output is not None and total is not None:
+        output = max(output, total - prompt)
+    return Usage(
+        input=None if prompt is None else max(0, prompt - (read or 0) - (write or 0)),
+        cache_read=read,
+        cache_write=write,
+        output=output,
+        reasoning=count(json, "completion_tokens_details", "reasoning_tokens"),
+    )
+
+
+def usage_elsewhere(chunk: dict[str, Json], choice: dict[str, Json]) -> Json:
+    """Return the usage where Kimi (in the choice) and Groq (in a member of its own) write it."""
+    groq = chunk.get("x_groq")
+    return choice.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None)
+
+
+def render_usage(usage: Usage, said: Json = None) -> dict[str, Json] | None:
+    """Render a ``usage`` object, or None if nothing at all is known.
+
+    ``said`` is the object a provider of this protocol wrote. Its further members are kept if it
+    counts the same tokens; usage summed over several calls has none.
+    """
+    if usage == Usage():
+        return None
+    kept = said if isinstance(said, dict) and parse_usage(said) == usage else {}
+    prompt, output = usage.whole_input, usage.output or 0
+    return {
+        **kept,
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
+        "prompt_tokens_details": {
+            **_members(kept, "prompt_tokens_details"),
+            **_known(cached_tokens=usage.cache_read, cache_write_tokens=usage.cache_write),
+        },
+        "completion_tokens_details": {
+            **_members(kept, "completion_tokens_details"),
+            **_known(reasoning_tokens=usage.reasoning),
+        },
+    }
+
+
+def _members(json: dict[str, Json], name: str) -> dict[str, Json]:
+    value = json.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _known(**counts: int | None) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count is not None}

@@ -1,0 +1,1 @@
+"""What becomes of each field where client and provider speak different protocols."""

@@ -1,0 +1,1 @@
+"""Anthropic Messages, towards clients and towards providers."""

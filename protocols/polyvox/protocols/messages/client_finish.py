@@ -1,0 +1,68 @@
+"""How a Messages answer ends: why it stopped, what it took, what else the provider said of it."""
+
+from dataclasses import dataclass
+
+from polyvox.protocols.messages.elements import FINISH, STOP_REASONS, parse_usage, render_usage
+from polyvox.workflows.conversation import Json, Refusal
+from polyvox.workflows.reply import Reply
+
+_CARRIED = ("inference_geo", "server_tool_use", "service_tier", "speed")
+"""Members of a provider's usage that stay true of its call when the run took several calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """``stop`` goes into the message (or ``message_delta.delta``), ``beside`` next to it."""
+
+    stop: dict[str, Json]
+    usage: dict[str, Json]
+    beside: dict[str, Json]
+
+
+def ending(reply: Reply) -> Ending:
+    """Return the ending of ``reply``.
+
+    ``reply.wire`` of this protocol holds ``delta`` and ``event`` (members of ``message_delta``
+    and of its event) and ``usage``, as the decoder of this protocol leaves them.
+    """
+    wire: dict[str, Json] = {}
+    if reply.wire is not None and reply.wire.protocol == "messages":
+        wire = reply.wire.json
+    said: dict[str, Json] = wire.get("delta", {})
+    stop = {
+        **said,
+        "stop_reason": _stop_reason(reply, said.get("stop_reason")),
+        "stop_sequence": reply.stop_sequence,
+    }
+    refusal = said.get("stop_details") or _refusal(reply)
+    if refusal is not None or not said:
+        stop["stop_details"] = refusal
+    return Ending(stop, _usage(reply, wire.get("usage", {})), wire.get("event", {}))
+
+
+def _stop_reason(reply: Reply, said: str | None) -> str:
+    if said is not None and FINISH.get(said, "stop") == reply.finish:
+        return said
+    if reply.finish == "stop":
+        # Other protocols tell these by the parts alone.
+        if reply.tool_calls:
+            return "tool_use"
+        if any(isinstance(part, Refusal) for part in reply.parts):
+            return "refusal"
+        if reply.stop_sequence is not None:
+            return "stop_sequence"
+    return STOP_REASONS[reply.finish]
+
+
+def _refusal(reply: Reply) -> Json:
+    explanation = "".join(part.text for part in reply.parts if isinstance(part, Refusal))
+    if not explanation:
+        return None
+    return {"type": "refusal", "category": None, "explanation": explanation}
+
+
+def _usage(reply: Reply, said: dict[str, Json]) -> dict[str, Json]:
+    rendered = render_usage(reply.usage)
+    if said and parse_usage(said) == reply.usage:
+        return {**rendered, **said}
+    return rendered | {name: said[name] for name in _CARRIED if name in said}

@@ -1,0 +1,347 @@
+"""The elements of Anthropic Messages, both ways: messages, system, tools, usage, stop reasons.
+
+What this protocol lacks is written so: a ``developer`` or ``system`` message after the first turn
+becomes a turn of ``role: "system"`` where the model takes one and the place allows it, elsewhere
+user text inside ``<system>`` tags (moving it to the front would change what it means); a free-form
+tool becomes a function with the one string property ``input``; several results in a row become one
+user turn.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import dropwhile, takewhile
+
+from polyvox.protocols.coverage.table import message_losses, tool_losses
+from polyvox.protocols.messages.blocks import invalid, is_native, parse_blocks, render_blocks
+from polyvox.protocols.messages.options import parse_options, render_options
+from polyvox.protocols.token_counts import count
+from polyvox.protocols.tool_names import offered_name
+from polyvox.workflows.conversation import (
+    Conversation,
+    Json,
+    Message,
+    Reasoning,
+    Role,
+    Tool,
+    Wire,
+)
+from polyvox.workflows.reply import FinishReason, Usage
+
+__all__ = [
+    "FINISH",
+    "STOP_REASONS",
+    "parse_message",
+    "parse_options",
+    "parse_system",
+    "parse_tool",
+    "parse_usage",
+    "render_messages",
+    "render_options",
+    "render_system",
+    "render_tools",
+    "render_usage",
+]
+
+FINISH: Mapping[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+    "pause_turn": "pause",
+}
+"""What each ``stop_reason`` means; one that is not here counts as ``stop``."""
+
+STOP_REASONS: Mapping[FinishReason, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "refusal": "refusal",
+    "pause": "pause_turn",
+}
+
+_ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+
+_JSON_OBJECT = "Answer with one JSON object and nothing else."
+
+_OPENER = "Continue."
+"""The user's word where a foreign conversation has none at its start, which the API wants."""
+
+
+def parse_message(json: Json) -> Message:
+    """Parse one element of ``messages``; instructions may stand among them (role ``system``).
+
+    Raises ModelError("invalid_request") with ``param`` relative to the element.
+    """
+    if not isinstance(json, dict):
+        raise invalid("", "must be an object with role and content.")
+    role = json.get("role")
+    if not isinstance(role, str) or role not in _ROLES:
+        raise invalid("role", f"{role!r} is none of {', '.join(_ROLES)}.")
+    parts = parse_blocks(json.get("content"), "content")
+    return Message(_ROLES[role], parts, wire=Wire("messages", json))
+
+
+def parse_system(json: Json) -> Message:
+    """Parse the field ``system``: a string, or an array of text blocks."""
+    return Message("system", parse_blocks(json, "system"), wire=Wire("messages", json))
+
+
+def parse_tool(json: Json) -> Tool:
+    """Parse one element of ``tools``.
+
+    A tool with a vendor's type is of kind ``server``, whoever runs it: its schema is known to the
+    provider's models alone.
+    """
+    if not isinstance(json, dict):
+        raise invalid("", "must be an object.")
+    kind, name, description = json.get("type"), json.get("name"), json.get("description")
+    wire = Wire("messages", json)
+    if kind not in (None, "custom"):
+        return Tool(name if isinstance(name, str) else str(kind), kind="server", wire=wire)
+    if not isinstance(name, str):
+        raise invalid("name", "must be a string.")
+    if description is not None and not isinstance(description, str):
+        raise invalid("description", "must be a string.")
+    strict = json.get("strict")
+    if strict is not None and not isinstance(strict, bool):
+        raise invalid("strict", "must be a boolean.")
+    return Tool(name, description, json.get("input_schema"), strict=strict, wire=wire)
+
+
+def parse_usage(json: Mapping[str, Json]) -> Usage:
+    """Parse a ``usage`` object.
+
+    The top-level numbers leave out what compaction took; ``iterations`` has it (API reference,
+    BetaUsage). An advisor's iterations belong to another model's price and are not counted here.
+    """
+    usage = Usage(
+        input=count(json, "input_tokens"),
+        cache_read=count(json, "cache_read_input_tokens"),
+        cache_write=count(json, "cache_creation_input_tokens"),
+        output=count(json, "output_tokens"),
+        reasoning=count(json, "output_tokens_details", "thinking_tokens"),
+    )
+    for iteration in json.get("iterations") or ():
+        if iteration.get("type") == "compaction":
+            usage += parse_usage(iteration)
+    return usage
+
+
+def render_usage(usage: Usage) -> dict[str, Json]:
+    """Render a ``usage`` object; its required numbers are 0 where they are unknown."""
+    rendered: dict[str, Json] = {
+        "input_tokens": usage.input or 0,
+        "cache_creation_input_tokens": usage.cache_write or 0,
+        "cache_read_input_tokens": usage.cache_read or 0,
+        "output_tokens": usage.output or 0,
+    }
+    if usage.reasoning is not None:
+        rendered["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    return rendered
+
+
+def render_system(conversation: Conversation, losses: list[str]) -> Json | None:
+    """Render the field ``system``, or None if nothing was instructed.
+
+    Instructions that a foreign protocol keeps at the head of its messages belong here, and so
+    does what the protocol can only ask for in words.
+    """
+    said = _render_instructions(conversation, losses)
+    form = conversation.options.format
+    if form is None or form.kind != "json_object":
+        return said
+    if isinstance(said, list):
+        return [*said, {"type": "text", "text": _JSON_OBJECT}]
+    return f"{said}\n\n{_JSON_OBJECT}" if said else _JSON_OBJECT
+
+
+def _render_instructions(conversation: Conversation, losses: list[str]) -> Json | None:
+    leading = _leading(conversation.messages)
+    if conversation.system is not None:
+        document = conversation.system.on_wire("messages")
+        if document is not None and not leading:
+            return document
+        leading = [conversation.system, *leading]
+    blocks = [block for message in leading for block in render_blocks(message.parts, losses)]
+    match blocks:
+        case []:
+            return None
+        case [{"type": "text", "text": text, **rest}] if not rest:
+            return text
+        case _:
+            return blocks
+
+
+def _is_foreign_instruction(message: Message) -> bool:
+    return message.role in ("system", "developer") and message.on_wire("messages") is None
+
+
+def _leading(messages: Iterable[Message]) -> list[Message]:
+    return list(takewhile(_is_foreign_instruction, messages))
+
+
+def render_messages(
+    conversation: Conversation, losses: list[str], *, system_turns: bool | None = None
+) -> list[Json]:
+    """Render ``messages``, without the instructions that ``render_system`` takes.
+
+    Elements of this protocol go out as they came and are never merged but for the results of tools,
+    which must stand together. Between them, what we render is merged into turns, the results of
+    tools first in theirs, as the API wants it.
+
+    ``system_turns`` says whether the model takes turns of ``role: "system"``. Where that is not
+    known (None) a client's own are sent, and none are made.
+    """
+    rendered: list[Json] = []
+    open_turn: Json | None = None
+    said = list(dropwhile(_is_foreign_instruction, conversation.messages))
+    for message, ends_turn in zip(said, _ends_of_turns(said), strict=True):
+        element = message.on_wire("messages")
+        if element is not None and not (message.role == "system" and system_turns is False):
+            element = _without_foreign_reasoning(message, element, losses)
+            _put_results_first(open_turn)
+            if element is not None and _takes_results(open_turn, element):
+                # All results of one answer stand in one turn; some were the flow's, some are here.
+                rendered[-1] = {**element, "content": rendered[-1]["content"] + element["content"]}
+            elif element is not None:
+                rendered.append(element)
+            open_turn = None
+            continue
+        if message.wire is not None and element is None:
+            losses.extend(message_losses(message.wire, "messages"))
+        role, blocks = _render_turn(message, losses)
+        if not blocks:
+            continue
+        if message.role in ("system", "developer"):
+            before = rendered[-1]["role"] if rendered else None
+            if system_turns and before in ("user", "system") and ends_turn:
+                role = "system"
+            else:
+                losses.append("role: later instructions sent as user text in <system> tags")
+                blocks = [_tagged(message, blocks)]
+        if open_turn is not None and open_turn["role"] == role:
+            open_turn["content"].extend(blocks)
+            continue
+        _put_results_first(open_turn)
+        open_turn = {"role": role, "content": [*blocks]}
+        rendered.append(open_turn)
+    _put_results_first(open_turn)
+    if not rendered or _opens_with_answer(rendered, conversation):
+        rendered.insert(0, {"role": "user", "content": _OPENER})
+        losses.append("messages: a user turn was put first, as this protocol wants one")
+    return rendered
+
+
+def _takes_results(turn: Json | None, element: Json) -> bool:
+    """Whether ``element`` goes on with the results of tools that the open ``turn`` begins."""
+    if turn is None or turn["role"] != element.get("role"):
+        return False
+    content = element["content"]
+    return isinstance(content, list) and any(b.get("type") == "tool_result" for b in content)
+
+
+def _opens_with_answer(rendered: Sequence[Json], conversation: Conversation) -> bool:
+    return rendered[0]["role"] == "assistant" and all(
+        message.on_wire("messages") is None for message in conversation.messages
+    )
+
+
+def _without_foreign_reasoning(message: Message, element: Json, losses: list[str]) -> Json | None:
+    """Return the element, or what is left of it without reasoning from another provider.
+
+    A client brings such reasoning back in a sealed signature, which no provider can verify.
+    """
+    if all(is_native(part) for part in message.parts if isinstance(part, Reasoning)):
+        return element
+    blocks = render_blocks(message.parts, losses)
+    return {**element, "content": blocks} if blocks else None
+
+
+def _render_turn(message: Message, losses: list[str]) -> tuple[str, list[Json]]:
+    """Return the role and the blocks of a message that is not on this wire."""
+    blocks = render_blocks(message.parts, losses)
+    return "assistant" if message.role == "assistant" else "user", blocks
+
+
+def _ends_of_turns(said: Sequence[Message]) -> list[bool]:
+    """Tell for each message whether the assistant speaks next, instructions left out.
+
+    The API wants an instruction behind the user's whole turn; between two pieces it is refused.
+    """
+    ends: list[bool] = []
+    following = "assistant"
+    for message in reversed(said):
+        ends.append(following == "assistant")
+        if message.role not in ("system", "developer"):
+            following = message.role
+    ends.reverse()
+    return ends
+
+
+def _tagged(message: Message, blocks: list[Json]) -> Json:
+    marked = blocks[-1].get("cache_control")
+    mark = {} if marked is None else {"cache_control": marked}
+    return {"type": "text", "text": f"<system>\n{message.text}\n</system>", **mark}
+
+
+def _put_results_first(turn: Json | None) -> None:
+    """Sort the blocks of a turn that has all of them; once, for there may be thousands."""
+    if turn is not None:
+        turn["content"].sort(key=lambda block: block.get("type") != "tool_result")
+
+
+def render_tools(tools: Sequence[Tool], losses: list[str]) -> list[Json]:
+    """Render ``tools``; those that another protocol's provider runs itself are named losses."""
+    rendered = []
+    for tool in tools:
+        element = tool.on_wire("messages")
+        if element is not None:
+            rendered.append(element)
+        elif tool.kind == "server":
+            losses.append(f"tools.{tool.name}: run by its own provider only")
+        else:
+            if tool.wire is not None:
+                losses.extend(tool_losses(tool.wire, "messages"))
+            rendered.append(_render_tool(tool, losses))
+    return rendered
+
+
+def _render_tool(tool: Tool, losses: list[str]) -> Json:
+    json: dict[str, Json] = {"name": offered_name(tool.name)}
+    if tool.description is not None:
+        json["description"] = tool.description
+    if tool.kind == "custom":
+        if (grammar := _grammar(tool)) is not None:
+            # It helps a model that nothing holds to it.
+            said = f"{tool.description}\n\n" if tool.description else ""
+            json["description"] = f"{said}The input must follow this grammar:\n{grammar}"
+        json["input_schema"] = {
+            "type": "object",
+            "properties": {"input": {"type": "string"}},
+            "required": ["input"],
+            "additionalProperties": False,
+        }
+        return json
+    json["input_schema"] = _object_schema(tool.parameters)
+    if tool.strict is not None:
+        json["strict"] = tool.strict
+    return json
+
+
+def _grammar(tool: Tool) -> str | None:
+    said = tool.wire.json if tool.wire is not None else {}
+    said = said.get("custom") or said.get("tool") or said
+    form = said.get("format")
+    grammar = (form.get("grammar") or form) if isinstance(form, dict) else None
+    definition = grammar.get("definition") if isinstance(grammar, dict) else None
+    return definition if isinstance(definition, str) else None
+
+
+def _object_schema(parameters: Json) -> Json:
+    """Return the schema with the type the API requires, where a tool without any has none."""
+    if not parameters:
+        return {"type": "object", "properties": {}}
+    if isinstance(parameters, dict) and "type" not in parameters:
+        return {"type": "object", **parameters}
+    return parameters

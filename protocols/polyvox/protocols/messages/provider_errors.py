@@ -1,0 +1,118 @@
+"""Errors of a Messages provider, from an HTTP answer or from an ``error`` event of its stream."""
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import orjson
+
+from polyvox.protocols.bounded_json import parse_json
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ErrorKind, ModelError
+
+_BY_TYPE: Mapping[str, ErrorKind] = {
+    "invalid_request_error": "invalid_request",
+    "authentication_error": "provider_authentication",
+    "billing_error": "billing",
+    "permission_error": "permission",
+    "not_found_error": "not_found",
+    "conflict_error": "conflict",
+    "request_too_large": "too_large",
+    "rate_limit_error": "rate_limit",
+    "timeout_error": "timeout",
+    "overloaded_error": "overloaded",
+    "api_error": "provider_error",
+}
+
+_BY_STATUS: Mapping[int, ErrorKind] = {
+    400: "invalid_request",
+    401: "provider_authentication",
+    402: "billing",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    409: "conflict",
+    413: "too_large",
+    422: "unprocessable",
+    429: "rate_limit",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+
+_BY_WORDS: tuple[tuple[ErrorKind, str, ErrorKind], ...] = (
+    ("invalid_request", "prompt is too long", "context_length"),
+    ("invalid_request", "exceed context limit", "context_length"),
+    ("invalid_request", "context window", "context_length"),
+    ("invalid_request", "credit balance is too low", "billing"),
+    ("invalid_request", "usage limits", "quota"),
+    ("not_found", "model:", "model_not_found"),
+)
+"""Kinds the API tells only in its message: (kind by type, words in the message, kind meant)."""
+
+_EXCERPT = 500
+"""Characters of an unreadable error body that go into the message."""
+
+
+def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
+    """Read an error answer; see ``dialect.Dialect.parse_error``."""
+    text = body.decode(errors="replace")
+    try:
+        document = parse_json(body)
+    except orjson.JSONDecodeError:
+        document = None
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict):
+        error = {"message": text.strip()[:_EXCERPT] or _phrase(status)}
+    return _model_error(error, status=status, retry_after_s=_retry_after_s(headers), body=text)
+
+
+def parse_error_event(event: dict[str, Json]) -> ModelError:
+    """Read an ``error`` event of a stream."""
+    error = event.get("error")
+    if not isinstance(error, dict):
+        error = {"message": "The provider broke its stream off with an error it did not name."}
+    return _model_error(error, status=None, retry_after_s=None, body=orjson.dumps(event).decode())
+
+
+def _model_error(
+    error: dict[str, Json], *, status: int | None, retry_after_s: float | None, body: str
+) -> ModelError:
+    name = error.get("type")
+    message = str(error.get("message") or name or "The provider gave no message.")
+    kind = _BY_TYPE.get(name) if isinstance(name, str) else None
+    if kind is None:
+        kind = _BY_STATUS.get(status or 500, _by_class(status or 500))
+    for by_type, words, meant in _BY_WORDS:
+        if kind == by_type and words in message.lower():
+            kind = meant
+            break
+    details = error.get("details")
+    code = details.get("error_code") if isinstance(details, dict) else None
+    return ModelError(
+        kind,
+        message,
+        status=status,
+        retry_after_s=retry_after_s,
+        code=code if isinstance(code, str) else name if isinstance(name, str) else None,
+        body=body,
+    )
+
+
+def _by_class(status: int) -> ErrorKind:
+    return "provider_error" if status >= 500 else "invalid_request"
+
+
+def _phrase(status: int) -> str:
+    known = status in {s.value for s in HTTPStatus}
+    return f"HTTP {status} {HTTPStatus(status).phrase}" if known else f"HTTP {status}"
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            wait_s = float(headers[name]) * unit_s
+            return wait_s if math.isfinite(wait_s) else None
+        except (KeyError, ValueError):
+            continue
+    return None

@@ -1,0 +1,148 @@
+"""Reads errors in OpenAI's spelling, from an error answer or from an event in a stream.
+
+The body is ``{"error": {"message", "type", "param", "code"}}``; many servers that speak the
+protocol send part of it, another shape, or a proxy's page, so the HTTP status has the last word.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import orjson
+
+from polyvox.protocols.bounded_json import parse_json
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ErrorKind, ModelError
+
+KIND_OF_CODE: dict[str, ErrorKind] = {
+    "billing_hard_limit_reached": "quota",
+    "billing_not_active": "billing",
+    "context_length_exceeded": "context_length",
+    "engine_overloaded": "overloaded",
+    "insufficient_permissions": "permission",
+    "insufficient_quota": "quota",
+    "internal_error": "provider_error",
+    "invalid_api_key": "provider_authentication",
+    "invalid_prompt": "invalid_request",
+    "model_not_found": "model_not_found",
+    "rate_limit_exceeded": "rate_limit",
+    "server_error": "provider_error",
+    "server_is_overloaded": "overloaded",
+    "slow_down": "overloaded",
+    "timeout": "timeout",
+    "unsupported_country_region_territory": "permission",
+    "vector_store_timeout": "timeout",
+}
+
+KIND_OF_TYPE: dict[str, ErrorKind] = {
+    "authentication_error": "provider_authentication",
+    "billing_error": "billing",
+    "insufficient_quota": "quota",
+    "invalid_request_error": "invalid_request",
+    "overloaded_error": "overloaded",
+    "permission_error": "permission",
+    "rate_limit_error": "rate_limit",
+    "server_error": "provider_error",
+    "timeout_error": "timeout",
+    "usage_limit_reached": "quota",
+}
+
+KIND_OF_STATUS: dict[int, ErrorKind] = {
+    400: "invalid_request",
+    401: "provider_authentication",
+    402: "billing",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    409: "conflict",
+    413: "too_large",
+    422: "unprocessable",
+    429: "rate_limit",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+
+_AGAIN = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|s)\b")
+_LONGEST_BODY = 4096
+
+
+def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
+    """Read an error answer; ``headers`` have lower-case names."""
+    text = body[:_LONGEST_BODY].decode("utf-8", "replace")
+    try:
+        json = parse_json(body)
+    except orjson.JSONDecodeError:
+        json = None
+    said = json.get("error", json) if isinstance(json, dict) else json
+    error = said if isinstance(said, dict) else {"message": said if isinstance(said, str) else None}
+    return _error(error, status, retry_after_s(headers), text)
+
+
+def parse_event(error: Json) -> ModelError:
+    """Read the error of an event in a stream that had begun with status 200."""
+    return _error(error if isinstance(error, dict) else {}, None, None, None)
+
+
+def _error(
+    error: dict[str, Json], status: int | None, wait_s: float | None, body: str | None
+) -> ModelError:
+    code, kind_name = error.get("code"), error.get("type")
+    kind = (
+        KIND_OF_CODE.get(str(code))
+        or _kind_of_status(status, str(kind_name))
+        or KIND_OF_TYPE.get(str(kind_name), "provider_error")
+    )
+    message = error.get("message") or error.get("detail") or _nameless(status, body)
+    return ModelError(
+        kind,
+        str(message),
+        # A key of the server's that is refused must not read as the client's own key refused.
+        status=status,
+        retry_after_s=_wait_in(str(message)) if wait_s is None else wait_s,
+        param=error["param"] if isinstance(error.get("param"), str) else None,
+        code=None if code is None else str(code),
+        body=body,
+    )
+
+
+def _kind_of_status(status: int | None, kind_name: str) -> ErrorKind | None:
+    if status is None:
+        return None
+    if status == 429 and kind_name in KIND_OF_TYPE:
+        return KIND_OF_TYPE[kind_name]
+    return KIND_OF_STATUS.get(status, "provider_error" if status >= 500 else "invalid_request")
+
+
+def _nameless(status: int | None, body: str | None) -> str:
+    said = f": {body[:200]!r}" if body else "."
+    return f"The provider failed{f' with status {status}' if status else ''}{said}"
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the wait in seconds that ``retry-after-ms`` or ``retry-after`` asks for."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            wait_s = max(0.0, float(value) * scale)
+            return wait_s if math.isfinite(wait_s) else None
+        except ValueError:
+            pass
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            continue
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return None
+
+
+def _wait_in(message: str) -> float | None:
+    found = _AGAIN.search(message)
+    if found is None:
+        return None
+    return float(found[1]) * (0.001 if found[2] == "ms" else 1.0)

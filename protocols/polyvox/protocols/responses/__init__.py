@@ -1,0 +1,1 @@
+"""OpenAI Responses, towards clients and towards providers."""

@@ -1,0 +1,133 @@
+"""What of an answer a Responses client is shown: ``include`` decides about some members.
+
+Whatever is not shown is kept all the same, so a request that goes on from the answer has it.
+Format: OpenAI ``ResponseIncludable``.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+
+from polyvox.protocols.client_side import Ask
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ModelError
+
+_SECRET: Final = "reasoning.encrypted_content"
+_LOGPROBS: Final = "message.output_text.logprobs"
+_IMAGE: Final = "message.input_image.image_url"
+_SCREENSHOT: Final = "computer_call_output.output.image_url"
+
+# A member by the sort of its item, and what asks for it. Without that it is null, or not there.
+_NULL: Final = {
+    "file_search_call": ("results", "file_search_call.results"),
+    "code_interpreter_call": ("outputs", "code_interpreter_call.outputs"),
+}
+_ABSENT: Final = {
+    "web_search_call": ("results", "web_search_call.results"),
+    "reasoning": ("encrypted_content", _SECRET),
+}
+_SOURCES: Final = "web_search_call.action.sources"
+
+# What a frame holds that could have to go; most hold nothing of it and are not read.
+_MARKS: Final = (
+    b'"encrypted_content":',
+    b'"logprobs":[{',
+    b'"results":',
+    b'"outputs":',
+    b'"sources":',
+)
+
+
+class Included:
+    """Shows items, events and responses as a client sees them that asked to ``include`` these."""
+
+    __slots__ = ("_asked", "_everything")
+
+    def __init__(self, asked: Iterable[str] = (), *, everything: bool = False) -> None:
+        self._asked = frozenset(asked)
+        self._everything = everything
+
+    def also(self, asked: Iterable[str]) -> "Included":
+        return Included(self._asked.union(asked), everything=self._everything)
+
+    def response(self, document: dict[str, Json]) -> dict[str, Json]:
+        """Return a response object as it is shown."""
+        if self._everything or not document.get("output"):
+            return document
+        return {**document, "output": [self.item(item) for item in document["output"]]}
+
+    def item(self, item: Json) -> Json:
+        """Return an item as it is shown: one of a response's output, or of its input."""
+        if self._everything or not isinstance(item, dict):
+            return item
+        kind = item.get("type", "message")
+        if kind == "message" and isinstance(item.get("content"), list):
+            return {**item, "content": [self.part(part) for part in item["content"]]}
+        name, wish = _NULL.get(kind) or _ABSENT.get(kind) or ("", "")
+        if name in item and wish not in self._asked:
+            item = {**item, name: None} if kind in _NULL else _without(item, name)
+        if kind == "web_search_call" and _SOURCES not in self._asked:
+            return _without_inside(item, "action", "sources")
+        if kind == "computer_call_output" and _SCREENSHOT not in self._asked:
+            return _without_inside(item, "output", "image_url")
+        return item
+
+    def part(self, part: Json) -> Json:
+        """Return a part of a message as it is shown."""
+        if self._everything or not isinstance(part, dict):
+            return part
+        if part.get("logprobs") and _LOGPROBS not in self._asked:
+            return {**part, "logprobs": []}
+        if part.get("type") == "input_image" and _IMAGE not in self._asked:
+            return _without(part, "image_url")
+        return part
+
+    def event(self, members: dict[str, Json]) -> dict[str, Json]:
+        """Return the members of a stream's event as they are shown."""
+        if self._everything:
+            return members
+        if "item" in members:
+            return {**members, "item": self.item(members["item"])}
+        if "part" in members:
+            return {**members, "part": self.part(members["part"])}
+        if "response" in members:
+            return {**members, "response": self.response(members["response"])}
+        if members.get("logprobs") and _LOGPROBS not in self._asked:
+            return {**members, "logprobs": []}
+        return members
+
+    def frame(self, frame: bytes) -> bytes:
+        """Return a whole frame of a stream that was written for someone who sees everything."""
+        if self._everything or not any(mark in frame for mark in _MARKS):
+            return frame
+        head, found, data = frame.partition(b"\ndata: ")
+        if not found:
+            return frame
+        return head + found + orjson.dumps(self.event(orjson.loads(data))) + b"\n\n"
+
+
+EVERYTHING: Final = Included(everything=True)
+
+
+def included(ask: Ask) -> Included:
+    """Return what the client of ``ask`` asked to see."""
+    said = ask.conversation.options.on_wire("responses") or {}
+    return Included(wish for wish in said.get("include") or () if isinstance(wish, str))
+
+
+def check_include(body: dict[str, Json]) -> None:
+    """Raise ModelError("invalid_request") where ``include`` is no list of names."""
+    wishes = body.get("include")
+    if wishes is None or (isinstance(wishes, list) and all(isinstance(w, str) for w in wishes)):
+        return
+    raise ModelError("invalid_request", "'include' must be a list of strings.", param="include")
+
+
+def _without(item: dict[str, Json], name: str) -> dict[str, Json]:
+    return {key: value for key, value in item.items() if key != name}
+
+
+def _without_inside(item: dict[str, Json], member: str, name: str) -> dict[str, Json]:
+    inner = item.get(member)
+    return {**item, member: _without(inner, name)} if isinstance(inner, dict) else item

@@ -1,0 +1,71 @@
+"""What the ledger opens, mends and refuses."""
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted
+from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.tables import LedgerError, file_url
+from polyvox.workflows.reply import Cost
+
+NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "polyvox.db"
+
+
+def started(run_id: str) -> RunStarted:
+    return RunStarted(run_id, "careful", "fusion@1", "messages", True, "key_1", NOON)
+
+
+async def test_a_file_of_an_older_program_gets_the_columns_it_lacks(file: Path) -> None:
+    """Its runs are still there, and what it did not count is unknown."""
+    async with Ledger.open(file_url(file)) as ledger:
+        ledger.record(started("run-1"))
+        ledger.record(CallEnded("run-1", "main", 1, "x", "m", "completed", NOON, NOON))
+        ledger.record(RunEnded("run-1", "completed", NOON))
+    older = sqlite3.connect(file)
+    for column in ("runs.rerun_of", "calls.recorded", "calls.cost_usd"):
+        older.execute("ALTER TABLE {} DROP COLUMN {}".format(*column.split(".")))
+    older.commit()
+    older.close()
+    async with Ledger.open(file_url(file)) as ledger:
+        ledger.record(started("run-2"))
+        paid = CallEnded("run-2", "main", 1, "x", "m", "completed", NOON, NOON, cost_usd=0.5)
+        ledger.record(paid)
+        ledger.record(RunEnded("run-2", "completed", NOON))
+        before, after = await ledger.run("run-1"), await ledger.run("run-2")
+    assert before is not None
+    assert after is not None
+    assert before.cost == Cost(0.0, 1)
+    assert after.cost == Cost(0.5)
+
+
+async def test_a_newer_schema_is_refused(file: Path) -> None:
+    """A program that does not know the tables leaves them alone and says what to do."""
+    await Ledger.open(file_url(file)).close()
+    other = sqlite3.connect(file)
+    other.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")
+    other.commit()
+    other.close()
+    with pytest.raises(LedgerError, match=r"schema '99'.*newer program"):
+        Ledger.open(file_url(file))
+
+
+def test_a_file_that_is_no_database_is_refused(file: Path) -> None:
+    """The error names the file and the remedy."""
+    file.write_text("certainly not a database, but long enough to look at " * 50)
+    with pytest.raises(LedgerError, match=r"polyvox\.db.*not a database.*Check"):
+        Ledger.open(file_url(file))
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://host/name"])
+def test_an_address_that_is_no_url_is_refused(url: str) -> None:
+    """The error shows what an address looks like."""
+    with pytest.raises(LedgerError, match="SQLAlchemy URL such as"):
+        Ledger.open(url)

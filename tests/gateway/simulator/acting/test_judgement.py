@@ -1,0 +1,68 @@
+"""What comparing answers finds."""
+
+import pytest
+
+from polyvox.gateway.simulator import plan
+from polyvox.gateway.simulator.acting import judgement, rules
+from polyvox.workflows.conversation import Conversation, user
+
+QUESTION = "Should we move the billing system to Rust this year?"
+
+
+def _opinion(persona: str) -> str:
+    return rules.answer(Conversation((user(QUESTION),)), plan.parse(persona)).text
+
+
+def _compared(*names: str) -> str:
+    blocks = [f'<answer id="{name}">\n{_opinion(name)}\n</answer>' for name in names]
+    return f"Compare.\n<question>{QUESTION}</question>\n" + "\n".join(blocks)
+
+
+def test_three_personas_give_a_judge_something_under_every_heading() -> None:
+    """Consensus, contradictions, partial coverage, unique insights, blind spots: none is empty."""
+    found = judgement.findings(_compared("optimist", "skeptic", "engineer"))
+    assert list(found) == list(judgement.HEADINGS)
+    assert all(found.values()), found
+    assert any("measured" in line for line in found["consensus"])
+    assert any("optimist says" in line for line in found["contradictions"])
+
+
+def test_a_report_quotes_only_what_answers_say() -> None:
+    text = _compared("optimist", "skeptic", "engineer")
+    for line in judgement.findings(text)["unique_insights"]:
+        assert line.split(": ", 1)[1].rstrip(".") in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<answer id="A">Yes, do it.</answer><answer id="B">No, do not.</answer>',
+        "<answer label='A' model='x'>Yes.</answer>\n<answer label='B'>No.</answer>",
+        "## Answer A\nYes, do it.\n\n## Answer B\nNo, do not.",
+        "<answer>Yes.</answer><answer>No.</answer>",
+    ],
+)
+def test_labels_are_read_in_more_than_one_spelling(text: str) -> None:
+    assert [answer.label for answer in judgement.answers(text)] == ["A", "B"]
+
+
+def test_a_denied_claim_is_a_contradiction_not_consensus() -> None:
+    """Plain prose, without any of the personas' own headings."""
+    found = judgement.findings(
+        '<answer id="A">The cache makes reads faster. Backups run daily at night.</answer>'
+        '<answer id="B">The cache never makes reads faster. Backups run daily at night.</answer>'
+    )
+    assert found["consensus"] == ["All say: Backups run daily at night."]
+    assert len(found["contradictions"]) == 1
+
+
+def test_a_judge_without_answers_says_so() -> None:
+    assert "none were given" in judgement.report("Compare these, please.")
+
+
+def test_words_of_the_question_that_nobody_mentions_are_blind_spots() -> None:
+    found = judgement.findings(
+        "<question>Will latency suffer?</question>"
+        '<answer id="A">It is fine.</answer><answer id="B">It is good.</answer>'
+    )
+    assert "latency" in found["blind_spots"][0]

@@ -1,0 +1,1 @@
+"""The Temporal server that Polyvox installs and runs itself."""

@@ -1,0 +1,212 @@
+"""The engine as an operating system process: its command line, its start, its certain end."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from polyvox.worker.engine.ports import LOOPBACK, EnginePorts
+
+LOG_LIMIT_BYTES = 20 * 1024 * 1024
+STOP_GRACE_S = 10.0
+ORPHAN_POLL_S = 0.05
+
+# Measured on two cores with server 1.29.1; names and types from its dynamicconfig/constants.go.
+_DYNAMIC_CONFIG = {
+    # The default of 20 polls a second and shard makes every hop wait up to 50 ms.
+    "history.transferProcessorMaxPollRPS": "5000",
+    "history.timerProcessorMaxPollRPS": "5000",
+    "history.visibilityProcessorMaxPollRPS": "5000",
+    "history.outboundProcessorMaxPollRPS": "5000",
+    # A worker may take the activity with the task that scheduled it: 18 -> 8.4 ms to its code.
+    "system.enableActivityEagerExecution": "true",
+    # Limits meant for shared clusters; this one has a single user.
+    "frontend.rps": "20000",
+    "frontend.namespaceRPS": "20000",
+    "matching.rps": "20000",
+    "history.rps": "20000",
+    # Concurrent long polls: each waiting request holds one.
+    "frontend.namespaceCount": "10000",
+    # Nothing here uses Nexus, whose HTTP routes do not look at the allowed hosts.
+    "system.enableNexus": "false",
+}
+# The Web UI's place below the gateway's address, so that it can be passed on as it is.
+UI_PATH = "/ui"
+_PRAGMAS = {"journal_mode": "WAL", "synchronous": "NORMAL"}
+
+# What the engine sees of the environment. Providers' keys are none of its business.
+_ENVIRONMENT = ("PATH", "HOME", "USER", "TMPDIR", "LANG", "TZ", "GOMAXPROCS", "GOMEMLIMIT", "GOGC")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One way to start the engine. ``database`` is absolute: it tells whose process it is.
+
+    ``http_host`` is the one Host that the engine's HTTP API answers. The API cannot be turned off,
+    so it gets a name that nobody knows and no resolver answers.
+    """
+
+    binary: Path
+    database: Path
+    ports: EnginePorts
+    namespace: str
+    http_host: str = field(default_factory=lambda: f"{secrets.token_hex(16)}.invalid")
+
+    def command(self) -> list[str]:
+        """The command line, binary first."""
+        command = [
+            *(str(self.binary), "server", "start-dev"),
+            *("--db-filename", str(self.database)),
+            *("--ip", LOOPBACK, "--port", str(self.ports.frontend)),
+            *("--namespace", self.namespace),
+            *("--log-level", "warn", "--log-format", "text"),
+        ]
+        if self.ports.ui is None:
+            command += ["--headless"]
+        else:
+            command += ["--ui-ip", self.ports.ui_host, "--ui-port", str(self.ports.ui)]
+            command += ["--ui-public-path", UI_PATH]
+        if self.ports.metrics is not None:
+            command += ["--metrics-port", str(self.ports.metrics)]
+        for key, value in _PRAGMAS.items():
+            command += ["--sqlite-pragma", f"{key}={value}"]
+        dynamic = {**_DYNAMIC_CONFIG, "frontend.httpAllowedHosts": json.dumps([self.http_host])}
+        for key, value in dynamic.items():
+            command += ["--dynamic-config-value", f"{key}={value}"]
+        return command
+
+
+async def spawn(
+    launch: Launch, log: Path, pid_file: Path, environ: Mapping[str, str]
+) -> asyncio.subprocess.Process:
+    """Start the engine in a process group of its own, so that Ctrl-C passes it by.
+
+    On Linux the engine is killed when the *thread* that calls this ends, so the caller is the
+    program's main thread. Elsewhere ``pid_file`` lets the next start find an orphan.
+    """
+    _rotate(log)
+    environment = {name: environ[name] for name in _ENVIRONMENT if name in environ}
+    environment["TEMPORAL_VERSION_CHECK_DISABLED"] = "1"
+    guard = Path(__file__).with_name("guard.py")
+    with log.open("ab") as output:
+        spawning = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(guard), str(os.getpid())),
+                *launch.command(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
+            )
+        )
+        try:
+            process = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            # A child between fork and return belongs to nobody unless it is waited for here.
+            await end(await spawning)
+            raise
+    _remember(pid_file, process.pid)
+    return process
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """SIGTERM, up to ten seconds, SIGKILL; returns when the process is gone."""
+    if process.returncode is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), STOP_GRACE_S)
+    if process.returncode is None:
+        _signal_group(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def end_orphan(pid_file: Path, database_folder: Path) -> int | None:
+    """End the engine that an earlier program left behind; returns its process id if there was one.
+
+    The id may have gone to a stranger since: only a dev server on a database in this folder is
+    ended. Blocks for up to ten seconds.
+    """
+    try:
+        pid = int(json.loads(pid_file.read_text(encoding="utf-8"))["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    found = _is_engine(pid, database_folder)
+    if found:
+        _signal_group(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_GRACE_S
+        # A process that is ending has lost its words before it gives up files and ports.
+        while _is_engine(pid, database_folder) or (_is_alive(pid) and not _command_line(pid)):
+            if time.monotonic() > deadline:
+                _signal_group(pid, signal.SIGKILL)
+            time.sleep(ORPHAN_POLL_S)
+    pid_file.unlink(missing_ok=True)
+    return pid if found else None
+
+
+def log_tail(log: Path, lines: int = 15) -> str:
+    """The last lines of the engine's log, for an error message."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 16 * 1024))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _is_engine(pid: int, database_folder: Path) -> bool:
+    ours = rf"start-dev --db-filename {re.escape(str(database_folder))}/temporal-[^/ ]+\.db "
+    return re.search(ours, _command_line(pid)) is not None
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether there is such a process, and not only its entry for a parent that has not looked."""
+    if Path("/proc/self/stat").exists():
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return False
+    return _ps(pid, "state")[:1] not in {"", "Z"}
+
+
+def _command_line(pid: int) -> str:
+    """The words of a running process, joined by spaces; empty when there is none."""
+    if Path("/proc/self/cmdline").exists():
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return ""
+    return _ps(pid, "command")
+
+
+def _ps(pid: int, column: str) -> str:
+    shown = subprocess.run(
+        ["ps", "-ww", "-o", f"{column}=", "-p", str(pid)],
+        capture_output=True,
+        check=False,
+        timeout=STOP_GRACE_S,
+    )
+    return shown.stdout.decode(errors="replace").strip()
+
+
+def _remember(pid_file: Path, pid: int) -> None:
+    pid_file.write_text(json.dumps({"pid": pid}) + "\n", encoding="utf-8")
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, number)
+
+
+def _rotate(log: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LOG_LIMIT_BYTES:
+            log.replace(log.with_name(log.name + ".1"))

@@ -1,0 +1,284 @@
+"""The Temporal engine behind the program: our own dev server as a child, or an existing cluster.
+
+An Engine is found, started, watched and ended here; everybody else only reads ``address``. What
+must stay true:
+
+- One program per data folder, and one engine per program. The engine ends with the program, also
+  when the program is killed.
+- ``address`` never changes while the Engine lives, so a client connects once: after a crash the
+  child comes back on the same ports and the same database. Ports are remembered in the data
+  folder, so that commands find the engine.
+- No web page can speak to the engine: what it serves over HTTP either answers no Host that a page
+  could have, or is on a port that browsers refuse. People see its Web UI through the gateway.
+- The database's name carries the server's version. The dev server creates its tables only in a new
+  file and never migrates them, so another version gets another file.
+- A started Engine answers: ``start`` asks the frontend, it does not wait a fixed time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError
+
+from polyvox.worker.engine.binary import EngineBinary, inspect
+from polyvox.worker.engine.child import Launch, end, end_orphan, log_tail, spawn
+from polyvox.worker.engine.data_lock import DataLock
+from polyvox.worker.engine.frontend import EngineError, Frontend
+from polyvox.worker.engine.install import install_engine
+from polyvox.worker.engine.ports import (
+    LOOPBACK,
+    EnginePorts,
+    choose_ports,
+    metrics_port,
+    write_ports,
+)
+from polyvox.worker.engine.trouble import engine_error, restarting
+from polyvox.worker.settings.settings import Settings
+from polyvox.workflows.errors import ModelError
+
+EngineState = Literal["starting", "running", "restarting", "stopped"]
+
+READY_LIMIT_S = 60.0
+RETENTION = timedelta(days=30)
+FIRST_BACKOFF_S = 1.0
+LAST_BACKOFF_S = 30.0
+STEADY_S = 60.0
+PORT_ATTEMPTS = 3
+
+_FEW_PORTS = (
+    "All ports that browsers refuse to connect to are taken on this machine. The engine runs "
+    "without its Web UI, or with its metrics on a port that a web page may read. End other engines "
+    "or programs on such ports (6665 to 6669 and others) and start again."
+)
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """A Temporal engine, started with ``async with`` or ``start`` and ``stop``.
+
+    ``state`` is "running" while the frontend is known to serve; for an existing cluster it says
+    only that it did at the start, ``answers`` asks anew. ``address`` is ``host:port``. ``ui_url``
+    is where the Web UI listens, for the gateway only, or None if there is none. ``pid`` and
+    ``log_path`` are None for an existing cluster. ``version`` is the server's.
+    ``report`` gets lines of progress for the operator. Start it on the program's main thread: on
+    Linux the engine is bound to the life of the thread that starts it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        environ: Mapping[str, str],
+        report: Callable[[str], None] = log.info,
+        ports: EnginePorts | None = None,
+        runtime: Runtime | None = None,
+        ready_limit_s: float = READY_LIMIT_S,
+    ) -> None:
+        self.state: EngineState = "stopped"
+        self.address = settings.engine.address or ""
+        self.namespace = settings.engine.namespace
+        ui_address = settings.engine.ui_address
+        self.ui_url = f"http://{ui_address}" if ui_address else None
+        self.version: str | None = None
+        self.log_path: Path | None = None
+        self.restarts = 0
+        self._own = settings.engine.address is None
+        self._data = settings.data
+        self._folder = settings.data / "engine"
+        self._environ = environ
+        self._report = report
+        self._given_ports = ports
+        self._runtime = runtime
+        self._ready_limit_s = ready_limit_s
+        self._lock = DataLock(settings.data)
+        self._launch: Launch | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._frontend: Frontend | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None between a crash and the restart."""
+        if self._process is None or self._process.returncode is not None:
+            return None
+        return self._process.pid
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Bring the engine up and return when it answers.
+
+        Raises EngineError (with what to do, and the log's last lines where a child failed) or
+        DataFolderInUse. Nothing is left running after an error.
+        """
+        self.state = "starting"
+        try:
+            # With an existing cluster too: ledger and keys in the folder have one owner.
+            self._take_data()
+            if self._own:
+                await self._start_child()
+                self._watcher = asyncio.create_task(self._watch(), name="engine watcher")
+            else:
+                self._frontend = Frontend(self.address, self.namespace, self._runtime)
+                await self._frontend.wait(self._ready_limit_s, lambda: None)
+            assert self._frontend is not None
+            self.version = await self._frontend.version()
+        except BaseException:
+            await self.stop()
+            raise
+        self.state = "running"
+
+    async def stop(self) -> None:
+        """End the child (up to ten seconds of grace) and give the data folder free."""
+        self.state = "stopped"
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait({self._watcher})
+            if not self._watcher.cancelled() and (defect := self._watcher.exception()):
+                log.error("The engine's watcher failed", exc_info=defect)
+            self._watcher = None
+        if self._process is not None:
+            await end(self._process)
+            self._process = None
+            self._pid_file.unlink(missing_ok=True)
+        self._lock.release()
+
+    async def answers(self, limit_s: float = 1.0) -> bool:
+        """Whether the frontend serves right now."""
+        return self._frontend is not None and await self._frontend.answers(limit_s)
+
+    async def explain(self, error: RPCError) -> ModelError:
+        """Return what to tell whoever waits for an answer that failed with ``error``."""
+        if self.state != "running":
+            return restarting()
+        database = self._launch.database if self._launch is not None else None
+        return await asyncio.to_thread(engine_error, error, database)
+
+    @property
+    def _pid_file(self) -> Path:
+        return self._folder / "engine.pid"
+
+    def _take_data(self) -> None:
+        # The dev server puts the path into a SQLite URI unescaped and would write elsewhere.
+        if odd := set(str(self._data)) & set("?#%"):
+            raise EngineError(
+                f"The path of the data folder, {str(self._data)!r}, contains {min(odd)!r}, which "
+                "the engine's database does not take. Choose another with --data."
+            )
+        try:
+            self._lock.acquire()
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise EngineError(
+                f"The data folder {str(self._data)!r} cannot be used: {error.strerror}. "
+                "Choose another with --data."
+            ) from None
+
+    async def _start_child(self) -> None:
+        self.log_path = self._folder / "engine.log"
+        orphan = await asyncio.to_thread(end_orphan, self._pid_file, self._folder)
+        if orphan is not None:
+            log.warning("Ended the engine %d that an earlier program left behind", orphan)
+        path = await install_engine(self._report, environ=self._environ, data=self._data)
+        binary = await inspect(path)
+        database = self._database(binary)
+        memory = self._folder / "ports.json"
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            ports = self._given_ports or choose_ports(memory, str(self._data))
+            self._launch = Launch(binary.path, database, ports, self.namespace)
+            self.address = f"{LOOPBACK}:{ports.frontend}"
+            self.ui_url = f"http://{ports.ui_host}:{ports.ui}" if ports.ui else None
+            self._frontend = Frontend(self.address, self.namespace, self._runtime)
+            try:
+                await self._bring_up()
+            except EngineError:
+                # Somebody else may have taken a port between our look and the engine's.
+                if self._given_ports or ports.free or attempt == PORT_ATTEMPTS:
+                    raise
+            else:
+                write_ports(memory, ports)
+                if ports.ui is None or ports.metrics is None:
+                    log.warning(_FEW_PORTS)
+                return
+
+    async def _bring_up(self) -> None:
+        """Start the child and return when it answers; end it again when it does not."""
+        assert self._launch is not None
+        assert self._frontend is not None
+        assert self.log_path is not None
+        self._process = await spawn(self._launch, self.log_path, self._pid_file, self._environ)
+        try:
+            await self._frontend.wait(self._ready_limit_s, self._still_alive)
+            await self._frontend.keep_history(RETENTION)
+        except EngineError as error:
+            await end(self._process)
+            raise EngineError(
+                f"{error}\nThe end of its log {str(self.log_path)!r}:\n{log_tail(self.log_path)}"
+            ) from None
+
+    def _still_alive(self) -> None:
+        assert self._process is not None
+        if self._process.returncode is not None:
+            raise EngineError(f"The engine ended with status {self._process.returncode}.")
+
+    async def _watch(self) -> None:
+        """Notice the child's death and start it again, for as long as it takes."""
+        loop = asyncio.get_running_loop()
+        backoff = FIRST_BACKOFF_S
+        began = loop.time()
+        while True:
+            assert self._process is not None
+            status = await self._process.wait()
+            self.state = "restarting"
+            if loop.time() - began > STEADY_S:
+                backoff = FIRST_BACKOFF_S
+            log.error(
+                "The engine ended with status %s; starting it again in %.0f s. Its log: %s",
+                *(status, backoff, self.log_path),
+            )
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LAST_BACKOFF_S)
+            began = loop.time()
+            assert self._launch is not None
+            # Few ports serve for the metrics, so another engine may have taken this one.
+            ports = self._launch.ports
+            ports = replace(ports, metrics=metrics_port(ports))
+            self._launch = replace(self._launch, ports=ports)
+            try:
+                await self._bring_up()
+            except (EngineError, OSError) as error:
+                log.error("The engine does not come back: %s", error)
+                continue
+            self.restarts += 1
+            self.state = "running"
+            log.warning("The engine runs again at %s", self.address)
+
+    def _database(self, binary: EngineBinary) -> Path:
+        """This server version's database; says so when another version's history lies beside it."""
+        database = self._folder / f"temporal-{binary.server}.db"
+        if not database.exists():
+            for other in self._folder.glob("temporal-*.db"):
+                self._report(
+                    f"The engine's server is {binary.server}; the history in {other} was written "
+                    "by another version and stays there unread. Put the CLI of that version on "
+                    "PATH to see it."
+                )
+        return database

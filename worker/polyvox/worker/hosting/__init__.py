@@ -1,0 +1,1 @@
+"""Hosts flows as Temporal workflows."""

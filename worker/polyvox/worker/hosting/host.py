@@ -1,0 +1,163 @@
+"""The one Temporal workflow that hosts every flow, under the flow's own name.
+
+The workflow type is the flow version (``fusion@3``), so the Web UI and each history say which code
+ran. The version is loaded by its digest, which the run's input carries: a replay years later runs
+the same text. Nothing but ``Run`` stands between the flow and Temporal.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from polyvox.worker.hosting.temporal_backend import TemporalGround
+from polyvox.worker.hosting.watchdog import BlockedFlow, blocked
+from polyvox.workflows.boundary.calls import RunInput
+from polyvox.workflows.boundary.failures import failure, model_error
+from polyvox.workflows.conversation import Conversation, Json, Protocol
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.flow import Flow, reply_from
+from polyvox.workflows.reply import Reply, Usage
+from polyvox.workflows.run import Run
+
+APPROVE = "approve"
+"""The signal that answers a question: its text, and whether it is approved."""
+
+QUESTIONS = "questions"
+"""The query for the questions that wait for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended, for those who wait for it: exactly one of ``reply`` and ``error`` is set."""
+
+    run_id: str
+    reply: Reply | None
+    error: ModelError | None
+    usage: Usage = Usage()
+    notes: tuple[Json, ...] = ()
+    protocol: Protocol = "chat"
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """What the host needs of its process. Each is called in a workflow thread.
+
+    ``open_conversation`` and ``load_flow`` are content-addressed and therefore deterministic;
+    ``tell`` hears of a run's end once it really ended, not when it is replayed.
+    """
+
+    load_flow: Callable[[str], Flow]
+    open_conversation: Callable[[str], Conversation]
+    tell: Callable[[Ending], object]
+
+
+def flow_host(hosting: Hosting) -> type:
+    """Return the dynamic workflow class; the SDK makes an instance of it for each run."""
+
+    class FlowHost:
+        def __init__(self) -> None:
+            self._ground = TemporalGround(hosting.open_conversation)
+
+        async def run(self, args: Sequence[RawValue]) -> Reply:
+            run_input = workflow.payload_converter().from_payload(args[0].payload, RunInput)
+            return await hosted(run_input, hosting, self._ground)
+
+        @workflow.signal(name=APPROVE)
+        def approve(self, question: str, approved: bool) -> None:
+            self._ground.decide(question, approved)
+
+        @workflow.query(name=QUESTIONS)
+        def questions(self) -> list[str]:
+            return self._ground.questions
+
+    # The SDK refuses classes whose names are local, because its sandbox imports workflows by name.
+    # This one is never sandboxed, and being local is how it knows its process without a global.
+    FlowHost.run.__qualname__ = "FlowHost.run"
+    workflow.run(FlowHost.run)
+    return workflow.defn(dynamic=True)(FlowHost)
+
+
+async def hosted(run_input: RunInput, hosting: Hosting, ground: TemporalGround) -> Reply:
+    """Run the flow of ``run_input`` on ``ground``; whatever it raises fails the workflow, typed."""
+    run_id = ground.run_id
+    run: Run[Any] | None = None
+    reply: Reply | None = None
+    error: ModelError | None = None
+    ground.seed = run_input.seed
+    try:
+        flow = hosting.load_flow(run_input.digest)
+        run = Run(ground, run_input, flow.params.model_validate(run_input.params))
+        reply = await _reply_of(flow, run, run_input.limits.deadline_s)
+        return reply
+    except asyncio.CancelledError:
+        error = ModelError("cancelled", "The run was cancelled.")
+        if workflow.cancellation_reason() is not None:
+            raise
+        # A call was hung up on although nobody cancelled the run; Temporal would take a bare
+        # CancelledError for a defect of the workflow task and try it again for ever.
+        raise failure(error, retryable=False) from None
+    except BlockedFlow as cut:
+        lines = _own_lines(cut, run_input.flow)
+        error = blocked(run_input.flow, _place(lines))
+        error.body = _trace(lines)
+        raise failure(error, retryable=False) from None
+    except Exception as raised:
+        error = _error_of(raised, run_input.flow)
+        raise failure(error, retryable=False) from raised
+    finally:
+        if not workflow.unsafe.is_replaying() and (reply or error):
+            usage, notes = (run.usage, tuple(run.notes)) if run else (Usage(), ())
+            hosting.tell(Ending(run_id, reply, error, usage, notes, run_input.protocol))
+
+
+async def _reply_of(flow: Flow, run: Run[Any], deadline_s: float | None) -> Reply:
+    # Without a deadline there is no timer in the history; the engine's limit holds anyhow.
+    deadline = asyncio.timeout(deadline_s)
+    try:
+        async with deadline:
+            returned = await flow.function(run)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise ModelError(
+            "timeout", f"The run took longer than its limit deadline_s = {deadline_s:g} allows."
+        ) from None
+    return run.finished(reply_from(flow, returned))
+
+
+def _error_of(raised: Exception, flow: str) -> ModelError:
+    lines = _own_lines(raised, flow)
+    if isinstance(raised, ModelError):
+        if raised.kind == "flow_error" and raised.body is None:
+            raised.body = _trace(lines)
+        return raised
+    if isinstance(raised, workflow.NondeterminismError):
+        raise raised
+    known = model_error(raised)
+    if known.kind != "internal":
+        return known
+    where = f" at {_place(lines)}" if lines else ""
+    return ModelError(
+        "flow_error",
+        f"Flow {flow} raised {type(raised).__name__}: {raised}{where}",
+        body=_trace(lines),
+    )
+
+
+def _own_lines(raised: BaseException, flow: str) -> list[traceback.FrameSummary]:
+    """Return the flow's own frames of a traceback, outermost first."""
+    frames = traceback.extract_tb(raised.__traceback__)
+    return [frame for frame in frames if f"({flow})" in frame.filename]
+
+
+def _place(lines: Sequence[traceback.FrameSummary]) -> str:
+    return f"line {lines[-1].lineno}: {lines[-1].line}" if lines else ""
+
+
+def _trace(lines: Sequence[traceback.FrameSummary]) -> str | None:
+    return "".join(traceback.format_list(lines)) or None

@@ -1,0 +1,83 @@
+"""A Run's ground in production: Temporal's workflow API, used here and in the host alone."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+from polyvox.workflows.boundary.backend import Work
+from polyvox.workflows.boundary.failures import model_error
+from polyvox.workflows.conversation import Conversation
+
+
+class TemporalGround:
+    """One workflow execution; see ``polyvox.workflows.boundary.backend.Ground``."""
+
+    def __init__(self, open_conversation: Callable[[str], Conversation]) -> None:
+        self.open_conversation = open_conversation
+        self.questions: list[str] = []
+        """What waits for somebody's decision, in the order it was asked."""
+        self.seed = ""
+        """Where chance comes from, if not from this run: a rerun has that of the run it repeats."""
+        self._decisions: dict[str, bool] = {}
+        self._chance: Random | None = None
+
+    @property
+    def run_id(self) -> str:
+        return workflow.info().workflow_id
+
+    def now(self) -> datetime:
+        return workflow.now()
+
+    def random(self) -> Random:
+        if self._chance is None:
+            self._chance = Random(self.seed or self.run_id)
+        return self._chance
+
+    async def perform(self, work: Work) -> Any:
+        heartbeat = timedelta(seconds=work.heartbeat_s) if work.heartbeat_s else None
+        try:
+            return await workflow.execute_activity(
+                work.activity,
+                work.argument,
+                result_type=work.result,
+                summary=work.summary,
+                start_to_close_timeout=timedelta(seconds=work.timeout_s),
+                schedule_to_close_timeout=timedelta(seconds=2 * work.timeout_s),
+                heartbeat_timeout=heartbeat,
+                retry_policy=RetryPolicy(
+                    initial_interval=timedelta(milliseconds=500),
+                    backoff_coefficient=2.0,
+                    maximum_interval=timedelta(seconds=5),
+                    maximum_attempts=work.attempts,
+                ),
+            )
+        except ActivityError as failed:
+            error = model_error(failed)
+            if error.kind == "cancelled":
+                # The run, or this branch of it, is being ended: not a failure a flow may mend.
+                raise asyncio.CancelledError from failed
+            raise error from failed
+
+    def decide(self, question: str, approved: bool) -> None:
+        """Take somebody's decision; one about a question nobody asks waits for it."""
+        self._decisions.setdefault(question, approved)
+
+    async def decision(self, question: str, timeout_s: float) -> bool | None:
+        self.questions.append(question)
+        try:
+            await workflow.wait_condition(
+                lambda: question in self._decisions,
+                timeout=timedelta(seconds=timeout_s),
+                timeout_summary=f"approve: {question[:150]}",
+            )
+        except TimeoutError:
+            return None
+        finally:
+            self.questions.remove(question)
+        return self._decisions[question]

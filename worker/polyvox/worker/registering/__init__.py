@@ -1,0 +1,1 @@
+"""Registers flows after a dry run in a process of its own."""

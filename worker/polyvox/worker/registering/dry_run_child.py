@@ -1,0 +1,246 @@
+"""Tries a flow before it is registered, in a process of its own: Temporal's sandbox, no engine.
+
+The flow is run by the same host that will run it, in the SDK's sandbox, which refuses what differs
+from run to run. Its models are imagined: they answer with a text, with JSON where a schema is asked
+for, and call each mounted tool once. So the flow's own lines are executed, the good path at least.
+
+Its process (``dry_run.py``) reads a Task from standard input and prints a Report.
+"""
+
+import gc
+import json
+import logging
+import os
+import re
+import resource
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from polyvox.activities.registry.parameters import mistakes
+from polyvox.worker.hosting.host import Hosting, hosted
+from polyvox.worker.hosting.temporal_backend import TemporalGround
+from polyvox.worker.hosting.watchdog import BlockedFlow
+from polyvox.worker.registering.dry_run import Report, Task
+from polyvox.worker.registering.sandbox_driver import Outcome, play
+from polyvox.worker.registering.stub_replies import imagine, imagined_params
+from polyvox.workflows.boundary.backend import CALL_MODEL, RECALL, RUN_TOOL
+from polyvox.workflows.boundary.calls import ConversationRef, ModelCall, RunInput, resolve
+from polyvox.workflows.conversation import Conversation, Json, user
+from polyvox.workflows.flow import Flow, FlowError
+from polyvox.workflows.source.bundle import load_bundle
+
+QUESTION = "Which of the two designs should we take, and why?"
+LABEL = "trial@0"
+
+STEPS = 500
+BUSY_S = 5.0
+
+CPU_S = 25
+MEMORY_MIB = 1024
+OPEN_FILES = 64
+
+_DEFECTS = frozenset(
+    {"AttributeError", "ImportError", "ModuleNotFoundError", "NameError", "TypeError"}
+    | {"UnboundLocalError", "ForbiddenReach", "MemoryError"}
+)
+"""Errors that no better answer of a model would have avoided."""
+
+
+@workflow.defn(dynamic=True)
+class TrialHost:
+    """The host of a trial; the sandbox imports it by its name."""
+
+    def __init__(self) -> None:
+        self._ground = TemporalGround(conversation)
+
+    @workflow.run
+    async def run(self, args: Sequence[RawValue]) -> Any:
+        convert = workflow.payload_converter()
+        run_input = convert.from_payload(args[0].payload, RunInput)
+        source, filename = convert.from_payload(args[1].payload, list)
+        hosting = Hosting(
+            load_flow=lambda _: load_bundle(source, filename, LABEL),
+            open_conversation=conversation,
+            tell=lambda _: None,
+        )
+        return await hosted(run_input, hosting, self._ground)
+
+
+def conversation(_digest: str) -> Conversation:
+    """Return what the imagined client says."""
+    return Conversation((user(QUESTION),))
+
+
+def tried(task: Task) -> Report:
+    """Load the flow, and run it once on imagined answers. Never raises."""
+    report = Report()
+    try:
+        flow = load_bundle(task.source, task.filename, LABEL)
+        flow.params.model_json_schema()
+        report.name = flow.name
+    except FlowError as error:
+        message = str(error).replace(f" ({LABEL})", "")
+        where = _place(error, task.filename)
+        report.refused.append(message if message.startswith(where) else f"{where}: {message}")
+        return report
+    except Exception as error:  # noqa: BLE001 - somebody else's program: whatever it raises is told
+        told = f"cannot be imported: {type(error).__name__}: {error}"
+        report.refused.append(f"{_place(error, task.filename)}: {told}")
+        return report
+    params = task.params or imagined_params(flow.params)
+    if found := mistakes(flow.params, params):
+        told = "it was not run, for its parameters cannot be guessed: bind it with --model, --param"
+        if task.params:
+            report.refused += [f"{task.filename}: {mistake}" for mistake in found]
+        else:
+            report.doubts.append(f"{task.filename}: {told}.")
+        return report
+    with _forgotten_awaits(report):
+        outcome = _run(task, params, report)
+    _judge(outcome, flow, task, report)
+    return report
+
+
+@contextmanager
+def _forgotten_awaits(report: Report) -> Iterator[None]:
+    """Refuse a flow that calls a coroutine function and never awaits what it got.
+
+    Python only warns, when the coroutine is thrown away; the flow goes on with an object where it
+    wants an answer.
+    """
+    sys.set_coroutine_origin_tracking_depth(1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "coroutine .* was never awaited")
+        yield
+        gc.collect()
+    for warning in caught:
+        told = re.search(
+            rf"^coroutine '(.*)' was never awaited\n.*\n  File \"(.*) \({LABEL}\)\", line (\d+)",
+            str(warning.message),
+        )
+        if told:
+            what, file, line = told.groups()
+            name = what.rpartition(".")[2]
+            report.refused.append(f"{file}:{line}: {name}(...) is called without `await`.")
+
+
+def _run(task: Task, params: dict[str, Json], report: Report) -> Outcome:
+    calling: set[str] = set()
+
+    def answer(activity: str, argument: Any) -> Any:
+        match activity:
+            case name if name == CALL_MODEL:
+                return asked(argument)
+            case name if name in (RECALL, RUN_TOOL):
+                return {}
+            case _:
+                return None
+
+    def asked(call: ModelCall) -> Any:
+        report.calls.append((call.step, call.model, repr(call.conversation)))
+        return imagine(call, resolve(call.conversation, conversation("")), calling)
+
+    def too_long(*_: object) -> None:
+        raise BlockedFlow
+
+    run_input = RunInput("trial", LABEL, "", ConversationRef(base="trial"), params)
+    signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, BUSY_S)
+    try:
+        outcome = play(
+            TrialHost, LABEL, [run_input, [task.source, task.filename]], answer, steps=STEPS
+        )
+    except BlockedFlow:
+        outcome = Outcome(stuck=f"it computed for {BUSY_S:g} s without awaiting anything")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return outcome
+
+
+def _judge(outcome: Outcome, flow: Flow, task: Task, report: Report) -> None:
+    code = flow.function.__code__
+    declared = f"{code.co_filename.removesuffix(f' ({LABEL})')}:{code.co_firstlineno}"
+    if outcome.stuck:
+        report.refused.append(
+            f"{declared}: run on models that answer at once, {outcome.stuck}. Bound its "
+            "loops, and await only run's own methods, asyncio's tasks and sleeps."
+        )
+    if outcome.failure is None:
+        return
+    place = outcome.line_in(LABEL)
+    where = f"{place[0]}:{place[1]}" if place else declared
+    failed = outcome.failure
+    cause = failed.cause.application_failure_info.type
+    kind = failed.application_failure_info.type
+    message = failed.message.partition(f" at line {place[1]}:" if place else "\n")[0]
+    message = message.removeprefix(f"Flow {LABEL} ").replace(f" {LABEL}", "")
+    if kind == "RestrictedWorkflowAccessError" or cause == "RestrictedWorkflowAccessError":
+        what = message.partition(" from inside")[0].removesuffix(".__call__")
+        report.refused.append(
+            f"{where}: {what} in a flow, for it differs at each replay. Use run.now(), "
+            "run.random(), a parameter or a tool."
+        )
+    elif "was cut off" in message:
+        report.refused.append(f"{where}: the flow computes for seconds without awaiting anything.")
+    elif kind == "flow_error" and (cause in _DEFECTS or cause in ("", "ModelError")):
+        report.refused.append(f"{where}: {message}")
+    else:
+        told = message if kind == "flow_error" else f"{kind}: {message}"
+        report.doubts.append(f"{where}: on imagined answers the flow ended with an error: {told}")
+
+
+def _place(error: Exception, filename: str) -> str:
+    """Return the innermost line of the flow that ``error`` came from, as far as there is one."""
+    if isinstance(error, SyntaxError) and error.filename and f"({LABEL})" in error.filename:
+        return f"{error.filename.removesuffix(f' ({LABEL})')}:{error.lineno}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f"({LABEL})" in f.filename]
+    if not frames:
+        return filename
+    return f"{frames[-1].filename.removesuffix(f' ({LABEL})')}:{frames[-1].lineno}"
+
+
+def _limit() -> None:
+    """Take from this process what a trial needs none of, and bound the rest; there is no way back.
+
+    A flow must not bring the host down by being registered. It starts no process and no thread and
+    writes no file.
+    """
+    mib = 1024 * 1024
+    for kind, most in (
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_AS, MEMORY_MIB * mib),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+    ):
+        _, hard = resource.getrlimit(kind)
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        try:
+            resource.setrlimit(kind, (allowed, allowed))
+        except (OSError, ValueError):
+            # macOS cannot bound the address space; the time limit holds there too.
+            continue
+
+
+def main() -> None:
+    """Read a Task as JSON, print its Report as JSON."""
+    _limit()
+    # What the flow prints is not part of the report, and the SDK logs what the report tells.
+    out, sys.stdout = sys.stdout, sys.stderr
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    report = tried(Task(**json.load(sys.stdin)))
+    json.dump(asdict(report), out)
+    out.flush()
+    # What the trial left behind is not worth being taken down in order.
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""Starts, approves, replays, reruns and exports runs."""

@@ -1,0 +1,1 @@
+"""The settings, and the flows and models that are there from the start."""

@@ -1,0 +1,273 @@
+"""The tables of ``polyvox.toml``, as pydantic checks them, and its mistakes in plain words.
+
+The file, with every key and its default::
+
+    [providers.NAME]              # NAME: a-z 0-9 -
+    protocol = "chat"             # or "responses", "messages"
+    base_url = "http://127.0.0.1:8000/v1"
+    api_key_env = "LOCAL_API_KEY" # optional: name of an environment variable
+    headers = { x-team = "red" }  # optional
+    timeout_s = 600
+    inline_urls = false           # fetch image and file URLs for it
+    [providers.NAME.prices."MODEL"]  # optional, USD for a million tokens; "*": all other models
+    input = 1.25
+    output = 10
+    cache_read = 0.125            # optional, default: as input
+    cache_write = 1.25            # optional, default: as input
+
+    [models.NAME]                 # NAME: what clients send as the model
+    flow = "fusion"
+    description = "..."           # optional
+    [models.NAME.params]          # whatever the flow takes
+    [models.NAME.limits]          # optional, of one run
+    calls = 200
+    deadline_s = 600
+    cost_usd = 0.50
+    [models.NAME.card]            # optional, what clients are told of it
+    context_window = 200_000
+    max_output_tokens = 32_000
+    capabilities = ["tools", "images"]
+    efforts = ["low", "high"]
+
+    [server]
+    host = "127.0.0.1"
+    port = 8484
+    max_body_mib = 64
+    drain_s = 30
+    keep_alive_s = 10
+    keep_responses_days = 30
+    read_timeout_s = 20
+    write_timeout_s = 60
+    max_connections_per_address = 1024
+    max_requests_per_key = 256
+    max_answer_mib = 32
+    allowed_hosts = ["gateway.example.org", "*.example.org"]
+    allowed_origins = ["https://app.example.org"]
+
+    [engine]
+    address = "temporal:7233"     # optional: an existing cluster
+    namespace = "default"
+    ui_address = "temporal-ui:8080"  # optional: where that cluster's Web UI listens
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from polyvox.activities.model_call.provider import Protocol
+from polyvox.activities.registry.virtual_models import name_mistake
+
+RESERVED_PROVIDERS = frozenset(
+    {"simulator", "simulator-chat", "simulator-responses", "simulator-messages"}
+)
+# A header that carries a key would put that key into the file, and from there into logs.
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key"})
+
+_KEY_REMEDY = "put the key into an environment variable and name that variable in api_key_env"
+
+
+def _provider_name(name: str) -> str:
+    if name in RESERVED_PROVIDERS:
+        raise PydanticCustomError(
+            "name", "this name belongs to the built-in simulator; choose another"
+        )
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise PydanticCustomError(
+            "name", "a provider's name consists of a-z, 0-9 and -, and does not begin with -"
+        )
+    return name
+
+
+def _model_name(name: str) -> str:
+    if mistake := name_mistake(name):
+        raise PydanticCustomError("name", mistake)
+    return name
+
+
+def _base_url(url: str) -> str:
+    if re.search(r"[@?#]", url):
+        raise PydanticCustomError(
+            "secret", "give the URL without user, password, ? and #; " + _KEY_REMEDY
+        )
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or re.search(r"\s", url):
+        raise PydanticCustomError("url", "give a URL such as 'https://api.example.com/v1'")
+    return url.rstrip("/")
+
+
+def _variable_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise PydanticCustomError(
+            "secret", "this is not the name of an environment variable; " + _KEY_REMEDY
+        )
+    return name
+
+
+def _allowed_host(name: str) -> str:
+    if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name):
+        raise PydanticCustomError(
+            "name", "give a host name without a port, or *.NAME for all names below NAME"
+        )
+    return name.lower()
+
+
+def _allowed_origin(origin: str) -> str:
+    if origin != "null" and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+", origin):
+        raise PydanticCustomError("url", "give an origin such as 'https://app.example.org'")
+    return origin.lower()
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if name.lower() in SECRET_HEADERS:
+            raise PydanticCustomError(
+                "secret", "the header {name} carries a key; " + _KEY_REMEDY, {"name": repr(name)}
+            )
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.isprintable():
+            raise PydanticCustomError(
+                "secret", "{name} is not a header name with a one-line value", {"name": repr(name)}
+            )
+    return headers
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PriceTable(_Table):
+    """``[providers.NAME.prices.MODEL]``."""
+
+    input: Dollars
+    output: Dollars
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+
+
+class ProviderTable(_Table):
+    """``[providers.NAME]``."""
+
+    protocol: Protocol
+    base_url: Annotated[str, AfterValidator(_base_url)]
+    api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
+    timeout_s: float = Field(600.0, gt=0, allow_inf_nan=False)
+    inline_urls: bool = False
+    prices: dict[str, PriceTable] = Field(default_factory=dict)
+
+
+class ModelTable(_Table):
+    """``[models.NAME]``."""
+
+    flow: str = Field(min_length=1)
+    description: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    limits: dict[str, Any] = Field(default_factory=dict)
+    card: dict[str, Any] = Field(default_factory=dict)
+
+
+class ServerTable(_Table):
+    """``[server]``."""
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8484, ge=0, le=65535)
+    max_body_mib: int = Field(64, ge=1)
+    drain_s: float = Field(30.0, ge=0, allow_inf_nan=False)
+    keep_alive_s: float = Field(10.0, gt=0, allow_inf_nan=False)
+    keep_responses_days: float = Field(30.0, gt=0, le=36_500)
+    register_over_http: bool = False
+    read_timeout_s: float = Field(20.0, gt=0, allow_inf_nan=False)
+    write_timeout_s: float = Field(60.0, gt=0, allow_inf_nan=False)
+    max_connections_per_address: int = Field(1024, ge=1)
+    max_requests_per_key: int = Field(256, ge=1)
+    max_answer_mib: int = Field(32, ge=1)
+    allowed_hosts: list[Annotated[str, AfterValidator(_allowed_host)]] = Field(default_factory=list)
+    allowed_origins: list[Annotated[str, AfterValidator(_allowed_origin)]] = Field(
+        default_factory=list
+    )
+
+
+class EngineTable(_Table):
+    """``[engine]``."""
+
+    address: str | None = None
+    namespace: str = Field("default", min_length=1)
+    ui_address: str | None = None
+
+
+class ConfigFile(_Table):
+    """The whole of ``polyvox.toml``."""
+
+    providers: dict[Annotated[str, AfterValidator(_provider_name)], ProviderTable] = Field(
+        default_factory=dict
+    )
+    models: dict[Annotated[str, AfterValidator(_model_name)], ModelTable] = Field(
+        default_factory=dict
+    )
+    server: ServerTable = ServerTable()
+    engine: EngineTable = EngineTable()
+
+
+# The tables by their place in the file, for the list of keys each knows; * is a name.
+_TABLES: dict[tuple[str, ...], type[_Table]] = {
+    (): ConfigFile,
+    ("providers", "*"): ProviderTable,
+    ("providers", "*", "prices", "*"): PriceTable,
+    ("models", "*"): ModelTable,
+    ("server",): ServerTable,
+    ("engine",): EngineTable,
+}
+
+
+def mistakes_in(error: ValidationError) -> Iterator[str]:
+    """Each mistake as ``path.in.file: what is wrong and what to do``."""
+    for detail in error.errors(include_url=False):
+        path = tuple(str(step) for step in detail["loc"] if step != "[key]")
+        yield f"{'.'.join(map(_quoted, path))}: {_remedy(path, detail)}"
+
+
+def _remedy(path: tuple[str, ...], detail: ErrorDetails) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_key(path)
+        case "missing":
+            return f"is missing. Add {path[-1]} = ..."
+        case "literal_error":
+            return f"{detail['input']!r} is not known. Use {detail['ctx']['expected']}."
+        case "name" | "url":
+            return f"{detail['input']!r}: {detail['msg']}."
+        case "secret":
+            return f"{detail['msg']}."
+        case "model_type" | "dict_type":
+            return f"is a table: write [{'.'.join(map(_quoted, path))}] and its keys below."
+        case _:
+            # The value is shown only where it cannot be a secret: numbers, not texts.
+            value = detail["input"]
+            shown = "" if isinstance(value, str | dict | list) else f"{value!r}: "
+            return f"{shown}{detail['msg'].removeprefix('Input ').rstrip('.')}."
+
+
+def _unknown_key(path: tuple[str, ...]) -> str:
+    # Every second step of a place is a name that somebody gave.
+    place = tuple("*" if at % 2 else step for at, step in enumerate(path[:-1]))
+    known = sorted(_TABLES[place].model_fields)
+    near = difflib.get_close_matches(path[-1], known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    if path[0] == "providers" and path[-1] in {"api_key", "key", "token"}:
+        hint = f" A key never stands in this file: {_KEY_REMEDY}."
+    return f"is not a known key here.{hint} Known: {', '.join(known)}."
+
+
+def _quoted(step: str) -> str:
+    return step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else f'"{step}"'

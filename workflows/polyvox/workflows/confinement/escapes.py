@@ -1,0 +1,237 @@
+"""Finds what in a flow's source would lead out of what a flow may reach.
+
+Python keeps the way from any object to the whole process in attributes whose names are known:
+``().__class__.__base__.__subclasses__()``, ``function.__globals__``, ``error.__traceback__``. A
+flow's source may not spell them, whether it is registered or loaded. Names that are put together
+when the flow runs are judged then, by the same rule (``execution.py``).
+"""
+
+import ast
+import builtins
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from polyvox.workflows.confinement.surface import words
+from polyvox.workflows.errors import FlowError
+
+_PROTOCOLS = frozenset(
+    f"__{name}__"
+    for name in words(
+        "abs add aenter aexit aiter and anext await bool bytes call ceil class_getitem complex "
+        "contains copy deepcopy delattr delete delitem divmod enter eq exit float floor floordiv "
+        "format ge get getattr getitem gt hash iadd iand ifloordiv ilshift "
+        "imod imul index init init_subclass int invert ior ipow irshift isub iter itruediv ixor "
+        "le len length_hint lshift lt missing mod mul ne neg new next or pos post_init pow radd "
+        "rand rdivmod repr reversed rfloordiv rlshift rmod rmul ror round rpow rrshift rshift "
+        "rsub rtruediv rxor set set_name setattr setitem str sub truediv trunc xor"
+    )
+)
+"""Methods by which a class takes part in the language: they may be defined and called."""
+
+_DEFINED_ONLY = frozenset({"__delete__", "__set__", "__set_name__"})
+"""Those of ``_PROTOCOLS`` that may be defined, but not called by a flow."""
+
+READ_ONLY = frozenset({"__name__", "__qualname__", "__doc__", "__cause__", "__members__"})
+"""Attributes that may be read besides; they hold texts, errors and an enumeration's members."""
+
+_DEFINED = frozenset({"__all__", "__author__", "__doc__", "__slots__", "__version__"})
+"""Names that a module or class may give a value to, besides those of ``_PROTOCOLS``."""
+
+_MODULE_NAMES = frozenset({"__name__", "__file__", "__package__", "__doc__", "__debug__"})
+"""Names that a module may read."""
+
+_FRAMES = words(
+    "ag_await ag_code ag_frame co_code co_consts co_names cr_await cr_code cr_frame cr_origin "
+    "f_back f_builtins f_code f_globals f_locals f_trace gi_code gi_frame gi_yieldfrom tb_frame "
+    "tb_next"
+)
+
+_INSIDES = words(
+    "_convert_ _evaluate _get_loop _ground _loop get_coro get_loop get_stack mro print_stack"
+)
+"""Attributes of the standard library's and of our objects that lead to their insides."""
+
+FORMATS = frozenset({"format", "format_map"})
+"""Methods that read attributes by the text they are called on."""
+
+WITHHELD_BUILTINS = words(
+    "breakpoint compile copyright credits delattr eval exec exit getattr globals hasattr help "
+    "input license locals open print quit setattr vars"
+)
+
+ALLOWED_BUILTINS = (
+    frozenset(name for name in dir(builtins) if not name.startswith("_")) - WITHHELD_BUILTINS
+)
+"""Built-in names that a flow gets as they are."""
+
+_DANGEROUS_BUILTINS = frozenset(dir(builtins)) - ALLOWED_BUILTINS - _MODULE_NAMES
+
+_HOW = "A flow reaches what it imports and its run, nothing behind them."
+
+
+class ForbiddenReach(FlowError):
+    """A flow tried to reach what it did not import."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """``line`` is the 1-based line of the source; ``message`` says what to do."""
+
+    line: int
+    message: str
+
+
+def denied(name: str) -> bool:
+    """Whether no object may be asked for its attribute ``name``."""
+    if name in _FRAMES or name in _INSIDES:
+        return True
+    if name in _DEFINED_ONLY:
+        return True
+    return is_dunder(name) and name not in _PROTOCOLS and name not in READ_ONLY
+
+
+def why_denied(name: str) -> str:
+    """Return the sentence for an attribute that is ``denied``."""
+    if name == "__class__":
+        return f"The attribute {name!r} cannot be used in a flow: use type(...). {_HOW}"
+    return f"The attribute {name!r} cannot be used in a flow. {_HOW}"
+
+
+def is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not is_dunder(name)
+
+
+def escapes(tree: ast.Module) -> list[Complaint]:
+    """Return what in a module leads out of what a flow may reach."""
+    fine = _uses_that_are_fine(tree)
+    found: list[Complaint] = []
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 1)
+        found += [Complaint(line, message) for message in _messages(node, fine)]
+        found += [Complaint(line, message) for message in _mistakes_in_hint(node)]
+    return found
+
+
+def _mistakes_in_hint(node: ast.AST) -> Iterator[str]:
+    """Yield what is wrong with the texts in an annotation.
+
+    The typing module and pydantic evaluate them later, possibly with all built-ins. A text that is
+    put together when the flow runs is not seen here.
+    """
+    match node:
+        case ast.arg(annotation=ast.expr() as hint) | ast.AnnAssign(annotation=hint):
+            pass
+        case ast.FunctionDef(returns=ast.expr() as hint):
+            pass
+        case ast.AsyncFunctionDef(returns=ast.expr() as hint):
+            pass
+        case _:
+            return
+    for text in _texts_in_hint(hint):
+        if mistake := mistake_in_text(text):
+            yield mistake
+
+
+def _texts_in_hint(hint: ast.expr) -> Iterator[str]:
+    """Yield the texts that stand for types; those of Literal and Annotated are only values."""
+    match hint:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal")):
+            return
+        case ast.Subscript(
+            value=ast.Name(id="Annotated") | ast.Attribute(attr="Annotated"),
+            slice=ast.Tuple(elts=[first, *_]),
+        ):
+            yield from _texts_in_hint(first)
+        case _:
+            for inside in ast.iter_child_nodes(hint):
+                if isinstance(inside, ast.expr):
+                    yield from _texts_in_hint(inside)
+
+
+def mistake_in_text(text: str) -> str:
+    """Return what is wrong with an annotation that is a text, "" if it is fine."""
+    try:
+        tree = ast.parse(f"({text},)" if text.startswith("*") else text, mode="eval")
+    except SyntaxError:
+        return ""
+    generic = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Subscript)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(attr=name) if denied(name) or name in FORMATS:
+                return why_denied(name)
+            case ast.Name(id="super" | "type" as name) if id(node) not in generic:
+                return f"The name {name!r} cannot be used alone in an annotation. {_HOW}"
+            case ast.Name(id=name) if name in _DANGEROUS_BUILTINS or is_dunder(name):
+                return f"The name {name!r} cannot be used in an annotation. {_HOW}"
+    return ""
+
+
+def _messages(node: ast.AST, fine: set[int]) -> Iterator[str]:
+    match node:
+        case ast.Attribute(attr=name, ctx=context) if denied(name) or (
+            not isinstance(context, ast.Load) and is_dunder(name) and name not in READ_ONLY
+        ):
+            yield why_denied(name)
+        case ast.Name(id=name, ctx=context) if is_dunder(name):
+            known = _MODULE_NAMES if isinstance(context, ast.Load) else _DEFINED | _PROTOCOLS
+            if name == "__match_args__":
+                if id(node) not in fine:
+                    yield "__match_args__ must be a tuple of plain attribute names in a flow."
+            elif name == "__import__":
+                yield "__import__() is not allowed: use an import statement."
+            elif name not in known:
+                yield f"The name {name!r} cannot be used in a flow. {_HOW}"
+        case ast.Name(id="super") if id(node) not in fine:
+            yield "super can only be called without arguments in a flow: super()."
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            if is_dunder(name) and name not in _PROTOCOLS:
+                yield f"{name} cannot be defined in a flow. {_HOW}"
+        case ast.arg(arg=name) | ast.keyword(arg=str(name)) if is_dunder(name):
+            yield f"The name {name!r} cannot be used in a flow. {_HOW}"
+        case ast.Global(names=names) | ast.Nonlocal(names=names):
+            for name in filter(is_dunder, names):
+                yield f"The name {name!r} cannot be used in a flow. {_HOW}"
+        case ast.MatchClass(kwd_attrs=names):
+            for name in names:
+                if not _may_match(name):
+                    yield why_denied(name)
+        case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) if is_dunder(name):
+            yield f"The name {name!r} cannot be used in a flow. {_HOW}"
+        case ast.MatchMapping(rest=str(name)) if is_dunder(name):
+            yield f"The name {name!r} cannot be used in a flow. {_HOW}"
+        case ast.ExceptHandler(name=str(name)) if is_dunder(name):
+            yield f"The name {name!r} cannot be used in a flow. {_HOW}"
+        case ast.alias(name=name, asname=asname):
+            for part in {*name.split("."), asname or ""}:
+                if is_dunder(part) and part != "__future__":
+                    yield f"The name {part!r} cannot be used in a flow. {_HOW}"
+
+
+def _uses_that_are_fine(tree: ast.Module) -> set[int]:
+    """Return the ids of the names ``super`` and ``__match_args__`` whose use is plain."""
+    fine: set[int] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="super") as name, args=[], keywords=[]):
+                fine.add(id(name))
+            case ast.Assign(targets=[ast.Name(id="__match_args__") as name], value=value):
+                if _plain_names(value):
+                    fine.add(id(name))
+    return fine
+
+
+def _plain_names(value: ast.expr) -> bool:
+    return isinstance(value, ast.Tuple) and all(
+        isinstance(item, ast.Constant) and isinstance(item.value, str) and _may_match(item.value)
+        for item in value.elts
+    )
+
+
+def _may_match(name: str) -> bool:
+    return not (denied(name) or is_dunder(name) or is_private(name) or name in FORMATS)

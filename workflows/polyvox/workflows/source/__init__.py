@@ -1,0 +1,1 @@
+"""A flow's source: reading it from files, and checking that it is deterministic."""

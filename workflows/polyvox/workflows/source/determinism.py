@@ -1,0 +1,169 @@
+"""Refuses flow source that cannot be replayed: what it does would differ from run to run.
+
+A flow is re-run from its start after a crash, so its code may depend on nothing but its inputs.
+Imports are judged by an allow-list, because what a stranger's module does cannot be seen here;
+calls of the built-ins and clocks that authors reach for are named with what to use instead.
+"""
+
+import ast
+
+from polyvox.workflows.confinement.escapes import Complaint, escapes
+from polyvox.workflows.confinement.surface import children, is_known, names_of
+
+_INSTEAD = {
+    "time": "use run.now()",
+    "random": "use run.random()",
+    "secrets": "use run.random()",
+    "uuid": "use run.random()",
+    "httpx": "ask a model with run.ask(...), or do I/O in a tool",
+    "requests": "ask a model with run.ask(...), or do I/O in a tool",
+    "os": "make it a parameter of the flow",
+    "threading": "use asyncio tasks",
+    "logging": "use run.note(...)",
+}
+
+_CALLS = {
+    "open": "files may change between a run and its replay; make the content a parameter",
+    "input": "nobody is there to answer",
+    "print": "use run.note(...)",
+    "eval": "write the code out",
+    "exec": "write the code out",
+    "hash": "it differs from process to process; use hashlib",
+    "id": "it differs from process to process; compare values",
+}
+
+_ASYNCIO = {
+    "wait": "it goes through sets, whose order differs; use asyncio.gather or run.panel(...)",
+    "as_completed": "it goes through sets, whose order differs; use run.panel(...)",
+    "to_thread": "use asyncio tasks",
+    "run": "a flow is already run by a loop; await instead",
+    "open_connection": "ask a model with run.ask(...), or do I/O in a tool",
+    "create_subprocess_exec": "do it in a tool",
+    "create_subprocess_shell": "do it in a tool",
+}
+
+_TOLD = {("asyncio", name) for name in _ASYNCIO}
+"""Attributes of modules that are complained of where they are called."""
+
+_NO_NEIGHBOURS = (
+    "a relative import needs its neighbours: register the folder they lie in instead of this file."
+)
+_SWALLOWS = (
+    "this also swallows the end of a cancelled run: catch Exception or ModelError, or raise again."
+)
+
+_CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
+
+
+def complaints(source: str, filename: str, *, in_folder: bool = False) -> list[Complaint]:
+    """Return what in ``source`` cannot be replayed, in order of lines.
+
+    A module ``in_folder`` may import its neighbours relatively. Raises SyntaxError, which
+    names file and line itself.
+    """
+    tree = ast.parse(source, filename)
+    found = escapes(tree)
+    modules = _modules_bound(tree)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                found += [_import(node.lineno, alias.name) for alias in names]
+            case ast.ImportFrom(module=module, level=level, names=names):
+                if not level:
+                    found.append(_import(node.lineno, module or ""))
+                    found += [_offered(node.lineno, module or "", alias.name) for alias in names]
+                elif not in_folder:
+                    found.append(Complaint(node.lineno, _NO_NEIGHBOURS))
+            case ast.ExceptHandler(type=None | ast.Name(id="BaseException")) if not any(
+                isinstance(inside, ast.Raise) for inside in ast.walk(node)
+            ):
+                found.append(Complaint(node.lineno, _SWALLOWS))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr=attr)) if (
+                attr in _ASYNCIO
+            ):
+                found.append(
+                    Complaint(node.lineno, f"asyncio.{attr}() is not allowed: {_ASYNCIO[attr]}.")
+                )
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if (
+                name in modules and (name, attr) not in _TOLD
+            ):
+                found.append(_offered(node.lineno, modules[name], attr))
+            case ast.Call(func=ast.Name(id=name)) if name in _CALLS:
+                found.append(Complaint(node.lineno, f"{name}() is not allowed: {_CALLS[name]}."))
+            case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if (
+                _last_name(owner),
+                attr,
+            ) in _CLOCKS:
+                found.append(
+                    Complaint(
+                        node.lineno,
+                        f"{_last_name(owner)}.{attr}() differs at each replay: use run.now().",
+                    )
+                )
+    return sorted((c for c in found if c.message), key=lambda c: c.line)
+
+
+def may_walk_sets(source: str) -> bool:
+    """Whether ``source`` has anything by which a set could come into it; rather yes than no.
+
+    No module that is allowed hands one out under a name without the word, but for views of dicts.
+    """
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Set() | ast.SetComp():
+                return True
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                if "set" in name.lower() or name == "keys":
+                    return True
+            case ast.BinOp(op=ast.Sub() | ast.BitAnd() | ast.BitOr() | ast.BitXor()):
+                if "items" in {_last_name(side.func) for side in _calls_of(node)}:
+                    return True
+    return False
+
+
+def _calls_of(node: ast.BinOp) -> list[ast.Call]:
+    return [side for side in (node.left, node.right) if isinstance(side, ast.Call)]
+
+
+def _import(line: int, module: str) -> Complaint:
+    if is_known(module):
+        return Complaint(line, "")
+    top = module.partition(".")[0]
+    instead = _INSTEAD.get(top, "keep the flow to the standard library's pure modules")
+    return Complaint(line, f"import of {module!r} is not allowed in a flow: {instead}.")
+
+
+def _offered(line: int, module: str, name: str) -> Complaint:
+    if not is_known(module) or name == "*" or name in {*names_of(module), *children(module)}:
+        return Complaint(line, "")
+    instead = f"asyncio.{name}: {_ASYNCIO[name]}" if name in _ASYNCIO else "see docs/flows.md"
+    return Complaint(line, f"{module}.{name} is not available to a flow: {instead}.")
+
+
+def _modules_bound(tree: ast.Module) -> dict[str, str]:
+    """Return the modules that ``tree`` imports as a whole, by the name that means nothing else."""
+    bound = {
+        alias.asname or alias.name.partition(".")[0]: (
+            alias.name if alias.asname else alias.name.partition(".")[0]
+        )
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    others = {
+        node.id if isinstance(node, ast.Name) else node.arg
+        for node in ast.walk(tree)
+        if isinstance(node, ast.arg)
+        or (isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load))
+    }
+    return {name: module for name, module in bound.items() if name not in others}
+
+
+def _last_name(node: ast.expr) -> str:
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""

@@ -1,0 +1,122 @@
+"""A model that answers the client with mounted tools at hand, which the flow runs for it.
+
+The client sees the text and calls of its own tools. The mounted calls and their results are the
+hidden transcript: remembered, and put back when the client goes on (see ``transcript.py``).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from polyvox.workflows.conversation import (
+    Conversation,
+    Message,
+    Part,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    tool_result,
+)
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Reply
+from polyvox.workflows.steps.ask import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class MountedTool:
+    """A tool the flow runs itself; the client never sees it.
+
+    ``answer`` gets the model's call and returns the result's text. A ModelError it raises becomes
+    an error result the model can read.
+    """
+
+    tool: Tool
+    answer: Callable[[ToolCall], Awaitable[str]]
+
+
+async def converse_with(
+    run: Steps[Any],
+    model: str,
+    conversation: Conversation,
+    *,
+    tools: Sequence[MountedTool],
+    step: str,
+    prepared: Sequence[Message],
+    rounds: int,
+    emit: bool,
+    timeout_s: float,
+) -> Reply:
+    """Loop ``model`` over its mounted calls; see ``Run.converse``."""
+    mounted = _by_name(tools, conversation)
+    hidden = tuple(prepared)
+    shown: tuple[Part, ...] = ()
+    for turn in range(rounds + 1):
+        last = turn == rounds
+        reply = await run.ask(
+            model,
+            _offering(conversation, tools, last=last).then(*hidden),
+            step=step,
+            emit=emit,
+            hidden=tuple(mounted),
+            hold_calls=not last,
+            restore=emit,
+            timeout_s=timeout_s,
+        )
+        visible = [p for p in reply.parts if not _is_call_of(p, mounted)]
+        shown = (*shown, *run._taken_progress(), *visible)
+        calls = [call for call in reply.tool_calls if call.name in mounted]
+        results = await asyncio.gather(*(_result(call, mounted[call.name]) for call in calls))
+        hidden = (*hidden, reply.message, *results)
+        if not calls or any(isinstance(part, ToolCall) for part in visible):
+            if emit and len(hidden) > 1:
+                await run._remember_transcript(hidden, shown)
+            return replace(reply, parts=shown)
+    raise ModelError(
+        "flow_error",
+        f"The model kept calling mounted tools ({', '.join(mounted)}) that were taken away "
+        f"after {rounds} rounds.",
+    )
+
+
+def _offering(
+    conversation: Conversation, tools: Sequence[MountedTool], *, last: bool
+) -> Conversation:
+    """Return ``conversation`` with the mounted tools, or in the last round without them."""
+    offered = conversation.offering(mounted.tool for mounted in tools)
+    if not last:
+        return offered
+    # Providers refuse a history of calls where no tool is defined at all.
+    return (
+        conversation if conversation.tools else offered.with_options(tool_choice=ToolChoice("none"))
+    )
+
+
+def _by_name(tools: Sequence[MountedTool], conversation: Conversation) -> dict[str, MountedTool]:
+    """Return the mounted tools by name. Raises ModelError("flow_error") if a name is taken."""
+    mounted: dict[str, MountedTool] = {}
+    own = {tool.name for tool in conversation.tools}
+    for tool in tools:
+        name = tool.tool.name
+        if name in mounted or name in own:
+            whose = "another mounted tool" if name in mounted else "a tool of the client"
+            raise ModelError(
+                "flow_error",
+                f"The mounted tool {name!r} has the name of {whose}, so a call of it could not be "
+                "told apart. Give it another name (templates have a parameter for it).",
+            )
+        mounted[name] = tool
+    return mounted
+
+
+def _is_call_of(part: Part, mounted: Mapping[str, MountedTool]) -> bool:
+    return isinstance(part, ToolCall) and part.name in mounted
+
+
+async def _result(call: ToolCall, mounted: MountedTool) -> Message:
+    try:
+        return tool_result(call, await mounted.answer(call))
+    except ModelError as error:
+        if error.kind == "flow_error":
+            raise
+        return tool_result(call, f"{call.name} failed: {error.message}", is_error=True)

@@ -1,0 +1,96 @@
+"""A panel: several models asked at once, of whom a quorum is enough."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polyvox.workflows.conversation import Conversation
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Reply
+from polyvox.workflows.steps.ask import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One voice of a panel: which model is asked what, and what its step is called."""
+
+    step: str
+    model: str
+    conversation: Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Who answered and who failed, each in the order the branches were given."""
+
+    answers: tuple[tuple[Branch, Reply], ...]
+    failures: tuple[tuple[Branch, ModelError], ...]
+
+
+async def ask_panel(
+    run: Steps[Any], branches: Sequence[Branch], *, quorum: int, grace_s: float, timeout_s: float
+) -> Panel:
+    """Ask all ``branches`` at once; see ``Run.panel``."""
+    tasks = [
+        asyncio.create_task(run.ask(b.model, b.conversation, step=b.step, timeout_s=timeout_s))
+        for b in branches
+    ]
+    try:
+        await _gather(tasks, quorum, grace_s, timeout_s)
+    finally:
+        for task in tasks:
+            task.cancel()
+    answers: list[tuple[Branch, Reply]] = []
+    failures: list[tuple[Branch, ModelError]] = []
+    for branch, task in zip(branches, tasks, strict=True):
+        outcome = _outcome(task)
+        if isinstance(outcome, Reply):
+            answers.append((branch, outcome))
+            continue
+        failures.append((branch, outcome))
+        run.note(
+            "branch failed",
+            step=branch.step,
+            model=branch.model,
+            kind=outcome.kind,
+            message=outcome.message,
+        )
+    return Panel(tuple(answers), tuple(failures))
+
+
+async def _gather(
+    tasks: Sequence["asyncio.Task[Reply]"], quorum: int, grace_s: float, timeout_s: float
+) -> None:
+    """Wait until all tasks ended, or the quorum's grace or the whole time is over."""
+    news = asyncio.Event()
+    for task in tasks:
+        task.add_done_callback(lambda _: news.set())
+    clock = asyncio.get_running_loop().time
+    ends = clock() + timeout_s
+    in_grace = False
+    while not all(task.done() for task in tasks) and (left := ends - clock()) > 0:
+        news.clear()
+        try:
+            async with asyncio.timeout(left):
+                await news.wait()
+        except TimeoutError:
+            return
+        answered = sum(1 for t in tasks if t.done() and isinstance(_outcome(t), Reply))
+        if answered >= quorum and not in_grace:
+            in_grace = True
+            ends = min(ends, clock() + grace_s)
+
+
+def _outcome(task: "asyncio.Task[Reply]") -> Reply | ModelError:
+    """Return what a panel's task came to; one that is still running is too late."""
+    if not task.done():
+        return ModelError("timeout", "The branch had not answered when the panel was closed.")
+    if task.cancelled():
+        return ModelError("cancelled", "The branch was cancelled.")
+    error: Any = task.exception()
+    if error is None:
+        return task.result()
+    if isinstance(error, ModelError):
+        return error
+    raise error

@@ -1,1 +1,0 @@
-"""The elements of each wire protocol, both ways: pure maps between JSON and our values."""
