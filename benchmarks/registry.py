@@ -20,7 +20,7 @@ from pathlib import Path
 
 from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.registry.registry import DIRECT, Registry
-from polyvox.activities.registry.virtual_models import Wanted
+from polyvox.activities.registry.virtual_models import ModelSpec
 from polyvox.workflows.source.bundle import load_bundle
 
 FLOWS, VERSIONS = 100, 10
@@ -63,7 +63,7 @@ def _fill(folder: str) -> None:
             name = f"flow_{flow}"
             source = template.replace("async def fusion(", f"async def {name}(")
             full.register(f"{source}\n# version {version}\n", f"{name}.py")
-    wanted = Wanted(DIRECT, {"model": "simulator:main"})
+    wanted = ModelSpec(DIRECT, {"model": "simulator:main"})
     small.change({"model-50": wanted})
     full.change({f"model-{number}": wanted for number in range(FLOWS)})
 

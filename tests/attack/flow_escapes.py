@@ -360,10 +360,10 @@ ESCAPES: list[Escape] = [
         "found = canary(dict(ast.iter_fields(Node(flow)))['__globals__'])",
     ),
     Escape(
-        "the run's ground",
+        "the run's backend",
         OS_OF,
-        "found = canary(type(run._ground).ask.__globals__ if hasattr(type(run._ground), 'ask') "
-        "else type(run._ground).__init__.__globals__)",
+        "found = canary(type(run._backend).ask.__globals__ if hasattr(type(run._backend), 'ask') "
+        "else type(run._backend).__init__.__globals__)",
     ),
     Escape(
         "pickled bytes in pydantic's old methods",

@@ -97,7 +97,7 @@ CHANGES = {
     "by object.__setattr__": "object.__setattr__(flow, '__defaults__', (1,))",
     "a function's attribute": "flow.kept = 1",
     "a module's name": "import json\njson.dumps = None",
-    "a run's insides": "run._ground = None",
+    "a run's insides": "run._backend = None",
     "by a setter of a function": "flow.__setattr__.args[0]('__defaults__', (1,))",
     "by update_wrapper": "import functools\nfunctools.update_wrapper(Conversation.then, flow)",
     "by total_ordering": "import functools\nfunctools.total_ordering(Conversation)",

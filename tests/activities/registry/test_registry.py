@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import FROM_FILE, Wanted
+from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
 
@@ -24,7 +24,7 @@ class P(Params):
 async def direct(run: Run[P]) -> Reply:
     return await run.ask(run.params.model, step={step!r})
 """
-MAIN = Wanted("direct", {"model": "sim:main"})
+MAIN = ModelSpec("direct", {"model": "sim:main"})
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_model_keeps_its_version_until_it_is_set_to_another(registry: Registry
 def test_a_change_of_several_models_is_made_whole_or_not_at_all(registry: Registry) -> None:
     """One mistake refuses all; both are told."""
     with pytest.raises(FlowError) as caught:
-        registry.change({"a": MAIN, "b": Wanted("direct"), "c": Wanted("none")})
+        registry.change({"a": MAIN, "b": ModelSpec("direct"), "c": ModelSpec("none")})
     assert "models.b.params.model: is missing." in str(caught.value)
     assert "models.c.flow: There is no flow 'none'" in str(caught.value)
     assert registry.virtual_models() == []

@@ -11,19 +11,19 @@ from sqlalchemy import Engine, text
 
 from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.storage.blobs import BlobStore
-from polyvox.activities.storage.responses import KeptResponse, ResponsesStore
+from polyvox.activities.storage.responses import ResponsesStore, StoredResponse
 
 NOW = int(time.time())
 DAY_S = 86_400
 
 
-def response(name: str, *, age_days: float = 0, **members: Any) -> KeptResponse:
+def response(name: str, *, age_days: float = 0, **members: Any) -> StoredResponse:
     """Return a response that has ended, with one output item of a provider's."""
     response_id = f"resp_run_{name}"
     created = NOW - int(age_days * DAY_S)
     item = {"id": f"msg_{name}", "type": "message", "content": []}
     document = {"id": response_id, "status": "completed", "output": [item], "tools": "x" * 5000}
-    return KeptResponse(
+    return StoredResponse(
         response_id, "key_a", "m", created, "00", False, document=document, **members
     )
 

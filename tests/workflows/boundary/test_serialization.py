@@ -4,7 +4,14 @@ import orjson
 import pytest
 from hypothesis import given
 
-from polyvox.workflows.boundary.calls import ConversationRef, ModelCall, RunInput, Span
+from polyvox.workflows.boundary.calls import (
+    ConversationRef,
+    HiddenTurn,
+    ModelCall,
+    ProgressPart,
+    RunInput,
+    Span,
+)
 from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.conversation import Conversation, Text, Wire, user
 from polyvox.workflows.reply import Reply, Usage
@@ -37,6 +44,14 @@ def test_elements_survive_json(conversation: Conversation) -> None:
 def test_what_crosses_temporal_survives_json(value: object) -> None:
     """Values of every class, and plain JSON, are what they were."""
     assert load(orjson.loads(orjson.dumps(dump(value)))) == value
+
+
+def test_documents_with_a_classs_former_name_are_read() -> None:
+    """They lie in histories and blobs of earlier versions."""
+    turn = HiddenTurn("base", "key", (user("x"),), (Text("y"),))
+    for value, former in ((turn, "Hidden"), (ProgressPart("run", Text("x")), "Shown")):
+        document = dump(value)
+        assert load({**document, "type": former}) == value
 
 
 def test_the_wire_element_travels_unread() -> None:

@@ -45,7 +45,7 @@ from polyvox.activities.tools.run_tool import TOOLS, Toolbox
 from polyvox.activities.tracing.spans import Tracing
 from polyvox.protocols.coverage.answer_losses import answer_losses
 from polyvox.worker.engine.engine import Engine
-from polyvox.worker.hosting.host import Ending, Hosting, flow_host
+from polyvox.worker.hosting.host import Ending, HostServices, flow_host
 from polyvox.worker.hosting.payloads import data_converter
 from polyvox.worker.hosting.watchdog import Watchdog
 from polyvox.worker.runs.start import TASK_QUEUE
@@ -150,7 +150,7 @@ async def running(
         )
         loop = asyncio.get_running_loop()
         ended = _Ended(ledger, relay)
-        hosting = Hosting(
+        services = HostServices(
             load_flow=registry.load,
             open_conversation=bodies.get,
             tell=lambda ending: loop.call_soon_threadsafe(partial(ended, ending)),
@@ -166,7 +166,7 @@ async def running(
             task_queue=TASK_QUEUE,
             # Without one the SDK hashes every loaded module, half a second of each start.
             build_id=f"polyvox-{version('polyvox')}",
-            workflows=[flow_host(hosting)],
+            workflows=[flow_host(services)],
             activities=[
                 caller.call_model,
                 memory.remember,

@@ -8,8 +8,8 @@ through the run).
 Only one step at a time emits to the client. What a failed step costs is the flow's decision:
 ``ask`` raises ModelError, ``panel`` gathers failures and goes on with who answered.
 
-What a Run stands on is a Ground (``boundary/backend.py``): Temporal when it serves, memory when it
-is tested.
+A Run works on a RunBackend (``boundary/backend.py``): Temporal when it serves, memory when it is
+tested.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """A rehearsal: a flow run with scripted models, in memory and in no time.
 
-It stands on a Ground of its own (see ``boundary/backend.py``) and is otherwise the very code that
+It has a RunBackend of its own (see ``boundary/backend.py``) and is otherwise the very code that
 serves: the same Run, the same hidden transcripts and memories. Time is virtual: it stands still
 while the flow computes and jumps to the next thing that is due when everybody waits, so an hour's
 time limit is tested at once and always comes out the same.
@@ -22,16 +22,16 @@ from polyvox.workflows.boundary.backend import (
     REMEMBER_TRANSCRIPT,
     RUN_TOOL,
     SHOW,
-    Work,
+    ActivityCall,
 )
 from polyvox.workflows.boundary.calls import (
     ConversationRef,
-    Hidden,
+    HiddenTurn,
     Limits,
     Memo,
     ModelCall,
+    ProgressPart,
     RunInput,
-    Shown,
     ToolUse,
     resolve,
 )
@@ -160,7 +160,7 @@ class Rehearsal:
             Conversation((user(conversation),)) if isinstance(conversation, str) else conversation
         )
         self._runs += 1
-        ground = _Stage(self, f"run_{self._runs}", told, self._now)
+        backend = _Stage(self, f"run_{self._runs}", told, self._now)
         run_input = RunInput(
             model=flow.name,
             flow=f"{flow.name}@1",
@@ -170,7 +170,7 @@ class Rehearsal:
             headers=dict(headers or {}),
             limits=limits or Limits(),
         )
-        run: Run[Any] = Run(ground, run_input, flow.params.model_validate(params))
+        run: Run[Any] = Run(backend, run_input, flow.params.model_validate(params))
         answer: Reply | None = None
         error: ModelError | None = None
         with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
@@ -180,12 +180,12 @@ class Rehearsal:
                 error = failed
             took_s = runner.get_loop().time()
         self._now += timedelta(seconds=took_s)
-        steps = tuple(ground.steps)
-        return Played(answer, error, steps, tuple(run.notes), tuple(ground.shown), took_s)
+        steps = tuple(backend.steps)
+        return Played(answer, error, steps, tuple(run.notes), tuple(backend.shown), took_s)
 
 
 class _Stage:
-    """One run's Ground."""
+    """One run's RunBackend."""
 
     def __init__(
         self, rehearsal: Rehearsal, run_id: str, client: Conversation, now: datetime
@@ -213,7 +213,7 @@ class _Stage:
     def open_conversation(self, digest: str) -> Conversation:
         return self._client
 
-    async def perform(self, work: Work) -> Any:
+    async def perform(self, work: ActivityCall) -> Any:
         # What is not awaited would run before a step that was begun earlier.
         await asyncio.sleep(0)
         if work.activity != CALL_MODEL:
@@ -298,7 +298,7 @@ class _Stage:
                     raise TypeError(f"{answer!r} is no answer of {model!r}; see Answer.")
         return answer
 
-    def _remember_transcript(self, hidden: Hidden) -> None:
+    def _remember_transcript(self, hidden: HiddenTurn) -> None:
         key = reply_key(self._client.messages, hidden.visible, hidden.owner)
         self._rehearsal._transcripts[key] = hidden.messages
 
@@ -318,7 +318,7 @@ class _Stage:
         known = self._rehearsal._memos
         return {key: json.loads(known[key]) for key in keys if key in known}
 
-    def _show(self, shown: Shown) -> None:
+    def _show(self, shown: ProgressPart) -> None:
         self.shown.append(shown.part)
 
 

@@ -4,7 +4,7 @@ from temporalio import activity
 
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.workflows.boundary.backend import SHOW
-from polyvox.workflows.boundary.calls import Shown
+from polyvox.workflows.boundary.calls import ProgressPart
 from polyvox.workflows.events import Event, PartDelta, PartEnded, PartStarted, opened, written
 
 
@@ -15,7 +15,7 @@ class Progress:
         self._relay = relay
 
     @activity.defn(name=SHOW)
-    async def show(self, shown: Shown) -> None:
+    async def show(self, shown: ProgressPart) -> None:
         """Publish a part of the Reply that is already known. Who does not listen gets it there."""
         info = activity.info()
         part = shown.part

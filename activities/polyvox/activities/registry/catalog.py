@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, SQLModel, col, select
 
 from polyvox.activities.registry.tables import VirtualModelRow
-from polyvox.activities.registry.virtual_models import Binding
+from polyvox.activities.registry.virtual_models import ResolvedModel
 from polyvox.workflows.flow import Flow, FlowError
 
 
@@ -48,7 +48,7 @@ class Catalog:
     revision: int = -1
     flows: dict[str, FlowVersion] = field(default_factory=dict)
     newest: dict[str, FlowVersion] = field(default_factory=dict)
-    models: dict[str, Binding] = field(default_factory=dict)
+    models: dict[str, ResolvedModel] = field(default_factory=dict)
 
     def no_flow(self, name: str) -> str:
         """Say that there is no such flow to be used, and what there is."""
@@ -110,9 +110,9 @@ def needs_params(version: FlowVersion, load: Callable[[str], Flow]) -> bool:
         return True
 
 
-def binding_of(row: VirtualModelRow) -> Binding:
+def binding_of(row: VirtualModelRow) -> ResolvedModel:
     """Return one version of a virtual model as a value."""
-    return Binding(
+    return ResolvedModel(
         row.name,
         row.flow,
         row.digest,

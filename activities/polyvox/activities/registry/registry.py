@@ -32,10 +32,10 @@ from polyvox.activities.registry.catalog import (
 from polyvox.activities.registry.parameters import mistakes
 from polyvox.activities.registry.tables import FlowRow, VirtualModelRow, advance, prepare
 from polyvox.activities.registry.virtual_models import (
-    Binding,
     Change,
+    ModelSpec,
     Plan,
-    Wanted,
+    ResolvedModel,
     differences,
     mistakes_wanted,
 )
@@ -46,7 +46,7 @@ from polyvox.workflows.source.bundle import digest_of_source, load_bundle
 
 T = TypeVar("T")
 
-__all__ = ["DIRECT", "Binding", "FlowVersion", "Registry"]
+__all__ = ["DIRECT", "FlowVersion", "Registry", "ResolvedModel"]
 
 DIRECT = "direct"
 
@@ -149,7 +149,7 @@ class Registry:
 
     def change(
         self,
-        wanted: Mapping[str, Wanted | None],
+        wanted: Mapping[str, ModelSpec | None],
         *,
         author: str = "",
         message: str = "",
@@ -166,7 +166,7 @@ class Registry:
         """
         catalog = self._current()
         found = [f"message {wrong}" for wrong in [text_mistake(message)] if wrong]
-        new: dict[str, Binding | None] = dict.fromkeys(
+        new: dict[str, ResolvedModel | None] = dict.fromkeys(
             name
             for name, binding in catalog.models.items()
             if absent_of and binding.origin == absent_of and name not in wanted
@@ -190,7 +190,7 @@ class Registry:
                 for line in mistakes(flow.params, want.params, want.limits, want.card, providers)
             ]
             present = catalog.models.get(name)
-            new[name] = Binding(
+            new[name] = ResolvedModel(
                 name,
                 version.name,
                 version.digest,
@@ -209,7 +209,7 @@ class Registry:
             return plan
         return self._write(lambda session: _written(session, plan, new, author, message))
 
-    def _planned(self, catalog: Catalog, name: str, new: Binding | None) -> Change:
+    def _planned(self, catalog: Catalog, name: str, new: ResolvedModel | None) -> Change:
         present = catalog.models.get(name)
         if new is None:
             assert present is not None
@@ -222,7 +222,7 @@ class Registry:
             return Change(name, "unchanged", present.version, present.flow)
         return Change(name, "changed", present.version + 1, new.flow, changed)
 
-    def resolve(self, model: str, providers: Mapping[str, object]) -> Binding:
+    def resolve(self, model: str, providers: Mapping[str, object]) -> ResolvedModel:
         """Return what ``model`` means: a virtual model, a flow, or ``provider:model``.
 
         Raises ModelError("model_not_found") naming what there is.
@@ -234,10 +234,10 @@ class Registry:
         if version is not None and version.retired_at is not None:
             version = None
         if version is not None and not needs_params(version, self.load):
-            return Binding(model, version.name, version.digest, {})
+            return ResolvedModel(model, version.name, version.digest, {})
         if model.partition(":")[0] in providers and model.partition(":")[2]:
             direct = catalog.newest[DIRECT]
-            return Binding(model, direct.name, direct.digest, {"model": model})
+            return ResolvedModel(model, direct.name, direct.digest, {"model": model})
         if version is not None:
             raise ModelError(
                 "model_not_found",
@@ -251,31 +251,31 @@ class Registry:
             param="model",
         )
 
-    def models(self) -> list[Binding]:
+    def models(self) -> list[ResolvedModel]:
         """Return every name a client can ask for without knowing a provider, sorted."""
         catalog = self._current()
         names = dict(catalog.models)
         for name, version in catalog.newest.items():
             if name not in names and not needs_params(version, self.load):
                 about = version.description.partition("\n")[0]
-                names[name] = Binding(
+                names[name] = ResolvedModel(
                     name, version.name, version.digest, {}, about, version.created_at
                 )
         return [names[name] for name in sorted(names)]
 
-    def virtual_models(self) -> list[Binding]:
+    def virtual_models(self) -> list[ResolvedModel]:
         """Return the virtual models as they are, sorted by name."""
         catalog = self._current()
         return [catalog.models[name] for name in sorted(catalog.models)]
 
-    def virtual_model(self, name: str) -> Binding:
+    def virtual_model(self, name: str) -> ResolvedModel:
         """Return a virtual model in use. Raises FlowError."""
         catalog = self._current()
         if name not in catalog.models:
             raise FlowError(catalog.no_model(name))
         return catalog.models[name]
 
-    def history(self, model: str) -> list[Binding]:
+    def history(self, model: str) -> list[ResolvedModel]:
         """Return all versions of a virtual model, oldest first; none if there never was one."""
         rows = select(VirtualModelRow).where(VirtualModelRow.name == model)
         with Session(self._engine) as session:
@@ -361,7 +361,7 @@ class Registry:
 def _written(
     session: Session,
     plan: Plan,
-    new: Mapping[str, Binding | None],
+    new: Mapping[str, ResolvedModel | None],
     author: str,
     message: str,
 ) -> Plan:

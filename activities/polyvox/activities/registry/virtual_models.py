@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ModelSpec:
     """What a model shall be. ``flow`` is a flow's newest version, or ``fusion@3`` that one."""
 
     flow: str
@@ -38,7 +38,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
+class ResolvedModel:
     """What a model name means: a flow version and its parameters.
 
     ``limits`` are those that were set; ``run_limits`` has the defaults of the others. ``card`` is
@@ -114,7 +114,7 @@ def name_mistake(name: str) -> str:
     )
 
 
-def mistakes_wanted(name: str, wanted: Wanted) -> list[str]:
+def mistakes_wanted(name: str, wanted: ModelSpec) -> list[str]:
     """Say what is wrong with a model whatever its flow is: its name, and values nobody can keep."""
     if mistake := name_mistake(name):
         return [f"models.{name[:LONGEST_NAME]}: {mistake}."]

@@ -18,7 +18,7 @@ from polyvox.activities.ledger.tables import UtcDateTime
 from polyvox.activities.storage.blobs import BlobStore, digest_of
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.workflows.boundary.backend import REMEMBER_TRANSCRIPT
-from polyvox.workflows.boundary.calls import Hidden
+from polyvox.workflows.boundary.calls import HiddenTurn
 from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.conversation import Conversation, Message
 from polyvox.workflows.errors import ModelError
@@ -43,7 +43,7 @@ class Memory:
         SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables["transcripts"]])
 
     @activity.defn(name=REMEMBER_TRANSCRIPT)
-    async def remember(self, hidden: Hidden) -> None:
+    async def remember(self, hidden: HiddenTurn) -> None:
         """Store a turn's hidden messages, durable on return. Remembering twice is once."""
         client = self._bodies.get(hidden.base)
         body = orjson.dumps(dump(hidden.messages))

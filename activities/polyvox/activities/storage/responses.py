@@ -89,7 +89,7 @@ _RESPONSES, _ITEMS, _FRAMES = TABLES = [
 
 
 @dataclass(frozen=True, slots=True)
-class KeptResponse:
+class StoredResponse:
     """A response as it is kept.
 
     ``conversation`` is the digest of all it was asked, ``created`` in seconds since the epoch.
@@ -134,7 +134,7 @@ class _Shown:
     frames: bytes
 
 
-_Entry = KeptResponse | _Forgotten | _Shown
+_Entry = StoredResponse | _Forgotten | _Shown
 
 
 class ResponsesStore:
@@ -146,12 +146,12 @@ class ResponsesStore:
         self._age = timedelta(days=days)
         self._queue: WriteQueue[_Entry] = WriteQueue(self._write)
         # What is queued, None for what is to be forgotten; used by the queue's thread as well.
-        self._pending: dict[str, KeptResponse | None] = {}
+        self._pending: dict[str, StoredResponse | None] = {}
         self._lock = Lock()
         self._purged: float | None = None
         SQLModel.metadata.create_all(engine, tables=TABLES)
 
-    def keep(self, kept: KeptResponse) -> None:
+    def keep(self, kept: StoredResponse) -> None:
         """Keep a response, or what has become of it; it is found from now on."""
         with self._lock:
             self._pending[kept.response_id] = kept
@@ -166,7 +166,7 @@ class ResponsesStore:
             self._pending[response_id] = None
         self._queue.put(_Forgotten(response_id))
 
-    async def find(self, response_id: str, key_id: str) -> KeptResponse | None:
+    async def find(self, response_id: str, key_id: str) -> StoredResponse | None:
         """Return a response of that key, or None."""
         with self._lock:
             queued = response_id in self._pending
@@ -229,11 +229,11 @@ class ResponsesStore:
                 "Check the data folder's disk, then try again.",
             ) from error
 
-    def _read(self, session: Session, response_id: str) -> KeptResponse | None:
+    def _read(self, session: Session, response_id: str) -> StoredResponse | None:
         row = session.get(ResponseRow, response_id)
         if row is None or row.created_at < datetime.now(UTC) - self._age:
             return None
-        return KeptResponse(
+        return StoredResponse(
             response_id=row.response_id,
             key_id=row.key_id,
             model=row.model,
@@ -255,7 +255,7 @@ class ResponsesStore:
     def _write(self, entries: Sequence[_Entry]) -> None:
         blobs: dict[str, bytes] = {}
         newest = {e.response_id: e for e in entries if not isinstance(e, _Shown)}
-        kept = [entry for entry in newest.values() if isinstance(entry, KeptResponse)]
+        kept = [entry for entry in newest.values() if isinstance(entry, StoredResponse)]
         rows = [_row(entry, blobs) for entry in kept]
         items = [row for entry in kept for row in _item_rows(entry)]
         shown = [_shown_row(entry) for entry in entries if isinstance(entry, _Shown)]
@@ -281,10 +281,10 @@ class ResponsesStore:
         self._settle(newest)
         self._purge()
 
-    def _settle(self, written: dict[str, KeptResponse | _Forgotten]) -> None:
+    def _settle(self, written: dict[str, StoredResponse | _Forgotten]) -> None:
         with self._lock:
             for response_id, entry in written.items():
-                expected = entry if isinstance(entry, KeptResponse) else None
+                expected = entry if isinstance(entry, StoredResponse) else None
                 if self._pending.get(response_id) is expected:
                     self._pending.pop(response_id, None)
 
@@ -302,7 +302,7 @@ class ResponsesStore:
             connection.execute(delete(_RESPONSES).where(expired))
 
 
-def _row(kept: KeptResponse, blobs: dict[str, bytes]) -> dict[str, Any]:
+def _row(kept: StoredResponse, blobs: dict[str, bytes]) -> dict[str, Any]:
     return {
         "response_id": kept.response_id,
         "key_id": kept.key_id,
@@ -331,7 +331,7 @@ def _pack(document: dict[str, Json], blobs: dict[str, bytes]) -> str:
     return put(orjson.dumps({"members": members, "apart": apart}))
 
 
-def _item_rows(kept: KeptResponse) -> list[dict[str, str]]:
+def _item_rows(kept: StoredResponse) -> list[dict[str, str]]:
     ids = dict.fromkeys(str(item["id"]) for item in kept.output if item.get("id"))
     return [
         {"item_id": item_id, "response_id": kept.response_id}

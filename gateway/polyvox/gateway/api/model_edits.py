@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from polyvox.activities.registry.virtual_models import Binding, Wanted
+from polyvox.activities.registry.virtual_models import ModelSpec, ResolvedModel
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.flow import FlowError
 
@@ -23,16 +23,16 @@ class Edit:
     card: Mapping[str, Json] = field(default_factory=dict)
 
 
-def edited(name: str, present: Binding | None, edit: Edit) -> Wanted:
+def edited(name: str, present: ResolvedModel | None, edit: Edit) -> ModelSpec:
     """Return what the model shall be. Raises FlowError for a new one without a flow."""
     if present is None:
         if edit.flow is None:
             raise FlowError(f"There is no model {name!r} yet: say which flow it shall run.")
-        present = Binding(name, edit.flow, "", {})
+        present = ResolvedModel(name, edit.flow, "", {})
     if missing := [key for key in edit.unset if key not in present.params]:
         raise FlowError(f"Model {name!r} does not set {', '.join(map(repr, missing))}.")
     params = {key: value for key, value in present.params.items() if key not in edit.unset}
-    return Wanted(
+    return ModelSpec(
         edit.flow or present.flow,
         {**params, **edit.params},
         present.description if edit.description is None else edit.description,
@@ -45,7 +45,9 @@ def _merged(present: Mapping[str, Json], edit: Mapping[str, Json]) -> dict[str, 
     return {key: value for key, value in {**present, **edit}.items() if value is not None}
 
 
-def earlier(name: str, history: Sequence[Binding], version: int | None = None) -> Binding:
+def earlier(
+    name: str, history: Sequence[ResolvedModel], version: int | None = None
+) -> ResolvedModel:
     """Return that version of a model, or the one before the newest. Raises FlowError."""
     if not history:
         raise FlowError(f"There never was a model {name!r}.")
@@ -60,6 +62,8 @@ def earlier(name: str, history: Sequence[Binding], version: int | None = None) -
     return found
 
 
-def as_it_was(binding: Binding) -> Wanted:
+def as_it_was(binding: ResolvedModel) -> ModelSpec:
     """Return what makes a model again what it was."""
-    return Wanted(binding.flow, binding.params, binding.description, binding.limits, binding.card)
+    return ModelSpec(
+        binding.flow, binding.params, binding.description, binding.limits, binding.card
+    )

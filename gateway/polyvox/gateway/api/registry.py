@@ -19,7 +19,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import FROM_FILE, Wanted, differences, documents
+from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec, differences, documents
 from polyvox.gateway.api.model_edits import Edit, as_it_was, earlier, edited
 from polyvox.gateway.api.registry_document import (
     render_flow,
@@ -285,7 +285,7 @@ async def _ask(
 def _changed(
     request: Request,
     registry: Registry,
-    wanted: Mapping[str, Wanted | None],
+    wanted: Mapping[str, ModelSpec | None],
     author: str,
     message: str,
 ) -> dict[str, Any]:
@@ -294,8 +294,8 @@ def _changed(
     return {"plan": documents(plan)}
 
 
-def _wanted(body: Annotated[WholeModelBody, Depends(body_of(WholeModelBody))]) -> Wanted:
-    return Wanted(body.flow, body.params, body.description, body.limits, body.card)
+def _wanted(body: Annotated[WholeModelBody, Depends(body_of(WholeModelBody))]) -> ModelSpec:
+    return ModelSpec(body.flow, body.params, body.description, body.limits, body.card)
 
 
 def _source(body: Annotated[FlowBody, Depends(body_of(FlowBody))]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from polyvox.activities.registry.catalog import FlowVersion
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import Binding
+from polyvox.activities.registry.virtual_models import ResolvedModel
 from polyvox.workflows.source.bundle import unpack
 
 Document = dict[str, Any]
@@ -45,7 +45,7 @@ def render_whole_flow(registry: Registry, version: FlowVersion) -> Document:
     }
 
 
-def render_model(binding: Binding) -> Document:
+def render_model(binding: ResolvedModel) -> Document:
     """Render one version of a virtual model."""
     return {
         "model": binding.model,

@@ -23,7 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from polyvox.activities.ledger.entries import EndStatus, RunEnded, RunStarted
 from polyvox.activities.live.relay import Batch, Channel, Outcome
-from polyvox.activities.registry.registry import Binding
+from polyvox.activities.registry.registry import ResolvedModel
 from polyvox.gateway.http.errors import retry_headers, send_json
 from polyvox.protocols.client_side import Ask, Encoder, Front
 from polyvox.protocols.header_text import header_list
@@ -131,7 +131,7 @@ class Exchange:
                 run_span.end("cancelled" if self._left else status, failed)
 
     async def _start(
-        self, binding: Binding, digest: str, traceparent: str
+        self, binding: ResolvedModel, digest: str, traceparent: str
     ) -> WorkflowHandle[object, Reply]:
         runtime, ask = self._runtime, self._ask
         self._record_start(binding.flow)

@@ -6,7 +6,7 @@ after the other. ``base_instructions`` is among them and replaces the instructio
 for a name it does not know.
 """
 
-from polyvox.activities.registry.registry import Binding
+from polyvox.activities.registry.registry import ResolvedModel
 from polyvox.workflows.conversation import Json
 
 _INSTRUCTIONS = """\
@@ -32,12 +32,12 @@ _ABOUT_EFFORT = {
 }
 
 
-def codex_models(bindings: list[Binding]) -> list[dict[str, Json]]:
+def codex_models(bindings: list[ResolvedModel]) -> list[dict[str, Json]]:
     """Return one entry a model, in the order in which they shall be offered."""
     return [_entry(binding, place) for place, binding in enumerate(bindings, start=1)]
 
 
-def _entry(binding: Binding, place: int) -> dict[str, Json]:
+def _entry(binding: ResolvedModel, place: int) -> dict[str, Json]:
     card = binding.told
     sees = card.capabilities is None or card.can("images")
     return {

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from starlette.datastructures import QueryParams
 
 from polyvox.activities.registry.model_card import Card
-from polyvox.activities.registry.registry import Binding
+from polyvox.activities.registry.registry import ResolvedModel
 from polyvox.gateway.models.codex import codex_models
 from polyvox.protocols.client_side import Front
 from polyvox.protocols.messages import client_request as messages
@@ -35,7 +35,7 @@ _OUTPUT = ("max_completion_tokens", "max_output_tokens")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-def list_models(bindings: list[Binding], query: QueryParams, front: Front) -> dict[str, Json]:
+def list_models(bindings: list[ResolvedModel], query: QueryParams, front: Front) -> dict[str, Json]:
     """Return the list document: paged for Messages clients, whole for the others.
 
     Raises ModelError("invalid_request") for a limit that is no number from 1 to 1000.
@@ -62,7 +62,7 @@ def list_models(bindings: list[Binding], query: QueryParams, front: Front) -> di
     }
 
 
-def one_model(binding: Binding, front: Front) -> dict[str, Json]:
+def one_model(binding: ResolvedModel, front: Front) -> dict[str, Json]:
     """Return one model's document."""
     created = binding.created_at or datetime.fromtimestamp(0, UTC)
     card = binding.told

@@ -15,7 +15,7 @@ from dataclasses import replace
 from starlette.types import Message as AsgiMessage
 from starlette.types import Scope
 
-from polyvox.activities.storage.responses import KeptResponse
+from polyvox.activities.storage.responses import StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.responses.stored_encoder import Keep, KeptEncoder, KeptFront
 from polyvox.protocols.client_side import Ask
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class Recording:
     """A background response whose run is read by this process."""
 
-    def __init__(self, runtime: Runtime, ask: Ask, caller: Caller, kept: KeptResponse) -> None:
+    def __init__(self, runtime: Runtime, ask: Ask, caller: Caller, kept: StoredResponse) -> None:
         self.kept = kept
         self._store = runtime.responses
         self._frames: list[bytes] = []
@@ -148,7 +148,7 @@ class Recording:
         self._news = asyncio.Event()
 
 
-def _writing_all(ask: Ask, kept: KeptResponse, keep: Keep) -> KeptEncoder:
+def _writing_all(ask: Ask, kept: StoredResponse, keep: Keep) -> KeptEncoder:
     """Return an encoder of what is kept: what its readers asked to see is not all there is."""
     return KeptEncoder(ask, run_id=kept.run_id, created=kept.created, keep=keep, shows=EVERYTHING)
 
@@ -158,7 +158,7 @@ def split_frames(stream: bytes) -> list[bytes]:
     return [frame + b"\n\n" for frame in stream.split(b"\n\n") if frame]
 
 
-def resumed(ask: Ask, kept: KeptResponse, shown: bytes, keep: Keep) -> KeptEncoder:
+def resumed(ask: Ask, kept: StoredResponse, shown: bytes, keep: Keep) -> KeptEncoder:
     """Return an encoder that goes on behind the frames ``shown`` by another process.
 
     What they say is read as a provider's stream is, and written again to nobody.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.responses import KeptResponse
+from polyvox.activities.storage.responses import StoredResponse
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 
@@ -22,7 +22,7 @@ _PREFIXES = {
 }
 
 
-def input_items(bodies: Bodies, kept: KeptResponse) -> list[dict[str, Json]]:
+def input_items(bodies: Bodies, kept: StoredResponse) -> list[dict[str, Json]]:
     """Return what ``kept`` was asked as items, oldest first; ids of ours tell the run."""
     items = []
     for index, message in enumerate(bodies.get(kept.conversation).messages):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.responses import PREFIX, KeptResponse, ResponsesStore
+from polyvox.activities.storage.responses import PREFIX, ResponsesStore, StoredResponse
 from polyvox.activities.storage.threads import ConversationsStore
 from polyvox.gateway.responses.compaction import summary_of
 from polyvox.gateway.responses.item_lists import input_items
@@ -26,7 +26,7 @@ Near = Mapping[str, tuple[Message, ...]]
 """Whole conversations by the response that ends them: what a connection knows without the store."""
 
 
-def messages_after(bodies: Bodies, kept: KeptResponse) -> tuple[Message, ...]:
+def messages_after(bodies: Bodies, kept: StoredResponse) -> tuple[Message, ...]:
     """Return what ``kept`` was asked and what it answered."""
     asked = bodies.get(kept.conversation).messages
     return asked + tuple(wire.parse_message(item) for item in kept.output)

@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from polyvox.activities.registry.registry import DIRECT
-from polyvox.activities.storage.responses import PREFIX, KeptResponse
+from polyvox.activities.storage.responses import PREFIX, StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.http.admission import Share
 from polyvox.gateway.responses.background import KEEP_ALIVE, Recording, resumed, split_frames
@@ -122,7 +122,7 @@ class ResponsesState:
         def keep(document: dict[str, Json]) -> None:
             if keeping.store:
                 self._store.keep(
-                    KeptResponse(
+                    StoredResponse(
                         response_id=document["id"],
                         key_id=caller.key_id,
                         model=ask.model,
@@ -174,7 +174,7 @@ class ResponsesState:
     async def _recording(self, ask: Ask, keeping: Keeping, caller: Caller) -> Recording:
         runtime = self._runtime
         runtime.registry.resolve(ask.model, runtime.providers)
-        kept = KeptResponse(
+        kept = StoredResponse(
             response_id=PREFIX + new_run_id(),
             key_id=caller.key_id,
             model=ask.model,
@@ -188,7 +188,7 @@ class ResponsesState:
         await self._store.flush()
         return Recording(runtime, ask, caller, kept)
 
-    async def find(self, response_id: str, key_id: str) -> KeptResponse:
+    async def find(self, response_id: str, key_id: str) -> StoredResponse:
         """Return a response as it is now. Raises ModelError("not_found")."""
         kept = await self._store.find(response_id, key_id)
         if kept is None:
@@ -197,7 +197,7 @@ class ResponsesState:
             kept = await self._settled(kept)
         return kept
 
-    def document(self, kept: KeptResponse) -> dict[str, Json]:
+    def document(self, kept: StoredResponse) -> dict[str, Json]:
         """Return the whole response object as it is now."""
         if kept.document is not None:
             return kept.document
@@ -205,11 +205,13 @@ class ResponsesState:
             return self._recordings[kept.response_id][0].document
         return responses_document.begun(self._ask(kept), kept.response_id, kept.created)
 
-    def shows(self, kept: KeptResponse, asked: Iterable[str]) -> Included:
+    def shows(self, kept: StoredResponse, asked: Iterable[str]) -> Included:
         """Return what is shown of ``kept``: what its request asked for and what is ``asked``."""
         return included(self._ask(kept)).also(asked)
 
-    async def events(self, kept: KeptResponse, after: int, shows: Included) -> AsyncIterator[bytes]:
+    async def events(
+        self, kept: StoredResponse, after: int, shows: Included
+    ) -> AsyncIterator[bytes]:
         """Yield the frames of a background stream behind sequence number ``after``."""
         keep_alive_s = self._runtime.settings.server.keep_alive_s
         if kept.response_id in self._recordings:
@@ -229,7 +231,7 @@ class ResponsesState:
             kept = await self._settled(kept)
             yield KEEP_ALIVE
 
-    async def cancel(self, response_id: str, key_id: str) -> KeptResponse:
+    async def cancel(self, response_id: str, key_id: str) -> StoredResponse:
         """End a background response; one that has ended stays as it is."""
         kept = await self.find(response_id, key_id)
         if not kept.background:
@@ -272,14 +274,14 @@ class ResponsesState:
         said = [wire.parse_message(item) for item in document["output"]]
         self._runtime.conversations.add(keeping.thread, key_id, [*own, *said])
 
-    def _ask(self, kept: KeptResponse) -> Ask:
+    def _ask(self, kept: StoredResponse) -> Ask:
         conversation = self._runtime.bodies.get(kept.conversation)
         return Ask("responses", kept.model, conversation, kept.stream)
 
-    def _handle(self, kept: KeptResponse) -> WorkflowHandle[object, Reply]:
+    def _handle(self, kept: StoredResponse) -> WorkflowHandle[object, Reply]:
         return self._runtime.client.get_workflow_handle(kept.run_id, result_type=Reply)
 
-    async def _settled(self, kept: KeptResponse) -> KeptResponse:
+    async def _settled(self, kept: StoredResponse) -> StoredResponse:
         """Return ``kept`` with its end, if its run has ended; another process began it."""
         handle = self._handle(kept)
         reply: Reply | None = None
@@ -296,9 +298,9 @@ class ResponsesState:
         return await self._finished(kept, reply, error)
 
     async def _finished(
-        self, kept: KeptResponse, reply: Reply | None, error: ModelError
-    ) -> KeptResponse:
-        finished: list[KeptResponse] = []
+        self, kept: StoredResponse, reply: Reply | None, error: ModelError
+    ) -> StoredResponse:
+        finished: list[StoredResponse] = []
 
         def keep(document: dict[str, Json]) -> None:
             finished.append(replace(kept, document=document))
@@ -311,7 +313,7 @@ class ResponsesState:
             self._store.keep_frames(kept.response_id, len(split_frames(shown)), frames)
         return finished[0]
 
-    async def _wait(self, kept: KeptResponse, limit_s: float) -> None:
+    async def _wait(self, kept: StoredResponse, limit_s: float) -> None:
         """Wait until the run has ended, for at most ``limit_s`` seconds."""
         try:
             await asyncio.wait_for(self._handle(kept).result(), limit_s)
@@ -321,7 +323,7 @@ class ResponsesState:
             log.warning("Cannot ask the engine about run %s: %s", kept.run_id, error)
             await asyncio.sleep(1.0)
 
-    async def _end_run(self, kept: KeptResponse) -> None:
+    async def _end_run(self, kept: StoredResponse) -> None:
         try:
             await self._handle(kept).cancel()
         except RPCError as error:

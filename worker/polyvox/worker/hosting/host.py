@@ -14,7 +14,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue
 
-from polyvox.worker.hosting.temporal_backend import TemporalGround
+from polyvox.worker.hosting.temporal_backend import TemporalBackend
 from polyvox.worker.hosting.watchdog import BlockedFlow, blocked
 from polyvox.workflows.boundary.calls import RunInput
 from polyvox.workflows.boundary.failures import failure, model_error
@@ -44,7 +44,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Hosting:
+class HostServices:
     """What the host needs of its process. Each is called in a workflow thread.
 
     ``open_conversation`` and ``load_flow`` are content-addressed and therefore deterministic;
@@ -56,24 +56,24 @@ class Hosting:
     tell: Callable[[Ending], object]
 
 
-def flow_host(hosting: Hosting) -> type:
+def flow_host(services: HostServices) -> type:
     """Return the dynamic workflow class; the SDK makes an instance of it for each run."""
 
     class FlowHost:
         def __init__(self) -> None:
-            self._ground = TemporalGround(hosting.open_conversation)
+            self._backend = TemporalBackend(services.open_conversation)
 
         async def run(self, args: Sequence[RawValue]) -> Reply:
             run_input = workflow.payload_converter().from_payload(args[0].payload, RunInput)
-            return await hosted(run_input, hosting, self._ground)
+            return await hosted(run_input, services, self._backend)
 
         @workflow.signal(name=APPROVE)
         def approve(self, question: str, approved: bool) -> None:
-            self._ground.decide(question, approved)
+            self._backend.decide(question, approved)
 
         @workflow.query(name=QUESTIONS)
         def questions(self) -> list[str]:
-            return self._ground.questions
+            return self._backend.questions
 
     # The SDK refuses classes whose names are local, because its sandbox imports workflows by name.
     # This one is never sandboxed, and being local is how it knows its process without a global.
@@ -82,16 +82,16 @@ def flow_host(hosting: Hosting) -> type:
     return workflow.defn(dynamic=True)(FlowHost)
 
 
-async def hosted(run_input: RunInput, hosting: Hosting, ground: TemporalGround) -> Reply:
-    """Run the flow of ``run_input`` on ``ground``; whatever it raises fails the workflow, typed."""
-    run_id = ground.run_id
+async def hosted(run_input: RunInput, services: HostServices, backend: TemporalBackend) -> Reply:
+    """Run the flow of ``run_input`` on ``backend``; what it raises fails the workflow, typed."""
+    run_id = backend.run_id
     run: Run[Any] | None = None
     reply: Reply | None = None
     error: ModelError | None = None
-    ground.seed = run_input.seed
+    backend.seed = run_input.seed
     try:
-        flow = hosting.load_flow(run_input.digest)
-        run = Run(ground, run_input, flow.params.model_validate(run_input.params))
+        flow = services.load_flow(run_input.digest)
+        run = Run(backend, run_input, flow.params.model_validate(run_input.params))
         reply = await _reply_of(flow, run, run_input.limits.deadline_s)
         return reply
     except asyncio.CancelledError:
@@ -112,7 +112,7 @@ async def hosted(run_input: RunInput, hosting: Hosting, ground: TemporalGround) 
     finally:
         if not workflow.unsafe.is_replaying() and (reply or error):
             usage, notes = (run.usage, tuple(run.notes)) if run else (Usage(), ())
-            hosting.tell(Ending(run_id, reply, error, usage, notes, run_input.protocol))
+            services.tell(Ending(run_id, reply, error, usage, notes, run_input.protocol))
 
 
 async def _reply_of(flow: Flow, run: Run[Any], deadline_s: float | None) -> Reply:

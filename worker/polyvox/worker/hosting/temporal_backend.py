@@ -1,4 +1,4 @@
-"""A Run's ground in production: Temporal's workflow API, used here and in the host alone."""
+"""A Run's backend in production: Temporal's workflow API, used here and in the host alone."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
-from polyvox.workflows.boundary.backend import Work
+from polyvox.workflows.boundary.backend import ActivityCall
 from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.conversation import Conversation
 
 
-class TemporalGround:
-    """One workflow execution; see ``polyvox.workflows.boundary.backend.Ground``."""
+class TemporalBackend:
+    """One workflow execution; see ``polyvox.workflows.boundary.backend.RunBackend``."""
 
     def __init__(self, open_conversation: Callable[[str], Conversation]) -> None:
         self.open_conversation = open_conversation
@@ -39,7 +39,7 @@ class TemporalGround:
             self._chance = Random(self.seed or self.run_id)
         return self._chance
 
-    async def perform(self, work: Work) -> Any:
+    async def perform(self, work: ActivityCall) -> Any:
         heartbeat = timedelta(seconds=work.heartbeat_s) if work.heartbeat_s else None
         try:
             return await workflow.execute_activity(

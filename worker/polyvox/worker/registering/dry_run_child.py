@@ -26,8 +26,8 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from polyvox.activities.registry.parameters import mistakes
-from polyvox.worker.hosting.host import Hosting, hosted
-from polyvox.worker.hosting.temporal_backend import TemporalGround
+from polyvox.worker.hosting.host import HostServices, hosted
+from polyvox.worker.hosting.temporal_backend import TemporalBackend
 from polyvox.worker.hosting.watchdog import BlockedFlow
 from polyvox.worker.registering.dry_run import Report, Task
 from polyvox.worker.registering.sandbox_driver import Outcome, play
@@ -60,19 +60,19 @@ class TrialHost:
     """The host of a trial; the sandbox imports it by its name."""
 
     def __init__(self) -> None:
-        self._ground = TemporalGround(conversation)
+        self._backend = TemporalBackend(conversation)
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> Any:
         convert = workflow.payload_converter()
         run_input = convert.from_payload(args[0].payload, RunInput)
         source, filename = convert.from_payload(args[1].payload, list)
-        hosting = Hosting(
+        services = HostServices(
             load_flow=lambda _: load_bundle(source, filename, LABEL),
             open_conversation=conversation,
             tell=lambda _: None,
         )
-        return await hosted(run_input, hosting, self._ground)
+        return await hosted(run_input, services, self._backend)
 
 
 def conversation(_digest: str) -> Conversation:

@@ -16,9 +16,9 @@ from temporalio.client import Client, WorkflowHistory
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.worker.hosting.host import Hosting
+from polyvox.worker.hosting.host import HostServices
 from polyvox.worker.hosting.payloads import data_converter
-from polyvox.worker.runs.history import fetch_history, read_past
+from polyvox.worker.runs.history import fetch_history, read_history
 from polyvox.worker.runs.replay import Verdict, replay
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.source.bundle import load_bundle
@@ -81,20 +81,20 @@ async def export_run(client: Client, registry: Registry, blobs: Path, run_id: st
     history = await fetch_history(client, run_id)
     store = _Collecting(blobs)
     try:
-        past = await read_past(history, data_converter(store))
+        past = await read_history(history, data_converter(store))
         bodies = Bodies(store)
         bodies.get(past.run_input.conversation.base)
         flow = registry.flow(past.run_input.flow)
-        await replay(history, hosting(registry, bodies), data_converter(store))
+        await replay(history, host_services(registry, bodies), data_converter(store))
     finally:
         store.close()
     source = registry.source(past.run_input.digest)
     return ExportedRun(run_id, flow.name, flow.filename, source, history, store.read)
 
 
-def hosting(registry: Registry, bodies: Bodies) -> Hosting:
+def host_services(registry: Registry, bodies: Bodies) -> HostServices:
     """Return what the host needs to replay runs of this registry."""
-    return Hosting(registry.load, bodies.get, lambda _: None)
+    return HostServices(registry.load, bodies.get, lambda _: None)
 
 
 def parse_exported(text: str) -> ExportedRun:
@@ -123,7 +123,7 @@ async def replay_exported(run: ExportedRun) -> Verdict:
         try:
             store.put(run.blobs)
             flow = load_bundle(run.source, run.filename, run.flow)
-            alone = Hosting(lambda _: flow, Bodies(store).get, lambda _: None)
+            alone = HostServices(lambda _: flow, Bodies(store).get, lambda _: None)
             return await replay(run.history, alone, data_converter(store))
         finally:
             store.close()

@@ -31,7 +31,7 @@ class Performed:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class RunHistory:
     """A run as its history has it; at most one of ``reply`` and ``error`` is set.
 
     ``ended_from_outside`` says why a run was terminated or timed out by the engine.
@@ -66,7 +66,7 @@ async def fetch_history(client: Client, run_id: str) -> WorkflowHistory:
         raise engine_error(error) from None
 
 
-async def read_past(history: WorkflowHistory, converter: DataConverter) -> Past:
+async def read_history(history: WorkflowHistory, converter: DataConverter) -> RunHistory:
     """Read a history. Raises ModelError if it is not that of a run."""
     first = history.events[0] if history.events else HistoryEvent()
     if not first.HasField("workflow_execution_started_event_attributes"):
@@ -89,7 +89,7 @@ async def read_past(history: WorkflowHistory, converter: DataConverter) -> Past:
             outside = "it took longer than the engine allows"
         case _:
             pass
-    return Past(run_input, work, reply, error, outside)
+    return RunHistory(run_input, work, reply, error, outside)
 
 
 async def _performed(

@@ -26,9 +26,9 @@ from temporalio.worker import (
 )
 from temporalio.workflow import ActivityHandle, NondeterminismError
 
-from polyvox.worker.hosting.host import Hosting, flow_host
+from polyvox.worker.hosting.host import HostServices, flow_host
 from polyvox.worker.hosting.watchdog import Watchdog
-from polyvox.worker.runs.history import Past, Performed, read_past
+from polyvox.worker.runs.history import Performed, RunHistory, read_history
 from polyvox.workflows.boundary.calls import ModelCall
 from polyvox.workflows.boundary.serialization import dump
 from polyvox.workflows.reply import Reply
@@ -54,14 +54,16 @@ class _Heard:
     error: str | None = None
 
 
-async def replay(history: WorkflowHistory, hosting: Hosting, converter: DataConverter) -> Verdict:
+async def replay(
+    history: WorkflowHistory, services: HostServices, converter: DataConverter
+) -> Verdict:
     """Replay one history; ``hosting`` gives the flow's stored version and the stored bodies."""
-    past = await read_past(history, converter)
+    past = await read_history(history, converter)
     heard = _Heard()
     watchdog = Watchdog(lambda *_: None)
     try:
         with _quiet():
-            failure = await _replayed(history, hosting, converter, heard, watchdog)
+            failure = await _replayed(history, services, converter, heard, watchdog)
     finally:
         await asyncio.to_thread(watchdog.close)
     difference = _difference(past, heard, failure)
@@ -72,13 +74,13 @@ async def replay(history: WorkflowHistory, hosting: Hosting, converter: DataConv
 
 async def _replayed(
     history: WorkflowHistory,
-    hosting: Hosting,
+    services: HostServices,
     converter: DataConverter,
     heard: _Heard,
     watchdog: Watchdog,
 ) -> Exception | None:
     replayer = Replayer(
-        workflows=[flow_host(hosting)],
+        workflows=[flow_host(services)],
         workflow_runner=watchdog.runner(),
         data_converter=converter,
         interceptors=[_Listening(heard)],
@@ -87,7 +89,7 @@ async def _replayed(
     return result.replay_failure
 
 
-def _difference(past: Past, heard: _Heard, failure: Exception | None) -> str:
+def _difference(past: RunHistory, heard: _Heard, failure: Exception | None) -> str:
     if told := _work_difference(past.work, heard.work, strict=failure is not None):
         return told
     if failure is not None:

@@ -23,7 +23,7 @@ from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.worker.engine.trouble import engine_error
 from polyvox.worker.hosting.payloads import data_converter
-from polyvox.worker.runs.history import fetch_history, read_past
+from polyvox.worker.runs.history import fetch_history, read_history
 from polyvox.worker.runs.start import RUN_LIMIT, TASK_QUEUE, new_run_id
 from polyvox.workflows.boundary.calls import RunInput
 from polyvox.workflows.boundary.failures import model_error
@@ -63,7 +63,7 @@ async def rerun(
     A server must run on the same engine. Raises ModelError if the engine has no history of the run
     any more, FlowError for an unknown flow or parameters it refuses, naming each.
     """
-    past = await read_past(await fetch_history(client, run_id), data_converter(store))
+    past = await read_history(await fetch_history(client, run_id), data_converter(store))
     version = registry.flow(flow or past.run_input.flow)
     changed = {**past.run_input.params, **(params or {})}
     if found := mistakes(registry.load(version.digest).params, changed):

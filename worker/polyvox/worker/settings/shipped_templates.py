@@ -4,7 +4,7 @@ import getpass
 from importlib.resources import files
 
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import FROM_FILE, Plan, Wanted
+from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec, Plan
 from polyvox.worker.settings.settings import DeclaredModel, Settings
 from polyvox.workflows.conversation import Json
 
@@ -53,14 +53,16 @@ def apply_models(
             dry_run=dry_run,
         )
     if simulated:
-        models = {n: Wanted(flow, params, about) for n, (flow, params, about) in SIMULATED.items()}
+        models = {
+            n: ModelSpec(flow, params, about) for n, (flow, params, about) in SIMULATED.items()
+        }
         registry.change(models, message="first start")
     return plan
 
 
-def wanted(model: DeclaredModel) -> Wanted:
+def wanted(model: DeclaredModel) -> ModelSpec:
     """Return what the file wants of a model."""
-    return Wanted(model.flow, model.params, model.description or "", model.limits, model.card)
+    return ModelSpec(model.flow, model.params, model.description or "", model.limits, model.card)
 
 
 def system_user() -> str:

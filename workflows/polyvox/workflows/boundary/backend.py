@@ -1,13 +1,13 @@
 """What a Run stands on: recorded work, time, chance and people's decisions.
 
-The worker implements a Ground with Temporal, ``testing`` in memory. A flow, and everything in this
-package that it calls, sees the world through one alone. Two things must hold in each Ground, for a
-run is executed again from its start after a crash:
+The worker implements a RunBackend with Temporal, ``testing`` in memory. A flow, and everything in
+this package that it calls, reaches the world only through one. A run is executed again from its
+start after a crash, so two things must hold in each RunBackend:
 
 * The same run performs the same work in the same order, and then gets the recorded results.
-* The event loop is the Ground's: its clock is durable, its callbacks run in one fixed order. Flows
-  may therefore use asyncio's tasks, timeouts and sleeps; ``asyncio.wait`` may not be used, because
-  it goes through sets, whose order differs from process to process.
+* The event loop is the RunBackend's: its clock is durable, its callbacks run in one fixed order.
+  Flows may therefore use asyncio's tasks, timeouts and sleeps; ``asyncio.wait`` may not be used,
+  because it goes through sets, whose order differs from process to process.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ SHOW = "show"
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ActivityCall:
     """One piece of work outside the flow, tried up to ``attempts`` times.
 
     ``timeout_s`` is for one attempt. With ``heartbeat_s`` the work says that often that it lives.
@@ -42,7 +42,7 @@ class Work:
     attempts: int = 3
 
 
-class Ground(Protocol):
+class RunBackend(Protocol):
     """See the module's head. ``run_id`` names the run everywhere."""
 
     @property
@@ -57,7 +57,7 @@ class Ground(Protocol):
     def open_conversation(self, digest: str) -> Conversation:
         """Return the stored conversation of that address."""
 
-    async def perform(self, work: Work) -> Any:
+    async def perform(self, work: ActivityCall) -> Any:
         """Return the result of ``work``.
 
         Raises ModelError when it failed for good, asyncio.CancelledError when the run is ended.

@@ -83,7 +83,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Hidden:
+class HiddenTurn:
     """A turn's true messages, and the ``visible`` parts of them that the client was shown.
 
     ``base`` is the digest of the client's conversation they answer; see ``steps/transcript.py``.
@@ -117,7 +117,7 @@ class Memo:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ProgressPart:
     """A part of the Reply that the flow shows the client before the Reply is there."""
 
     run_id: str

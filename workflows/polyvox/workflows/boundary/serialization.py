@@ -36,10 +36,10 @@ _CLASSES: tuple[type, ...] = (
     calls.Span,
     calls.ConversationRef,
     calls.ModelCall,
-    calls.Hidden,
+    calls.HiddenTurn,
     calls.ToolUse,
     calls.Memo,
-    calls.Shown,
+    calls.ProgressPart,
     calls.Limits,
     calls.RunInput,
 )
@@ -47,7 +47,10 @@ _CLASSES: tuple[type, ...] = (
 # Fields that hold somebody else's JSON: never looked into, whatever keys it has.
 _FOREIGN = {"json", "parameters", "schema", "params"}
 
-_BY_NAME = {cls.__name__: cls for cls in _CLASSES}
+# Names that classes had before, as histories and stored documents still hold them.
+_FORMER: dict[str, type] = {"Hidden": calls.HiddenTurn, "Shown": calls.ProgressPart}
+
+_BY_NAME = _FORMER | {cls.__name__: cls for cls in _CLASSES}
 
 
 def _default(field: Any) -> Any:

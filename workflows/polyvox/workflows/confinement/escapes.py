@@ -47,7 +47,7 @@ _FRAMES = words(
 )
 
 _INSIDES = words(
-    "_convert_ _evaluate _get_loop _ground _loop get_coro get_loop get_stack mro print_stack"
+    "_convert_ _evaluate _get_loop _backend _loop get_coro get_loop get_stack mro print_stack"
 )
 """Attributes of the standard library's and of our objects that lead to their insides."""
 

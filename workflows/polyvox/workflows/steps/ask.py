@@ -18,15 +18,15 @@ from polyvox.workflows.boundary.backend import (
     REMEMBER_TRANSCRIPT,
     RUN_TOOL,
     SHOW,
-    Ground,
-    Work,
+    ActivityCall,
+    RunBackend,
 )
 from polyvox.workflows.boundary.calls import (
-    Hidden,
+    HiddenTurn,
     Memo,
     ModelCall,
+    ProgressPart,
     RunInput,
-    Shown,
     ToolUse,
     refer,
 )
@@ -51,7 +51,7 @@ _MEMORY_S = 10.0
 class Steps(Generic[P]):
     """One execution of a flow, as far as one step goes."""
 
-    def __init__(self, ground: Ground, run_input: RunInput, params: P) -> None:
+    def __init__(self, backend: RunBackend, run_input: RunInput, params: P) -> None:
         self.params = params
         self.headers: Mapping[str, str] = MappingProxyType(dict(run_input.headers))
         """The request's ``x-polyvox-...`` headers and those that name client and session."""
@@ -62,7 +62,7 @@ class Steps(Generic[P]):
         self.calls = 0
         """How many models were asked so far, whatever became of it."""
         self.notes: list[dict[str, Json]] = []
-        self._ground = ground
+        self._backend = backend
         self._input = run_input
         self._conversation: Conversation | None = None
         self._emitting: str | None = None
@@ -72,7 +72,7 @@ class Steps(Generic[P]):
     def conversation(self) -> Conversation:
         """The client's conversation, loaded when first looked at."""
         if self._conversation is None:
-            self._conversation = self._ground.open_conversation(self._input.conversation.base)
+            self._conversation = self._backend.open_conversation(self._input.conversation.base)
         return self._conversation
 
     def note(self, what: str, **facts: Json) -> None:
@@ -81,11 +81,11 @@ class Steps(Generic[P]):
 
     def now(self) -> datetime:
         """The time of this step, the same in every replay; UTC."""
-        return self._ground.now()
+        return self._backend.now()
 
     def random(self) -> Random:
         """A source of chance that is the same in every replay."""
-        return self._ground.random()
+        return self._backend.random()
 
     async def ask(
         self,
@@ -157,7 +157,7 @@ class Steps(Generic[P]):
     ) -> Reply:
         stored = self._input.conversation
         call = ModelCall(
-            run_id=self._ground.run_id,
+            run_id=self._backend.run_id,
             step=step,
             model=model,
             # The client's own conversation is passed on without being looked at.
@@ -176,8 +176,8 @@ class Steps(Generic[P]):
         if emit:
             self._begin_emitting(step)
         try:
-            reply: Reply = await self._ground.perform(
-                Work(CALL_MODEL, call, Reply, f"{step}: {model}", timeout_s, _HEARTBEAT_S)
+            reply: Reply = await self._backend.perform(
+                ActivityCall(CALL_MODEL, call, Reply, f"{step}: {model}", timeout_s, _HEARTBEAT_S)
             )
         except ModelError as failed:
             # Most failures cost nothing, and of one whose cost is unknown no fallback shall die.
@@ -198,10 +198,10 @@ class Steps(Generic[P]):
         It runs where the models are called from, is tried again when that may help, and may see
         the media of the client's conversation. Raises ModelError when it fails.
         """
-        use = ToolUse(self._ground.run_id, name, dict(params), self._input.conversation.base)
+        use = ToolUse(self._backend.run_id, name, dict(params), self._input.conversation.base)
         summary = f"{step}: {name}" if step else name
-        return await self._ground.perform(
-            Work(RUN_TOOL, use, object, summary, timeout_s, _HEARTBEAT_S)
+        return await self._backend.perform(
+            ActivityCall(RUN_TOOL, use, object, summary, timeout_s, _HEARTBEAT_S)
         )
 
     async def remember(self, name: str, value: Json, *, scope: Scope = "turn") -> None:
@@ -213,8 +213,8 @@ class Steps(Generic[P]):
         """
         memo = Memo(self._place(name, scope), value)
         try:
-            await self._ground.perform(
-                Work(REMEMBER, memo, object, f"remember {name[:80]}", _MEMORY_S)
+            await self._backend.perform(
+                ActivityCall(REMEMBER, memo, object, f"remember {name[:80]}", _MEMORY_S)
             )
         except ModelError as error:
             self.note("not remembered", name=name, message=error.message)
@@ -230,8 +230,8 @@ class Steps(Generic[P]):
             return {}
         shown = names[0][:80] if len(places) == 1 else f"{len(places)} values"
         try:
-            found = await self._ground.perform(
-                Work(RECALL, list(places), dict, f"recall {shown}", _MEMORY_S)
+            found = await self._backend.perform(
+                ActivityCall(RECALL, list(places), dict, f"recall {shown}", _MEMORY_S)
             )
         except ModelError as error:
             self.note("not recalled", message=error.message)
@@ -245,7 +245,7 @@ class Steps(Generic[P]):
 
         After ``timeout_s`` the answer is ``default``. Each question of a run must be its own.
         """
-        decided = await self._ground.decision(question, timeout_s)
+        decided = await self._backend.decision(question, timeout_s)
         approved = default if decided is None else decided
         self.note("approval", question=question, approved=approved, in_time=decided is not None)
         return approved
@@ -258,8 +258,10 @@ class Steps(Generic[P]):
         part = Reasoning(text)
         self._begin_emitting("show")
         try:
-            await self._ground.perform(
-                Work(SHOW, Shown(self._ground.run_id, part), object, "show progress", 10.0)
+            await self._backend.perform(
+                ActivityCall(
+                    SHOW, ProgressPart(self._backend.run_id, part), object, "show progress", 10.0
+                )
             )
         finally:
             self._emitting = None
@@ -279,11 +281,11 @@ class Steps(Generic[P]):
         self, hidden: tuple[Message, ...], shown: tuple[Part, ...]
     ) -> None:
         """Keep a turn's true messages; see ``transcript.py``."""
-        transcript = Hidden(self._input.conversation.base, self._owner, hidden, shown)
+        transcript = HiddenTurn(self._input.conversation.base, self._owner, hidden, shown)
         summary = "remember what the client does not see"
         try:
-            await self._ground.perform(
-                Work(REMEMBER_TRANSCRIPT, transcript, object, summary, _MEMORY_S)
+            await self._backend.perform(
+                ActivityCall(REMEMBER_TRANSCRIPT, transcript, object, summary, _MEMORY_S)
             )
         except ModelError as error:
             self.note("transcript not remembered", message=error.message)

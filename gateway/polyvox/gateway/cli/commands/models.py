@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import Plan, Wanted, differences, documents
+from polyvox.activities.registry.virtual_models import ModelSpec, Plan, differences, documents
 from polyvox.gateway.api.model_edits import Edit, as_it_was, earlier, edited
 from polyvox.gateway.api.registry_document import render_model
 from polyvox.gateway.cli.input.key_value import (
@@ -190,7 +190,7 @@ def retire_model(
 
 
 def _change(
-    registry: Registry, wanted: Mapping[str, Wanted | None], message: str, *, as_json: bool
+    registry: Registry, wanted: Mapping[str, ModelSpec | None], message: str, *, as_json: bool
 ) -> None:
     plan: Plan = registry.change(
         wanted, author=system_user(), message=message, providers=registry.known_providers()

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import Wanted
+from polyvox.activities.registry.virtual_models import ModelSpec
 from polyvox.gateway.api.registry_document import render_flow
 from polyvox.gateway.cli.input.key_value import assigned, read_params
 from polyvox.gateway.cli.input.options import print_json
@@ -52,7 +52,7 @@ def _register(registry: Registry, order: Order, trials: Trials, *, as_json: bool
     )
     model = order.model
     if model is not None:
-        wanted = Wanted(version.name, params, limits=assigned(order.limit, "--limit"))
+        wanted = ModelSpec(version.name, params, limits=assigned(order.limit, "--limit"))
         registry.change({model: wanted}, author=author, message=order.message, providers=providers)
     if as_json:
         print_json(render_flow(version))

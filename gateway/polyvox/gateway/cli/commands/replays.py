@@ -35,7 +35,7 @@ from polyvox.gateway.cli.input.options import (
 from polyvox.gateway.cli.input.stores import with_ledger
 from polyvox.gateway.cli.output.run_tree import render_tree
 from polyvox.worker.hosting.payloads import data_converter
-from polyvox.worker.runs.export import export_run, hosting, parse_exported, replay_exported
+from polyvox.worker.runs.export import export_run, host_services, parse_exported, replay_exported
 from polyvox.worker.runs.history import fetch_history
 from polyvox.worker.runs.replay import Verdict, replay
 from polyvox.worker.runs.rerun import rerun
@@ -77,7 +77,7 @@ class _Open:
 
     async def verdict(self, run_id: str) -> Verdict:
         history = await fetch_history(self.client, run_id)
-        own = hosting(self.registry, Bodies(self.store))
+        own = host_services(self.registry, Bodies(self.store))
         return await replay(history, own, data_converter(self.store))
 
 
