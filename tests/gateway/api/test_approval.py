@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.gateway.generate.test_failures import request
+from tests.programs import processes
 from tests.programs.commands import told, told_json
 from tests.programs.running import ADMIN_KEY, Live, until
 
@@ -87,6 +88,36 @@ def test_a_command_that_asked_the_engine_ends_with_its_own_status(live: Live) ->
     assert {done.stderr.strip() for done in ended} == {
         f"Error: Run {run_id} does not wait for that; it asks nothing."
     }
+
+
+def test_a_run_in_another_namespace_is_answered(tmp_path: Path) -> None:
+    """Commands look where the engine of the data folder keeps its runs."""
+    (tmp_path / "polyvox.toml").write_text('[engine]\nnamespace = "team"\n', "utf-8")
+    (tmp_path / "gate.py").write_text(FLOW.format(name="gate", timeout_s=60), "utf-8")
+    data = ("--data", str(tmp_path / "data"))
+    start = ("up", "--port", "0", *data)
+    with processes.running(*start, folder=tmp_path) as child, ThreadPoolExecutor(1) as pool:
+        child.ready()
+        registered = processes.command("register", str(tmp_path / "gate.py"), *data)
+        assert registered.returncode == 0, registered.stderr
+        client = httpx.Client(
+            base_url=child.base_url, headers={"x-api-key": child.key}, trust_env=False, timeout=60
+        )
+        body = request("chat", "gate", stream=False)
+        going = pool.submit(client.post, "/v1/chat/completions", json=body)
+
+        def asking() -> str | None:
+            runs = client.get("/api/runs").json()["runs"]
+            shown = [client.get(f"/api/runs/{run['run_id']}").json() for run in runs]
+            return next((run["run_id"] for run in shown if run["questions"]), None)
+
+        run_id = until(asking, "the run does not ask")
+        shown = processes.command("runs", "show", run_id, *data)
+        assert "It waits for an answer to 'Deploy?'" in shown.stdout
+        done = processes.command("runs", "approve", run_id, *data)
+        assert (done.returncode, done.stdout.strip()) == (0, "Approved: Deploy?"), done.stderr
+        assert going.result().json()["choices"][0]["message"]["content"] == "deployed"
+        client.close()
 
 
 def test_nobody_answers_in_time(live: Live, tmp_path: Path) -> None:

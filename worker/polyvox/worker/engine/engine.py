@@ -214,7 +214,7 @@ class Engine:
                 if self._given_ports or ports.free or attempt == PORT_ATTEMPTS:
                     raise
             else:
-                write_ports(memory, ports)
+                write_ports(memory, replace(ports, namespace=self.namespace))
                 if ports.ui is None or ports.metrics is None:
                     log.warning(_FEW_PORTS)
                 return

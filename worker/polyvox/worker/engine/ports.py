@@ -29,13 +29,14 @@ class EnginePorts:
 
     ``frontend`` speaks gRPC and ``metrics`` serves Prometheus's text, both at 127.0.0.1; ``ui``
     serves the Web UI at ``ui_host``. ``ui`` None stands for no Web UI, ``metrics`` None for a port
-    of the engine's own choice.
+    of the engine's own choice. ``namespace`` is the one its runs are in.
     """
 
     frontend: int
     ui: int | None = None
     ui_host: str = LOOPBACK
     metrics: int | None = None
+    namespace: str = "default"
 
     @property
     def free(self) -> bool:
@@ -126,6 +127,7 @@ def read_ports(memory: Path) -> EnginePorts | None:
             None if ui is None else int(ui),
             str(document["ui_host"]),
             None if metrics is None else int(metrics),
+            str(document.get("namespace", "default")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -9,11 +9,14 @@ from temporalio.client import Client
 
 from polyvox.gateway.cli.input.options import (
     DEFAULT_DATA,
-    NAMESPACE,
     DataOption,
-    engine_address,
+    EngineAddress,
+    EngineOption,
+    NamespaceOption,
+    chosen_engine,
     give_up,
     no_engine_at,
+    own_engine,
 )
 from polyvox.gateway.cli.input.stores import with_ledger
 from polyvox.worker.runs.approval import answer_question, open_questions
@@ -27,41 +30,39 @@ def approve_run(
     question: Annotated[
         str | None, typer.Option(help="Which question, if the run asks several.")
     ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(envvar="TEMPORAL_ADDRESS", help="HOST:PORT of the engine, if not our own."),
-    ] = None,
+    engine: EngineOption = None,
+    namespace: NamespaceOption = None,
 ) -> None:
     """Answer the question a run waits for."""
     run = with_ledger(data, lambda ledger: ledger.run(run_id))
     if run is None:
         give_up(f"There is no run {run_id!r}. `polyvox runs list` shows them.")
-    address = engine or engine_address(data)
-    if address is None:
-        give_up("No engine runs on this data folder. Start the server with `polyvox up`.")
+    chosen = chosen_engine(data, engine, namespace)
     try:
-        asked = asyncio.run(_answer(address, run.run_id, approved=not no, question=question))
+        asked = asyncio.run(_answer(chosen, run.run_id, approved=not no, question=question))
     except ModelError as error:
         give_up(str(error))
     except RuntimeError:  # the SDK's word for an engine that does not answer
-        give_up(no_engine_at(address))
+        give_up(no_engine_at(chosen.address))
     typer.echo(f"{'Refused' if no else 'Approved'}: {asked}")
 
 
 def questions(data: Path, run_id: str) -> list[str] | None:
     """Return what a run asks the engine in ``data``; None if that does not say."""
-    address = engine_address(data)
+    engine = own_engine(data)
 
-    async def asked(address: str) -> list[str] | None:
-        client = await Client.connect(address, namespace=NAMESPACE)
+    async def asked(engine: EngineAddress) -> list[str] | None:
+        client = await Client.connect(engine.address, namespace=engine.namespace)
         return await open_questions(client, run_id)
 
     try:
-        return asyncio.run(asked(address)) if address else None
+        return asyncio.run(asked(engine)) if engine else None
     except RuntimeError:  # the SDK's word for an engine that does not answer
         return None
 
 
-async def _answer(address: str, run_id: str, *, approved: bool, question: str | None) -> str:
-    client = await Client.connect(address, namespace=NAMESPACE)
+async def _answer(
+    engine: EngineAddress, run_id: str, *, approved: bool, question: str | None
+) -> str:
+    client = await Client.connect(engine.address, namespace=engine.namespace)
     return await answer_question(client, run_id, approved=approved, question=question)

@@ -22,11 +22,12 @@ from polyvox.gateway.api.run_document import render_run_with_calls
 from polyvox.gateway.cli.input.key_value import ParamFileOption, assigned, read_params
 from polyvox.gateway.cli.input.options import (
     DEFAULT_DATA,
-    NAMESPACE,
     DataOption,
+    EngineOption,
     JsonOption,
+    NamespaceOption,
+    chosen_engine,
     console,
-    engine_address,
     engine_link,
     give_up,
     no_engine_at,
@@ -47,13 +48,6 @@ T = TypeVar("T")
 _LEDGER_LOOK_S = 0.05
 _LEDGER_LOOKS = 60
 
-EngineOption = Annotated[
-    str | None,
-    typer.Option("--engine", envvar="TEMPORAL_ADDRESS", help="HOST:PORT, if not our own engine."),
-]
-NamespaceOption = Annotated[
-    str, typer.Option("--namespace", envvar="TEMPORAL_NAMESPACE", help="The engine's namespace.")
-]
 RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run's id, or how it begins.")]
 
 
@@ -85,7 +79,7 @@ def replay_run(
     run: Annotated[str, typer.Argument(metavar="ID", help="A run, or a file of `runs export`.")],
     data: DataOption = DEFAULT_DATA,
     engine: EngineOption = None,
-    namespace: NamespaceOption = NAMESPACE,
+    namespace: NamespaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Execute a run's history again with its stored flow version, and say whether it holds."""
@@ -108,7 +102,7 @@ def check_flow(
     data: DataOption = DEFAULT_DATA,
     last: Annotated[int, typer.Option(min=1, max=LIST_LIMIT, help="How many runs.")] = 20,
     engine: EngineOption = None,
-    namespace: NamespaceOption = NAMESPACE,
+    namespace: NamespaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replay the last runs of a flow, each with its own version; exit status 1 if one differs."""
@@ -135,7 +129,7 @@ def export(
     file: Annotated[Path, typer.Argument(help="Where to write it.")],
     data: DataOption = DEFAULT_DATA,
     engine: EngineOption = None,
-    namespace: NamespaceOption = NAMESPACE,
+    namespace: NamespaceOption = None,
 ) -> None:
     """Write a run with all that its replay needs: history, flow and bodies, what was said too."""
 
@@ -163,7 +157,7 @@ def rerun_run(
     ] = None,
     set_file: ParamFileOption = None,
     engine: EngineOption = None,
-    namespace: NamespaceOption = NAMESPACE,
+    namespace: NamespaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the same input again; what was asked before is answered from the record, at no cost."""
@@ -209,14 +203,12 @@ async def _recorded(ledger: Ledger, run_id: str) -> RunRecord | None:
 def _with_engine(
     data: Path,
     engine: str | None,
-    namespace: str,
+    namespace: str | None,
     use: Callable[[_Open], Awaitable[T]],
 ) -> T:
     """Open the folder and connect to its engine; a known error is one line and exit status 1."""
     data = data.expanduser()
-    address = engine or engine_address(data)
-    if address is None:
-        give_up("No engine runs on this data folder. Start the server with `polyvox up`.")
+    chosen = chosen_engine(data, engine, namespace)
     if not ledger_file(data).is_file():
         give_up(f"There is no ledger in {str(data)!r}. Name the server's: --data FOLDER.")
 
@@ -229,7 +221,9 @@ def _with_engine(
             store = BlobStore(data / "blobs.db")
             stack.callback(store.close)
             client = await Client.connect(
-                address, namespace=namespace, data_converter=data_converter(store)
+                chosen.address,
+                namespace=chosen.namespace,
+                data_converter=data_converter(store),
             )
             return await use(_Open(ledger, Registry(database), store, data / "blobs.db", client))
 
@@ -238,7 +232,7 @@ def _with_engine(
     except (BlobStoreError, FlowError, LedgerError, ModelError) as error:
         give_up(str(error))
     except RuntimeError:  # the SDK's word for an engine that does not answer
-        give_up(no_engine_at(address))
+        give_up(no_engine_at(chosen.address))
 
 
 def _tell(verdicts: list[Verdict], missing: list[str], *, as_json: bool) -> None:

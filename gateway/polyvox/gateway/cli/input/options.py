@@ -5,7 +5,7 @@ Every command imports this, so it must not import what only some need.
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import orjson
 import typer
@@ -15,13 +15,20 @@ from polyvox.gateway.web_ui.address import read_door
 from polyvox.worker.engine.ports import LOOPBACK, read_ports
 
 DEFAULT_DATA = Path("~/.polyvox")
-NAMESPACE = "default"
 # Wide enough for a run id and the rest of a row when the output is not a terminal.
 PIPE_WIDTH = 160
 
 DataOption = Annotated[
     Path,
     typer.Option("--data", envvar="POLYVOX_DATA", help="The data folder of `polyvox up`."),
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", envvar="TEMPORAL_ADDRESS", help="HOST:PORT, if not our own engine."),
+]
+NamespaceOption = Annotated[
+    str | None,
+    typer.Option("--namespace", envvar="TEMPORAL_NAMESPACE", help="The engine's namespace."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -32,10 +39,25 @@ def engine_link(data: Path, run_id: str) -> str | None:
     return door.run_link(run_id) if door else None
 
 
-def engine_address(data: Path) -> str | None:
-    """Where the engine in ``data`` was last reached; None if it has no engine."""
+class EngineAddress(NamedTuple):
+    """A Temporal frontend as ``host:port``, and the namespace that holds the runs."""
+
+    address: str
+    namespace: str
+
+
+def own_engine(data: Path) -> EngineAddress | None:
+    """Return where the engine in ``data`` was last reached; None if it has no engine."""
     ports = read_ports(data.expanduser() / "engine" / "ports.json")
-    return f"{LOOPBACK}:{ports.frontend}" if ports else None
+    return EngineAddress(f"{LOOPBACK}:{ports.frontend}", ports.namespace) if ports else None
+
+
+def chosen_engine(data: Path, address: str | None, namespace: str | None) -> EngineAddress:
+    """Return the engine that the options name, else the one in ``data``; give up without one."""
+    chosen = EngineAddress(address, "default") if address else own_engine(data)
+    if chosen is None:
+        give_up("No engine runs on this data folder. Start the server with `polyvox up`.")
+    return chosen._replace(namespace=namespace) if namespace else chosen
 
 
 def no_engine_at(address: str) -> str:
