@@ -1,12 +1,12 @@
 """Errors of a Messages provider, from an HTTP answer or from an ``error`` event of its stream."""
 
-import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.retry_after import retry_after_s
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ErrorKind, ModelError
 
@@ -64,7 +64,7 @@ def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelEr
     error = document.get("error") if isinstance(document, dict) else None
     if not isinstance(error, dict):
         error = {"message": text.strip()[:_EXCERPT] or _phrase(status)}
-    return _model_error(error, status=status, retry_after_s=_retry_after_s(headers), body=text)
+    return _model_error(error, status=status, retry_after_s=retry_after_s(headers), body=text)
 
 
 def parse_error_event(event: dict[str, Json]) -> ModelError:
@@ -106,13 +106,3 @@ def _by_class(status: int) -> ErrorKind:
 def _phrase(status: int) -> str:
     known = status in {s.value for s in HTTPStatus}
     return f"HTTP {status} {HTTPStatus(status).phrase}" if known else f"HTTP {status}"
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            wait_s = float(headers[name]) * unit_s
-            return wait_s if math.isfinite(wait_s) else None
-        except (KeyError, ValueError):
-            continue
-    return None

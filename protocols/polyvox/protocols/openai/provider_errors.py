@@ -4,15 +4,13 @@ The body is ``{"error": {"message", "type", "param", "code"}}``; many servers th
 protocol send part of it, another shape, or a proxy's page, so the HTTP status has the last word.
 """
 
-import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.retry_after import retry_after_s
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ErrorKind, ModelError
 
@@ -119,26 +117,6 @@ def _kind_of_status(status: int | None, kind_name: str) -> ErrorKind | None:
 def _nameless(status: int | None, body: str | None) -> str:
     said = f": {body[:200]!r}" if body else "."
     return f"The provider failed{f' with status {status}' if status else ''}{said}"
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the wait in seconds that ``retry-after-ms`` or ``retry-after`` asks for."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            wait_s = max(0.0, float(value) * scale)
-            return wait_s if math.isfinite(wait_s) else None
-        except ValueError:
-            pass
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            continue
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-    return None
 
 
 def _wait_in(message: str) -> float | None:
