@@ -1,13 +1,15 @@
-"""Makes the histories beside it anew: ``python -m tests.histories.record``, or some: ``vision``.
+"""Record runs of the flows that ship: ``python -m tests.histories.record``, or some: ``vision``.
 
-To be run when a change of the host or of Run is meant to break runs that have begun, and says so in
-the changelog; or for a template that is new.
+Each version of Polyvox has a folder of histories, recorded once, at its release, and never
+recorded again (``docs/decisions/0026``). A template that is new is recorded for the version that
+brings it. The script refuses to replace a file.
 """
 
 import os
 import sys
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from tests.programs.optional_parts import png
 from tests.programs.running import ENVIRON, Live, live_program
 
 ADVICE = "Should we move the billing system to Rust this year?"
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / version("polyvox")
 
 REQUESTS: Mapping[str, tuple[str, str]] = {
     "direct": ("plain-chat", "hello there"),
@@ -51,7 +53,11 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = {
 
 
 def record(live: Live, name: str) -> None:
-    """Ask, and write the run that answered."""
+    """Ask, and write the run that answered; raises FileExistsError instead of replacing one."""
+    FOLDER.mkdir(exist_ok=True)
+    file = FOLDER / f"{name}.json"
+    if file.exists():
+        raise FileExistsError(f"{file} is there already. Runs of a version are recorded once.")
     model, text = REQUESTS[name]
     document: Any = request("chat", model, stream=False, text=text)
     if name == "vision":
@@ -60,7 +66,7 @@ def record(live: Live, name: str) -> None:
         document["messages"][0]["content"] = shown
     run_id = live.post("chat", document).headers["x-polyvox-run"]
     live.ended(run_id)
-    told(live, "runs", "export", run_id, str(FOLDER / f"{name}.json"))
+    told(live, "runs", "export", run_id, str(file))
 
 
 def main() -> None:
