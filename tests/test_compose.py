@@ -12,7 +12,11 @@ import yaml
 
 from polyvox.worker.engine.child import UI_PATH
 from polyvox.worker.settings.settings import ServerSettings
-from tests.samples.known_settings import environment_variables, parse_command
+from tests.samples.known_settings import (
+    OPENTELEMETRY_VARIABLES,
+    environment_variables,
+    parse_command,
+)
 
 ROOT = Path(__file__).parent.parent
 SECRET = re.compile(r"KEY|PASSWORD|PWD|SECRET|TOKEN")
@@ -39,7 +43,7 @@ def test_the_program_knows_its_command_in_the_compose_file(compose: dict[str, An
 def test_the_program_knows_its_environment_in_the_compose_file(compose: dict[str, Any]) -> None:
     """A variable nobody reads is a setting that silently does nothing."""
     given = {*compose["services"]["polyvox"]["environment"]}
-    assert given <= environment_variables()
+    assert given <= environment_variables() | OPENTELEMETRY_VARIABLES
 
 
 def test_the_program_knows_what_the_image_tells_it(dockerfile: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from tests.programs.running import until
 
@@ -106,22 +107,16 @@ def _environment() -> dict[str, str]:
 
 def family_of(pid: int) -> set[int]:
     """Return ``pid`` and its living descendants."""
-    parents = dict(filter(None, map(_parent, Path("/proc").glob("[0-9]*"))))
-    family = {pid}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
-    return family
+    return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
 
 
 def living(pids: set[int]) -> set[int]:
     """Return those of ``pids`` that have not ended."""
-    return {pid for pid in pids if _parent(Path(f"/proc/{pid}"))}
+    return {pid for pid in pids if _is_running(pid)}
 
 
-def _parent(folder: Path) -> tuple[int, int] | None:
-    """Return a process and its parent; None if it has ended, collected or not."""
+def _is_running(pid: int) -> bool:
     try:
-        state, parent, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state == "Z" else (int(folder.name), int(parent))
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from opentelemetry.sdk import environment_variables as opentelemetry
 from typer.main import get_command
 
 from polyvox.gateway.cli.main import app
@@ -12,19 +13,20 @@ from polyvox.worker.settings.settings import WELL_KNOWN_PROVIDERS
 ROOT = Path(__file__).parents[2]
 _READ = re.compile(r"environ(?:\.get\(|\[)(?:\"(?P<text>[A-Z0-9_]+)\"|(?P<constant>[A-Z_]+)\b)")
 _OPTION = re.compile(r'envvar="([A-Z0-9_]+)"')
-_OTLP = re.compile(r'_setting\(environ, "([A-Z_]+)"\)')
+
+OPENTELEMETRY_VARIABLES = {name for name in vars(opentelemetry) if name.startswith("OTEL_")}
+"""Those that OpenTelemetry's SDK reads."""
 
 
 def environment_variables() -> set[str]:
     """Return the names of all variables that the program's source reads."""
     sources = "\n".join(
         path.read_text("utf-8")
-        for part in ("workflows", "activities", "worker", "gateway")
+        for part in ("workflows", "protocols", "activities", "worker", "gateway")
         for path in (ROOT / part).rglob("*.py")
     )
     names = {p.api_key_env for p in WELL_KNOWN_PROVIDERS if p.api_key_env}
     names.update(_OPTION.findall(sources))
-    names.update(f"OTEL_EXPORTER_OTLP_{name}" for name in _OTLP.findall(sources))
     for read in _READ.finditer(sources):
         if text := read["text"]:
             names.add(text)

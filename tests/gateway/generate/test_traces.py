@@ -61,14 +61,15 @@ def test_no_key_and_no_word_lies_in_a_history(live: Live) -> None:
 
 
 @pytest.fixture
-def traced(tmp_path: Path, collector: Collector) -> Iterator[Live]:
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": os.environ["HOME"],
+def traced(tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    exporting = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "50",
-        **ENVIRON,
     }
+    # OpenTelemetry's SDK reads the environment of the process.
+    for name, value in exporting.items():
+        monkeypatch.setenv(name, value)
+    environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **exporting, **ENVIRON}
     with live_program(tmp_path, f"http://127.0.0.1:{free_port()}/v1", environ) as running:
         yield running
 

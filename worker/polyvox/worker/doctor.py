@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 import httpx
+import psutil
 
 from polyvox.activities.model_call.provider import Provider, api_key
 from polyvox.worker.engine.binary import find_engine
 from polyvox.worker.engine.data_lock import lock_holder
 from polyvox.worker.engine.frontend import EngineError, Frontend
 from polyvox.worker.engine.install import ways_to_install
-from polyvox.worker.engine.ports import is_free, port_holder, read_ports
+from polyvox.worker.engine.ports import is_free, read_ports
 from polyvox.worker.settings.settings import WELL_KNOWN_PROVIDERS, Settings, SettingsError
 
 Status = Literal["ok", "warn", "fail"]
@@ -162,7 +163,7 @@ def _ports(settings: Settings, holder: int | None) -> list[Finding]:
         if is_free(port, host):
             found.append(Finding(check, "ok", "free"))
             continue
-        taker = port_holder(port)
+        taker = _port_holder(port)
         detail = f"held by process {taker[0]} ({taker[1]})" if taker else f"not free on {host}"
         if holder is not None:
             found.append(Finding(check, "ok", f"{detail}; process {holder} runs on this data"))
@@ -239,3 +240,13 @@ async def _reach(provider: Provider) -> Finding:
 def _existing(path: Path) -> Path:
     """The path itself, or its nearest ancestor that exists."""
     return next(place for place in (path, *path.parents) if place.exists())
+
+
+def _port_holder(port: int) -> tuple[int, str] | None:
+    """Return process id and name of who listens on the port, where the system lets us see it."""
+    try:
+        listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        holders = (c.pid for c in listening if c.laddr[1:] == (port,) and c.pid)
+        return next(((pid, psutil.Process(pid).name()) for pid in holders), None)
+    except psutil.Error:
+        return None

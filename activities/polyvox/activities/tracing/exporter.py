@@ -5,19 +5,15 @@ Attribute names follow OpenTelemetry's semantic conventions for HTTP and for gen
 """
 
 import threading
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from urllib.parse import unquote
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util.re import parse_env_headers
 from opentelemetry.util.types import AttributeValue
 
 from polyvox.activities.ledger.entries import CallEnded, EndStatus, storable
@@ -25,39 +21,26 @@ from polyvox.activities.tracing.spans import RequestSpan, RunSpan, Tracing
 from polyvox.workflows.errors import FAULTS, ErrorKind, ModelError
 
 SHUTDOWN_S = 5.0
-DEFAULT_PROTOCOL = "http/protobuf"
-DEFAULT_TIMEOUT_S = 10.0
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _W3C = TraceContextTextMapPropagator()
 
 
-def exporter(environ: Mapping[str, str]) -> SpanExporter:
-    """Build the exporter that the standard OTEL_EXPORTER_OTLP_* variables describe.
+def exporter(protocol: str) -> SpanExporter:
+    """Build the exporter for ``http/protobuf`` or ``grpc``; raises ValueError for another protocol.
 
-    Variables this function does not read (certificates) the SDK itself takes from the process.
-    Raises ValueError for a protocol, timeout or compression that is not known.
+    The SDK reads the other OTEL_EXPORTER_OTLP_* variables itself, from the process's environment.
     """
-    protocol = _setting(environ, "PROTOCOL") or DEFAULT_PROTOCOL
-    headers = dict(parse_env_headers(_setting(environ, "HEADERS"), liberal=True))
-    timeout_s = _timeout_s(_setting(environ, "TIMEOUT"))
     match protocol:
         case "http/protobuf":
-            return OTLPSpanExporter(
-                endpoint=_http_endpoint(environ),
-                headers=headers,
-                timeout=timeout_s,
-                compression=_compression(_setting(environ, "COMPRESSION")),
-            )
+            return OTLPSpanExporter()
         case "grpc":
             # gRPC is some 20 MB of native code that the default protocol does without.
             from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
                 OTLPSpanExporter as GrpcExporter,
             )
 
-            return GrpcExporter(
-                endpoint=_setting(environ, "ENDPOINT"), headers=headers, timeout=timeout_s
-            )
+            return GrpcExporter()
         case _:
             raise ValueError(
                 f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r} is not supported. "
@@ -71,12 +54,11 @@ class ExportedTracing(Tracing):
     def __init__(
         self,
         exporter: SpanExporter,
-        environ: Mapping[str, str],
         *,
         shutdown_s: float = SHUTDOWN_S,
     ) -> None:
         self._shutdown_s = shutdown_s
-        self._provider = TracerProvider(resource=_resource(environ), shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("polyvox")
 
@@ -208,50 +190,7 @@ def _nanoseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
-def _resource(environ: Mapping[str, str]) -> Resource:
-    """The service's name and whatever else the operator says of it.
-
-    Format: comma-separated ``name=value``, percent-encoded
-    (https://opentelemetry.io/docs/specs/otel/resource/sdk/).
-    """
-    given: dict[str, AttributeValue] = {SERVICE_NAME: "polyvox"}
-    for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
-        name, equals, value = pair.partition("=")
-        if equals:
-            given[unquote(name.strip())] = unquote(value.strip())
-    if service := environ.get("OTEL_SERVICE_NAME"):
-        given[SERVICE_NAME] = service
-    return Resource.create(given)
-
-
-def _setting(environ: Mapping[str, str], name: str) -> str:
-    """A variable of the exporter; the one for traces wins over the one for all signals."""
-    own = environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}")
-    return (own or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or "").strip()
-
-
-def _http_endpoint(environ: Mapping[str, str]) -> str:
-    # Only the endpoint for all signals gets the path of this one added.
-    # https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp
-    if own := environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
-        return own
-    return environ["OTEL_EXPORTER_OTLP_ENDPOINT"].rstrip("/") + "/v1/traces"
-
-
-def _compression(name: str) -> Compression:
-    try:
-        return Compression(name or "none")
-    except ValueError:
-        raise ValueError(
-            f"OTEL_EXPORTER_OTLP_COMPRESSION={name!r} is not known. Use none, gzip or deflate."
-        ) from None
-
-
-def _timeout_s(text: str) -> float:
-    """The Python SDK reads this variable as seconds, and so do we."""
-    try:
-        return float(text) if text else DEFAULT_TIMEOUT_S
-    except ValueError:
-        raise ValueError(
-            f"OTEL_EXPORTER_OTLP_TIMEOUT={text!r} is not a number. Give seconds, such as 10."
-        ) from None
+def _resource() -> Resource:
+    """Return the process's resource; the service is ``polyvox`` unless the operator names it."""
+    named = OTELResourceDetector().detect().attributes.get(SERVICE_NAME)
+    return Resource.create({SERVICE_NAME: named or "polyvox"})

@@ -22,6 +22,9 @@ from polyvox.workflows.errors import ModelError
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+TRACES_PROTOCOL = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+DEFAULT_PROTOCOL = "http/protobuf"
 
 
 class RequestSpan:
@@ -50,8 +53,9 @@ class Tracing:
         """Return what the standard OpenTelemetry variables ask for.
 
         Spans are exported only if ``OTEL_EXPORTER_OTLP_ENDPOINT`` or its ``TRACES`` variant is
-        set, over ``http/protobuf`` unless ``OTEL_EXPORTER_OTLP_PROTOCOL`` says ``grpc``. Raises
-        ValueError for another protocol.
+        set, over ``http/protobuf`` unless ``OTEL_EXPORTER_OTLP_PROTOCOL`` says ``grpc``. The SDK
+        reads the other variables from the process's own environment. Raises ValueError for a
+        value that is not known.
         """
         off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
         none = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
@@ -60,7 +64,8 @@ class Tracing:
         # The exporter costs memory and start-up time that only its users should pay.
         from polyvox.activities.tracing.exporter import ExportedTracing, exporter  # noqa: PLC0415
 
-        return ExportedTracing(exporter(environ), environ)
+        protocol = environ.get(TRACES_PROTOCOL) or environ.get(PROTOCOL) or DEFAULT_PROTOCOL
+        return ExportedTracing(exporter(protocol))
 
     def request_span(
         self, method: str, route: str, *, traceparent: str | None = None

@@ -7,12 +7,13 @@ import os
 import re
 import secrets
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from polyvox.worker.engine.ports import LOOPBACK, EnginePorts
 
@@ -170,31 +171,19 @@ def _is_engine(pid: int, database_folder: Path) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether there is such a process, and not only its entry for a parent that has not looked."""
-    if Path("/proc/self/stat").exists():
-        with contextlib.suppress(OSError):
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    """Return whether there is such a process that has not ended, waited for or not."""
+    try:
+        return psutil.Process(pid).status() not in {psutil.STATUS_DEAD, psutil.STATUS_ZOMBIE}
+    except psutil.Error:
         return False
-    return _ps(pid, "state")[:1] not in {"", "Z"}
 
 
 def _command_line(pid: int) -> str:
-    """The words of a running process, joined by spaces; empty when there is none."""
-    if Path("/proc/self/cmdline").exists():
-        with contextlib.suppress(OSError):
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    """Return the words of a running process, joined by spaces; empty when there is none."""
+    try:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
         return ""
-    return _ps(pid, "command")
-
-
-def _ps(pid: int, column: str) -> str:
-    shown = subprocess.run(
-        ["ps", "-ww", "-o", f"{column}=", "-p", str(pid)],
-        capture_output=True,
-        check=False,
-        timeout=STOP_GRACE_S,
-    )
-    return shown.stdout.decode(errors="replace").strip()
 
 
 def _remember(pid_file: Path, pid: int) -> None:

@@ -1,6 +1,5 @@
-"""TCP ports of this machine: is one free, who holds it, which ones does an engine get."""
+"""TCP ports of this machine: is one free, which ones does an engine get."""
 
-import contextlib
 import json
 import secrets
 import socket
@@ -136,32 +135,3 @@ def read_ports(memory: Path) -> EnginePorts | None:
 def write_ports(memory: Path, ports: EnginePorts) -> None:
     """Remember the ports, so that commands find the engine and the next start uses them again."""
     memory.write_text(json.dumps(asdict(ports)) + "\n", encoding="utf-8")
-
-
-def port_holder(port: int) -> tuple[int, str] | None:
-    """Process id and name of who listens on the port, where the system lets us see it (Linux)."""
-    inodes = _listening_inodes(port)
-    if not inodes:
-        return None
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
-        # A process that has ended meanwhile, or belongs to somebody else, is not looked into.
-        with contextlib.suppress(OSError):
-            if str(entry.readlink()) in inodes:
-                process = entry.parents[1]
-                return int(process.name), (process / "comm").read_text().strip()
-    return None
-
-
-def _listening_inodes(port: int) -> set[str]:
-    """Sockets in state LISTEN, as /proc/PID/fd names them (format: proc(5), /proc/net/tcp)."""
-    found = set()
-    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-        try:
-            lines = table.read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            columns = line.split()
-            if columns[3] == "0A" and int(columns[1].rpartition(":")[2], 16) == port:
-                found.add(f"socket:[{columns[9]}]")
-    return found
