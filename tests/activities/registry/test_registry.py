@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec
+from polyvox.activities.storage.database import file_url, open_database
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
 
@@ -107,7 +107,7 @@ def test_the_flow_behind_every_provider_cannot_be_retired(registry: Registry) ->
 
 
 def test_a_file_of_an_older_program_is_given_what_it_lacks(tmp_path: Path) -> None:
-    """Flows, models and keys of before stay as they were."""
+    """Flows and models of before stay as they were."""
     file = tmp_path / "old.db"
     registry = Registry(open_database(file_url(file)))
     registry.register(FLOW.format(step="one"), "direct.py")
@@ -115,9 +115,6 @@ def test_a_file_of_an_older_program_is_given_what_it_lacks(tmp_path: Path) -> No
     added = {
         "flow_versions": ("author", "description", "needs_params", "retired_at"),
         "virtual_models": ("limits", "author", "origin", "retired", "card"),
-        "keys": ("role",),
-        "calls": ("recorded",),
-        "runs": ("error_trace", "rerun_of"),
     }
     connection = sqlite3.connect(file)
     for table, columns in added.items():

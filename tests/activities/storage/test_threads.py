@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.database import file_url, open_database
 from polyvox.activities.storage.threads import ConversationsStore, Thread, new_thread
 from polyvox.workflows.conversation import Conversation, Message, Text
 from polyvox.workflows.errors import ModelError

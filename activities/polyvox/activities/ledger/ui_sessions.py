@@ -15,7 +15,8 @@ from sqlalchemy import Engine, delete
 from sqlmodel import Field, Session, SQLModel, col
 
 from polyvox.activities.ledger.api_keys import digest
-from polyvox.activities.ledger.tables import KeyRow, UtcDateTime
+from polyvox.activities.ledger.tables import KeyRow
+from polyvox.activities.storage.database import UtcDateTime, prepare
 
 TICKET_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(hours=12)
@@ -62,7 +63,7 @@ class UiSessions:
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = _now) -> None:
         self._engine = engine
         self._clock = clock
-        SQLModel.metadata.create_all(engine, tables=_TABLES)
+        prepare(engine, _TABLES)
 
     def issue_ticket(self, target: str = "") -> str:
         """Return a ticket for ``target``, a path below the Web UI; good once, for ten minutes.

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Engine, UniqueConstraint
+from sqlalchemy import JSON, Column, UniqueConstraint
 from sqlmodel import Field, Session, SQLModel
 
-from polyvox.activities.ledger.tables import UtcDateTime, add_missing_columns
+from polyvox.activities.storage.database import UtcDateTime
 
 
 class FlowRow(SQLModel, table=True):
@@ -62,12 +62,6 @@ TABLES = [
     SQLModel.metadata.tables[str(row.__tablename__)]
     for row in (FlowRow, VirtualModelRow, RevisionRow)
 ]
-
-
-def prepare(engine: Engine) -> None:
-    """Make the tables where there are none, and their newer columns where an older file lacks."""
-    SQLModel.metadata.create_all(engine, tables=TABLES)
-    add_missing_columns(engine, TABLES)
 
 
 def advance(session: Session) -> None:

@@ -21,8 +21,8 @@ from sqlalchemy import JSON, Engine, delete, func, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col
 
-from polyvox.activities.ledger.tables import UtcDateTime, add_missing_columns
 from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.database import UtcDateTime, prepare
 from polyvox.workflows.conversation import Conversation, Json, Message
 from polyvox.workflows.errors import ModelError
 
@@ -101,8 +101,7 @@ class ConversationsStore:
         self._engine = engine
         self._bodies = bodies
         self._adding: dict[str, asyncio.Task[None]] = {}
-        SQLModel.metadata.create_all(engine, tables=_TABLES)
-        add_missing_columns(engine, _TABLES)
+        prepare(engine, _TABLES)
 
     async def create(self, thread: Thread, key_id: str) -> None:
         """Store a new conversation."""

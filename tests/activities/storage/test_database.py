@@ -1,4 +1,4 @@
-"""What the ledger opens, mends and refuses."""
+"""What is opened, completed and refused as the database of a data folder."""
 
 import sqlite3
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ import pytest
 
 from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import LedgerError, file_url
+from polyvox.activities.storage.database import DatabaseError, file_url
 from polyvox.workflows.reply import Cost
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
@@ -53,19 +53,19 @@ async def test_a_newer_schema_is_refused(file: Path) -> None:
     other.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")
     other.commit()
     other.close()
-    with pytest.raises(LedgerError, match=r"schema '99'.*newer program"):
+    with pytest.raises(DatabaseError, match=r"schema '99'.*newer program"):
         Ledger.open(file_url(file))
 
 
 def test_a_file_that_is_no_database_is_refused(file: Path) -> None:
     """The error names the file and the remedy."""
     file.write_text("certainly not a database, but long enough to look at " * 50)
-    with pytest.raises(LedgerError, match=r"polyvox\.db.*not a database.*Check"):
+    with pytest.raises(DatabaseError, match=r"polyvox\.db.*not a database.*Check"):
         Ledger.open(file_url(file))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://host/name"])
 def test_an_address_that_is_no_url_is_refused(url: str) -> None:
     """The error shows what an address looks like."""
-    with pytest.raises(LedgerError, match="SQLAlchemy URL such as"):
+    with pytest.raises(DatabaseError, match="SQLAlchemy URL such as"):
         Ledger.open(url)
