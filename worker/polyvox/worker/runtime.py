@@ -90,9 +90,8 @@ async def running(
 ) -> AsyncIterator[Runtime]:
     """Start engine, stores and worker; stop them in the reverse order.
 
-    ``simulators`` are the built-in providers. Raises EngineError, DataFolderInUse, DatabaseError,
-    BlobStoreError or FlowError (a model of the settings that its flow refuses), each of which says
-    what to do.
+    ``simulators`` are the built-in providers. Raises EngineError, DataFolderInUse, DatabaseError
+    or FlowError (a model of the settings that its flow refuses), each of which says what to do.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     if opened := tighten(settings.data):

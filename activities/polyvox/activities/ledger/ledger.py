@@ -54,8 +54,8 @@ from polyvox.activities.ledger.statements import (
     run_by_prefix,
     table_of,
 )
-from polyvox.activities.ledger.tables import TABLES, CallRow, KeyRow, RunRow
-from polyvox.activities.storage.database import open_database, prepare
+from polyvox.activities.ledger.tables import CallRow, KeyRow, RunRow
+from polyvox.activities.storage.database import open_database
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
 
@@ -74,7 +74,6 @@ class Ledger:
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
-        prepare(engine, TABLES)
         self._cache = KeyCache(clock)
         self._queue: WriteQueue[Entry] = WriteQueue(self._write)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ledger-read")

@@ -78,6 +78,3 @@ class KeyRow(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     role: str | None = None
-
-
-TABLES = [SQLModel.metadata.tables[name] for name in ("runs", "calls", "keys")]

@@ -29,7 +29,7 @@ from polyvox.activities.registry.catalog import (
     version_of,
 )
 from polyvox.activities.registry.parameters import mistakes
-from polyvox.activities.registry.tables import TABLES, FlowRow, VirtualModelRow, advance
+from polyvox.activities.registry.tables import FlowRow, VirtualModelRow, advance
 from polyvox.activities.registry.virtual_models import (
     Change,
     ModelSpec,
@@ -38,7 +38,7 @@ from polyvox.activities.registry.virtual_models import (
     differences,
     mistakes_wanted,
 )
-from polyvox.activities.storage.database import MetaRow, prepare
+from polyvox.activities.storage.database import MetaRow
 from polyvox.activities.storage.storable_json import text_mistake
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, FlowError
@@ -65,7 +65,6 @@ class Registry:
         self._catalog = Catalog()
         self._loaded: OrderedDict[str, Flow] = OrderedDict()
         self._lock = Lock()
-        prepare(engine, TABLES)
 
     def register(
         self,

@@ -58,12 +58,6 @@ class RevisionRow(SQLModel, table=True):
     revision: int = 0
 
 
-TABLES = [
-    SQLModel.metadata.tables[str(row.__tablename__)]
-    for row in (FlowRow, VirtualModelRow, RevisionRow)
-]
-
-
 def advance(session: Session) -> None:
     """Tell every process that the tables have changed, in the same transaction."""
     row = session.get(RevisionRow, 1) or RevisionRow()

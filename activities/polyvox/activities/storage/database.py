@@ -1,31 +1,57 @@
-"""The database of a data folder: its file, its opening, its schema version.
+"""The databases of a data folder: their files, their opening, the migration of their tables.
 
-The tables stand with the stores that use them.
+The tables stand with the stores that use them. Alembic makes and changes them all, revision by
+revision, when a database is opened that has not the newest one (``migrations/``).
 """
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
-from sqlalchemy import DateTime, Dialect, Engine, Table, event, inspect
+from sqlalchemy import Connection, DateTime, Dialect, Engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
-from sqlmodel import Field, Session, SQLModel, create_engine, select
+from sqlmodel import Field, SQLModel, create_engine
 
 from polyvox.activities.storage.private_files import make_private
 
-SCHEMA = 1
 LOCK_WAIT_S = 5.0
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+_MIGRATING = Lock()
+"""Alembic has one environment for the whole process."""
+
+_POSTGRESQL_LOCK = 0x706F6C79766F78
+"""The number of the advisory lock under which one process migrates."""
+
+_BEFORE_MIGRATIONS = "1"
+"""What ``meta`` says of the schema in a database from before the migrations."""
 
 log = logging.getLogger(__name__)
 
 
 class DatabaseError(RuntimeError):
     """The database cannot be opened; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The revisions of a database's tables, oldest first; their files are in ``folder``."""
+
+    folder: str
+    revisions: tuple[str, ...]
+    holds: str
+
+
+MAIN = Schema("main", ("0001", "0002", "0003"), "runs, keys, models and kept responses")
+BLOBS = Schema("blobs", ("0001",), "the conversations of all runs")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -62,10 +88,10 @@ def file_url(file: Path) -> str:
     return f"sqlite:///{file.absolute()}"
 
 
-def open_database(url: str) -> Engine:
-    """Connect, and check the version of the tables.
+def open_database(url: str, schema: Schema = MAIN) -> Engine:
+    """Connect, and bring the tables to the newest revision of ``schema``.
 
-    Raises DatabaseError for a URL or file that cannot be used and for a newer schema.
+    Raises DatabaseError for a URL or file that cannot be used and for a newer revision.
     """
     try:
         parsed = make_url(url)
@@ -84,11 +110,11 @@ def open_database(url: str) -> Engine:
             parsed.database and parsed.database != ":memory:"
         ):
             make_private(Path(parsed.database))
-        with errors_explained(engine):
-            _check_schema(engine)
+        with errors_explained(engine, schema):
+            _bring_up_to_date(engine, schema)
     except OSError as error:
         engine.dispose()
-        raise _unusable(engine, error.strerror or str(error)) from None
+        raise _unusable(engine, schema, error.strerror or str(error)) from None
     except DatabaseError:
         engine.dispose()
         raise
@@ -96,19 +122,19 @@ def open_database(url: str) -> Engine:
 
 
 @contextmanager
-def errors_explained(engine: Engine) -> Iterator[None]:
+def errors_explained(engine: Engine, schema: Schema = MAIN) -> Iterator[None]:
     """Turn database errors while stores are opened into a DatabaseError that says what to do."""
     try:
         yield
     except SQLAlchemyError as error:
-        raise _unusable(engine, _reason(error)) from error
+        raise _unusable(engine, schema, _reason(error)) from error
 
 
-def _unusable(engine: Engine, why: str) -> DatabaseError:
+def _unusable(engine: Engine, schema: Schema, why: str) -> DatabaseError:
     return DatabaseError(
         f"The database {_shown(engine)} cannot be opened: {why}. Check that it is a database of "
         "Polyvox and that this user may write it. If it is damaged, restore it from a backup, or "
-        "move it away to start with an empty one: runs, keys and models are then forgotten."
+        f"move it away to start with an empty one: {schema.holds} are then lost."
     )
 
 
@@ -123,45 +149,64 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {setting}").close()
 
 
-def _check_schema(engine: Engine) -> None:
-    if not inspect(engine).has_table("meta"):
-        prepare(engine, [SQLModel.metadata.tables["meta"]])
-        with Session(engine) as session:
-            if session.get(MetaRow, "schema") is None:
-                session.add(MetaRow(name="schema", value=str(SCHEMA)))
-                session.commit()
-                log.debug("made the database %s", _shown(engine))
-        return
-    with Session(engine) as session:
-        found = session.exec(select(MetaRow.value).where(MetaRow.name == "schema")).first()
-    if found is None or not found.isdecimal() or int(found) > SCHEMA:
-        raise DatabaseError(
-            f"The database {_shown(engine)} has schema {found!r}; this program knows up to "
-            f"{SCHEMA}. Use the newer program that wrote it, or another data folder."
-        )
+def _bring_up_to_date(engine: Engine, schema: Schema) -> None:
+    newest = schema.revisions[-1]
+    with engine.connect() as connection:
+        if _revision(connection) == newest:
+            return
+    with _MIGRATING, engine.begin() as connection:
+        _let_no_other_migrate(connection)
+        found = _revision(connection)
+        if found == newest:
+            return
+        before = _schema_before_migrations(connection) if found is None else None
+        if found not in (None, *schema.revisions) or before not in (None, _BEFORE_MIGRATIONS):
+            raise DatabaseError(
+                f"The database {_shown(engine)} has schema {found or before!r}; this program knows "
+                f"up to {newest!r}. Use the newer program that wrote it, or another data folder."
+            )
+        _migrate(connection, schema)
+        log.debug("migrated %s from %s to %s", _shown(engine), found, newest)
 
 
-def prepare(engine: Engine, tables: Sequence[Table]) -> None:
-    """Make the tables where there are none, and the columns and indexes an older file lacks.
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of the tables; None if no migration has run yet."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if found is None else str(found)
 
-    Such a column must be nullable, so that an older program can still write the table. An index
-    over a million runs takes a few seconds, once.
-    """
-    SQLModel.metadata.create_all(engine, tables=tables)
-    known = inspect(engine)
-    with engine.begin() as connection:
-        for table in tables:
-            present = {column["name"] for column in known.get_columns(table.name)}
-            for column in table.columns:
-                if column.name not in present:
-                    kind = column.type.compile(engine.dialect)
-                    connection.exec_driver_sql(
-                        f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"
-                    )
-            indexes = {index["name"] for index in known.get_indexes(table.name)}
-            for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                if index.name not in indexes:
-                    index.create(connection)
+
+def _schema_before_migrations(connection: Connection) -> str | None:
+    """Return what a program before the migrations wrote as the schema's version; None if new."""
+    if not inspect(connection).has_table("meta"):
+        return None
+    found = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'schema'").scalar()
+    return str(found)
+
+
+def _let_no_other_migrate(connection: Connection) -> None:
+    """Make other processes wait until the transaction of ``connection`` ends."""
+    match connection.dialect.name:
+        case "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        case "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})")
+
+
+def _migrate(connection: Connection, schema: Schema) -> None:
+    # The import takes 0.1 s, and few starts have anything to migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config(attributes={"connection": connection})
+    for name, value in (
+        ("script_location", str(_MIGRATIONS)),
+        ("version_locations", str(_MIGRATIONS / schema.folder)),
+        ("path_separator", "newline"),
+    ):
+        config.set_main_option(name, value.replace("%", "%%"))
+    command.upgrade(config, "head")
 
 
 def _shown(engine: Engine) -> str:

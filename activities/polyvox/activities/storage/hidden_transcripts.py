@@ -16,7 +16,7 @@ from temporalio import activity
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.database import UtcDateTime, prepare
+from polyvox.activities.storage.database import UtcDateTime
 from polyvox.workflows.boundary.backend import REMEMBER_TRANSCRIPT
 from polyvox.workflows.boundary.calls import HiddenTurn
 from polyvox.workflows.boundary.serialization import dump, load
@@ -40,7 +40,6 @@ class Memory:
         self._engine = engine
         self._store = store
         self._bodies = bodies
-        prepare(engine, [SQLModel.metadata.tables["transcripts"]])
 
     @activity.defn(name=REMEMBER_TRANSCRIPT)
     async def remember(self, hidden: HiddenTurn) -> None:

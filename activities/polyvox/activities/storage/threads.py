@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col
 
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.database import UtcDateTime, prepare
+from polyvox.activities.storage.database import UtcDateTime
 from polyvox.workflows.conversation import Conversation, Json, Message
 from polyvox.workflows.errors import ModelError
 
@@ -43,9 +43,6 @@ class ConversationRow(SQLModel, table=True):
     items: str
     item_ids: list[str] = Field(default_factory=list, sa_type=JSON)
     revision: int | None = None
-
-
-_TABLES = [SQLModel.metadata.tables[str(ConversationRow.__tablename__)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,6 @@ class ConversationsStore:
         self._engine = engine
         self._bodies = bodies
         self._adding: dict[str, asyncio.Task[None]] = {}
-        prepare(engine, _TABLES)
 
     async def create(self, thread: Thread, key_id: str) -> None:
         """Store a new conversation."""

@@ -15,7 +15,7 @@ from temporalio.client import Client
 from polyvox.activities.ledger.entries import RunRecord
 from polyvox.activities.ledger.ledger import LIST_LIMIT, Ledger
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.storage.blobs import BlobStore, BlobStoreError
+from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.database import (
     DatabaseError,
@@ -240,7 +240,7 @@ def _with_engine(
 
     try:
         return asyncio.run(opened())
-    except (BlobStoreError, FlowError, DatabaseError, ModelError) as error:
+    except (DatabaseError, FlowError, ModelError) as error:
         give_up(str(error))
     except RuntimeError:  # the SDK's word for an engine that does not answer
         give_up(no_engine_at(address))

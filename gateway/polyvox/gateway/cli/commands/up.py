@@ -14,7 +14,6 @@ import uvloop
 from rich.console import Console
 from temporalio.exceptions import ActivityError
 
-from polyvox.activities.storage.blobs import BlobStoreError
 from polyvox.activities.storage.database import DatabaseError
 from polyvox.gateway.cli.input.options import give_up
 from polyvox.gateway.http.serving import PortTaken
@@ -31,7 +30,6 @@ CALLING_ERRORS = (
     DataFolderInUse,
     EngineError,
     FlowError,
-    BlobStoreError,
     DatabaseError,
     PortTaken,
     SettingsError,
