@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,9 @@ from polyvox.activities.storage.database import BLOBS, MAIN, Schema, file_url, o
 
 MIGRATIONS = Path(database.__file__).parent / "migrations"
 
+OLDER = Path(__file__).parents[2] / "fixtures/data_folder/data_folder.tar.xz"
+"""A data folder from before there were migrations."""
+
 ROOMS_WITH_TABLES = (
     *("ledger.tables", "ledger.ui_sessions", "registry.tables", "storage.threads"),
     *("storage.responses", "storage.flow_memory", "storage.hidden_transcripts"),
@@ -36,8 +40,14 @@ sys.exit("alembic" in sys.modules)
 """
 
 
-def test_the_migrations_make_the_tables_that_the_stores_declare(tmp_path: Path) -> None:
+@pytest.mark.parametrize("origin", ["new", "older"])
+def test_the_migrations_make_the_tables_that_the_stores_declare(
+    tmp_path: Path, origin: str
+) -> None:
     """A change to a table needs a migration: the difference says which one."""
+    if origin == "older":
+        with tarfile.open(OLDER) as packed:
+            packed.extract("polyvox.db", tmp_path, filter="data")
     for room in ROOMS_WITH_TABLES:
         import_module(f"polyvox.activities.{room}")
     engine = open_database(file_url(tmp_path / "polyvox.db"))
