@@ -18,9 +18,9 @@ from importlib.resources import files
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.registry.registry import DIRECT, Registry
 from polyvox.activities.registry.virtual_models import ModelSpec
+from polyvox.activities.storage.database import file_url, open_database
 from polyvox.workflows.source.bundle import load_bundle
 
 FLOWS, VERSIONS = 100, 10

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.database import file_url, open_database
 from polyvox.gateway.cli.main import app
 from polyvox.worker.engine.ports import free_port
 from polyvox.worker.settings.settings import load_settings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import file_url, ledger_file
+from polyvox.activities.storage.database import database_file, file_url
 from polyvox.gateway.own_keys import ADMIN_KEY_FILE, KEY_FILE, UnusableKey, own_keys
 from tests.attack.asking import call, new_key, polyvox
 from tests.attack.conftest import Target
@@ -19,7 +19,7 @@ from tests.programs.processes import Child, running
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
     """A new ledger in an empty data folder."""
-    async with Ledger.open(file_url(ledger_file(tmp_path))) as opened:
+    async with Ledger.open(file_url(database_file(tmp_path))) as opened:
         yield opened
 
 

@@ -120,7 +120,7 @@ def _fusion(name: str, **params: str) -> str:
     return f'[models.{name}]\nflow = "fusion"\n[models.{name}.params]\n{lines}\n'
 
 
-def config(simulator_url: str, dead_url: str) -> str:
+def config(simulator_url: str, dead_url: str, server: str = "") -> str:
     """Return a ``polyvox.toml``: providers of all protocols, good and bad, and panels of them."""
     providers = {
         **{f"sim-{p}": (p, f"{simulator_url}/v1", "") for p in PROTOCOLS},
@@ -183,9 +183,16 @@ def config(simulator_url: str, dead_url: str) -> str:
 
 @contextmanager
 def live_program(
-    folder: Path, dead_url: str, environ: Mapping[str, str] = ENVIRON, more: str = ""
+    folder: Path,
+    dead_url: str,
+    environ: Mapping[str, str] = ENVIRON,
+    more: str = "",
+    server: str = "",
 ) -> Iterator[Live]:
-    """Run the program in a thread with its own loop until the context is left."""
+    """Run the program in a thread with its own loop until the context is left.
+
+    ``more`` are further tables of its configuration, ``server`` lines of the table of that name.
+    """
     ready: Future[Live] = Future()
     stop: Future[asyncio.Event] = Future()
 
@@ -196,7 +203,7 @@ def live_program(
             simulator = await serve()
             stack.push_async_callback(simulator.stop)
             file = folder / "polyvox.toml"
-            file.write_text(config(simulator.url, dead_url) + more, "utf-8")
+            file.write_text(config(simulator.url, dead_url, server) + more, "utf-8")
             data = folder / "data"
             settings = load_settings(file, data, environ=environ, port=0)
             program = await stack.enter_async_context(

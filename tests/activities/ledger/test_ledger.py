@@ -15,7 +15,7 @@ from polyvox.activities.ledger.api_keys import FRESH_S
 from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.rows import MESSAGE_LIMIT
-from polyvox.activities.ledger.tables import file_url
+from polyvox.activities.storage.database import file_url
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Cost, Usage

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest_asyncio
 
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.ledger.ui_sessions import SESSION_LIFE, TICKET_LIFE, UiSessions
+from polyvox.activities.storage.database import file_url, open_database
 
 MOMENT = timedelta(seconds=1)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec
+from polyvox.activities.storage.database import file_url, open_database
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
 
@@ -120,6 +120,8 @@ def test_a_file_of_an_older_program_is_given_what_it_lacks(tmp_path: Path) -> No
         "runs": ("error_trace", "rerun_of"),
     }
     connection = sqlite3.connect(file)
+    connection.execute("DROP TABLE alembic_version")
+    connection.execute("ALTER TABLE conversations DROP COLUMN revision")
     for table, columns in added.items():
         for column in columns:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

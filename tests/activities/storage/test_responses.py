@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.database import file_url, open_database
 from polyvox.activities.storage.responses import ResponsesStore, StoredResponse
 
 NOW = int(time.time())

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import file_url, ledger_file
+from polyvox.activities.storage.database import database_file, file_url
 from polyvox.gateway.api.runs import api_router
 from polyvox.workflows.reply import Usage
 
@@ -20,7 +20,7 @@ NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client with a key, of a ledger with three runs; the last one failed."""
-    async with Ledger.open(file_url(ledger_file(tmp_path))) as ledger:
+    async with Ledger.open(file_url(database_file(tmp_path))) as ledger:
         await ledger.add_key("test-key", "test", "admin")
         for number in range(3):
             at = NOON + timedelta(seconds=number)

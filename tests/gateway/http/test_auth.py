@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import file_url, ledger_file
+from polyvox.activities.storage.database import database_file, file_url
 from polyvox.gateway.http.auth import authenticate
 from polyvox.workflows.errors import ModelError
 
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    async with Ledger.open(file_url(ledger_file(tmp_path))) as ledger:
+    async with Ledger.open(file_url(database_file(tmp_path))) as ledger:
         yield ledger
 
 

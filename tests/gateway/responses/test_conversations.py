@@ -1,13 +1,15 @@
 """Conversations kept by the server and named by requests, through the official library."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
 from tests.programs.clients import Client
-from tests.programs.running import PROTOCOLS, Live
+from tests.programs.running import KEY, PROTOCOLS, Live
 
 over_all = pytest.mark.parametrize("protocol", PROTOCOLS)
 either_way = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -20,6 +22,10 @@ def sdk(live: Live) -> Iterator[Any]:
     client = Client("responses", live.base_url)
     yield client.sdk
     client.close()
+
+
+def word(number: int) -> dict[str, str]:
+    return {"role": "user", "content": f"word {number}"}
 
 
 def texts(sdk: Any, conversation_id: str) -> list[str]:
@@ -44,8 +50,7 @@ def test_a_conversation_is_made_changed_and_deleted(sdk: Any) -> None:
 def test_items_are_added_listed_and_deleted(sdk: Any) -> None:
     """Each has an id under which it is found."""
     made = sdk.conversations.create()
-    said = [{"role": "user", "content": f"word {n}"} for n in range(3)]
-    added = sdk.conversations.items.create(made.id, items=said)
+    added = sdk.conversations.items.create(made.id, items=[word(n) for n in range(3)])
     assert [item.content[0].text for item in added.data] == ["word 0", "word 1", "word 2"]
     assert texts(sdk, made.id) == ["word 0", "word 1", "word 2"]
     newest = sdk.conversations.items.list(made.id, limit=1)
@@ -59,6 +64,46 @@ def test_items_are_added_listed_and_deleted(sdk: Any) -> None:
     assert texts(sdk, made.id) == ["word 0", "word 2"]
     with pytest.raises(openai.NotFoundError):
         sdk.conversations.items.delete(added.data[1].id, conversation_id=made.id)
+
+
+def test_items_added_at_the_same_time_are_all_kept(live: Live, sdk: Any) -> None:
+    """New metadata that come in between change nothing about that."""
+    made = sdk.conversations.create(items=[ADA])
+    address = f"{live.base_url}/v1/conversations/{made.id}"
+
+    async def change_all() -> list[int]:
+        headers = {"x-api-key": KEY}
+        async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=60) as client:
+            answers = await asyncio.gather(
+                *(client.post(f"{address}/items", json={"items": [word(n)]}) for n in range(12)),
+                *(client.post(address, json={"metadata": {"n": str(n)}}) for n in range(4)),
+            )
+        return [answer.status_code for answer in answers]
+
+    assert asyncio.run(change_all()) == [200] * 16
+    found = texts(sdk, made.id)
+    assert found[0] == "My name is Ada."
+    assert sorted(found[1:]) == sorted(f"word {n}" for n in range(12))
+
+
+def test_an_append_does_not_bring_a_deleted_conversation_back(live: Live, sdk: Any) -> None:
+    """Whether an append of the same time came before it or too late."""
+    made = sdk.conversations.create(items=[ADA])
+    address = f"{live.base_url}/v1/conversations/{made.id}"
+
+    async def append_and_delete() -> list[int]:
+        headers = {"x-api-key": KEY}
+        async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=60) as client:
+            answers = await asyncio.gather(
+                *(client.post(f"{address}/items", json={"items": [word(n)]}) for n in range(6)),
+                client.delete(address),
+                *(client.post(f"{address}/items", json={"items": [word(n)]}) for n in range(6)),
+            )
+        return [answer.status_code for answer in answers]
+
+    assert set(asyncio.run(append_and_delete())) <= {200, 404}
+    with pytest.raises(openai.NotFoundError):
+        sdk.conversations.retrieve(made.id)
 
 
 @over_all

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import file_url, open_database
 from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.activities.storage.database import file_url, open_database
 from polyvox.gateway.http.serving import FEW_FILES, listen, serving
 from polyvox.gateway.web_ui.door import UiDoor, ui_router
 from polyvox.gateway.web_ui.proxy import UiProxy

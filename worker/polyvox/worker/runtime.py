@@ -20,7 +20,6 @@ from temporalio.worker import Worker
 
 from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import errors_explained, file_url, ledger_file, open_database
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import Outcome, Relay
@@ -36,6 +35,12 @@ from polyvox.activities.model_call.upstream import Upstream
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.database import (
+    database_file,
+    errors_explained,
+    file_url,
+    open_database,
+)
 from polyvox.activities.storage.flow_memory import Memos
 from polyvox.activities.storage.hidden_transcripts import Memory
 from polyvox.activities.storage.private_files import tighten
@@ -85,9 +90,8 @@ async def running(
 ) -> AsyncIterator[Runtime]:
     """Start engine, stores and worker; stop them in the reverse order.
 
-    ``simulators`` are the built-in providers. Raises EngineError, DataFolderInUse, LedgerError,
-    BlobStoreError or FlowError (a model of the settings that its flow refuses), each of which says
-    what to do.
+    ``simulators`` are the built-in providers. Raises EngineError, DataFolderInUse, DatabaseError
+    or FlowError (a model of the settings that its flow refuses), each of which says what to do.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     if opened := tighten(settings.data):
@@ -97,7 +101,7 @@ async def running(
     providers = {**settings.providers, **simulators}
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(Engine(settings, environ=environ, report=report))
-        url = file_url(ledger_file(settings.data))
+        url = file_url(database_file(settings.data))
         ledger = Ledger.open(url)
         stack.push_async_callback(ledger.close)
         database = open_database(url)

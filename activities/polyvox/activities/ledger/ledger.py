@@ -54,7 +54,8 @@ from polyvox.activities.ledger.statements import (
     run_by_prefix,
     table_of,
 )
-from polyvox.activities.ledger.tables import CallRow, KeyRow, RunRow, open_database
+from polyvox.activities.ledger.tables import CallRow, KeyRow, RunRow
+from polyvox.activities.storage.database import open_database
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
 
@@ -87,7 +88,7 @@ class Ledger:
         """Open the database at a SQLAlchemy URL and make its tables if it is new.
 
         Blocks for some milliseconds. ``clock`` decides when a remembered key look-up is stale.
-        Raises LedgerError, whose message says what to do.
+        Raises DatabaseError, whose message says what to do.
         """
         return cls(open_database(url), clock)
 

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, delete
 from sqlmodel import Field, Session, SQLModel, col
 
 from polyvox.activities.ledger.api_keys import digest
-from polyvox.activities.ledger.tables import KeyRow, UtcDateTime
+from polyvox.activities.ledger.tables import KeyRow
+from polyvox.activities.storage.database import UtcDateTime
 
 TICKET_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(hours=12)
@@ -41,9 +42,6 @@ class UiSessionRow(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime)
 
 
-_TABLES = [SQLModel.metadata.tables[name] for name in ("ui_tickets", "ui_sessions")]
-
-
 @dataclass(frozen=True, slots=True)
 class Entered:
     """A redeemed ticket: the new session's secret, and the page the ticket was made for."""
@@ -62,7 +60,6 @@ class UiSessions:
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = _now) -> None:
         self._engine = engine
         self._clock = clock
-        SQLModel.metadata.create_all(engine, tables=_TABLES)
 
     def issue_ticket(self, target: str = "") -> str:
         """Return a ticket for ``target``, a path below the Web UI; good once, for ten minutes.

@@ -20,7 +20,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from polyvox.activities.ledger.tables import MetaRow
 from polyvox.activities.registry.catalog import (
     Catalog,
     FlowVersion,
@@ -30,7 +29,7 @@ from polyvox.activities.registry.catalog import (
     version_of,
 )
 from polyvox.activities.registry.parameters import mistakes
-from polyvox.activities.registry.tables import FlowRow, VirtualModelRow, advance, prepare
+from polyvox.activities.registry.tables import FlowRow, VirtualModelRow, advance
 from polyvox.activities.registry.virtual_models import (
     Change,
     ModelSpec,
@@ -39,6 +38,7 @@ from polyvox.activities.registry.virtual_models import (
     differences,
     mistakes_wanted,
 )
+from polyvox.activities.storage.database import MetaRow
 from polyvox.activities.storage.storable_json import text_mistake
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, FlowError
@@ -65,7 +65,6 @@ class Registry:
         self._catalog = Catalog()
         self._loaded: OrderedDict[str, Flow] = OrderedDict()
         self._lock = Lock()
-        prepare(engine)
 
     def register(
         self,

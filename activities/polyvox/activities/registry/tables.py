@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Engine, UniqueConstraint
+from sqlalchemy import JSON, Column, UniqueConstraint
 from sqlmodel import Field, Session, SQLModel
 
-from polyvox.activities.ledger.tables import UtcDateTime, add_missing_columns
+from polyvox.activities.storage.database import UtcDateTime
 
 
 class FlowRow(SQLModel, table=True):
@@ -56,18 +56,6 @@ class RevisionRow(SQLModel, table=True):
 
     id: int = Field(default=1, primary_key=True)
     revision: int = 0
-
-
-TABLES = [
-    SQLModel.metadata.tables[str(row.__tablename__)]
-    for row in (FlowRow, VirtualModelRow, RevisionRow)
-]
-
-
-def prepare(engine: Engine) -> None:
-    """Make the tables where there are none, and their newer columns where an older file lacks."""
-    SQLModel.metadata.create_all(engine, tables=TABLES)
-    add_missing_columns(engine, TABLES)
 
 
 def advance(session: Session) -> None:

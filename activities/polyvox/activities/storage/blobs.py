@@ -20,20 +20,12 @@ from typing import TypeVar
 
 import zstandard
 
-from polyvox.activities.storage.private_files import make_private
+from polyvox.activities.storage.database import BLOBS, file_url, open_database
 from polyvox.workflows.errors import ModelError
 
 R = TypeVar("R")
 
 log = logging.getLogger(__name__)
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS blobs (
-    digest BLOB PRIMARY KEY,
-    size INTEGER NOT NULL,
-    body BLOB NOT NULL
-)
-"""
 
 _LEVEL = 1
 """Level 1 compresses 800 KB of text in about 2 ms; higher levels would show in the first token."""
@@ -44,33 +36,19 @@ def digest_of(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-class BlobStoreError(RuntimeError):
-    """The blob store cannot be opened; the message says why and what to do."""
-
-
 class BlobStore:
     """Blobs in one SQLite file. Reads may come from any thread, also a workflow's.
 
-    Raises BlobStoreError if the file cannot be used.
+    Raises DatabaseError if the file cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
+        open_database(file_url(path), BLOBS).dispose()
         self._path = path
         self._writer = ThreadPoolExecutor(1, "blobs")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._opening = threading.Lock()
-        try:
-            make_private(path)
-            with self._connection() as connection:
-                connection.execute(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            self._writer.shutdown()
-            raise BlobStoreError(
-                f"The blob store {str(path)!r} cannot be opened: {error}. It holds the "
-                "conversations of all runs. Restore it from a backup, or move it away to start "
-                "with an empty one: earlier conversations are then missing."
-            ) from None
 
     def _connection(self) -> sqlite3.Connection:
         """Return this thread's connection."""

@@ -8,8 +8,8 @@ from sqlalchemy import JSON, Column, Engine
 from sqlmodel import Field, Session, SQLModel, col, select
 from temporalio import activity
 
-from polyvox.activities.ledger.tables import UtcDateTime
 from polyvox.activities.storage.blobs import digest_of
+from polyvox.activities.storage.database import UtcDateTime
 from polyvox.workflows.boundary.backend import RECALL, REMEMBER
 from polyvox.workflows.boundary.calls import Memo
 from polyvox.workflows.conversation import Json
@@ -28,7 +28,6 @@ class Memos:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables["memos"]])
 
     @activity.defn(name=REMEMBER)
     async def remember(self, memo: Memo) -> None:

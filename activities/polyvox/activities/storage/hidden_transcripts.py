@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from sqlmodel import Field, Session, SQLModel, col, select
 from temporalio import activity
 
-from polyvox.activities.ledger.tables import UtcDateTime
 from polyvox.activities.storage.blobs import BlobStore, digest_of
 from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.database import UtcDateTime
 from polyvox.workflows.boundary.backend import REMEMBER_TRANSCRIPT
 from polyvox.workflows.boundary.calls import HiddenTurn
 from polyvox.workflows.boundary.serialization import dump, load
@@ -40,7 +40,6 @@ class Memory:
         self._engine = engine
         self._store = store
         self._bodies = bodies
-        SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables["transcripts"]])
 
     @activity.defn(name=REMEMBER_TRANSCRIPT)
     async def remember(self, hidden: HiddenTurn) -> None:

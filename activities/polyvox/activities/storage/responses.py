@@ -24,8 +24,8 @@ from sqlalchemy import Engine, Index, delete, insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from polyvox.activities.ledger.tables import UtcDateTime
 from polyvox.activities.storage.blobs import BlobStore, digest_of
+from polyvox.activities.storage.database import UtcDateTime
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
@@ -82,7 +82,7 @@ class ResponseFramesRow(SQLModel, table=True):
     frames: bytes
 
 
-_RESPONSES, _ITEMS, _FRAMES = TABLES = [
+_RESPONSES, _ITEMS, _FRAMES = [
     SQLModel.metadata.tables[str(row.__tablename__)]
     for row in (ResponseRow, ResponseItemRow, ResponseFramesRow)
 ]
@@ -149,7 +149,6 @@ class ResponsesStore:
         self._pending: dict[str, StoredResponse | None] = {}
         self._lock = Lock()
         self._purged: float | None = None
-        SQLModel.metadata.create_all(engine, tables=TABLES)
 
     def keep(self, kept: StoredResponse) -> None:
         """Keep a response, or what has become of it; it is found from now on."""

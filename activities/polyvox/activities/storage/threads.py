@@ -2,6 +2,10 @@
 
 The items lie in the blob store like those of any conversation, each once. An answer is added in
 the background; whoever reads the conversation next waits for that.
+
+Every change counts the row's revision up, and is written only over the revision that it was made
+from. A change that lost against another is made again from what the other has written, so none is
+lost and none brings a deleted conversation back.
 """
 
 import asyncio
@@ -10,14 +14,15 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, Engine
+from sqlalchemy import JSON, Engine, delete, func, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Field, Session, SQLModel
+from sqlmodel import Field, Session, SQLModel, col
 
-from polyvox.activities.ledger.tables import UtcDateTime
 from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.database import UtcDateTime
 from polyvox.workflows.conversation import Conversation, Json, Message
 from polyvox.workflows.errors import ModelError
 
@@ -27,6 +32,8 @@ T = TypeVar("T")
 
 
 class ConversationRow(SQLModel, table=True):
+    """``revision`` counts the changes; it is None before the first one."""
+
     __tablename__ = "conversations"
 
     conversation_id: str = Field(primary_key=True)
@@ -35,9 +42,7 @@ class ConversationRow(SQLModel, table=True):
     labels: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     items: str
     item_ids: list[str] = Field(default_factory=list, sa_type=JSON)
-
-
-_TABLES = [SQLModel.metadata.tables[str(ConversationRow.__tablename__)]]
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,39 +98,48 @@ class ConversationsStore:
         self._engine = engine
         self._bodies = bodies
         self._adding: dict[str, asyncio.Task[None]] = {}
-        SQLModel.metadata.create_all(engine, tables=_TABLES)
 
-    async def put(self, thread: Thread, key_id: str) -> None:
-        """Store a conversation as it is now."""
-        digest = await self._bodies.put(Conversation(thread.messages))
+    async def create(self, thread: Thread, key_id: str) -> None:
+        """Store a new conversation."""
         row = ConversationRow(
             conversation_id=thread.conversation_id,
             key_id=key_id,
             created_at=datetime.fromtimestamp(thread.created, UTC),
-            labels=dict(thread.metadata),
-            items=digest,
-            item_ids=list(thread.item_ids),
+            **await self._content(thread),
         )
 
         def write(session: Session) -> None:
-            session.merge(row)
+            session.add(row)
             session.commit()
 
         await self._query(write)
 
+    async def change(
+        self, conversation_id: str, key_id: str, edit: Callable[[Thread], Thread]
+    ) -> Thread:
+        """Replace a conversation of that key by what ``edit`` makes of it, and return that.
+
+        ``edit`` is called again if the conversation has changed in the meantime. Raises
+        ModelError("not_found") and what ``edit`` raises.
+        """
+        await self._added(conversation_id)
+        return await self._change(conversation_id, key_id, edit)
+
+    async def _change(
+        self, conversation_id: str, key_id: str, edit: Callable[[Thread], Thread]
+    ) -> Thread:
+        # Of those who write at the same time one succeeds, so this ends.
+        while True:
+            row = await self._row(conversation_id, key_id)
+            changed = edit(self._thread(row))
+            content = await self._content(changed)
+            if await self._query(partial(_replace, row=row, content=content)):
+                return changed
+
     async def find(self, conversation_id: str, key_id: str) -> Thread:
         """Return a conversation of that key. Raises ModelError("not_found")."""
-        if (adding := self._adding.get(conversation_id)) is not None:
-            await asyncio.wait([adding])
-        row = await self._row(conversation_id)
-        if row is None or row.key_id != key_id:
-            raise ModelError(
-                "not_found",
-                f"Conversation with id {conversation_id!r} not found.",
-                param="conversation",
-                code="conversation_not_found",
-            )
-        return self._thread(row)
+        await self._added(conversation_id)
+        return self._thread(await self._row(conversation_id, key_id))
 
     async def messages(self, conversation_id: str, key_id: str) -> tuple[Message, ...]:
         """Return a conversation's messages. Raises ModelError("not_found")."""
@@ -133,10 +147,12 @@ class ConversationsStore:
 
     async def remove(self, conversation_id: str, key_id: str) -> None:
         """Delete a conversation. Raises ModelError("not_found")."""
-        await self.find(conversation_id, key_id)
+        await self._added(conversation_id)
+        await self._row(conversation_id, key_id)
 
         def write(session: Session) -> None:
-            session.delete(session.get_one(ConversationRow, conversation_id))
+            row = col(ConversationRow.conversation_id) == conversation_id
+            session.connection().execute(delete(ConversationRow).where(row))
             session.commit()
 
         await self._query(write)
@@ -149,10 +165,10 @@ class ConversationsStore:
             if before is not None:
                 await asyncio.wait([before])
             try:
-                row = await self._row(conversation_id)
-                if row is not None:  # else it was deleted while the answer was made
-                    await self.put(self._thread(row).adding(messages), key_id)
+                await self._change(conversation_id, key_id, lambda now: now.adding(messages))
             except ModelError as error:
+                if error.kind == "not_found":  # it was deleted while the answer was made
+                    return
                 log.error("An answer is missing in conversation %s: %s", conversation_id, error)
             finally:
                 if self._adding.get(conversation_id) is asyncio.current_task():
@@ -165,8 +181,29 @@ class ConversationsStore:
         if adding := list(self._adding.values()):
             await asyncio.wait(adding)
 
-    async def _row(self, conversation_id: str) -> ConversationRow | None:
-        return await self._query(lambda session: session.get(ConversationRow, conversation_id))
+    async def _added(self, conversation_id: str) -> None:
+        """Wait for the answers that are being added in this process."""
+        if (adding := self._adding.get(conversation_id)) is not None:
+            await asyncio.wait([adding])
+
+    async def _content(self, thread: Thread) -> dict[str, Any]:
+        """Store the items and return the columns that a change may change."""
+        return {
+            "labels": dict(thread.metadata),
+            "items": await self._bodies.put(Conversation(thread.messages)),
+            "item_ids": list(thread.item_ids),
+        }
+
+    async def _row(self, conversation_id: str, key_id: str) -> ConversationRow:
+        row = await self._query(lambda session: session.get(ConversationRow, conversation_id))
+        if row is None or row.key_id != key_id:
+            raise ModelError(
+                "not_found",
+                f"Conversation with id {conversation_id!r} not found.",
+                param="conversation",
+                code="conversation_not_found",
+            )
+        return row
 
     def _thread(self, row: ConversationRow) -> Thread:
         return Thread(
@@ -190,3 +227,17 @@ class ConversationsStore:
                 f"Conversations cannot be read: {getattr(error, 'orig', None) or error}. "
                 "Check the data folder's disk, then try again.",
             ) from error
+
+
+def _replace(session: Session, row: ConversationRow, content: dict[str, Any]) -> bool:
+    """Write ``content`` over ``row``; return False if it is not the stored revision any more."""
+    revision = row.revision or 0
+    same_row = col(ConversationRow.conversation_id) == row.conversation_id
+    same_revision = func.coalesce(col(ConversationRow.revision), 0) == revision
+    written = session.connection().execute(
+        update(ConversationRow)
+        .where(same_row, same_revision)
+        .values(**content, revision=revision + 1)
+    )
+    session.commit()
+    return written.rowcount == 1

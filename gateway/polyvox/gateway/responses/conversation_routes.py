@@ -1,5 +1,6 @@
 """The routes of kept conversations: what Responses can name instead of sending it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -39,20 +40,19 @@ async def create(request: Request) -> Response:
     runtime, key_id = await _admit(request)
     document = await read_document(request)
     thread = new_thread(_items(document), _metadata(document))
-    await runtime.conversations.put(thread, key_id)
+    await runtime.conversations.create(thread, key_id)
     return as_json(_rendered(thread))
 
 
 async def retrieve(request: Request) -> Response:
-    _, _, thread = await _found(request)
+    thread = await _found(request)
     return as_json(_rendered(thread))
 
 
 async def update(request: Request) -> Response:
-    runtime, key_id, thread = await _found(request)
-    changed = thread.labelled(_metadata(await read_document(request)))
-    await runtime.conversations.put(changed, key_id)
-    return as_json(_rendered(changed))
+    await _found(request)
+    metadata = _metadata(await read_document(request))
+    return as_json(_rendered(await _changed(request, lambda now: now.labelled(metadata))))
 
 
 async def delete(request: Request) -> Response:
@@ -63,32 +63,29 @@ async def delete(request: Request) -> Response:
 
 
 async def list_items(request: Request) -> Response:
-    _, _, thread = await _found(request)
+    thread = await _found(request)
     shows = Included(wishes(request))
     items = [shows.item(item) for item in _listed(thread)]
     return as_json(page(items, request.query_params))
 
 
 async def add_items(request: Request) -> Response:
-    runtime, key_id, thread = await _found(request)
+    await _found(request)
     added = _items(await read_document(request))
-    longer = thread.adding(added)
-    await runtime.conversations.put(longer, key_id)
-    return as_json(item_list(_listed(longer)[len(thread.messages) :]))
+    longer = await _changed(request, lambda now: now.adding(added))
+    return as_json(item_list(_listed(longer)[len(longer.messages) - len(added) :]))
 
 
 async def retrieve_item(request: Request) -> Response:
-    _, _, thread = await _found(request)
+    thread = await _found(request)
     item_id = request.path_params["item_id"]
     thread.without(item_id)
     return as_json(_listed(thread)[thread.item_ids.index(item_id)])
 
 
 async def delete_item(request: Request) -> Response:
-    runtime, key_id, thread = await _found(request)
-    shorter = thread.without(request.path_params["item_id"])
-    await runtime.conversations.put(shorter, key_id)
-    return as_json(_rendered(shorter))
+    item_id = request.path_params["item_id"]
+    return as_json(_rendered(await _changed(request, lambda now: now.without(item_id))))
 
 
 def _rendered(thread: Thread) -> dict[str, Json]:
@@ -128,7 +125,12 @@ async def _admit(request: Request) -> tuple[Runtime, str]:
     return runtime, await authenticate(request.headers, runtime.ledger)
 
 
-async def _found(request: Request) -> tuple[Runtime, str, Thread]:
+async def _found(request: Request) -> Thread:
     runtime, key_id = await _admit(request)
-    thread = await runtime.conversations.find(request.path_params["conversation_id"], key_id)
-    return runtime, key_id, thread
+    return await runtime.conversations.find(request.path_params["conversation_id"], key_id)
+
+
+async def _changed(request: Request, edit: Callable[[Thread], Thread]) -> Thread:
+    runtime, key_id = await _admit(request)
+    conversation_id = request.path_params["conversation_id"]
+    return await runtime.conversations.change(conversation_id, key_id, edit)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import file_url, ledger_file
+from polyvox.activities.storage.database import database_file, file_url
 from polyvox.gateway.cli.main import app
 
 
@@ -19,7 +19,7 @@ def polyvox_keys(*arguments: str, data: Path) -> str:
 
 def find(data: Path, secret: str) -> str | None:
     async def ask() -> str | None:
-        async with Ledger.open(file_url(ledger_file(data))) as ledger:
+        async with Ledger.open(file_url(database_file(data))) as ledger:
             return await ledger.find_key(secret)
 
     return asyncio.run(ask())

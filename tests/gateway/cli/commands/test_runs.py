@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from polyvox.activities.ledger.entries import CallEnded, Entry, RunEnded, RunRecord, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import file_url, ledger_file
+from polyvox.activities.storage.database import database_file, file_url
 from polyvox.gateway.cli.main import app
 from polyvox.gateway.cli.output.run_tree import render_runs, render_tree
 from polyvox.gateway.web_ui.address import Door, remember_door
@@ -90,7 +90,7 @@ def entries() -> list[Entry]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     async def write() -> None:
-        async with Ledger.open(file_url(ledger_file(tmp_path))) as ledger:
+        async with Ledger.open(file_url(database_file(tmp_path))) as ledger:
             for entry in entries():
                 ledger.record(entry)
             ledger.record(
@@ -103,7 +103,7 @@ def data(tmp_path: Path) -> Path:
 
 def read(data: Path, run_id: str) -> RunRecord:
     async def ask() -> RunRecord:
-        async with Ledger.open(file_url(ledger_file(data))) as ledger:
+        async with Ledger.open(file_url(database_file(data))) as ledger:
             run = await ledger.run(run_id)
             assert run is not None
             return run

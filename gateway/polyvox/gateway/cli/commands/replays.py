@@ -14,10 +14,15 @@ from temporalio.client import Client
 
 from polyvox.activities.ledger.entries import RunRecord
 from polyvox.activities.ledger.ledger import LIST_LIMIT, Ledger
-from polyvox.activities.ledger.tables import LedgerError, file_url, ledger_file, open_database
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.storage.blobs import BlobStore, BlobStoreError
+from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.database import (
+    DatabaseError,
+    database_file,
+    file_url,
+    open_database,
+)
 from polyvox.gateway.api.run_document import render_run_with_calls
 from polyvox.gateway.cli.input.key_value import ParamFileOption, assigned, read_params
 from polyvox.gateway.cli.input.options import (
@@ -209,12 +214,12 @@ def _with_engine(
     """Open the folder and connect to its engine; a known error is one line and exit status 1."""
     data = data.expanduser()
     chosen = chosen_engine(data, engine, namespace)
-    if not ledger_file(data).is_file():
+    if not database_file(data).is_file():
         give_up(f"There is no ledger in {str(data)!r}. Name the server's: --data FOLDER.")
 
     async def opened() -> T:
         async with AsyncExitStack() as stack:
-            url = file_url(ledger_file(data))
+            url = file_url(database_file(data))
             ledger = await stack.enter_async_context(Ledger.open(url))
             database = open_database(url)
             stack.callback(database.dispose)
@@ -229,7 +234,7 @@ def _with_engine(
 
     try:
         return asyncio.run(opened())
-    except (BlobStoreError, FlowError, LedgerError, ModelError) as error:
+    except (DatabaseError, FlowError, ModelError) as error:
         give_up(str(error))
     except RuntimeError:  # the SDK's word for an engine that does not answer
         give_up(no_engine_at(chosen.address))

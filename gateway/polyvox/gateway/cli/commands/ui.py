@@ -7,8 +7,13 @@ from typing import Annotated
 import typer
 
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import LedgerError, file_url, ledger_file, open_database
 from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.activities.storage.database import (
+    DatabaseError,
+    database_file,
+    file_url,
+    open_database,
+)
 from polyvox.gateway.api.run_document import run_page
 from polyvox.gateway.cli.input.options import DEFAULT_DATA, DataOption, give_up
 from polyvox.gateway.cli.input.stores import with_ledger
@@ -52,8 +57,8 @@ def _whole_id(data: Path, run_id: str) -> str:
 
 def _ticket(data: Path, target: str) -> str:
     try:
-        database = open_database(file_url(ledger_file(data.expanduser())))
-    except LedgerError as error:
+        database = open_database(file_url(database_file(data.expanduser())))
+    except DatabaseError as error:
         give_up(str(error))
     try:
         return UiSessions(database).issue_ticket(target)

@@ -14,8 +14,7 @@ import uvloop
 from rich.console import Console
 from temporalio.exceptions import ActivityError
 
-from polyvox.activities.ledger.tables import LedgerError
-from polyvox.activities.storage.blobs import BlobStoreError
+from polyvox.activities.storage.database import DatabaseError
 from polyvox.gateway.cli.input.options import give_up
 from polyvox.gateway.http.serving import PortTaken
 from polyvox.gateway.own_keys import KEY_VARIABLE, UnusableKey
@@ -31,8 +30,7 @@ CALLING_ERRORS = (
     DataFolderInUse,
     EngineError,
     FlowError,
-    BlobStoreError,
-    LedgerError,
+    DatabaseError,
     PortTaken,
     SettingsError,
     UnsafeHost,

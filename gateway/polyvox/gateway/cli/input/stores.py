@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import (
-    LedgerError,
+from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.database import (
+    DatabaseError,
+    database_file,
     errors_explained,
     file_url,
-    ledger_file,
     open_database,
 )
-from polyvox.activities.registry.registry import Registry
 from polyvox.gateway.cli.input.options import give_up
 from polyvox.worker.settings.shipped_templates import register_templates
 from polyvox.workflows.errors import ModelError
@@ -31,7 +31,7 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
     Prints what is wrong and exits with 1 if there is none (unless ``create``), if it cannot be
     opened, or if ``use`` raises ModelError.
     """
-    file = ledger_file(data.expanduser())
+    file = database_file(data.expanduser())
     if not create and not file.is_file():
         give_up(
             f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
@@ -44,7 +44,7 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
 
     try:
         return asyncio.run(opened())
-    except (LedgerError, ModelError) as error:
+    except (DatabaseError, ModelError) as error:
         give_up(str(error))
 
 
@@ -55,7 +55,7 @@ def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
     or if ``use`` raises FlowError or ModelError.
     """
     try:
-        database = open_database(file_url(ledger_file(data.expanduser())))
+        database = open_database(file_url(database_file(data.expanduser())))
         try:
             with errors_explained(database):
                 registry = Registry(database)
@@ -63,5 +63,5 @@ def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
                 return use(registry)
         finally:
             database.dispose()
-    except (FlowError, LedgerError, ModelError) as error:
+    except (FlowError, DatabaseError, ModelError) as error:
         give_up(str(error))

@@ -1,4 +1,4 @@
-"""What the ledger opens, mends and refuses."""
+"""What is opened, completed and refused as the database of a data folder."""
 
 import sqlite3
 from datetime import UTC, datetime
@@ -8,7 +8,8 @@ import pytest
 
 from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.tables import LedgerError, file_url
+from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.database import DatabaseError, file_url, open_database
 from polyvox.workflows.reply import Cost
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
@@ -30,6 +31,8 @@ async def test_a_file_of_an_older_program_gets_the_columns_it_lacks(file: Path) 
         ledger.record(CallEnded("run-1", "main", 1, "x", "m", "completed", NOON, NOON))
         ledger.record(RunEnded("run-1", "completed", NOON))
     older = sqlite3.connect(file)
+    older.execute("DROP TABLE alembic_version")
+    older.execute("ALTER TABLE conversations DROP COLUMN revision")
     for column in ("runs.rerun_of", "calls.recorded", "calls.cost_usd"):
         older.execute("ALTER TABLE {} DROP COLUMN {}".format(*column.split(".")))
     older.commit()
@@ -46,26 +49,46 @@ async def test_a_file_of_an_older_program_gets_the_columns_it_lacks(file: Path) 
     assert after.cost == Cost(0.5)
 
 
-async def test_a_newer_schema_is_refused(file: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("UPDATE alembic_version SET version_num = '9999'", "9999"),
+        ("DROP TABLE alembic_version; UPDATE meta SET value = '2'", "2"),
+        ("DROP TABLE alembic_version; DELETE FROM meta", "None"),
+    ],
+    ids=["migrated", "before-migrations", "unknown"],
+)
+def test_a_newer_schema_is_refused(file: Path, change: str, found: str) -> None:
     """A program that does not know the tables leaves them alone and says what to do."""
-    await Ledger.open(file_url(file)).close()
+    open_database(file_url(file)).dispose()
     other = sqlite3.connect(file)
-    other.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")
-    other.commit()
+    other.executescript(change)
+    before = list(other.iterdump())
+    with pytest.raises(DatabaseError, match=f"schema '{found}'.*newer program.*another data"):
+        open_database(file_url(file))
+    assert list(other.iterdump()) == before
     other.close()
-    with pytest.raises(LedgerError, match=r"schema '99'.*newer program"):
-        Ledger.open(file_url(file))
+
+
+def test_a_newer_blob_store_is_refused(tmp_path: Path) -> None:
+    """It is a database of its own, with revisions of its own."""
+    BlobStore(tmp_path / "blobs.db").close()
+    other = sqlite3.connect(tmp_path / "blobs.db")
+    other.executescript("UPDATE alembic_version SET version_num = '9999'")
+    other.close()
+    with pytest.raises(DatabaseError, match=r"blobs\.db.*schema '9999'.*newer program"):
+        BlobStore(tmp_path / "blobs.db")
 
 
 def test_a_file_that_is_no_database_is_refused(file: Path) -> None:
     """The error names the file and the remedy."""
     file.write_text("certainly not a database, but long enough to look at " * 50)
-    with pytest.raises(LedgerError, match=r"polyvox\.db.*not a database.*Check"):
+    with pytest.raises(DatabaseError, match=r"polyvox\.db.*not a database.*Check"):
         Ledger.open(file_url(file))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://host/name"])
 def test_an_address_that_is_no_url_is_refused(url: str) -> None:
     """The error shows what an address looks like."""
-    with pytest.raises(LedgerError, match="SQLAlchemy URL such as"):
+    with pytest.raises(DatabaseError, match="SQLAlchemy URL such as"):
         Ledger.open(url)

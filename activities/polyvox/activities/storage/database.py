@@ -1,0 +1,218 @@
+"""The databases of a data folder: their files, their opening, the migration of their tables.
+
+The tables stand with the stores that use them. Alembic makes and changes them all, revision by
+revision, when a database is opened that has not the newest one (``migrations/``).
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import Connection, DateTime, Dialect, Engine, event, inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel, create_engine
+
+from polyvox.activities.storage.private_files import make_private
+
+LOCK_WAIT_S = 5.0
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+_MIGRATING = Lock()
+"""Alembic has one environment for the whole process."""
+
+_POSTGRESQL_LOCK = 0x706F6C79766F78
+"""The number of the advisory lock under which one process migrates."""
+
+_BEFORE_MIGRATIONS = "1"
+"""What ``meta`` says of the schema in a database from before the migrations."""
+
+log = logging.getLogger(__name__)
+
+
+class DatabaseError(RuntimeError):
+    """The database cannot be opened; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The revisions of a database's tables, oldest first; their files are in ``folder``."""
+
+    folder: str
+    revisions: tuple[str, ...]
+    holds: str
+
+
+MAIN = Schema("main", ("0001", "0002", "0003"), "runs, keys, models and kept responses")
+BLOBS = Schema("blobs", ("0001",), "the conversations of all runs")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A UTC-aware datetime, stored without its zone because SQLite has none."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone. Use datetime.now(UTC).")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class MetaRow(SQLModel, table=True):
+    __tablename__ = "meta"
+
+    name: str = Field(primary_key=True)
+    value: str
+
+
+def database_file(data: Path) -> Path:
+    """Return the database file of a data folder."""
+    return data / "polyvox.db"
+
+
+def file_url(file: Path) -> str:
+    """Return the URL of a SQLite database file."""
+    return f"sqlite:///{file.absolute()}"
+
+
+def open_database(url: str, schema: Schema = MAIN) -> Engine:
+    """Connect, and bring the tables to the newest revision of ``schema``.
+
+    Raises DatabaseError for a URL or file that cannot be used and for a newer revision.
+    """
+    try:
+        parsed = make_url(url)
+        engine = create_engine(parsed)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise DatabaseError(
+            f"The database's address cannot be used: {error}. "
+            "Give a SQLAlchemy URL such as sqlite:////var/lib/polyvox/polyvox.db."
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        event.listen(engine, "connect", _prepare_sqlite)
+    try:
+        if parsed.get_backend_name() == "sqlite" and (
+            parsed.database and parsed.database != ":memory:"
+        ):
+            make_private(Path(parsed.database))
+        with errors_explained(engine, schema):
+            _bring_up_to_date(engine, schema)
+    except OSError as error:
+        engine.dispose()
+        raise _unusable(engine, schema, error.strerror or str(error)) from None
+    except DatabaseError:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def errors_explained(engine: Engine, schema: Schema = MAIN) -> Iterator[None]:
+    """Turn database errors while stores are opened into a DatabaseError that says what to do."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise _unusable(engine, schema, _reason(error)) from error
+
+
+def _unusable(engine: Engine, schema: Schema, why: str) -> DatabaseError:
+    return DatabaseError(
+        f"The database {_shown(engine)} cannot be opened: {why}. Check that it is a database of "
+        "Polyvox and that this user may write it. If it is damaged, restore it from a backup, or "
+        f"move it away to start with an empty one: {schema.holds} are then lost."
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # Readers in other processes (the command line) do not wait for the writer. With NORMAL a
+    # power cut may cost the newest rows, never the file.
+    for setting in (
+        f"busy_timeout = {LOCK_WAIT_S * 1000:.0f}",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+    ):
+        connection.execute(f"PRAGMA {setting}").close()
+
+
+def _bring_up_to_date(engine: Engine, schema: Schema) -> None:
+    newest = schema.revisions[-1]
+    with engine.connect() as connection:
+        if _revision(connection) == newest:
+            return
+    with _MIGRATING, engine.begin() as connection:
+        _let_no_other_migrate(connection)
+        found = _revision(connection)
+        if found == newest:
+            return
+        before = _schema_before_migrations(connection) if found is None else None
+        if found not in (None, *schema.revisions) or before not in (None, _BEFORE_MIGRATIONS):
+            raise DatabaseError(
+                f"The database {_shown(engine)} has schema {found or before!r}; this program knows "
+                f"up to {newest!r}. Use the newer program that wrote it, or another data folder."
+            )
+        _migrate(connection, schema)
+        log.debug("migrated %s from %s to %s", _shown(engine), found, newest)
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of the tables; None if no migration has run yet."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if found is None else str(found)
+
+
+def _schema_before_migrations(connection: Connection) -> str | None:
+    """Return what a program before the migrations wrote as the schema's version; None if new."""
+    if not inspect(connection).has_table("meta"):
+        return None
+    found = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'schema'").scalar()
+    return str(found)
+
+
+def _let_no_other_migrate(connection: Connection) -> None:
+    """Make other processes wait until the transaction of ``connection`` ends."""
+    match connection.dialect.name:
+        case "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        case "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})")
+
+
+def _migrate(connection: Connection, schema: Schema) -> None:
+    # The import takes 0.1 s, and few starts have anything to migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config(attributes={"connection": connection})
+    for name, value in (
+        ("script_location", str(_MIGRATIONS)),
+        ("version_locations", str(_MIGRATIONS / schema.folder)),
+        ("path_separator", "newline"),
+    ):
+        config.set_main_option(name, value.replace("%", "%%"))
+    command.upgrade(config, "head")
+
+
+def _shown(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """The database's own words, without SQLAlchemy's statement and links."""
+    return str(getattr(error, "orig", None) or error)
