@@ -49,7 +49,7 @@ def further_members(part: Part, offset: int) -> Fragment:
 
 
 def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
-    """Render the whole answer; see ``Front.render``."""
+    """Render the whole answer; see ``ResponseEncoder.render``."""
     answer, choice = ending(reply)
     whole = {"index": 0, "message": _message(reply), "logprobs": None, "finish_reason": None}
     whole |= choice

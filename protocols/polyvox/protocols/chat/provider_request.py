@@ -22,7 +22,7 @@ __all__ = ["Decoder", "authorize", "decoder", "parse_error", "render"]
 
 
 def render(conversation: Conversation, model: str) -> Rendered:
-    """Render the request for ``model``; see ``Dialect.render``."""
+    """Render the request for ``model``; see ``ProviderProtocol.render``."""
     losses: list[str] = []
     spoken = conversation.options.on_wire("chat") is not None
     asked, offered = conversation.options, conversation.tools

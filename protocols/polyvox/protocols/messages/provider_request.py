@@ -36,7 +36,7 @@ _FORWARDED = ("anthropic-beta", "anthropic-version")
 
 
 def render(conversation: Conversation, model: str) -> Rendered:
-    """Render the request; see ``dialect.Dialect.render``."""
+    """Render the request; see ``ProviderProtocol.render``."""
     losses: list[str] = []
     body: dict[str, Json] = {"model": model}
     system = messages.render_system(conversation, losses)
