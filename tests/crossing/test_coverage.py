@@ -6,9 +6,9 @@ import orjson
 import pytest
 
 from polyvox.protocols.coverage.answer_losses import answer_losses
+from polyvox.protocols.coverage.losses import opaque_losses
 from polyvox.protocols.coverage.page import page
 from polyvox.protocols.coverage.row import Fate, Row
-from polyvox.protocols.coverage.table import TABLE, opaque_losses
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Json, Protocol, Wire
@@ -39,7 +39,7 @@ SAMPLED = "any-model"
 CASES = [
     pytest.param(protocol, row, over, id=f"{protocol}-{over}-{row.place}-{row.field}")
     for protocol in PROTOCOLS
-    for row in TABLE[protocol]
+    for row in PROTOCOLS[protocol].neutral.rows
     if row.place != "answer"
     for over in others(protocol)
 ]
@@ -73,7 +73,7 @@ def test_every_row_tells_the_truth(protocol: Protocol, row: Row, over: Protocol)
 ANSWER_CASES = [
     pytest.param(protocol, row, to, id=f"{protocol}-{to}-{row.field}")
     for protocol in PROTOCOLS
-    for row in TABLE[protocol]
+    for row in PROTOCOLS[protocol].neutral.rows
     if row.place == "answer"
     for to in others(protocol)
 ]
@@ -112,7 +112,7 @@ def _holds(body: Json, fate: Fate) -> bool:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_row_has_an_example_and_every_example_a_row(protocol: Protocol) -> None:
-    rows = {(row.place, row.field) for row in TABLE[protocol]}
+    rows = {(row.place, row.field) for row in PROTOCOLS[protocol].neutral.rows}
     examples = {("answer", field) for field in ANSWERS[protocol]}
     examples |= {("request", field) for field in REQUESTS[protocol]}
     examples |= {("tool", field) for field in TOOLS[protocol]}

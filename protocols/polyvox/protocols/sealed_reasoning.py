@@ -15,6 +15,9 @@ from polyvox.workflows.conversation import Protocol
 
 _MARK = "polyvox.1."
 
+_UNNAMED = "chat"
+"""Stands for an origin nobody named: Chat has no opaque reasoning that could be lost by it."""
+
 
 class Sealed(NamedTuple):
     """What an envelope holds; the fields mean what they mean in ``conversation.Reasoning``."""
@@ -24,9 +27,10 @@ class Sealed(NamedTuple):
     redacted: bool = False
 
 
-def seal(origin: Protocol, opaque: str, *, redacted: bool = False) -> str:
+def seal(origin: Protocol | None, opaque: str, *, redacted: bool = False) -> str:
     """Return the envelope: URL-safe base64 of a JSON array behind a fixed mark."""
-    content = [origin, opaque, True] if redacted else [origin, opaque]
+    named = origin or _UNNAMED
+    content = [named, opaque, True] if redacted else [named, opaque]
     return _MARK + base64.urlsafe_b64encode(orjson.dumps(content)).decode()
 
 

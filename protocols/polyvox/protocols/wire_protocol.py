@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polyvox.protocols.client_side import Ask, ModelList, RequestParser, ResponseEncoder
+from polyvox.protocols.neutral import UNKNOWN, Neutral
 from polyvox.protocols.provider_side import ProviderProtocol
 from polyvox.workflows.conversation import Json
 
@@ -37,7 +38,7 @@ class WireProtocol:
 
     ``path`` is that of a request for an answer, relative to the root of the API. ``elements`` parse
     the wire elements that a Conversation is made of, by ``message``, ``tool``, ``options`` and, if
-    the protocol has it, ``system``.
+    the protocol has it, ``system``; ``neutral`` reads the elements for other protocols.
 
     ``recognized_by`` is a request header that only clients of this protocol send; it decides on
     paths that several protocols share. ``choices_wanted`` returns how many answers a request asks
@@ -54,6 +55,7 @@ class WireProtocol:
     model_list: ModelList
     provider: ProviderProtocol
     elements: Mapping[str, Callable[[Json], Any]]
+    neutral: Neutral = UNKNOWN
     token_count: TokenCount | None = None
     recognized_by: str | None = None
     choices_wanted: Callable[[Ask], int] = _one

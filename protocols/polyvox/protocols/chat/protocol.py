@@ -3,6 +3,7 @@
 from typing import Final
 
 from polyvox.protocols.chat import client_request, elements, provider_request
+from polyvox.protocols.chat.neutral import NEUTRAL
 from polyvox.protocols.openai import model_list
 from polyvox.protocols.wire_protocol import WireProtocol
 
@@ -14,6 +15,7 @@ CHAT: Final = WireProtocol(
     answers=client_request,
     model_list=model_list,
     provider=provider_request,
+    neutral=NEUTRAL,
     elements={
         "message": elements.parse_message,
         "tool": elements.parse_tool,

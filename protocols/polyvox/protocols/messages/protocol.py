@@ -3,6 +3,7 @@
 from typing import Final
 
 from polyvox.protocols.messages import client_request, elements, model_list, provider_request
+from polyvox.protocols.messages.neutral import NEUTRAL
 from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
 
 MESSAGES: Final = WireProtocol(
@@ -13,6 +14,7 @@ MESSAGES: Final = WireProtocol(
     answers=client_request,
     model_list=model_list,
     provider=provider_request,
+    neutral=NEUTRAL,
     elements={
         "message": elements.parse_message,
         "system": elements.parse_system,

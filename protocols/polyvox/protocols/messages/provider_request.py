@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from polyvox.protocols.coverage.table import LOST_REASONING
+from polyvox.protocols.coverage.losses import LOST_REASONING
 from polyvox.protocols.messages import elements as messages
 from polyvox.protocols.messages.model_capabilities import (
     SAMPLING,

@@ -4,6 +4,7 @@ from typing import Final
 
 from polyvox.protocols.openai import model_list
 from polyvox.protocols.responses import client_request, elements, provider_stream
+from polyvox.protocols.responses.neutral import NEUTRAL
 from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
 
 RESPONSES: Final = WireProtocol(
@@ -14,6 +15,7 @@ RESPONSES: Final = WireProtocol(
     answers=client_request,
     model_list=model_list,
     provider=provider_stream,
+    neutral=NEUTRAL,
     elements={
         "message": elements.parse_message,
         "system": elements.parse_system,
