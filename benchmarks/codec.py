@@ -11,11 +11,10 @@ import time
 
 import httpx
 
-from benchmarks.program import PROTOCOLS, Load
-from polyvox.activities.model_call.directory import DIALECTS
-from polyvox.gateway.generate.routes import FRONTS, PATHS
+from benchmarks.program import Load
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.sse import FrameSplitter
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.events import Fold
 
@@ -47,9 +46,8 @@ def measure(load: Load) -> Microseconds:
 
 def _recorded(load: Load, protocol: str) -> list[bytes]:
     """Return a stream of the fake upstream as the pieces that a network would deliver."""
-    paths = {protocol: path for path, protocol in PATHS.items()}
     answer = httpx.post(
-        load.url + paths[protocol],
+        load.url + PROTOCOLS[protocol].route,
         json={"model": f"ttft0-tokens{TOKENS}-gap0", "stream": True},
         trust_env=False,
     )
@@ -61,13 +59,13 @@ def _parse(protocol: str) -> Ask:
     said: list[Json] = [{"role": "user", "content": "Hello."}]
     more: dict[str, Json] = {"input": said} if protocol == "responses" else {"messages": said}
     document: dict[str, Json] = {"model": "any", "stream": True, "max_tokens": 4096, **more}
-    return FRONTS[protocol].parse(document, {})
+    return PROTOCOLS[protocol].parser.parse(document, {})
 
 
 def _relay(provider: str, pieces: list[bytes], client: str, ask: Ask) -> float:
     """Return the seconds that relaying the stream takes, its ending included."""
-    decoder = DIALECTS[provider].decoder()
-    encoder = FRONTS[client].encoder(ask, run_id="run_1", created=1_700_000_000)
+    decoder = PROTOCOLS[provider].provider.decoder()
+    encoder = PROTOCOLS[client].answers.encoder(ask, run_id="run_1", created=1_700_000_000)
     splitter = FrameSplitter()
     folding = Fold()
     encoded: list[bytes] = []

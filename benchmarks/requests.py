@@ -12,10 +12,8 @@ import time
 
 import orjson
 
-from benchmarks.program import PROTOCOLS
-from polyvox.activities.model_call.directory import DIALECTS
-from polyvox.gateway.generate.routes import FRONTS
 from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import (
     Conversation,
     Json,
@@ -39,7 +37,7 @@ def measure() -> Milliseconds:
     """Return the median CPU time of a request for each pair of protocols."""
     session = _session()
     bodies = {
-        protocol: orjson.dumps(DIALECTS[protocol].render(session, "any").body)
+        protocol: orjson.dumps(PROTOCOLS[protocol].provider.render(session, "any").body)
         for protocol in PROTOCOLS
     }
     pairs = list(itertools.product(PROTOCOLS, PROTOCOLS))
@@ -57,8 +55,8 @@ def measure() -> Milliseconds:
 
 def _carry(body: bytes, client: str, provider: str) -> float:
     began = time.process_time()
-    ask = FRONTS[client].parse(parse_json(body), {})
-    rendered = orjson.dumps(DIALECTS[provider].render(ask.conversation, "any").body)
+    ask = PROTOCOLS[client].parser.parse(parse_json(body), {})
+    rendered = orjson.dumps(PROTOCOLS[provider].provider.render(ask.conversation, "any").body)
     taken = time.process_time() - began
     assert len(rendered) > 1_900_000, f"{client} to {provider}: {len(rendered)} bytes"
     return taken

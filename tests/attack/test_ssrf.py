@@ -179,7 +179,7 @@ async def test_nothing_of_the_servers_goes_along(
 async def test_thousands_of_urls_are_not_fetched(site: Site) -> None:
     """One request asks for a few at most, and only some of them at the same time."""
     with pytest.raises(ModelError, match="holds 2000 different URLs"):
-        await MediaFetcher(loopback_too).inlined(pictures(site, 2000), INLINING)
+        await MediaFetcher(loopback_too).inlined(pictures(site, 2000), (Image,))
     assert site.connections == 0
 
 
@@ -197,7 +197,7 @@ async def test_few_urls_of_a_request_are_fetched_at_once() -> None:
     here: list[Site] = []
     async with listening(say) as site:
         here.append(site)
-        inlined = await MediaFetcher(loopback_too).inlined(pictures(site, 20), INLINING)
+        inlined = await MediaFetcher(loopback_too).inlined(pictures(site, 20), (Image,))
     assert all(
         isinstance(part, Image) and part.source.url is None
         for message in inlined.messages
@@ -224,7 +224,7 @@ async def test_the_first_url_that_fails_ends_the_other_fetches() -> None:
     # The site ends when all of its clients have left.
     async with asyncio.timeout(60), listening(say) as site:
         with pytest.raises(ModelError, match="status 404"):
-            await MediaFetcher(loopback_too).inlined(pictures(site, 2), INLINING)
+            await MediaFetcher(loopback_too).inlined(pictures(site, 2), (Image,))
 
 
 async def test_the_urls_of_a_request_share_a_number_of_bytes() -> None:
@@ -236,7 +236,7 @@ async def test_the_urls_of_a_request_share_a_number_of_bytes() -> None:
 
     async with listening(say) as site:
         with pytest.raises(ModelError, match="it and the others are larger than 32 MiB"):
-            await MediaFetcher(loopback_too).inlined(pictures(site, 6), INLINING)
+            await MediaFetcher(loopback_too).inlined(pictures(site, 6), (Image,))
 
 
 def pictures(site: Site, count: int) -> Conversation:
@@ -295,7 +295,7 @@ async def test_a_site_that_never_ends_is_left() -> None:
             await fetcher.fetch(f"{site.url}/")
         fetcher = MediaFetcher(loopback_too, together_s=0.2)
         with pytest.raises(ModelError, match=r"took more than 0\.2 s together"):
-            await fetcher.inlined(pictures(site, 3), INLINING)
+            await fetcher.inlined(pictures(site, 3), (Image,))
 
 
 async def test_a_url_in_an_error_is_short_and_without_its_query(site: Site) -> None:

@@ -7,17 +7,10 @@ from typing import get_args
 import orjson
 from openai.types.responses import ResponseIncludable
 
-from polyvox.protocols.chat import client_request as chat_front
-from polyvox.protocols.chat import provider_request as chat
-from polyvox.protocols.client_side import Ask, Front
-from polyvox.protocols.messages import client_request as messages_front
-from polyvox.protocols.messages import provider_request as messages
-from polyvox.protocols.provider_side import Dialect
-from polyvox.protocols.responses import client_request as responses_front
-from polyvox.protocols.responses import provider_stream as responses
+from polyvox.protocols.client_side import Ask
 from polyvox.protocols.sse import Frame, FrameSplitter
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import (
-    PROTOCOLS,
     Conversation,
     Json,
     Options,
@@ -31,13 +24,6 @@ from polyvox.workflows.conversation import (
 from polyvox.workflows.events import Event
 from polyvox.workflows.reply import FinishReason, Reply, Usage
 from tests.samples.recordings import Exchange, exchanges
-
-FRONTS: dict[Protocol, Front] = {
-    "chat": chat_front,
-    "responses": responses_front,
-    "messages": messages_front,
-}
-DIALECTS: dict[Protocol, Dialect] = {"chat": chat, "responses": responses, "messages": messages}
 
 RUN_ID = "run_1"
 CREATED = 1_790_000_000
@@ -83,14 +69,14 @@ def split(stream: bytes) -> list[Frame]:
 
 
 def decode(protocol: Protocol, frames: Iterable[Frame]) -> list[Event]:
-    decoder = DIALECTS[protocol].decoder()
+    decoder = PROTOCOLS[protocol].provider.decoder()
     events = [event for name, data in frames for event in decoder.feed(name, data)]
     return [*events, *decoder.finish()]
 
 
 def encode(ask: Ask, events: Iterable[Event], reply: Reply) -> list[Frame]:
     """Return the frames a client gets, of the events and then of the Reply they fold to."""
-    encoder = FRONTS[ask.protocol].encoder(ask, run_id=RUN_ID, created=CREATED)
+    encoder = PROTOCOLS[ask.protocol].answers.encoder(ask, run_id=RUN_ID, created=CREATED)
     stream = b"".join([encoder.feed(event) for event in events])
     return split(stream + encoder.finish(reply))
 

@@ -7,10 +7,11 @@ import pytest
 
 from polyvox.protocols.citations import citations_of
 from polyvox.protocols.coverage.answer_losses import answer_losses
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Json, Protocol, Text, Wire
 from polyvox.workflows.events import fold, unfold
 from polyvox.workflows.reply import Reply
-from tests.crossing.passages import CREATED, FRONTS, RUN_ID, asked, decode, encode
+from tests.crossing.passages import CREATED, RUN_ID, asked, decode, encode
 from tests.crossing.validators import check_stream
 
 PAGE = {
@@ -72,7 +73,9 @@ def test_chat_annotates_the_whole_text_of_the_message() -> None:
             "end_index": 16,
         },
     }
-    document = FRONTS["chat"].render(asked("chat"), ANSWER, run_id=RUN_ID, created=CREATED)
+    document = PROTOCOLS["chat"].answers.render(
+        asked("chat"), ANSWER, run_id=RUN_ID, created=CREATED
+    )
     assert document["choices"][0]["message"]["annotations"] == [wide]
     for shown in (unfold(ANSWER), []):
         frames = encode(asked("chat"), shown, ANSWER)

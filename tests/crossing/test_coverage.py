@@ -6,11 +6,12 @@ import orjson
 import pytest
 
 from polyvox.protocols.coverage.answer_losses import answer_losses
+from polyvox.protocols.coverage.losses import opaque_losses
 from polyvox.protocols.coverage.page import page
 from polyvox.protocols.coverage.row import Fate, Row
-from polyvox.protocols.coverage.table import TABLE, opaque_losses
 from polyvox.protocols.provider_side import Rendered
-from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol, Wire
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.workflows.conversation import Json, Protocol, Wire
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import fold
 from tests.crossing.answers import ANSWERS
@@ -18,8 +19,6 @@ from tests.crossing.elements import ELEMENTS
 from tests.crossing.examples import BASE, REQUESTS, TOOLS, request
 from tests.crossing.passages import (
     CREATED,
-    DIALECTS,
-    FRONTS,
     RUN_ID,
     as_stream,
     asked,
@@ -40,16 +39,16 @@ SAMPLED = "any-model"
 CASES = [
     pytest.param(protocol, row, over, id=f"{protocol}-{over}-{row.place}-{row.field}")
     for protocol in PROTOCOLS
-    for row in TABLE[protocol]
+    for row in PROTOCOLS[protocol].neutral.rows
     if row.place != "answer"
     for over in others(protocol)
 ]
 
 
 def crossed(protocol: Protocol, body: Json, over: Protocol, row: Row) -> Rendered:
-    ask = FRONTS[protocol].parse(body, {})
+    ask = PROTOCOLS[protocol].parser.parse(body, {})
     sampling = row.field in ("temperature", "top_p", "top_k", "stop_sequences")
-    return DIALECTS[over].render(ask.conversation, SAMPLED if sampling else MODELS[over])
+    return PROTOCOLS[over].provider.render(ask.conversation, SAMPLED if sampling else MODELS[over])
 
 
 @pytest.mark.parametrize(("protocol", "row", "over"), CASES)
@@ -74,7 +73,7 @@ def test_every_row_tells_the_truth(protocol: Protocol, row: Row, over: Protocol)
 ANSWER_CASES = [
     pytest.param(protocol, row, to, id=f"{protocol}-{to}-{row.field}")
     for protocol in PROTOCOLS
-    for row in TABLE[protocol]
+    for row in PROTOCOLS[protocol].neutral.rows
     if row.place == "answer"
     for to in others(protocol)
 ]
@@ -89,7 +88,7 @@ def test_every_row_of_an_answer_tells_the_truth(protocol: Protocol, row: Row, to
     fate = row.over[to]
     name = "annotations" if row.field == "citations" else row.field
     assert (f"answer.{name}" in losses) == (fate.outcome == "lost")
-    document = FRONTS[to].render(asked(to), reply, run_id=RUN_ID, created=CREATED)
+    document = PROTOCOLS[to].answers.render(asked(to), reply, run_id=RUN_ID, created=CREATED)
     stream = b"".join(data for _, data in encode(asked(to), events, reply))
     if fate.outcome == "mapped":
         assert _holds(document, fate)
@@ -113,7 +112,7 @@ def _holds(body: Json, fate: Fate) -> bool:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_row_has_an_example_and_every_example_a_row(protocol: Protocol) -> None:
-    rows = {(row.place, row.field) for row in TABLE[protocol]}
+    rows = {(row.place, row.field) for row in PROTOCOLS[protocol].neutral.rows}
     examples = {("answer", field) for field in ANSWERS[protocol]}
     examples |= {("request", field) for field in REQUESTS[protocol]}
     examples |= {("tool", field) for field in TOOLS[protocol]}
@@ -123,16 +122,18 @@ def test_every_row_has_an_example_and_every_example_a_row(protocol: Protocol) ->
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_plain_request_loses_nothing(protocol: Protocol) -> None:
-    ask = FRONTS[protocol].parse(BASE[protocol], {})
+    ask = PROTOCOLS[protocol].parser.parse(BASE[protocol], {})
     for over in others(protocol):
-        assert DIALECTS[over].render(ask.conversation, "any-model").losses == ()
+        assert PROTOCOLS[over].provider.render(ask.conversation, "any-model").losses == ()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_field_nobody_knows_is_named(protocol: Protocol) -> None:
-    ask = FRONTS[protocol].parse({**BASE[protocol], "brand_new": {"a": 1}}, {})
+    ask = PROTOCOLS[protocol].parser.parse({**BASE[protocol], "brand_new": {"a": 1}}, {})
     for over in others(protocol):
-        assert DIALECTS[over].render(ask.conversation, "any-model").losses == ("brand_new",)
+        assert PROTOCOLS[over].provider.render(ask.conversation, "any-model").losses == (
+            "brand_new",
+        )
 
 
 def test_the_page_for_users_is_the_table_of_today() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import (
-    PROTOCOLS,
     Conversation,
     Image,
     Json,
@@ -26,7 +26,7 @@ from polyvox.workflows.conversation import (
 )
 from polyvox.workflows.events import Event, PartDelta, fold, unfold
 from polyvox.workflows.reply import FinishReason, Reply, Usage
-from tests.crossing.passages import DIALECTS, FRONTS, asked, decode, encode, meaning
+from tests.crossing.passages import asked, decode, encode, meaning
 from tests.crossing.validators import check_stream
 
 PAIRS = [(a, b) for a in PROTOCOLS for b in PROTOCOLS if a != b]
@@ -98,21 +98,21 @@ def test_a_conversation_says_the_same_in_every_protocol(
     front: Protocol, over: Protocol, conversation: Conversation
 ) -> None:
     """From a client of one protocol to a provider of another: same words, calls and results."""
-    first = FRONTS[front].parse(_request(front, conversation), {}).conversation
+    first = PROTOCOLS[front].parser.parse(_request(front, conversation), {}).conversation
     assert facts(first) == facts(conversation)
-    second = FRONTS[over].parse(_request(over, first), {}).conversation
+    second = PROTOCOLS[over].parser.parse(_request(over, first), {}).conversation
     assert facts(second) == facts(conversation)
 
 
 def _request(protocol: Protocol, conversation: Conversation) -> Json:
-    rendered = DIALECTS[protocol].render(conversation, "a-model")
+    rendered = PROTOCOLS[protocol].provider.render(conversation, "a-model")
     assert rendered.losses == ()
     return rendered.body
 
 
 functions = st.builds(ToolCall, names, names, arguments)
 reasonings = st.builds(
-    Reasoning, words, words, st.sampled_from(PROTOCOLS), st.just(False)
+    Reasoning, words, words, st.sampled_from(list(PROTOCOLS)), st.just(False)
 ) | st.builds(Reasoning, st.just(""), words, st.just("messages"), st.just(True))
 finishes: st.SearchStrategy[FinishReason] = st.sampled_from(["stop", "length"])
 

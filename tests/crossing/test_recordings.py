@@ -5,6 +5,7 @@ import pytest
 
 from polyvox.protocols.coverage.answer_losses import answer_losses
 from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Conversation, Json, Opaque, Protocol, Reasoning
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import fold
@@ -12,8 +13,6 @@ from polyvox.workflows.reply import Reply
 from tests.crossing.exceptions import NO_ANSWERS, OTHER_WORDS, REFUSED_REQUESTS, UNTYPED
 from tests.crossing.passages import (
     CREATED,
-    DIALECTS,
-    FRONTS,
     RUN_ID,
     Meaning,
     answers,
@@ -48,7 +47,7 @@ def test_a_recorded_request_is_rendered_for_another_provider(
     exchange: Exchange, over: Protocol
 ) -> None:
     """It crosses, or it is refused for a field that the table of exceptions has."""
-    ask = FRONTS[exchange.protocol].parse(exchange.request, exchange.request_headers)
+    ask = PROTOCOLS[exchange.protocol].parser.parse(exchange.request, exchange.request_headers)
     rendered, refused = _rendered(ask.conversation, over)
     if rendered is None:
         assert refused is not None
@@ -64,7 +63,7 @@ def _rendered(
     conversation: Conversation, over: Protocol
 ) -> tuple[Rendered | None, ModelError | None]:
     try:
-        return DIALECTS[over].render(conversation, "a-model"), None
+        return PROTOCOLS[over].provider.render(conversation, "a-model"), None
     except ModelError as refused:
         return None, refused
 
@@ -77,7 +76,7 @@ def test_a_recorded_answer_says_the_same_to_another_client(
     events = decoded(exchange)
     reply = fold(events)
     frames = encode(asked(to), events, reply)
-    document = FRONTS[to].render(asked(to), reply, run_id=RUN_ID, created=CREATED)
+    document = PROTOCOLS[to].answers.render(asked(to), reply, run_id=RUN_ID, created=CREATED)
     if not any((to, call.kind) in UNTYPED for call in reply.tool_calls):
         check_stream(to, frames)
         check_document(to, document)
@@ -97,8 +96,8 @@ def test_sealed_thoughts_come_back_with_the_clients_next_turn(
 ) -> None:
     """They are unsealed for the provider that wrote them, and kept from any other."""
     reply = fold(decoded(exchange))
-    document = FRONTS[to].render(asked(to), reply, run_id=RUN_ID, created=CREATED)
-    conversation = FRONTS[to].parse(_next_turn(to, document), {}).conversation
+    document = PROTOCOLS[to].answers.render(asked(to), reply, run_id=RUN_ID, created=CREATED)
+    conversation = PROTOCOLS[to].parser.parse(_next_turn(to, document), {}).conversation
     came_back = [
         part
         for message in conversation.messages
@@ -107,10 +106,10 @@ def test_sealed_thoughts_come_back_with_the_clients_next_turn(
     ]
     sealed = [t for t in thoughts(reply) if t[1]]
     assert [(p.text, p.opaque, p.origin, p.redacted) for p in came_back] == sealed
-    home = orjson.dumps(DIALECTS[exchange.protocol].render(conversation, "a-model").body)
+    home = orjson.dumps(PROTOCOLS[exchange.protocol].provider.render(conversation, "a-model").body)
     assert all(str(secret).encode() in home for _, secret, _, _ in sealed)
     for over in others(exchange.protocol):
-        rendered = DIALECTS[over].render(conversation, "a-model")
+        rendered = PROTOCOLS[over].provider.render(conversation, "a-model")
         abroad = orjson.dumps(rendered.body)
         assert not any(str(secret).encode() in abroad for _, secret, _, _ in sealed)
         assert b"polyvox.1." not in abroad

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.coverage.row import Place
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.boundary.serialization import dump, load
-from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol, Text
+from polyvox.workflows.conversation import Json, Protocol, Text
 from polyvox.workflows.errors import FAULTS, ModelError
 from polyvox.workflows.reply import Reply, Usage
 from tests.crossing.elements import ELEMENTS
 from tests.crossing.examples import REQUESTS, TOOLS, request
 from tests.fuzz.mutations import ENOUGH, request_texts
 from tests.fuzz.mutations import REQUESTS as RECORDED
-from tests.golden.passage import CREATED, DIALECTS, FRONTS, RUN_ID, encoded
+from tests.golden.passage import CREATED, RUN_ID, encoded
 
 _T = TypeVar("_T")
 _Path = tuple[Any, ...]
@@ -74,19 +75,19 @@ def test_a_request_is_answered_or_refused(protocol: Protocol, data: st.DataObjec
         document = parse_json(text)
     except orjson.JSONDecodeError:
         return
-    front = FRONTS[protocol]
-    ask = outcome(lambda: front.parse(document, {}))
+    spoken = PROTOCOLS[protocol]
+    ask = outcome(lambda: spoken.parser.parse(document, {}))
     if isinstance(ask, ModelError):
-        orjson.dumps(front.render_error(ask, RUN_ID)[1])
+        orjson.dumps(spoken.answers.render_error(ask, RUN_ID)[1])
         return
     conversation = ask.conversation
     assert load(orjson.loads(orjson.dumps(dump(conversation.messages)))) == conversation.messages
-    for dialect in DIALECTS.values():
-        rendered = outcome(partial(dialect.render, conversation, "m"))
+    for other in PROTOCOLS.values():
+        rendered = outcome(partial(other.provider.render, conversation, "m"))
         if not isinstance(rendered, ModelError):
             orjson.dumps(rendered.body)
     encoded(ask, (), REPLY)
-    orjson.dumps(front.render(ask, REPLY, run_id=RUN_ID, created=CREATED))
+    orjson.dumps(spoken.answers.render(ask, REPLY, run_id=RUN_ID, created=CREATED))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -115,12 +116,12 @@ def test_no_place_of_a_real_request_may_hold_what_it_likes(protocol: Protocol) -
 
 def _accepts_or_refuses_every_sort(protocol: Protocol, document: Json, path: _Path) -> None:
     for odd in ODD_SORTS:
-        ask = outcome(partial(FRONTS[protocol].parse, replaced(document, path, odd), {}))
+        ask = outcome(partial(PROTOCOLS[protocol].parser.parse, replaced(document, path, odd), {}))
         if isinstance(ask, ModelError):
             continue
-        for dialect in DIALECTS.values():
-            outcome(partial(dialect.render, ask.conversation, "m"))
-        FRONTS[protocol].render(ask, REPLY, run_id=RUN_ID, created=CREATED)
+        for other in PROTOCOLS.values():
+            outcome(partial(other.provider.render, ask.conversation, "m"))
+        PROTOCOLS[protocol].answers.render(ask, REPLY, run_id=RUN_ID, created=CREATED)
 
 
 def places(value: Json, path: _Path = ()) -> Iterator[_Path]:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyvox.protocols.sse import Frame, FrameSplitter
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.boundary.serialization import dump, load
-from polyvox.workflows.conversation import PROTOCOLS, Conversation, Json, Protocol, user
+from polyvox.workflows.conversation import Conversation, Json, Protocol, user
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import (
     Event,
@@ -23,7 +24,7 @@ from polyvox.workflows.events import (
 )
 from tests.fuzz.mutations import ENOUGH, STREAMS, streams
 from tests.fuzz.test_requests import ODD_SORTS, places, replaced
-from tests.golden.passage import CREATED, DIALECTS, FRONTS, RUN_ID, provided
+from tests.golden.passage import CREATED, RUN_ID, provided
 
 ASKED: dict[Protocol, Json] = {
     "chat": {"messages": [{"role": "user", "content": "Hi"}]},
@@ -43,16 +44,16 @@ def test_a_stream_becomes_a_reply_or_an_error(protocol: Protocol, data: st.DataO
         return
     reply = fold(events)
     assert load(orjson.loads(orjson.dumps(dump(reply)))) == reply
-    for name, front in FRONTS.items():
-        ask = front.parse({"model": "m", "stream": True, **ASKED[name]}, {})
-        encoder = front.encoder(ask, run_id=RUN_ID, created=CREATED)
+    for name, spoken in PROTOCOLS.items():
+        ask = spoken.parser.parse({"model": "m", "stream": True, **ASKED[name]}, {})
+        encoder = spoken.answers.encoder(ask, run_id=RUN_ID, created=CREATED)
         for event in events:
             encoder.feed(event)
         encoder.finish(reply)
-        orjson.dumps(front.render(ask, reply, run_id=RUN_ID, created=CREATED))
-    for dialect in DIALECTS.values():
+        orjson.dumps(spoken.answers.render(ask, reply, run_id=RUN_ID, created=CREATED))
+    for other in PROTOCOLS.values():
         conversation = Conversation((user("Hi"), reply.message, user("Go on")))
-        orjson.dumps(dialect.render(conversation, "m").body)
+        orjson.dumps(other.provider.render(conversation, "m").body)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -84,7 +85,7 @@ def json_object(data: bytes) -> dict[str, Json]:
 
 def decoded(protocol: Protocol, frames: list[Frame]) -> list[Event]:
     """The events up to the first error, which must be a ModelError."""
-    decoder, events = DIALECTS[protocol].decoder(), list[Event]()
+    decoder, events = PROTOCOLS[protocol].provider.decoder(), list[Event]()
     try:
         for name, data in frames:
             events += decoder.feed(name, data)

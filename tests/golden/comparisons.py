@@ -2,12 +2,11 @@
 
 from functools import cache
 
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Json, Protocol
 from tests.golden.differences import TABLE, Difference, differences
 from tests.golden.passage import (
     CREATED,
-    DIALECTS,
-    FRONTS,
     RUN_ID,
     UNREADABLE,
     asked,
@@ -32,7 +31,7 @@ def unmeant(exchange: Exchange, found: tuple[Difference, ...]) -> list[Differenc
 @cache
 def in_request(exchange: Exchange) -> tuple[Difference, ...]:
     """Between what the client sent and what the provider is asked."""
-    rendered = DIALECTS[exchange.protocol].render(
+    rendered = PROTOCOLS[exchange.protocol].provider.render(
         parsed(exchange).conversation, exchange.request["model"]
     )
     return tuple(differences(exchange.request, rendered.body, "request"))
@@ -44,7 +43,7 @@ def in_answer(exchange: Exchange) -> tuple[Difference, ...]:
     protocol, ask = exchange.protocol, asked(exchange)
     events, reply = replied(exchange)
     given, sent = provided(exchange), encoded(ask, events, reply)
-    rendered = FRONTS[protocol].render(ask, reply, run_id=RUN_ID, created=CREATED)
+    rendered = PROTOCOLS[protocol].answers.render(ask, reply, run_id=RUN_ID, created=CREATED)
     found: list[Difference] = []
     if exchange.answer is not None:
         found += differences(exchange.answer, rendered, "document")
@@ -67,7 +66,7 @@ def in_next_turn(exchange: Exchange) -> tuple[Difference, ...]:
     _, reply = replied(exchange)
     answer = exchange.answer or accumulated(protocol, provided(exchange))
     conversation = ask.conversation.then(reply.message)
-    body = DIALECTS[protocol].render(conversation, ask.model).body
+    body = PROTOCOLS[protocol].provider.render(conversation, ask.model).body
     echo = brought_back(protocol, answer)
     said = body["input" if protocol == "responses" else "messages"]
     return tuple(differences(_said(echo), _said(said[-len(echo) :]), "echo"))
@@ -81,7 +80,7 @@ def brought_back(protocol: Protocol, answer: Json) -> list[Json]:
         case "responses":
             output: list[Json] = answer["output"]
             return output
-        case "messages":
+        case _:
             return [{"role": "assistant", "content": answer["content"]}]
 
 

@@ -7,28 +7,15 @@ from typing import get_args
 import orjson
 from openai.types.responses import ResponseIncludable
 
-from polyvox.protocols.chat import client_request as chat_front
-from polyvox.protocols.chat import provider_request as chat
-from polyvox.protocols.client_side import Ask, Front
-from polyvox.protocols.messages import client_request as messages_front
-from polyvox.protocols.messages import provider_request as messages
-from polyvox.protocols.provider_side import Dialect
-from polyvox.protocols.responses import client_request as responses_front
-from polyvox.protocols.responses import provider_stream as responses
+from polyvox.protocols.client_side import Ask
 from polyvox.protocols.sse import Frame
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.boundary.serialization import dump, load
-from polyvox.workflows.conversation import PROTOCOLS, Json, Protocol
+from polyvox.workflows.conversation import Json, Protocol
 from polyvox.workflows.events import Event, fold
 from polyvox.workflows.reply import Reply
 from tests.golden.streams import frames, frames_in_pieces, spelled
 from tests.samples.recordings import Exchange, exchanges
-
-FRONTS: dict[Protocol, Front] = {
-    "chat": chat_front,
-    "responses": responses_front,
-    "messages": messages_front,
-}
-DIALECTS: dict[Protocol, Dialect] = {"chat": chat, "responses": responses, "messages": messages}
 
 RUN_ID = "run-1"
 CREATED = 1_790_000_000
@@ -84,7 +71,7 @@ def body(exchange: Exchange) -> Json:
 def parsed(exchange: Exchange, **fields: Json) -> Ask:
     """The request as the front parses it, with ``fields`` in place of its own."""
     document = {**body(exchange), **fields}
-    return FRONTS[exchange.protocol].parse(document, exchange.request_headers)
+    return PROTOCOLS[exchange.protocol].parser.parse(document, exchange.request_headers)
 
 
 def asked(exchange: Exchange) -> Ask:
@@ -114,7 +101,7 @@ def one_answer(stream: bytes) -> bytes:
 
 
 def decoded(protocol: Protocol, stream: Iterable[Frame]) -> list[Event]:
-    decoder = DIALECTS[protocol].decoder()
+    decoder = PROTOCOLS[protocol].provider.decoder()
     events = [event for name, data in stream for event in decoder.feed(name, data)]
     return events + decoder.finish()
 
@@ -128,6 +115,6 @@ def replied(exchange: Exchange) -> tuple[tuple[Event, ...], Reply]:
 
 def encoded(ask: Ask, events: Iterable[Event], reply: Reply) -> list[Frame]:
     """What the client gets: ``events`` as they come, then what they did not say of ``reply``."""
-    encoder = FRONTS[ask.protocol].encoder(ask, run_id=RUN_ID, created=CREATED)
+    encoder = PROTOCOLS[ask.protocol].answers.encoder(ask, run_id=RUN_ID, created=CREATED)
     stream = b"".join([encoder.feed(event) for event in events])
     return frames(stream + encoder.finish(reply))

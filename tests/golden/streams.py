@@ -181,7 +181,7 @@ def story(protocol: Protocol, stream: list[Frame]) -> list[Json]:
             return []
         case "responses":
             return _response_story(documents(stream))
-        case "messages":
+        case _:
             return _message_story(documents(stream))
 
 

@@ -3,9 +3,9 @@
 import orjson
 import pytest
 
-from polyvox.workflows.conversation import PROTOCOLS
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.errors import ModelError
-from tests.golden.passage import DIALECTS, FRONTS, GARBLED, decoded, one_answer
+from tests.golden.passage import GARBLED, decoded, one_answer
 from tests.golden.streams import frames
 from tests.samples.recordings import Exchange, exchanges
 
@@ -17,10 +17,10 @@ BROKEN = [e for p in PROTOCOLS for e in exchanges(p) if any(name in e.id for nam
 def test_a_refusal_keeps_its_status_kind_and_words(exchange: Exchange) -> None:
     """What the provider said is what the client can act on; only the run's id is added."""
     headers = {name.lower(): value for name, value in exchange.headers.items()}
-    error = DIALECTS[exchange.protocol].parse_error(
+    error = PROTOCOLS[exchange.protocol].provider.parse_error(
         exchange.status, headers, orjson.dumps(exchange.answer)
     )
-    status, document = FRONTS[exchange.protocol].render_error(error, None)
+    status, document = PROTOCOLS[exchange.protocol].answers.render_error(error, None)
     assert status == exchange.status
     assert {**document["error"], "param": document["error"].get("param")} == {
         "param": None,

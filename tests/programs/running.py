@@ -15,6 +15,8 @@ from temporalio.client import WorkflowHandle
 
 from polyvox.gateway.program import Program, started
 from polyvox.gateway.simulator.listening import Listening, serve
+from polyvox.protocols import table
+from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.settings.settings import load_settings
 
 T = TypeVar("T")
@@ -188,6 +190,7 @@ def live_program(
     environ: Mapping[str, str] = ENVIRON,
     more: str = "",
     server: str = "",
+    protocols: Protocols = table.PROTOCOLS,
 ) -> Iterator[Live]:
     """Run the program in a thread with its own loop until the context is left.
 
@@ -207,7 +210,7 @@ def live_program(
             data = folder / "data"
             settings = load_settings(file, data, environ=environ, port=0)
             program = await stack.enter_async_context(
-                started(settings, environ=environ, report=print)
+                started(settings, environ=environ, report=print, protocols=protocols)
             )
             ready.set_result(Live(program, simulator, asyncio.get_running_loop(), data))
             await asked_to_stop.wait()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from polyvox.protocols.cache_breakpoints import breakpoint_of, cache_control_of
+from polyvox.protocols.messages.cache_control import cache_control_of
+from polyvox.protocols.openai.cache_breakpoints import breakpoint_of
 from polyvox.workflows.conversation import Json, Text, Wire
 
 

@@ -10,49 +10,45 @@ from typing import Any
 import orjson
 import pytest
 
-from polyvox.protocols.chat import provider_request as chat
-from polyvox.protocols.client_side import Ask, Front
+from polyvox.protocols.client_side import Ask, RequestParser
 from polyvox.protocols.messages import client_request as messages_front
-from polyvox.protocols.messages import provider_request as messages
-from polyvox.protocols.provider_side import Dialect
 from polyvox.protocols.responses import client_request as responses_front
-from polyvox.protocols.responses import provider_stream as responses
+from polyvox.protocols.table import PROTOCOLS
 
 CLIENTS = Path(__file__).parents[1] / "fixtures" / "clients"
 
-FRONTS: dict[str, Front] = {"claude_code": messages_front, "codex": responses_front}
-DIALECTS: dict[str, Dialect] = {"chat": chat, "messages": messages, "responses": responses}
+PARSERS: dict[str, RequestParser] = {"claude_code": messages_front, "codex": responses_front}
 
 RECORDED = {
     f"{client}: {request['name']}": (client, request)
-    for client in FRONTS
+    for client in PARSERS
     for request in orjson.loads((CLIENTS / f"{client}.json").read_bytes())
 }
 
 
 def parsed(title: str) -> tuple[Ask, Any]:
     client, request = RECORDED[title]
-    return FRONTS[client].parse(request["body"], request["headers"]), request["body"]
+    return PARSERS[client].parse(request["body"], request["headers"]), request["body"]
 
 
 @pytest.mark.parametrize("title", RECORDED)
 def test_a_provider_of_the_same_protocol_gets_the_very_request(title: str) -> None:
     """Nothing is added, dropped or respelled on the way through."""
     ask, body = parsed(title)
-    rendered = DIALECTS[ask.protocol].render(ask.conversation, ask.model)
+    rendered = PROTOCOLS[ask.protocol].provider.render(ask.conversation, ask.model)
     assert rendered.body == body
     assert not rendered.losses
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("title", RECORDED)
-def test_a_provider_of_another_protocol_gets_the_user_s_words(title: str, dialect: str) -> None:
+def test_a_provider_of_another_protocol_gets_the_user_s_words(title: str, protocol: str) -> None:
     """What another protocol cannot say is a named loss; the request is never refused for it."""
     ask, _ = parsed(title)
-    rendered = DIALECTS[dialect].render(ask.conversation, ask.model)
+    rendered = PROTOCOLS[protocol].provider.render(ask.conversation, ask.model)
     assert "ROUNDS" in orjson.dumps(rendered.body).decode()
     assert all(rendered.losses)
-    assert bool(rendered.losses) == (dialect != ask.protocol)
+    assert bool(rendered.losses) == (protocol != ask.protocol)
 
 
 @pytest.mark.parametrize("title", [title for title in RECORDED if "first turn" in title])

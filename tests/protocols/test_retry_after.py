@@ -5,9 +5,8 @@ from email.utils import format_datetime
 
 import pytest
 
+from polyvox.protocols import table
 from polyvox.protocols.retry_after import retry_after_s
-from polyvox.workflows.conversation import PROTOCOLS, Protocol
-from tests.golden.passage import DIALECTS
 
 
 @pytest.mark.parametrize(
@@ -40,10 +39,10 @@ def test_a_date_is_the_time_until_then() -> None:
     assert retry_after_s({"retry-after": past}) == 0.0
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_provider_may_name_a_date(protocol: Protocol) -> None:
+@pytest.mark.parametrize("protocol", table.PROTOCOLS)
+def test_every_provider_may_name_a_date(protocol: str) -> None:
     """Gateways before a provider send dates, whatever the protocol behind them is."""
     soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    error = DIALECTS[protocol].parse_error(429, {"retry-after": soon}, b"{}")
+    error = table.PROTOCOLS[protocol].provider.parse_error(429, {"retry-after": soon}, b"{}")
     assert error.retry_after_s is not None
     assert error.retry_after_s > 3_500

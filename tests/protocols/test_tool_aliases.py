@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from polyvox.workflows.conversation import PROTOCOLS, Conversation, Json, Protocol, ToolCall
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.workflows.conversation import Conversation, Json, Protocol, ToolCall
 from polyvox.workflows.events import fold, unfold
 from polyvox.workflows.reply import Reply
-from tests.crossing.passages import CREATED, DIALECTS, FRONTS, RUN_ID, decode, others, split
+from tests.crossing.passages import CREATED, RUN_ID, decode, others, split
 
 LONG = "mcp__" + "harbour_" * 9 + "look"
 
@@ -46,7 +47,7 @@ def test_calls_side_by_side_come_back_as_the_client_offered_them(
     protocol: Protocol, live: bool
 ) -> None:
     """By name, namespace and kind; the text of a free-form tool is the model's own."""
-    ask = FRONTS[protocol].parse({"model": "m", **_REQUESTS[protocol]}, {})
+    ask = PROTOCOLS[protocol].parser.parse({"model": "m", **_REQUESTS[protocol]}, {})
     for over in others(protocol):
         offered = _offered(over, ask.conversation)
         assert all(len(name) <= 64 for name in offered)
@@ -55,7 +56,7 @@ def test_calls_side_by_side_come_back_as_the_client_offered_them(
             for i, name in enumerate(offered)
         )
         reply = Reply(calls, "tool_calls")
-        encoder = FRONTS[protocol].encoder(ask, run_id=RUN_ID, created=CREATED)
+        encoder = PROTOCOLS[protocol].answers.encoder(ask, run_id=RUN_ID, created=CREATED)
         shown = [encoder.feed(event) for event in unfold(reply)] if live else []
         again = fold(decode(protocol, split(b"".join(shown) + encoder.finish(reply))))
         expected = [
@@ -63,7 +64,7 @@ def test_calls_side_by_side_come_back_as_the_client_offered_them(
             for tool in ask.conversation.tools
         ]
         assert [(_flat(call), call.kind, call.arguments) for call in again.tool_calls] == expected
-        document = FRONTS[protocol].render(ask, reply, run_id=RUN_ID, created=CREATED)
+        document = PROTOCOLS[protocol].answers.render(ask, reply, run_id=RUN_ID, created=CREATED)
         assert LONG in str(document)
 
 
@@ -72,7 +73,7 @@ def _flat(call: ToolCall) -> str:
 
 
 def _offered(over: Protocol, conversation: Conversation) -> list[str]:
-    tools: list[Any] = DIALECTS[over].render(conversation, "a-model").body["tools"]
+    tools: list[Any] = PROTOCOLS[over].provider.render(conversation, "a-model").body["tools"]
     return [(tool.get(tool.get("type", "")) or tool)["name"] for tool in tools]
 
 
@@ -86,7 +87,7 @@ def test_the_next_turn_has_the_names_the_provider_was_offered() -> None:
         {"role": "assistant", "content": [call]},
         {"role": "user", "content": [result]},
     ]
-    conversation = FRONTS["messages"].parse(body, {}).conversation
+    conversation = PROTOCOLS["messages"].parser.parse(body, {}).conversation
     (offered,) = _offered("chat", conversation)
-    history = DIALECTS["chat"].render(conversation, "a-model").body["messages"]
+    history = PROTOCOLS["chat"].provider.render(conversation, "a-model").body["messages"]
     assert history[1]["tool_calls"][0]["function"]["name"] == offered != LONG

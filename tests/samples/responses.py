@@ -8,7 +8,7 @@ from typing import get_args
 from hypothesis import strategies as st
 from openai.types.responses import ResponseIncludable
 
-from polyvox.protocols.client_side import Ask, Front
+from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import client_request as responses
 from polyvox.protocols.responses import provider_stream as provider
 from polyvox.protocols.responses.client_stream import Encoder
@@ -33,9 +33,6 @@ from polyvox.workflows.conversation import (
 from polyvox.workflows.events import Event
 from polyvox.workflows.reply import FinishReason, Reply, Usage
 from tests.samples.recordings import stream
-
-FRONT: Front = responses
-
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "responses"
 
@@ -78,7 +75,7 @@ BODY: dict[str, Json] = {
 
 
 def asked(**fields: Json) -> Ask:
-    return FRONT.parse({**BODY, **fields}, {})
+    return responses.parse({**BODY, **fields}, {})
 
 
 def encoder(ask: Ask | None = None) -> Encoder:

@@ -1,4 +1,4 @@
-"""The gateway's ASGI application: routes, and every error in the dialect of its path."""
+"""The gateway's ASGI application: routes, and every error in the protocol of its path."""
 
 import logging
 import secrets
@@ -11,10 +11,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from polyvox.gateway.api.registry import registry_router
 from polyvox.gateway.api.runs import api_router
-from polyvox.gateway.generate.routes import create_router, front_of
+from polyvox.gateway.generate.routes import create_router
 from polyvox.gateway.http.admission import Admission, WithShares
-from polyvox.gateway.http.errors import retry_headers
+from polyvox.gateway.http.errors import protocol_of, retry_headers
 from polyvox.gateway.http.hosts import HostGuard, Names, is_ui
+from polyvox.gateway.models.routes import models_router
 from polyvox.gateway.responses.conversation_routes import conversations_router
 from polyvox.gateway.responses.routes import responses_router
 from polyvox.gateway.responses.state import ResponsesState
@@ -47,7 +48,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     admission = app.state.admission = Admission(
         requests_per_key=server.max_requests_per_key, max_body_mib=server.max_body_mib
     )
-    app.include_router(create_router())
+    app.include_router(create_router(runtime.protocols))
+    app.include_router(models_router())
     app.include_router(responses_router())
     app.include_router(websocket_router())
     app.include_router(conversations_router())
@@ -70,7 +72,7 @@ async def _model_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ModelError)
     # There is no run whose id could name the request in a report; the log has this one.
     request_id = f"req_{secrets.token_hex(12)}"
-    status, document = front_of(request).render_error(error, None)
+    status, document = protocol_of(request).answers.render_error(error, None)
     if "request_id" in document:
         document["request_id"] = request_id
     log.info("%s %s %s: %d %s", request_id, request.method, request.url.path, status, error.message)

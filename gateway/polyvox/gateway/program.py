@@ -21,9 +21,10 @@ from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, own_keys
 from polyvox.gateway.simulator.listening import serve
 from polyvox.gateway.web_ui.address import Door, remember_door
 from polyvox.gateway.web_ui.door import PATH
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.runtime import Runtime, running
 from polyvox.worker.settings.settings import Settings
-from polyvox.workflows.conversation import PROTOCOLS
 
 _REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a server that listens on all addresses is reached from its own machine."""
@@ -49,9 +50,15 @@ class Program:
 
 @asynccontextmanager
 async def started(
-    settings: Settings, *, environ: Mapping[str, str], report: Callable[[str], None]
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    report: Callable[[str], None],
+    protocols: Protocols = PROTOCOLS,
 ) -> AsyncIterator[Program]:
     """Start everything; stop it in the reverse order, running streams getting ``drain_s``.
+
+    Clients, providers and the simulator speak ``protocols``.
 
     Raises what ``running``, ``serving`` and ``own_keys`` raise, and UnsafeHost.
     """
@@ -67,14 +74,15 @@ async def started(
         )
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        simulator = await serve()
+        simulator = await serve(protocols=protocols)
         stack.push_async_callback(simulator.stop)
         runtime = await stack.enter_async_context(
             running(
                 settings,
                 environ=environ,
-                simulators=simulated_providers(f"{simulator.url}/v1"),
+                simulators=simulated_providers(f"{simulator.url}/v1", protocols),
                 report=report,
+                protocols=protocols,
             )
         )
         await _refuse_open_host(host, runtime.ledger, environ)
@@ -83,7 +91,9 @@ async def started(
         stack.push_async_callback(app.state.responses.close)
         stack.callback(app.state.admission.close)
         stack.push_async_callback(app.state.ui_door.close)
-        await stack.enter_async_context(serving(app, listener, settings.server, files=files))
+        await stack.enter_async_context(
+            serving(app, listener, settings.server, files=files, protocols=protocols)
+        )
         ui_url = f"{_url(_REACHED.get(host, host), port)}{PATH}"
         door = Door(ui_url, runtime.engine.namespace) if runtime.engine.ui_url else None
         remember_door(settings.data, door)
@@ -94,12 +104,13 @@ def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def simulated_providers(base_url: str) -> dict[str, Provider]:
-    """Return the built-in providers: ``simulator`` speaks Chat, the others what they are named."""
-    named = {f"simulator-{protocol}": protocol for protocol in PROTOCOLS}
+def simulated_providers(base_url: str, protocols: Protocols) -> dict[str, Provider]:
+    """Return the built-in providers: ``simulator`` speaks the first of ``protocols``, the others
+    the one that they are named after."""
+    named = {f"simulator-{protocol}": protocol for protocol in protocols}
     return {
         name: Provider(name, protocol, base_url, prices={EVERY_MODEL: Price(0.0, 0.0)})
-        for name, protocol in {"simulator": PROTOCOLS[0], **named}.items()
+        for name, protocol in {"simulator": next(iter(protocols)), **named}.items()
     }
 
 

@@ -1,10 +1,11 @@
-"""What every front protocol offers: parse a request, encode the answer's stream, render the rest.
+"""What a protocol offers towards clients: it reads requests and writes answers and model lists.
 
-Each module beside this one (chat, responses, messages) is one Front. They do no I/O.
+Modules and classes implement these interfaces; they do no I/O.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol as Interface
 
 from polyvox.workflows.conversation import Conversation, Json, Protocol
@@ -50,8 +51,8 @@ class Encoder(Interface):
         """Write the protocol's error ending for a stream that has begun."""
 
 
-class Front(Interface):
-    """One client protocol; implemented by a module of this package."""
+class RequestParser(Interface):
+    """Reads the requests of a protocol's clients."""
 
     def parse(self, body: Json, headers: Mapping[str, str]) -> Ask:
         """Parse a request body (a decoded JSON document) and its lower-case headers.
@@ -59,6 +60,10 @@ class Front(Interface):
         Unknown fields are kept, never refused. Raises ModelError("invalid_request", param=...)
         for a missing or ill-typed known field.
         """
+
+
+class ResponseEncoder(Interface):
+    """Writes the answers to a protocol's clients: as a stream, as one document, or as an error."""
 
     def encoder(self, ask: Ask, *, run_id: str, created: int) -> Encoder:
         """Return a new Encoder."""
@@ -68,3 +73,41 @@ class Front(Interface):
 
     def render_error(self, error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
         """Return HTTP status and error document in this protocol's taxonomy."""
+
+
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model as clients may ask about it. Sizes are in tokens; None is unknown.
+
+    ``efforts`` are the levels of thinking a client may choose from.
+    """
+
+    name: str
+    description: str = ""
+    created_at: datetime = _UNKNOWN
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    capabilities: Sequence[str] | None = None
+    efforts: Sequence[str] = ()
+
+    def can(self, capability: str) -> bool:
+        """Whether the model is known to have ``capability``."""
+        return capability in (self.capabilities or ())
+
+
+class ModelList(Interface):
+    """Writes the documents of ``GET /v1/models`` and ``GET /v1/models/NAME``."""
+
+    def render_list(
+        self, models: Sequence[ModelEntry], query: Sequence[tuple[str, str]]
+    ) -> dict[str, Json]:
+        """Render the list, or the page of it that the query's names and values ask for.
+
+        Raises ModelError("invalid_request").
+        """
+
+    def render_model(self, model: ModelEntry) -> dict[str, Json]:
+        """Render the document of one model."""

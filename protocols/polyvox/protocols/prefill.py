@@ -1,5 +1,6 @@
 """Refuses what only Messages can do: let the model go on from words put into its mouth."""
 
+from polyvox.protocols.neutral import neutral_of
 from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.errors import ModelError
 
@@ -10,7 +11,7 @@ def refuse_prefill(conversation: Conversation) -> None:
     The other protocols would begin a new answer after it.
     """
     last = conversation.messages[-1] if conversation.messages else None
-    if last is None or last.role != "assistant" or last.on_wire("messages") is None:
+    if last is None or last.role != "assistant" or not neutral_of(last.wire).continues_answers:
         return
     raise ModelError(
         "unsupported",

@@ -1,7 +1,6 @@
-"""What every provider protocol offers: render a request, decode the answer's stream, read errors.
+"""What a protocol offers towards providers: it writes requests and reads streams and errors.
 
-Each module beside this one (chat, responses, messages) is one Dialect. They do no I/O: they are
-fed by ``upstream.py``, which owns the socket.
+Modules implement these interfaces. They do no I/O: who owns the socket feeds them.
 """
 
 from collections.abc import Mapping
@@ -44,8 +43,8 @@ class Decoder(Interface):
         """Decode the end of the body; without a proper end no Finished is returned."""
 
 
-class Dialect(Interface):
-    """One provider protocol; implemented by a module of this package."""
+class ProviderProtocol(Interface):
+    """The provider side of one protocol."""
 
     def render(self, conversation: Conversation, model: str) -> Rendered:
         """Render the request for ``model`` (the provider's own name for it).

@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 import orjson
 
-from polyvox.workflows.conversation import PROTOCOLS, Protocol
+from polyvox.workflows.conversation import Protocol
 
 _MARK = "polyvox.1."
+
+_UNNAMED = "chat"
+"""Stands for an origin nobody named: Chat has no opaque reasoning that could be lost by it."""
 
 
 class Sealed(NamedTuple):
@@ -24,9 +27,10 @@ class Sealed(NamedTuple):
     redacted: bool = False
 
 
-def seal(origin: Protocol, opaque: str, *, redacted: bool = False) -> str:
+def seal(origin: Protocol | None, opaque: str, *, redacted: bool = False) -> str:
     """Return the envelope: URL-safe base64 of a JSON array behind a fixed mark."""
-    content = [origin, opaque, True] if redacted else [origin, opaque]
+    named = origin or _UNNAMED
+    content = [named, opaque, True] if redacted else [named, opaque]
     return _MARK + base64.urlsafe_b64encode(orjson.dumps(content)).decode()
 
 
@@ -38,6 +42,6 @@ def unseal(slot: str) -> Sealed | None:
         origin, opaque, *further = orjson.loads(base64.urlsafe_b64decode(slot[len(_MARK) :]))
     except (binascii.Error, orjson.JSONDecodeError, TypeError, ValueError):
         return None
-    if origin not in PROTOCOLS or not isinstance(opaque, str):
+    if not isinstance(origin, str) or not isinstance(opaque, str):
         return None
     return Sealed(origin, opaque, further == [True])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses.tools import is_spaced
+from polyvox.protocols.neutral import neutral_of
 from polyvox.protocols.tool_names import offered_name
 from polyvox.workflows.conversation import Part, Tool, ToolCall
 from polyvox.workflows.events import Event, PartDelta, PartEnded, PartStarted
@@ -92,11 +92,10 @@ class OwnCalls:
 
 
 def _own_name(tool: Tool) -> _Own:
-    wire = tool.on_wire("responses")
-    if wire is not None and is_spaced(wire):
-        name = wire["tool"].get("name")
-        if isinstance(name, str):
-            return _Own(name, wire["namespace"]["name"], tool.kind == "custom")
+    spaced = neutral_of(tool.wire).namespace(tool.wire.json) if tool.wire is not None else None
+    if spaced is not None:
+        namespace, name = spaced
+        return _Own(name, namespace, tool.kind == "custom")
     return _Own(tool.name, None, tool.kind == "custom")
 
 

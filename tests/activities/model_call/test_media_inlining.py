@@ -143,7 +143,7 @@ async def test_a_picture_is_put_inline(site: str, path: str) -> None:
             Message("user", (Text("and?"),)),
         )
     )
-    inlined = await MediaFetcher(reachable).inlined(conversation, INLINING)
+    inlined = await MediaFetcher(reachable).inlined(conversation, (Image, File))
     source = Source(media_type="image/png", data=base64.b64encode(PNG).decode())
     first, second, third = inlined.messages
     assert first.parts == (beside, Image(source))
@@ -156,7 +156,7 @@ async def test_a_picture_is_put_inline(site: str, path: str) -> None:
 async def test_nothing_is_fetched_for_a_provider_that_fetches_itself() -> None:
     """The conversation stays the very same; chat fetches pictures but has no place for files."""
     image = Conversation((Message("user", (Image(Source(url="http://127.0.0.1/x")),)),))
-    assert await MediaFetcher().inlined(image, CHAT) is image
+    assert await MediaFetcher().inlined(image, (File,)) is image
     file = Conversation((Message("user", (File(Source(url="http://127.0.0.1/x.pdf")),)),))
     with pytest.raises(ModelError, match="no public address"):
-        await MediaFetcher().inlined(file, CHAT)
+        await MediaFetcher().inlined(file, (File,))

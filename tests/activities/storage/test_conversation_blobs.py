@@ -20,10 +20,10 @@ from polyvox.workflows.errors import ModelError
 from tests.samples.values import CONVERSATIONS
 
 CLIENTS = Path(__file__).parents[2] / "fixtures" / "clients"
-FRONTS: dict[str, Any] = {"claude_code": messages, "codex": responses}
+PARSERS: dict[str, Any] = {"claude_code": messages, "codex": responses}
 RECORDED = [
-    (FRONTS[client], request)
-    for client in FRONTS
+    (PARSERS[client], request)
+    for client in PARSERS
     for request in orjson.loads((CLIENTS / f"{client}.json").read_bytes())
 ]
 

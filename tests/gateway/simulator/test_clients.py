@@ -12,14 +12,14 @@ import pytest
 
 from polyvox.gateway.simulator import plan
 from polyvox.gateway.simulator.acting import rules
-from polyvox.protocols.client_side import Front
+from polyvox.protocols.client_side import RequestParser
 from polyvox.protocols.messages import client_request as messages
 from polyvox.protocols.responses import client_request as responses
 from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.reply import Reply
 
 CLIENTS = Path(__file__).parents[2] / "fixtures" / "clients"
-FRONTS: dict[str, Front] = {"claude_code": messages, "codex": responses}
+PARSERS: dict[str, RequestParser] = {"claude_code": messages, "codex": responses}
 PICTURE = "a PNG image of 48x32 pixels"
 
 
@@ -32,7 +32,7 @@ def _recorded(client: str, name: str) -> dict[str, Any]:
 def _conversation(client: str, name: str, prompt: str) -> Conversation:
     request = _recorded(client, name)
     body = orjson.loads(orjson.dumps(request["body"]).replace(b"ROUNDS", prompt.encode()))
-    return FRONTS[client].parse(body, request["headers"]).conversation
+    return PARSERS[client].parse(body, request["headers"]).conversation
 
 
 def _answer(conversation: Conversation) -> Reply:
@@ -44,7 +44,7 @@ def _answer(conversation: Conversation) -> Reply:
     return reply
 
 
-@pytest.mark.parametrize("client", FRONTS)
+@pytest.mark.parametrize("client", PARSERS)
 def test_a_prompt_with_an_image_is_answered_about_both(client: str) -> None:
     """Neither reminders nor image captions are taken for the prompt."""
     reply = _answer(_conversation(client, "first turn", "What does this image show?"))

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from polyvox.gateway.generate.routes import FRONTS
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.worker.engine.ports import free_port
 from polyvox.workflows.conversation import Conversation, Text, ToolCall, ToolResult
 from tests.programs.clients import Client, Question, Results, Said, Turn
-from tests.programs.running import ENVIRON, PROTOCOLS, Live, live_program
+from tests.programs.running import ENVIRON, Live, live_program
 from tests.programs.template_stories import MODELS, received
 
 EXPERT = 'Call ask_expert with {"question": "Is it %d * 3?"}'
@@ -56,7 +56,7 @@ def play(
 
 def conversation_in(protocol: str, body: Any) -> Conversation:
     headers: Mapping[str, str] = {}
-    return FRONTS[protocol].parse(body, headers).conversation
+    return PROTOCOLS[protocol].parser.parse(body, headers).conversation
 
 
 def spelled(conversation: Conversation) -> list[str]:

@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletion
 
 from polyvox.protocols.chat import client_request as chat
 from polyvox.protocols.chat import provider_request as provider
-from polyvox.protocols.client_side import Ask, Front
+from polyvox.protocols.client_side import Ask
 from polyvox.workflows.conversation import (
     Image,
     Opaque,
@@ -222,9 +222,3 @@ def test_every_error_kind_has_its_words(kind: ErrorKind) -> None:
     assert document["error"].keys() == {"message", "type", "param", "code"}
     assert document["error"]["message"] == "It broke. (run r1)"
     assert (document["error"]["param"], document["error"]["code"]) == ("x", "their_code")
-
-
-def test_the_module_is_a_front() -> None:
-    """mypy checks the rest."""
-    front: Front = chat
-    assert front.parse(HELLO, {}).protocol == "chat"

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from polyvox.protocols.chat import provider_request as chat
-from polyvox.protocols.provider_side import Dialect
+from polyvox.protocols.provider_side import ProviderProtocol
 from polyvox.workflows.conversation import (
     Conversation,
     Options,
@@ -61,7 +61,7 @@ def test_no_choice_is_made_among_tools_that_are_not_offered() -> None:
 
 def test_the_module_is_a_dialect() -> None:
     """mypy checks the rest."""
-    dialect: Dialect = chat
+    dialect: ProviderProtocol = chat
     assert dialect.authorize("test-key") == {"authorization": "Bearer test-key"}
 
 

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from polyvox.protocols.client_side import Ask, Front
+from polyvox.protocols.client_side import Ask
 from polyvox.protocols.messages import client_request as messages
 from polyvox.protocols.messages import provider_request as provider
 from polyvox.workflows.conversation import (
@@ -19,11 +19,6 @@ BODY: dict[str, Json] = {
 
 
 ASK = messages.parse(BODY, {})
-
-
-def test_the_module_is_a_front() -> None:
-    front: Front = messages
-    assert front.parse(BODY, {}).stream
 
 
 @pytest.mark.parametrize("request_", orjson.loads((RECORDED / "requests.json").read_bytes()))

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from polyvox.protocols.messages import client_request as front
 from polyvox.protocols.messages import provider_request as messages
-from polyvox.protocols.provider_side import Dialect
+from polyvox.protocols.provider_side import ProviderProtocol
 from polyvox.workflows.conversation import (
     Conversation,
     Options,
@@ -19,7 +19,7 @@ from tests.samples.messages import conversations
 
 
 def test_the_module_is_a_dialect() -> None:
-    dialect: Dialect = messages
+    dialect: ProviderProtocol = messages
     assert dialect.authorize("test-key") == {"x-api-key": "test-key"}
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from polyvox.protocols.provider_side import Dialect
+from polyvox.protocols.provider_side import ProviderProtocol
 from polyvox.protocols.responses import provider_stream as responses
 from polyvox.workflows.conversation import (
     Json,
@@ -12,7 +12,7 @@ from polyvox.workflows.conversation import (
 from polyvox.workflows.errors import ModelError
 from tests.samples.responses import decode, recorded, spelled
 
-DIALECT: Dialect = responses
+DIALECT: ProviderProtocol = responses
 
 
 def test_an_error_event_is_an_error_of_its_own_kind() -> None:

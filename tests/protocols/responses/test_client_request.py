@@ -9,6 +9,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from polyvox.protocols.openai.client_errors import TYPE_AND_CODE
+from polyvox.protocols.responses import client_request as responses
 from polyvox.protocols.responses import provider_stream as provider
 from polyvox.workflows.conversation import (
     Conversation,
@@ -22,7 +23,6 @@ from polyvox.workflows.events import fold, unfold
 from polyvox.workflows.reply import Reply
 from tests.samples.responses import (
     BODY,
-    FRONT,
     REQUESTS,
     asked,
     conversations,
@@ -41,7 +41,7 @@ STREAM_EVENT: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent
 @given(replies)
 def test_the_whole_document_is_the_one_that_ends_the_stream(reply: Reply) -> None:
     """There is one way to an answer; streamed or not it says the same."""
-    document = FRONT.render(asked(), reply, run_id="run-1", created=100)
+    document = responses.render(asked(), reply, run_id="run-1", created=100)
     Response.model_validate(document)
     last = documents(encoded(reply, unfold(reply)))[-1]["response"]
     assert {**document, "completed_at": None} == {**last, "completed_at": None}
@@ -53,7 +53,7 @@ def test_what_a_provider_is_sent_parses_to_the_same_conversation(said: Conversat
     """Provider and front are inverse: nothing of a request is lost on the way to the model."""
     request = provider.render(said, "m")
     assert request.losses == ()
-    assert FRONT.parse(request.body, {}).conversation == said
+    assert responses.parse(request.body, {}).conversation == said
 
 
 def test_a_recorded_request_passes_through_unchanged() -> None:
@@ -61,7 +61,7 @@ def test_a_recorded_request_passes_through_unchanged() -> None:
     for body in REQUESTS:
         if body.get("input") == "":
             continue
-        ask = FRONT.parse(body, {})
+        ask = responses.parse(body, {})
         sent = provider.render(ask.conversation, "other")
         said = body["input"]
         items = [{"role": "user", "content": said}] if isinstance(said, str) else said
@@ -76,12 +76,12 @@ def test_what_the_answer_says_of_itself_reaches_the_client() -> None:
     events = recorded("moderation")
     reply = fold(events)
     _, last = original("moderation")[-1]
-    document = FRONT.render(asked(), reply, run_id="run-1", created=100)
+    document = responses.render(asked(), reply, run_id="run-1", created=100)
     said = json.loads(last)["response"]
     for field in ("service_tier", "moderation", "tool_usage", "usage"):
         assert document[field] == said[field], field
     assert (document["id"], document["model"]) == ("resp_run-1", "panel")
-    doubled = FRONT.render(
+    doubled = responses.render(
         asked(), reply.with_usage(reply.usage + reply.usage), run_id="r", created=1
     )
     assert doubled["usage"]["input_tokens"] == 2 * said["usage"]["input_tokens"]
@@ -100,7 +100,7 @@ def test_the_answer_repeats_the_request() -> None:
         background=False,
         max_tool_calls=3,
     )
-    document = FRONT.render(ask, Reply((Text("x"),)), run_id="r", created=7)
+    document = responses.render(ask, Reply((Text("x"),)), run_id="r", created=7)
     Response.model_validate(document)
     expected: dict[str, Json] = {
         "object": "response",
@@ -154,7 +154,7 @@ def test_an_answer_that_was_cut_says_so() -> None:
 @pytest.mark.parametrize("kind", get_args(ErrorKind))
 def test_every_error_has_its_document(kind: ErrorKind) -> None:
     """All four members are always there, and the provider's own words."""
-    status, document = FRONT.render_error(ModelError(kind, "Said so.", param="p"), "r1")
+    status, document = responses.render_error(ModelError(kind, "Said so.", param="p"), "r1")
     assert set(document["error"]) == {"message", "type", "param", "code"}
     assert document["error"]["message"] == "Said so. (run r1)"
     assert (document["error"]["type"], document["error"]["code"]) == TYPE_AND_CODE[kind]
@@ -164,10 +164,10 @@ def test_every_error_has_its_document(kind: ErrorKind) -> None:
 
 def test_a_status_that_would_mislead_is_ours() -> None:
     """OpenAI knows no 529; without a status of the provider's, no key is the client's."""
-    assert FRONT.render_error(ModelError("overloaded", "m", status=529), None)[0] == 503
+    assert responses.render_error(ModelError("overloaded", "m", status=529), None)[0] == 503
     refused = ModelError("provider_authentication", "m", code="invalid_api_key")
-    assert FRONT.render_error(refused, None)[0] == 502
-    _, document = FRONT.render_error(ModelError("rate_limit", "m", code="tokens"), None)
+    assert responses.render_error(refused, None)[0] == 502
+    _, document = responses.render_error(ModelError("rate_limit", "m", code="tokens"), None)
     assert document["error"]["code"] == "tokens"
 
 
@@ -193,14 +193,14 @@ def test_a_status_that_would_mislead_is_ours() -> None:
 )
 def test_a_malformed_request_names_its_field(body: Json, kind: str, param: str | None) -> None:
     with pytest.raises(ModelError) as caught:
-        FRONT.parse(body, {})
+        responses.parse(body, {})
     assert (caught.value.kind, caught.value.param) == (kind, param)
 
 
 def test_only_headers_that_belong_to_the_protocol_are_kept() -> None:
     """They go on to a provider of this protocol; keys and cookies never do."""
     headers = {"openai-beta": "x=1", "authorization": "Bearer test-key", "session-id": "s"}
-    assert FRONT.parse(BODY, headers).conversation.headers == (("openai-beta", "x=1"),)
+    assert responses.parse(BODY, headers).conversation.headers == (("openai-beta", "x=1"),)
 
 
 def test_tools_inside_the_input_are_offered_to_every_provider() -> None:
@@ -210,7 +210,7 @@ def test_tools_inside_the_input_are_offered_to_every_provider() -> None:
     item = {"type": "additional_tools", "role": "developer", "tools": [space]}
     ask = asked(input=[item, {"role": "user", "content": "go"}])
     assert [(t.name, t.kind) for t in ask.conversation.tools] == [("functions__exec", "custom")]
-    assert FRONT.render(ask, Reply(()), run_id="r", created=1)["tools"] == []
+    assert responses.render(ask, Reply(()), run_id="r", created=1)["tools"] == []
 
 
 def test_a_call_comes_back_under_the_clients_own_name() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from polyvox.protocols.provider_side import Dialect
+from polyvox.protocols.provider_side import ProviderProtocol
 from polyvox.protocols.responses import provider_stream as responses
 from polyvox.protocols.responses.elements import (
     parse_message,
@@ -38,7 +38,7 @@ from polyvox.workflows.events import (
 from polyvox.workflows.reply import Usage
 from tests.samples.responses import ABRIDGED, STREAMS, decode, original, recorded, spelled
 
-DIALECT: Dialect = responses
+DIALECT: ProviderProtocol = responses
 
 
 def terminal(name: str) -> Json:

@@ -49,6 +49,8 @@ from polyvox.activities.storage.threads import ConversationsStore
 from polyvox.activities.tools.run_tool import TOOLS, Toolbox
 from polyvox.activities.tracing.spans import Tracing
 from polyvox.protocols.coverage.answer_losses import answer_losses
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.engine.engine import Engine
 from polyvox.worker.hosting.host import Ending, HostServices, flow_host
 from polyvox.worker.hosting.payloads import data_converter
@@ -66,6 +68,7 @@ class Runtime:
     """A running worker and its stores; valid while ``running``'s context is open."""
 
     settings: Settings
+    protocols: Protocols
     providers: Mapping[str, Provider]
     engine: Engine
     client: Client
@@ -87,11 +90,13 @@ async def running(
     environ: Mapping[str, str],
     simulators: Mapping[str, Provider],
     report: Callable[[str], None],
+    protocols: Protocols = PROTOCOLS,
 ) -> AsyncIterator[Runtime]:
     """Start engine, stores and worker; stop them in the reverse order.
 
-    ``simulators`` are the built-in providers. Raises EngineError, DataFolderInUse, DatabaseError
-    or FlowError (a model of the settings that its flow refuses), each of which says what to do.
+    ``simulators`` are the built-in providers; ``protocols`` are spoken. Raises EngineError,
+    DataFolderInUse, DatabaseError or FlowError (a model of the settings that its flow refuses),
+    each of which says what to do.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     if opened := tighten(settings.data):
@@ -108,7 +113,7 @@ async def running(
         stack.callback(database.dispose)
         store = BlobStore(settings.data / "blobs.db")
         stack.callback(store.close)
-        bodies = Bodies(store)
+        bodies = Bodies(store, protocols=protocols)
         with errors_explained(database):
             registry = Registry(database)
             register_templates(registry)
@@ -127,7 +132,7 @@ async def running(
         secrets = Secrets(providers, environ)
         upstream = Upstream(secrets)
         stack.push_async_callback(upstream.close)
-        directory = Directory(providers, environ)
+        directory = Directory(providers, environ, protocols)
         media = MediaFetcher()
         stack.callback(media.close)
         relay = Relay()
@@ -192,6 +197,7 @@ async def running(
         await stack.enter_async_context(worker)
         yield Runtime(
             settings=settings,
+            protocols=protocols,
             providers=providers,
             engine=engine,
             client=client,

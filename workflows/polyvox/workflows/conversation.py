@@ -17,7 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
-Protocol = Literal["chat", "responses", "messages"]
+Protocol = str
+"""The name of a protocol: one of ``PROTOCOLS``, or one that a program speaks besides."""
+
 PROTOCOLS: tuple[Protocol, ...] = ("chat", "responses", "messages")
 
 Json = Any

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from polyvox.protocols.coverage.table import MORE_LOSSES, MOST_LOSSES
+from polyvox.protocols.coverage.losses import MORE_LOSSES, MOST_LOSSES
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, PartDelta
 from polyvox.workflows.reply import Reply

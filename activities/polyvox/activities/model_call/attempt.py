@@ -25,7 +25,7 @@ from polyvox.activities.model_call.visibility import Emission
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.hidden_transcripts import Memory
 from polyvox.activities.tracing.spans import Tracing
-from polyvox.protocols.provider_side import Decoder, Dialect, Rendered
+from polyvox.protocols.provider_side import Decoder, ProviderProtocol, Rendered
 from polyvox.protocols.sse import Frame, FrameSplitter
 from polyvox.workflows.boundary.backend import CALL_MODEL
 from polyvox.workflows.boundary.calls import ModelCall, resolve
@@ -136,7 +136,7 @@ class ModelCaller:
             attempt.recorded = True
             return known
         destination = self._destination(call)
-        provider, dialect = destination.provider, destination.dialect
+        provider, protocol = destination.provider, destination.protocol.provider
         attempt.provider = provider
         if call.priced and not knows_price(provider, destination.model):
             raise ModelError(
@@ -149,8 +149,8 @@ class ModelCaller:
         conversation = resolve(call.conversation, base)
         if call.owner:
             conversation = await self._memory.restored(conversation, base.messages, call.owner)
-        conversation = await self._media.inlined(conversation, provider)
-        request = await _rendered(dialect, conversation, destination.model)
+        conversation = await self._media.inlined(conversation, destination.inlined)
+        request = await _rendered(protocol, conversation, destination.model)
         self._relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
         attempt.stopping = Stopping(request.stop) if request.stop else None
@@ -161,7 +161,8 @@ class ModelCaller:
         async with self._upstream.post(provider, request, authorization) as answer:
             attempt.http_status = answer.status
             if answer.status >= 400:
-                error = dialect.parse_error(answer.status, answer.headers, await answer.beginning())
+                beginning = await answer.beginning()
+                error = protocol.parse_error(answer.status, answer.headers, beginning)
                 error.provider = provider.name
                 if error.kind == "provider_authentication":
                     # The client must not take it for a word about its own key.
@@ -170,7 +171,7 @@ class ModelCaller:
                     )
                 raise error
             try:
-                reply = await self._listen(answer, dialect, attempt)
+                reply = await self._listen(answer, protocol, attempt)
                 cost_usd = cost_of_reply(provider, destination.model, reply)
                 return replace(reply, cost_usd=cost_usd)
             except ModelError as error:
@@ -188,9 +189,11 @@ class ModelCaller:
                 "of these.",
             ) from None
 
-    async def _listen(self, answer: Answer, dialect: Dialect, attempt: "Attempt") -> Reply:
-        await answer.check(dialect.parse_error)
-        splitter, decoder = FrameSplitter(self._most_bytes), dialect.decoder()
+    async def _listen(
+        self, answer: Answer, protocol: ProviderProtocol, attempt: "Attempt"
+    ) -> Reply:
+        await answer.check(protocol.parse_error)
+        splitter, decoder = FrameSplitter(self._most_bytes), protocol.decoder()
         while chunk := await answer.read():
             frames = splitter.feed(chunk)
             self._decode(attempt, decoder, frames[:_FRAMES_AT_ONCE])
@@ -311,12 +314,12 @@ class Attempt:
 _EMPTY = Conversation(())
 
 
-async def _rendered(dialect: Dialect, conversation: Conversation, model: str) -> Rendered:
+async def _rendered(protocol: ProviderProtocol, conversation: Conversation, model: str) -> Rendered:
     """Render the request; one that takes long beside the event loop."""
     elements = sum(len(message.parts) for message in conversation.messages)
     if elements + len(conversation.tools) < _MANY_ELEMENTS:
-        return dialect.render(conversation, model)
-    return await asyncio.to_thread(dialect.render, conversation, model)
+        return protocol.render(conversation, model)
+    return await asyncio.to_thread(protocol.render, conversation, model)
 
 
 def _too_large(what: str) -> ModelError:

@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from polyvox.activities.model_call.media_inlining import Kinds
 from polyvox.activities.model_call.provider import Provider, api_key
-from polyvox.protocols.chat import provider_request as chat
-from polyvox.protocols.messages import provider_request as messages
-from polyvox.protocols.provider_side import Dialect
-from polyvox.protocols.responses import provider_stream as responses
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.protocols.wire_protocol import Protocols, WireProtocol
+from polyvox.workflows.conversation import File, Image
 from polyvox.workflows.errors import ModelError
-
-DIALECTS: dict[str, Dialect] = {"chat": chat, "responses": responses, "messages": messages}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +17,26 @@ class Destination:
 
     provider: Provider
     model: str
-    dialect: Dialect
+    protocol: WireProtocol
+
+    @property
+    def inlined(self) -> Kinds:
+        """The kinds of media that the provider takes without a URL only."""
+        if self.provider.inline_urls:
+            return (Image, File)
+        return () if self.protocol.takes_file_urls else (File,)
 
 
 class Directory:
-    """The providers a process knows, and the environment that holds their keys."""
+    """The providers a process knows, the environment with their keys, and their protocols."""
 
-    def __init__(self, providers: Mapping[str, Provider], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        environ: Mapping[str, str],
+        protocols: Protocols = PROTOCOLS,
+    ) -> None:
+        self._protocols = protocols
         self._providers = providers
         self._environ = environ
 
@@ -40,7 +51,7 @@ class Directory:
                 f"Model {reference!r} names no known provider. Providers: {known}.",
                 param="model",
             )
-        return Destination(provider, model, DIALECTS[provider.protocol])
+        return Destination(provider, model, self._protocols[provider.protocol])
 
     def authorization(self, destination: Destination) -> dict[str, str]:
         """Return the headers that carry the key, none for a provider that needs none.
@@ -50,7 +61,7 @@ class Directory:
         provider = destination.provider
         key = api_key(provider, self._environ)
         if key is not None:
-            return destination.dialect.authorize(key)
+            return destination.protocol.provider.authorize(key)
         if provider.api_key_env is None:
             return {}
         raise ModelError(

@@ -20,7 +20,6 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from polyvox.activities.model_call.addresses import Address, is_public
-from polyvox.activities.model_call.provider import Provider
 from polyvox.workflows.conversation import (
     Conversation,
     File,
@@ -31,6 +30,9 @@ from polyvox.workflows.conversation import (
     ToolResult,
 )
 from polyvox.workflows.errors import ModelError
+
+Kinds = tuple[type[Image | File], ...]
+"""Kinds of media."""
 
 _MIB = 1024 * 1024
 _MOST_URLS = 20
@@ -151,8 +153,8 @@ class MediaFetcher:
         self._guard = _Guard(allowed, self._lookups)
         self._turn = asyncio.Semaphore(_AT_ONCE_IN_ALL)
 
-    async def inlined(self, conversation: Conversation, provider: Provider) -> Conversation:
-        """Return ``conversation`` with the URLs that ``provider`` cannot follow fetched.
+    async def inlined(self, conversation: Conversation, kinds: Kinds) -> Conversation:
+        """Return ``conversation`` with the URLs of media of ``kinds`` fetched.
 
         Raises ModelError("invalid_request") naming the URL that cannot be had.
         """
@@ -160,12 +162,12 @@ class MediaFetcher:
             url
             for message in conversation.messages
             for part in _media(message.parts)
-            if (url := part.source.url) and _needs_inlining(part, provider)
+            if (url := part.source.url) and isinstance(part, kinds)
         }
         if not wanted:
             return conversation
         fetched = await self._fetch_all(sorted(wanted))
-        messages = tuple(_with(message, fetched, provider) for message in conversation.messages)
+        messages = tuple(_with(message, fetched, kinds) for message in conversation.messages)
         return replace(conversation, messages=messages)
 
     async def _fetch_all(self, urls: list[str]) -> dict[str, Source]:
@@ -277,11 +279,6 @@ async def _limited(answer: aiohttp.ClientResponse, url: str, budget: _Budget) ->
     return bytes(body)
 
 
-def _needs_inlining(part: Image | File, provider: Provider) -> bool:
-    """Chat has no place for a file's URL; other providers say if they do not follow URLs."""
-    return provider.inline_urls or (provider.protocol == "chat" and isinstance(part, File))
-
-
 def _media(parts: tuple[Part, ...]) -> list[Image | File]:
     found: list[Image | File] = []
     for part in parts:
@@ -292,19 +289,19 @@ def _media(parts: tuple[Part, ...]) -> list[Image | File]:
     return found
 
 
-def _with(message: Message, fetched: dict[str, Source], provider: Provider) -> Message:
-    parts = _replaced(message.parts, fetched, provider)
+def _with(message: Message, fetched: dict[str, Source], kinds: Kinds) -> Message:
+    parts = _replaced(message.parts, fetched, kinds)
     return message if parts == message.parts else message.edited(parts=parts)
 
 
 def _replaced(
-    parts: tuple[Part, ...], fetched: dict[str, Source], provider: Provider
+    parts: tuple[Part, ...], fetched: dict[str, Source], kinds: Kinds
 ) -> tuple[Part, ...]:
     def one(part: Part) -> Part:
         if isinstance(part, ToolResult):
-            inner = _replaced(part.parts, fetched, provider)
+            inner = _replaced(part.parts, fetched, kinds)
             return part if inner == part.parts else part.edited(parts=inner)
-        if isinstance(part, Image | File) and _needs_inlining(part, provider):
+        if isinstance(part, Image | File) and isinstance(part, kinds):
             source = fetched.get(part.source.url or "")
             return part if source is None else part.edited(source=source)
         return part

@@ -2,10 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-
-Protocol = Literal["chat", "responses", "messages"]
-
 
 EVERY_MODEL = "*"
 """Stands for all models of a provider that have no price of their own."""
@@ -35,7 +31,7 @@ class Provider:
     """
 
     name: str
-    protocol: Protocol
+    protocol: str
     base_url: str
     api_key_env: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,49 +1,17 @@
 """Asks a provider how many input tokens a conversation has, where its protocol has the question."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import orjson
 
 from polyvox.activities.model_call.directory import Directory
 from polyvox.activities.model_call.upstream import Upstream
-from polyvox.workflows.conversation import Conversation, Protocol
+from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.errors import ModelError
 
 _LIMIT_S = 5.0
 """An agent asks for counts in bursts before it does anything else: an estimate soon is better."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """``fields`` are the request's members that the counting route takes besides the model."""
-
-    path: str
-    fields: frozenset[str]
-
-
-_QUESTIONS: Mapping[Protocol, _Question] = {
-    "messages": _Question(
-        "messages/count_tokens",
-        frozenset({"messages", "system", "tools", "tool_choice", "thinking", "output_config"}),
-    ),
-    "responses": _Question(
-        "responses/input_tokens",
-        frozenset(
-            {
-                "input",
-                "instructions",
-                "tools",
-                "tool_choice",
-                "text",
-                "reasoning",
-                "truncation",
-                "parallel_tool_calls",
-            }
-        ),
-    ),
-}
 
 
 class TokenCounter:
@@ -56,11 +24,11 @@ class TokenCounter:
     async def count(self, reference: str, conversation: Conversation) -> int | None:
         """Return the provider's count for ``provider:model``; None if it does not tell in time."""
         destination = self._directory.find(reference)
-        question = _QUESTIONS.get(destination.provider.protocol)
+        question = destination.protocol.token_count
         if question is None:
             return None
         try:
-            request = destination.dialect.render(conversation, destination.model)
+            request = destination.protocol.provider.render(conversation, destination.model)
             body = {k: v for k, v in request.body.items() if k in question.fields}
             asked = replace(request, path=question.path, body={"model": destination.model, **body})
             authorization = self._directory.authorization(destination)

@@ -20,9 +20,8 @@ from typing import Any, Generic, TypeVar
 import orjson
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
-from polyvox.protocols.chat import elements as chat
-from polyvox.protocols.messages import elements as messages
-from polyvox.protocols.responses import elements as responses
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.protocols.wire_protocol import Protocols
 from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.conversation import Conversation, Json, Message, Options, Tool
 
@@ -40,20 +39,6 @@ _DIGEST_BYTES = 32
 
 _ELEMENT_BYTES = 1024
 """What a message, part or tool takes besides its text: typed form, wire document, dictionaries."""
-
-_PARSERS: dict[tuple[str, str], Callable[[Json], Any]] = {
-    ("chat", "message"): chat.parse_message,
-    ("chat", "tool"): chat.parse_tool,
-    ("chat", "options"): chat.parse_options,
-    ("responses", "message"): responses.parse_message,
-    ("responses", "system"): responses.parse_system,
-    ("responses", "tool"): responses.parse_tool,
-    ("responses", "options"): responses.parse_options,
-    ("messages", "message"): messages.parse_message,
-    ("messages", "system"): messages.parse_system,
-    ("messages", "tool"): messages.parse_tool,
-    ("messages", "options"): messages.parse_options,
-}
 
 Element = Message | Tool | Options
 
@@ -101,7 +86,14 @@ class _Packed:
 class Bodies:
     """Stores and loads conversations."""
 
-    def __init__(self, store: BlobStore, *, cache_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        *,
+        protocols: Protocols = PROTOCOLS,
+        cache_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        self._protocols = protocols
         self._store = store
         self._conversations: Recent[Conversation] = Recent(cache_bytes)
         self._stored: Recent[bool] = Recent(100_000)
@@ -140,7 +132,7 @@ class Bodies:
             return found
 
         def element(address: str) -> Any:
-            return _element(_joined(orjson.loads(body(address)), body))
+            return _element(_joined(orjson.loads(body(address)), body), self._protocols)
 
         def elements(runs: list[str]) -> tuple[Any, ...]:
             return tuple(element(address) for run in runs for address in _digests(body(run)))
@@ -206,10 +198,10 @@ def _document(element: Element, sort: str) -> Json:
     return {"wire": wire.json, "protocol": wire.protocol, "sort": sort, **edits}
 
 
-def _element(document: Json) -> Any:
+def _element(document: Json, protocols: Protocols) -> Any:
     if "wire" not in document:
         return load(document["value"])
-    parsed = _PARSERS[document["protocol"], document["sort"]](document["wire"])
+    parsed = protocols[document["protocol"]].elements[document["sort"]](document["wire"])
     return load(document["value"]).edited(wire=parsed.wire) if "value" in document else parsed
 
 

@@ -8,7 +8,6 @@ request; later it ends the stream with an error. Who fails, and a client that le
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 
 import orjson
@@ -209,9 +208,6 @@ class _Choice:
     @property
     def tells_usage(self) -> bool:
         return self._writing is not None and self._writing.tells_usage
-
-    def parse(self, body: Json, headers: Mapping[str, str]) -> Ask:
-        return chat.parse(body, headers)
 
     def encoder(self, ask: Ask, *, run_id: str, created: int) -> "_ChoiceEncoder":
         self._writing = _ChoiceEncoder(ask, self, created=self._created)

@@ -25,7 +25,7 @@ from polyvox.activities.ledger.entries import EndStatus, RunEnded, RunStarted
 from polyvox.activities.live.relay import Batch, Channel, Outcome
 from polyvox.activities.registry.registry import ResolvedModel
 from polyvox.gateway.http.errors import retry_headers, send_json
-from polyvox.protocols.client_side import Ask, Encoder, Front
+from polyvox.protocols.client_side import Ask, Encoder, ResponseEncoder
 from polyvox.protocols.header_text import header_list
 from polyvox.worker.engine.trouble import restarting
 from polyvox.worker.runs.start import RUN_LIMIT, TASK_QUEUE, new_run_id
@@ -69,7 +69,7 @@ class Exchange:
     def __init__(
         self,
         runtime: Runtime,
-        front: Front,
+        answers: ResponseEncoder,
         ask: Ask,
         caller: Caller,
         *,
@@ -78,7 +78,7 @@ class Exchange:
         lasting: bool = False,
     ) -> None:
         self._runtime = runtime
-        self._front = front
+        self._answers = answers
         self._ask = ask
         self._caller = caller
         self._created = int(time.time())
@@ -239,11 +239,13 @@ class Exchange:
         while channel.outcome is None:
             await channel.next(60.0)
         reply = _reply(channel.outcome)
-        document = self._front.render(self._ask, reply, run_id=self._run_id, created=self._created)
+        document = self._answers.render(
+            self._ask, reply, run_id=self._run_id, created=self._created
+        )
         await send_json(send, 200, document, self._headers(channel))
 
     async def _stream(self, channel: Channel, send: Send) -> None:
-        encoder = self._front.encoder(self._ask, run_id=self._run_id, created=self._created)
+        encoder = self._answers.encoder(self._ask, run_id=self._run_id, created=self._created)
         try:
             pending = await self._relay(channel, encoder, send)
             if not self._left:
@@ -304,7 +306,7 @@ class Exchange:
     async def _send_error(self, send: Send, error: ModelError) -> None:
         if self._committed:
             return
-        status, document = self._front.render_error(error, self._run_id)
+        status, document = self._answers.render_error(error, self._run_id)
         await send_json(send, status, document, [*self._headers(), *retry_headers(error, status)])
 
 

@@ -1,6 +1,6 @@
 """The routes clients call. The route gives the protocol; everything else is the exchange's."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,45 +12,26 @@ from polyvox.gateway.generate.token_count import provider_count
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import authenticate
 from polyvox.gateway.http.request_body import read_document
-from polyvox.gateway.models.routes import list_models, one_model
-from polyvox.protocols.chat import client_request as chat
-from polyvox.protocols.client_side import Front
-from polyvox.protocols.messages import client_request as messages
-from polyvox.protocols.responses import client_request as responses
+from polyvox.protocols.wire_protocol import ROOT, Protocols, TokenCount, WireProtocol
 from polyvox.worker.runtime import Runtime
+from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.session import seen_headers
 
-FRONTS: dict[str, Front] = {"chat": chat, "responses": responses, "messages": messages}
 
-PATHS = {"/v1/chat/completions": "chat", "/v1/responses": "responses", "/v1/messages": "messages"}
-
-
-def front_of(request: Request) -> Front:
-    return front_for(request.url.path, request.headers)
-
-
-def front_for(path: str, headers: Mapping[str, str]) -> Front:
-    """Return the protocol a path speaks; the shared ones tell by the anthropic-version header."""
-    for beginning, protocol in PATHS.items():
-        if path.startswith(beginning):
-            return FRONTS[protocol]
-    return FRONTS["messages" if "anthropic-version" in headers else "chat"]
-
-
-def create_router() -> APIRouter:
+def create_router(protocols: Protocols) -> APIRouter:
     router = APIRouter()
-    for path, protocol in PATHS.items():
-        # Starlette's routes, not FastAPI's: there is nothing to validate or serialise for it here.
-        if protocol != "responses":  # which keeps its answers, and has routes of its own
-            router.add_route(path, _generation(FRONTS[protocol]), methods=["POST"])
+    # Starlette's routes, not FastAPI's: there is nothing to validate or serialise for it here.
+    for protocol in protocols.values():
+        if not protocol.stateful:
+            router.add_route(protocol.route, _generation(protocol), methods=["POST"])
+        if protocol.token_count is not None and protocol.token_count.estimate is not None:
+            counting = _counting(protocol, protocol.token_count, protocol.token_count.estimate)
+            router.add_route(ROOT + protocol.token_count.path, counting, methods=["POST"])
     stored = "/v1/chat/completions"
     router.add_route(stored, refuse_stored_chat, methods=["GET"])
     one_stored = f"{stored}/{{completion:path}}"
     router.add_route(one_stored, refuse_stored_chat, methods=["GET", "POST", "DELETE"])
-    router.add_route("/v1/messages/count_tokens", count_tokens, methods=["POST"])
-    router.add_route("/v1/models", models, methods=["GET"])
-    router.add_route("/v1/models/{model:path}", model, methods=["GET"])
     router.add_route("/healthz", healthz, methods=["GET"])
     router.add_route("/readyz", readyz, methods=["GET"])
     router.add_route("/", root, methods=["GET", "HEAD"])
@@ -58,21 +39,43 @@ def create_router() -> APIRouter:
     return router
 
 
-def _generation(front: Front) -> Callable[[Request], Awaitable[Any]]:
+def _generation(protocol: WireProtocol) -> Callable[[Request], Awaitable[Any]]:
     async def generate(request: Request) -> Any:
         runtime: Runtime = request.app.state.runtime
         key_id = await authenticate(request.headers, runtime.ledger)
         share = share_of(request)
         share.take(key_id)
         document = await read_document(request)
-        ask = await share.work(lambda: front.parse(document, request.headers))
+        ask = await share.work(lambda: protocol.parser.parse(document, request.headers))
         caller = Caller(key_id, request.headers.get("traceparent"), seen_headers(request.headers))
-        if front is chat and (wanted := chat.choices_wanted(ask)) > 1:
+        if (wanted := protocol.choices_wanted(ask)) > 1:
             share.take(key_id, wanted - 1)
             return Choices(runtime, ask, caller)
-        return Exchange(runtime, front, ask, caller)
+        return Exchange(runtime, protocol.answers, ask, caller)
 
     return generate
+
+
+def _counting(
+    protocol: WireProtocol, counted_by: TokenCount, estimate: Callable[[Json], int]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def count_tokens(request: Request) -> Response:
+        """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
+        runtime: Runtime = request.app.state.runtime
+        share = share_of(request)
+        share.take(await authenticate(request.headers, runtime.ledger))
+        document = await read_document(request)
+        whole = {**counted_by.defaults, **document}
+        ask = await share.work(lambda: protocol.parser.parse(whole, request.headers))
+        counted = await provider_count(runtime, ask)
+        if counted is not None:
+            return JSONResponse({"input_tokens": counted})
+        return JSONResponse(
+            {"input_tokens": await share.work(lambda: estimate(document))},
+            headers={"x-polyvox-estimate": "true"},
+        )
+
+    return count_tokens
 
 
 async def refuse_stored_chat(request: Request) -> Response:
@@ -83,37 +86,6 @@ async def refuse_stored_chat(request: Request) -> Response:
         "Chat completions are not kept here, also not with store=true. Ask /v1/responses instead: "
         "what it answers can be read again at /v1/responses/ID.",
     )
-
-
-async def count_tokens(request: Request) -> Response:
-    """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
-    runtime: Runtime = request.app.state.runtime
-    share = share_of(request)
-    share.take(await authenticate(request.headers, runtime.ledger))
-    document = await read_document(request)
-    ask = await share.work(lambda: messages.parse({"max_tokens": 1, **document}, request.headers))
-    counted = await provider_count(runtime, ask)
-    if counted is not None:
-        return JSONResponse({"input_tokens": counted})
-    return JSONResponse(
-        {"input_tokens": await share.work(lambda: messages.estimate_tokens(document))},
-        headers={"x-polyvox-estimate": "true"},
-    )
-
-
-async def models(request: Request) -> Response:
-    runtime: Runtime = request.app.state.runtime
-    await authenticate(request.headers, runtime.ledger)
-    return JSONResponse(
-        list_models(runtime.registry.models(), request.query_params, front_of(request))
-    )
-
-
-async def model(request: Request) -> Response:
-    runtime: Runtime = request.app.state.runtime
-    await authenticate(request.headers, runtime.ledger)
-    binding = runtime.registry.resolve(request.path_params["model"], runtime.providers)
-    return JSONResponse(one_model(binding, front_of(request)))
 
 
 async def healthz(_request: Request) -> Response:

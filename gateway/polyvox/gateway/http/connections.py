@@ -23,8 +23,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from polyvox.gateway.generate.routes import front_for
 from polyvox.gateway.http.errors import retry_headers
+from polyvox.protocols.wire_protocol import Protocols, WireProtocol, protocol_at
 from polyvox.workflows.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -92,11 +92,13 @@ class Doors:
 
 
 class Config(uvicorn.Config):
-    """uvicorn's configuration, which each connection is made with, and the doors it came by."""
+    """uvicorn's configuration, which each connection is made with, the doors it came by, and the
+    protocols in which it may be refused."""
 
-    def __init__(self, app: Any, doors: Doors, **options: Any) -> None:
+    def __init__(self, app: Any, doors: Doors, protocols: Protocols, **options: Any) -> None:
         super().__init__(app, **options)
         self.doors = doors
+        self.protocols = protocols
 
 
 class Reader:
@@ -287,15 +289,18 @@ class Connection(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         log.info("A connection was refused: %d %s", error.http_status, error.message)
-        self.transport.write(_answer(error, getattr(self, "url", b"")))
+        self.transport.write(_answer(error, self._spoken()))
         self._close_at = self.loop.time() + LINGER_S
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
+    def _spoken(self) -> WireProtocol:
+        url: bytes = getattr(self, "url", b"")
+        return protocol_at(self.config.protocols, url.decode("latin-1"), {})
 
-def _answer(error: ModelError, url: bytes) -> bytes:
-    front = front_for(url.decode("latin-1"), {})
-    status, document = front.render_error(error, None)
+
+def _answer(error: ModelError, protocol: WireProtocol) -> bytes:
+    status, document = protocol.answers.render_error(error, None)
     body = orjson.dumps(document)
     headers = [
         (b"content-type", b"application/json"),

@@ -3,8 +3,11 @@
 import math
 
 import orjson
+from starlette.requests import Request
 from starlette.types import Send
 
+from polyvox.protocols.wire_protocol import WireProtocol, protocol_at
+from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
 
@@ -19,6 +22,12 @@ _LONGEST_WAIT_S = 86_400.0
 
 _REPEATED = (401, 408, 409, 429)
 """Below 500, what clients repeat by themselves."""
+
+
+def protocol_of(request: Request) -> WireProtocol:
+    """Return the protocol in which ``request`` is answered."""
+    runtime: Runtime = request.app.state.runtime
+    return protocol_at(runtime.protocols, request.url.path, request.headers)
 
 
 def retry_headers(error: ModelError, status: int) -> Headers:

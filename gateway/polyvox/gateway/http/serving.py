@@ -12,6 +12,8 @@ from starlette.types import ASGIApp
 
 from polyvox.gateway.http.connections import Config, Connection, Doors, Limits
 from polyvox.gateway.http.websocket_connection import WebSocketConnection
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.settings.settings import ServerSettings
 
 _MOST_FILES = 65_536
@@ -87,9 +89,16 @@ def most_connections(files: int) -> int:
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, listener: socket.socket, settings: ServerSettings, *, files: int
+    app: ASGIApp,
+    listener: socket.socket,
+    settings: ServerSettings,
+    *,
+    files: int,
+    protocols: Protocols = PROTOCOLS,
 ) -> AsyncIterator[None]:
     """Serve ``app`` on ``listener`` while the context is open, with at most ``files`` open files.
+
+    A connection is refused in one of ``protocols``, that of its path.
 
     On leaving, running responses get ``drain_s`` seconds to end and are cut then.
     """
@@ -103,6 +112,7 @@ async def serving(
         Config(
             app,
             Doors(limits),
+            protocols,
             http=Connection,
             ws=WebSocketConnection,
             # Not negotiated: a few KiB that unpack to a whole message cost too much of the loop.

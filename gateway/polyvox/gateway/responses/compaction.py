@@ -5,7 +5,6 @@ comes back, its summary is put in its place as text, so every provider can read 
 provider's own compaction stay as they are: only it can read them.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from polyvox.gateway.responses.stored_encoder import KeptEncoder
@@ -80,9 +79,6 @@ class CompactionFront:
 
     def __init__(self, asked: Ask) -> None:
         self._asked = asked
-
-    def parse(self, body: Json, headers: Mapping[str, str]) -> Ask:
-        return responses.parse(body, headers)
 
     def encoder(self, ask: Ask, *, run_id: str, created: int) -> Encoder:
         return responses.encoder(ask, run_id=run_id, created=created)

@@ -99,7 +99,7 @@ class ResponsesState:
         if binding.flow.partition("@")[0] != DIRECT:
             return False
         provider = self._runtime.providers.get(str(binding.params["model"]).partition(":")[0])
-        return provider is not None and provider.protocol == "responses"
+        return provider is not None and self._runtime.protocols[provider.protocol].stateful
 
     async def prepare(self, ask: Ask, keeping: Keeping, caller: Caller, also: Keep) -> bytes:
         """Return the stream of a response without output, which others can go on from."""

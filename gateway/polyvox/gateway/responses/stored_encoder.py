@@ -5,7 +5,7 @@ when the answer ended. That happens before the ending is sent, so a client that 
 answer at once is understood.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import client_request as responses
@@ -57,9 +57,6 @@ class KeptFront:
         self._prepared = prepared
         self.writing: KeptEncoder | None = prepared
         self.refused: ModelError | None = None
-
-    def parse(self, body: Json, headers: Mapping[str, str]) -> Ask:
-        return responses.parse(body, headers)
 
     def encoder(self, ask: Ask, *, run_id: str, created: int) -> KeptEncoder:
         self.writing = self._prepared or self._sort(

@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from polyvox.gateway.http.serving import Server, listen
 from polyvox.gateway.simulator.playback import CUT
 from polyvox.gateway.simulator.server import create_simulator, simulation
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.protocols.wire_protocol import Protocols
 
 
 class _CuttingProtocol(HttpToolsProtocol):
@@ -56,13 +58,15 @@ class Listening:
         await self._task
 
 
-async def serve(host: str = "127.0.0.1", port: int = 0) -> Listening:
+async def serve(
+    host: str = "127.0.0.1", port: int = 0, *, protocols: Protocols = PROTOCOLS
+) -> Listening:
     """Start a simulator in this loop and return once it accepts; port 0 picks a free one.
 
     Raises PortTaken, an OSError, if the address cannot be had.
     """
     listener = listen(host, port)
-    app = create_simulator(host)
+    app = create_simulator(host, protocols)
     server = Server(
         uvicorn.Config(
             app,

@@ -1,4 +1,4 @@
-"""The simulator's HTTP side: the three protocols, a list of models, and what it has seen.
+"""The simulator's HTTP side: every protocol, a list of models, and what it has seen.
 
 Any key is accepted but ``wrong-key``. Everything carries ``x-simulated: true``.
 """
@@ -25,10 +25,15 @@ from polyvox.gateway.simulator.playback import Playback
 from polyvox.gateway.simulator.record import Record
 from polyvox.gateway.simulator.stream import GARBAGE, Cut
 from polyvox.gateway.simulator.tally import Tally
-from polyvox.protocols.chat import client_request as chat
-from polyvox.protocols.client_side import Ask, Front
-from polyvox.protocols.messages import client_request as messages
-from polyvox.protocols.responses import client_request as responses
+from polyvox.protocols.client_side import Ask
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.protocols.wire_protocol import (
+    ROOT,
+    Protocols,
+    TokenCount,
+    WireProtocol,
+    protocol_at,
+)
 from polyvox.workflows.conversation import Conversation, Image, Json, ToolResult
 from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.reply import Reply
@@ -75,42 +80,44 @@ class Simulation:
         self.closing = asyncio.Event()
         self.numbers = count(1)
 
-    async def respond(self, front: Front, request: Request) -> ASGIApp:
-        """Return the response to ``request`` in ``front``'s protocol.
+    async def respond(self, protocol: WireProtocol, request: Request) -> ASGIApp:
+        """Return the response to ``request`` in ``protocol``.
 
         Raises ModelError for a request that a provider would refuse.
         """
         document, headers = await _read(request)
-        ask = front.parse(document, headers)
-        if front is chat and chat.choices_wanted(ask) > 1:
+        ask = protocol.parser.parse(document, headers)
+        if protocol.choices_wanted(ask) > 1:
             told = "The simulator gives one answer a request."
             raise ModelError("unsupported", told, param="n")
         self.record.keep(ask.model, request.url.path, await request.body())
         planned = plan.parse(ask.model)
         fault = planned.fault(self.tally.seen(ask.model))
         if fault and fault.kind == "err":
-            return _refused(front, _failed(fault, planned))
+            return _refused(protocol, _failed(fault, planned))
         if _shows_images(ask.conversation):
             # Decoding pictures takes long enough to be noticed by others on this loop.
             reply = await asyncio.to_thread(rules.answer, ask.conversation, planned)
         else:
             reply = rules.answer(ask.conversation, planned)
-        return self._playback(front, ask, rules.signed(reply, ask.protocol), planned, fault)
+        if protocol.signs_reasoning:
+            reply = rules.signed(reply, protocol.name)
+        return self._playback(protocol, ask, reply, planned, fault)
 
     def _playback(
-        self, front: Front, ask: Ask, reply: Reply, planned: Plan, fault: Fault | None
+        self, protocol: WireProtocol, ask: Ask, reply: Reply, planned: Plan, fault: Fault | None
     ) -> ASGIApp:
         run_id = f"sim{next(self.numbers)}"
         created = int(time.time())
         headers = {**_HEADERS, "x-request-id": run_id}
         if ask.stream:
-            encoder = front.encoder(ask, run_id=run_id, created=created)
+            encoder = protocol.answers.encoder(ask, run_id=run_id, created=created)
             frames = stream.play(reply, encoder, planned, fault)
             headers["content-type"] = "text/event-stream; charset=utf-8"
         else:
             if fault and fault.kind == "errevent":
-                return _refused(front, stream.failure(fault))
-            body = orjson.dumps(front.render(ask, reply, run_id=run_id, created=created))
+                return _refused(protocol, stream.failure(fault))
+            body = orjson.dumps(protocol.answers.render(ask, reply, run_id=run_id, created=created))
             frames = _whole(body, reply, planned, fault)
             headers["content-type"] = "application/json"
             headers["content-length"] = str(_promised(body, fault))
@@ -179,10 +186,12 @@ def _failed(fault: Fault, planned: Plan) -> ModelError:
     )
 
 
-def _refused(front: Front, error: ModelError) -> Response:
-    """Return ``error`` as ``front`` spells it, but with its own status: a provider's is passed on
-    by a gateway, while this is the provider."""
-    status, document = front.render_error(error, None)
+def _refused(protocol: WireProtocol, error: ModelError) -> Response:
+    """Return ``error`` as ``protocol`` spells it, but with its own status.
+
+    A gateway passes a provider's error on; this is the provider.
+    """
+    status, document = protocol.answers.render_error(error, None)
     headers = dict(_HEADERS)
     if error.retry_after_s is not None:
         headers["retry-after"] = f"{error.retry_after_s:g}"
@@ -231,46 +240,44 @@ def simulation(app: Starlette) -> Simulation:
 
 
 async def _foreign(request: Request, error: ModelError) -> Response:
-    path = request.url.path
-    return _refused(next((f for p, f in _FRONTS if path.startswith(p)), chat), error)
+    return _refused(protocol_at(request.app.state.protocols, request.url.path, {}), error)
 
 
-_FRONTS = (("/v1/messages", messages), ("/v1/responses", responses))
-
-
-def create_simulator(host: str = "127.0.0.1") -> Starlette:
+def create_simulator(host: str = "127.0.0.1", protocols: Protocols = PROTOCOLS) -> Starlette:
     """Return a new simulator, an ASGI application with counts of its own.
 
     ``host`` is where it listens, a name that it answers to.
+    It speaks ``protocols``.
     """
     state = Simulation()
 
-    def asking(path: str, front: Front) -> Route:
+    def asking(protocol: WireProtocol) -> Route:
         async def ask(request: Request) -> ASGIApp:
             try:
-                return await state.respond(front, request)
+                return await state.respond(protocol, request)
             except ModelError as error:
-                return _refused(front, error)
+                return _refused(protocol, error)
 
-        return Route(path, ask, methods=["POST"])
+        return Route(protocol.route, ask, methods=["POST"])
 
-    async def count_tokens(request: Request) -> Response:
-        try:
-            body, headers = await _read(request)
-            if isinstance(body, dict):
-                # The one field a counting request may leave out and an asking one may not.
-                body.setdefault("max_tokens", 1)
-            ask = messages.parse(body, headers)
-        except ModelError as error:
-            return _refused(messages, error)
-        return _json({"input_tokens": tokens.of_conversation(ask.conversation)})
+    def counting(protocol: WireProtocol, counted: TokenCount) -> Route:
+        async def count_tokens(request: Request) -> Response:
+            try:
+                body, headers = await _read(request)
+                if isinstance(body, dict):
+                    body = {**counted.defaults, **body}
+                ask = protocol.parser.parse(body, headers)
+            except ModelError as error:
+                return _refused(protocol, error)
+            return _json({"input_tokens": tokens.of_conversation(ask.conversation)})
+
+        return Route(ROOT + counted.path, count_tokens, methods=["POST"])
 
     async def list_models(request: Request) -> Response:
         try:
             _admit(request.headers)
         except ModelError as error:
-            # Only Anthropic's clients name a version of their protocol.
-            return _refused(messages if "anthropic-version" in request.headers else chat, error)
+            return _refused(protocol_at(protocols, request.url.path, request.headers), error)
         models = [_model(name) for name in personas.NAMES]
         ends = {"first_id": personas.NAMES[0], "last_id": personas.NAMES[-1], "has_more": False}
         return _json({"object": "list", "data": models, **ends})
@@ -297,13 +304,12 @@ def create_simulator(host: str = "127.0.0.1") -> Starlette:
             Route("/requests", requests),
             Route("/v1/models", list_models),
             Route("/v1/models/{name:path}", one_model),
-            asking("/v1/chat/completions", chat),
             Route("/v1/responses", no_websocket, methods=["GET"]),
-            asking("/v1/responses", responses),
-            asking("/v1/messages", messages),
-            Route("/v1/messages/count_tokens", count_tokens, methods=["POST"]),
+            *(asking(protocol) for protocol in protocols.values()),
+            *(counting(p, p.token_count) for p in protocols.values() if p.token_count),
         ],
         middleware=[Middleware(HostGuard, names=Names({host}), render=_foreign)],
     )
     app.state.simulation = state
+    app.state.protocols = protocols
     return app

@@ -28,7 +28,7 @@ _NOT_OPTIONS: Final = frozenset({"model", "messages", "tools", "stream"})
 
 
 def parse(body: Json, headers: Mapping[str, str]) -> Ask:
-    """Parse a request; see ``Front.parse``."""
+    """Parse a request; see ``RequestParser.parse``."""
     if not isinstance(body, dict):
         raise ill_typed("", "an object", body)
     in_functions = chat_functions.is_spoken(body)

@@ -10,8 +10,9 @@ from polyvox.protocols.chat.transcript import (
     merge_fragments,
     render_fragment,
 )
-from polyvox.protocols.citations import chat_annotations, citations_of
+from polyvox.protocols.citations import citations_of
 from polyvox.protocols.client_side import Ask
+from polyvox.protocols.openai.annotations import chat_annotations
 from polyvox.protocols.tool_names import flat_name
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from polyvox.workflows.reply import Reply, Usage
@@ -49,7 +50,7 @@ def further_members(part: Part, offset: int) -> Fragment:
 
 
 def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
-    """Render the whole answer; see ``Front.render``."""
+    """Render the whole answer; see ``ResponseEncoder.render``."""
     answer, choice = ending(reply)
     whole = {"index": 0, "message": _message(reply), "logprobs": None, "finish_reason": None}
     whole |= choice

@@ -1,10 +1,11 @@
 """Chat Completions options and tools, both ways."""
 
 from collections.abc import Callable, Iterable
-from hashlib import sha256
 from typing import Final, Literal, TypeVar
 
-from polyvox.protocols.coverage.table import MORE_LOSSES, MOST_LOSSES, request_losses, tool_losses
+from polyvox.protocols.coverage.losses import lose, request_losses, tool_losses
+from polyvox.protocols.neutral import neutral_of
+from polyvox.protocols.openai.shared_options import add_shared
 from polyvox.protocols.tool_names import offered_name
 from polyvox.workflows.conversation import (
     Json,
@@ -27,14 +28,6 @@ def ill_typed(param: str, expected: str, value: Json) -> ModelError:
         param=param or None,
         code="invalid_value",
     )
-
-
-def lose(losses: list[str], name: str) -> None:
-    """Record a loss once, and no more than ``MOST_LOSSES`` of them."""
-    if len(losses) < MOST_LOSSES and name not in losses:
-        losses.append(name)
-    elif len(losses) == MOST_LOSSES and name not in losses:
-        losses.append(MORE_LOSSES)
 
 
 def parse_tool(json: Json) -> Tool:
@@ -82,7 +75,7 @@ def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
             if tool.description is not None:
                 said["description"] = tool.description
             if tool.kind == "custom":
-                said.update(_custom_format(tool.on_wire("responses")))
+                said.update(_custom_format(tool))
             else:
                 if tool.parameters is not None:
                     said["parameters"] = tool.parameters
@@ -92,11 +85,8 @@ def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
     return rendered
 
 
-def _custom_format(json: Json) -> dict[str, Json]:
-    # Responses spells a grammar flat where Chat nests it.
-    if isinstance(json, dict) and "namespace" in json:
-        json = json.get("tool")
-    said = json.get("format") if isinstance(json, dict) else None
+def _custom_format(tool: Tool) -> dict[str, Json]:
+    said = neutral_of(tool.wire).custom_format(tool.wire.json) if tool.wire is not None else None
     if not isinstance(said, dict) or said.get("type") != "grammar":
         return {}
     grammar = {name: value for name, value in said.items() if name != "type"}
@@ -277,43 +267,17 @@ _WRITERS: Final[dict[str, Callable[[dict[str, Json], Json], None]]] = {
     "format": _write_format,
 }
 
-# Fields that Responses and Chat share word for word.
-SHARED: Final = (
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "user",
-)
-
 MOST_STOPS: Final = 4
 """Stop sequences that the API takes."""
 
 
 def _borrow(document: dict[str, Json], wire: Wire, losses: list[str]) -> None:
-    foreign = wire.json
-    if wire.protocol == "responses":
-        for name in SHARED:
-            _put(document, name, foreign.get(name))
-        _put(document, "verbosity", (foreign.get("text") or {}).get("verbosity"))
-    if wire.protocol == "messages":
+    """Take over what another protocol's document says in fields that no option holds."""
+    if "top_k" in wire.json:
         # A sampling refinement that OpenAI refuses by name; leaving it out is the smaller harm.
         document.pop("top_k", None)
-        _put(document, "user", user_of(foreign))
-        if foreign.get("service_tier") == "standard_only":
-            document["service_tier"] = "default"
+    said = neutral_of(wire).request(wire.json)
+    add_shared(document, said, user_as="user")
+    _put(document, "verbosity", said.verbosity)
     for loss in request_losses(wire, "chat"):
         lose(losses, loss)
-
-
-_LONGEST_USER: Final = 64
-
-
-def user_of(messages_document: dict[str, Json]) -> str | None:
-    """Return who a Messages request is for, as OpenAI takes it: a digest of a longer name."""
-    metadata = messages_document.get("metadata")
-    user = metadata.get("user_id") if isinstance(metadata, dict) else None
-    if not isinstance(user, str) or len(user) <= _LONGEST_USER:
-        return user if isinstance(user, str) else None
-    return sha256(user.encode()).hexdigest()

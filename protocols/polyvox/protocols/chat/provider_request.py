@@ -6,8 +6,8 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat import elements as wire
-from polyvox.protocols.chat.options import lose
 from polyvox.protocols.chat.provider_stream import Decoder
+from polyvox.protocols.coverage.losses import lose
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
 from polyvox.protocols.prefill import refuse_prefill
@@ -22,7 +22,7 @@ __all__ = ["Decoder", "authorize", "decoder", "parse_error", "render"]
 
 
 def render(conversation: Conversation, model: str) -> Rendered:
-    """Render the request for ``model``; see ``Dialect.render``."""
+    """Render the request for ``model``; see ``ProviderProtocol.render``."""
     losses: list[str] = []
     spoken = conversation.options.on_wire("chat") is not None
     asked, offered = conversation.options, conversation.tools

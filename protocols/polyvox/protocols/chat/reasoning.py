@@ -8,8 +8,8 @@ it sends it back, the signature is known again. A sealed one never reaches a Cha
 
 from typing import Final
 
-from polyvox.protocols.chat.options import ill_typed, lose
-from polyvox.protocols.coverage.table import LOST_REASONING
+from polyvox.protocols.chat.options import ill_typed
+from polyvox.protocols.coverage.losses import LOST_REASONING, lose
 from polyvox.protocols.sealed_reasoning import Sealed, seal, unseal
 from polyvox.workflows.conversation import Json, Reasoning, Wire
 

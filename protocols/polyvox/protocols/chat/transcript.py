@@ -9,15 +9,15 @@ import base64
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from polyvox.protocols.cache_breakpoints import UNMARKED, breakpoint_of
-from polyvox.protocols.chat.options import lose
 from polyvox.protocols.chat.reasoning import without_sealed
-from polyvox.protocols.coverage.table import (
+from polyvox.protocols.coverage.losses import (
     LOST_REASONING,
     element_losses,
+    lose,
     message_losses,
     opaque_losses,
 )
+from polyvox.protocols.openai.cache_breakpoints import UNMARKED, breakpoint_of
 from polyvox.protocols.tool_names import offered_name
 from polyvox.workflows.conversation import (
     Audio,

@@ -7,31 +7,21 @@ from collections.abc import Iterable
 from typing import Final
 
 from polyvox.protocols.citations import citations_of
-from polyvox.protocols.coverage.table import element_name
+from polyvox.protocols.neutral import neutral, neutral_of
 from polyvox.workflows.conversation import (
     Audio,
     File,
     Image,
-    Json,
     Opaque,
     Part,
     Protocol,
     Refusal,
     Text,
     ToolResult,
-    Wire,
 )
 from polyvox.workflows.reply import Reply
 
 _FOREIGN: Final = "known to its own protocol only"
-
-_SHOWN: Final = frozenset(
-    (
-        *("role", "content", "refusal", "annotations", "tool_calls", "function_call"),
-        *("reasoning_content", "reasoning", "reasoning_details"),
-    )
-)
-"""Members of a Chat message that are shown, or told of, by its parts."""
 
 
 def answer_losses(reply: Reply, protocol: Protocol) -> tuple[str, ...]:
@@ -39,41 +29,32 @@ def answer_losses(reply: Reply, protocol: Protocol) -> tuple[str, ...]:
     ``answer.<what>`` or ``answer.<what>: why``.
     """
     losses = [loss for part in reply.parts for loss in _of_part(part, protocol)]
-    if reply.wire is not None and reply.wire.protocol != protocol:
-        losses.extend(_of_ending(reply.wire))
+    ending = reply.wire
+    foreign = ending is not None and ending.protocol != protocol
+    if ending is not None and foreign and neutral_of(ending).ends_with_logprobs(ending.json):
+        losses.append("answer.logprobs")
     return tuple(dict.fromkeys(losses))
 
 
 def _of_part(part: Part, protocol: Protocol) -> Iterable[str]:
     if part.on_wire(protocol) is not None:
         return
-    if part.wire is not None and part.wire.protocol == "chat" and not isinstance(part, Opaque):
-        for member, value in part.wire.json.items():
-            if member not in _SHOWN and value:
-                yield f"answer.{member}: {_FOREIGN}"
+    shows, said = neutral(protocol), neutral_of(part.wire)
+    json = part.wire.json if part.wire is not None else None
+    if json is not None and not isinstance(part, Opaque):
+        for member in said.unshown(json):
+            yield f"answer.{member}: {_FOREIGN}"
     match part:
-        case Opaque(wire=wire):
-            yield f"answer.{element_name(wire)}: {_FOREIGN}"
+        case Opaque():
+            yield f"answer.{said.element_name(json)}: {_FOREIGN}"
         case Image() | File() | Audio() | ToolResult():
             yield f"answer.{type(part).__name__.lower()}: {_FOREIGN}"
         case Text():
             cited = citations_of(part)
-            unshown = protocol == "messages" or any(c.url is None for c in cited)
-            if cited and unshown and protocol != "responses":
+            pages_alone = shows.cites == "pages" and all(c.url is not None for c in cited)
+            if cited and not pages_alone and shows.cites != "everything":
                 yield "answer.annotations: the text stays"
-            if protocol == "messages" and _logprobs(part):
+            if not shows.shows_logprobs and json is not None and said.has_logprobs(json):
                 yield "answer.logprobs"
         case Refusal() | _:
             return
-
-
-def _logprobs(part: Text) -> Json:
-    said: Json = part.on_wire("responses") or {}
-    return said.get("part", said).get("logprobs")
-
-
-def _of_ending(wire: Wire) -> Iterable[str]:
-    if wire.protocol == "chat":
-        choices = wire.json.get("choices") or [{}]
-        if choices[0].get("logprobs"):
-            yield "answer.logprobs"

@@ -4,14 +4,8 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from polyvox.protocols.coverage.row import Fate, Place, Row
-from polyvox.protocols.coverage.table import TABLE
-from polyvox.workflows.conversation import PROTOCOLS, Protocol
-
-_NAMES: dict[Protocol, str] = {
-    "chat": "Chat Completions",
-    "responses": "Responses",
-    "messages": "Messages",
-}
+from polyvox.protocols.table import PROTOCOLS
+from polyvox.protocols.wire_protocol import WireProtocol
 
 _HEAD = """\
 # What carries over between protocols
@@ -71,24 +65,26 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     yield _HEAD
-    for protocol in PROTOCOLS:
-        rows = TABLE[protocol]
-        yield f"## {_NAMES[protocol]}\n"
+    for protocol in PROTOCOLS.values():
+        rows = protocol.neutral.rows
+        yield f"## {protocol.title}\n"
         for place, title in _PLACES.items():
-            over = [other for other in PROTOCOLS if other != protocol]
+            over = [other for other in PROTOCOLS.values() if other != protocol]
             yield from _table(title, place, over, [row for row in rows if row.place == place])
 
 
-def _table(title: str, place: Place, over: list[Protocol], rows: Iterable[Row]) -> Iterator[str]:
+def _table(
+    title: str, place: Place, over: list[WireProtocol], rows: Iterable[Row]
+) -> Iterator[str]:
     whom = "to a {} client" if place == "answer" else "over {}"
-    names = " | ".join(whom.format(_NAMES[other]) for other in over)
+    names = " | ".join(whom.format(other.title) for other in over)
     yield f"### {title}\n"
     if place == "answer":
         yield "What a provider of this protocol says, to clients of the others:\n"
     yield f"| Field | {names} |"
     yield f"|---|{'---|' * len(over)}"
     for row in rows:
-        fates = " | ".join(_cell(row.over[other]) for other in over)
+        fates = " | ".join(_cell(row.over[other.name]) for other in over)
         yield f"| `{row.field}` | {fates} |"
     yield ""
 

@@ -12,8 +12,8 @@ from typing import assert_never
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
-from polyvox.protocols.cache_breakpoints import cache_control_of
-from polyvox.protocols.coverage.table import LOST_REASONING, element_losses, opaque_losses
+from polyvox.protocols.coverage.losses import LOST_REASONING, element_losses, opaque_losses
+from polyvox.protocols.messages.cache_control import cache_control_of
 from polyvox.protocols.sealed_reasoning import seal, unseal
 from polyvox.protocols.tool_names import flat_name, offered_name
 from polyvox.workflows.conversation import (
@@ -363,7 +363,7 @@ def render_answer_block(part: Part) -> Json | None:
             return {
                 "type": "thinking",
                 "thinking": text,
-                "signature": seal(origin or "chat", opaque or "", redacted=redacted),
+                "signature": seal(origin, opaque or "", redacted=redacted),
             }
         case ToolCall(name=name, namespace=namespace):
             return {**render_call(part, []), "name": flat_name(name, namespace)}

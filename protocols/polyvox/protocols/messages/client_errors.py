@@ -53,7 +53,7 @@ is no status, and its type says nothing to them."""
 
 
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
-    """Return HTTP status and error document; see ``front.Front.render_error``."""
+    """Return HTTP status and error document; see ``ResponseEncoder.render_error``."""
     status = _STATUS.get(error.http_status, error.http_status)
     return status, _document(error, error.message, run_id)
 

@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 def parse(body: Json, headers: Mapping[str, str]) -> Ask:
-    """Parse a request; see ``front.Front.parse``."""
+    """Parse a request; see ``RequestParser.parse``."""
     if not isinstance(body, dict):
         raise ModelError("invalid_request", "The body must be a JSON object.")
     model = body.get("model")
@@ -83,7 +83,7 @@ def encoder(ask: Ask, *, run_id: str, created: int) -> MessagesEncoder:
 
 
 def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
-    """Render the whole answer; see ``front.Front.render``."""
+    """Render the whole answer; see ``ResponseEncoder.render``."""
     reply = restored(reply, ask)
     end = ending(reply)
     blocks = (render_answer_block(part) for part in reply.parts if not is_blank(part))

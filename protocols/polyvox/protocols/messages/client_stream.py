@@ -203,7 +203,7 @@ class MessagesEncoder:
         part = self._half()[0]
         if isinstance(part, Reasoning) and not self._pending and not part.redacted:
             # Unsigned, a client would bring it back to a provider that refuses it.
-            foreign = part.edited(opaque=None, origin="chat")
+            foreign = part.edited(opaque=None, origin=None)
             unseen = [delta for delta in _implied(foreign) if self._is_unseen(delta)]
             return b"".join(map(self._wire_delta, unseen)) + self._close(part)
         return self._close(part)

@@ -10,7 +10,7 @@ user turn.
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile, takewhile
 
-from polyvox.protocols.coverage.table import message_losses, tool_losses
+from polyvox.protocols.coverage.losses import message_losses, tool_losses
 from polyvox.protocols.messages.blocks import invalid, is_native, parse_blocks, render_blocks
 from polyvox.protocols.messages.options import parse_options, render_options
 from polyvox.protocols.token_counts import count

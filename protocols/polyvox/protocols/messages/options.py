@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from polyvox.protocols.coverage.table import request_losses
+from polyvox.protocols.coverage.losses import request_losses
 from polyvox.protocols.messages.blocks import invalid
+from polyvox.protocols.neutral import neutral_of
 from polyvox.protocols.tool_names import offered_name
 from polyvox.workflows.conversation import (
     Json,
@@ -210,10 +211,10 @@ _RENDERERS: dict[tuple[str, ...], Callable[[dict[str, Json], Options, list[str]]
 
 
 def _render_foreign(rendered: dict[str, Json], wire: Wire, losses: list[str]) -> None:
-    user = wire.json.get("safety_identifier") or wire.json.get("user")
-    if isinstance(user, str):
-        rendered["metadata"] = {"user_id": user}
+    said = neutral_of(wire).request(wire.json)
+    if said.user is not None:
+        rendered["metadata"] = {"user_id": said.user}
     thinking = rendered.get("thinking") or {}
-    if (wire.json.get("reasoning") or {}).get("summary") and thinking.get("type") == "adaptive":
+    if said.shows_thoughts and thinking.get("type") == "adaptive":
         rendered["thinking"] = {**thinking, "display": "summarized"}
     losses.extend(request_losses(wire, "messages"))

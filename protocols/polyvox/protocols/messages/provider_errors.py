@@ -55,7 +55,7 @@ _EXCERPT = 500
 
 
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
-    """Read an error answer; see ``dialect.Dialect.parse_error``."""
+    """Read an error answer; see ``ProviderProtocol.parse_error``."""
     text = body.decode(errors="replace")
     try:
         document = parse_json(body)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from polyvox.protocols.coverage.table import LOST_REASONING
+from polyvox.protocols.coverage.losses import LOST_REASONING
 from polyvox.protocols.messages import elements as messages
 from polyvox.protocols.messages.model_capabilities import (
     SAMPLING,
@@ -36,7 +36,7 @@ _FORWARDED = ("anthropic-beta", "anthropic-version")
 
 
 def render(conversation: Conversation, model: str) -> Rendered:
-    """Render the request; see ``dialect.Dialect.render``."""
+    """Render the request; see ``ProviderProtocol.render``."""
     losses: list[str] = []
     body: dict[str, Json] = {"model": model}
     system = messages.render_system(conversation, losses)

@@ -9,7 +9,7 @@ another name is taken to accept everything that compatible servers usually take.
 import re
 from typing import Final
 
-from polyvox.protocols.chat.options import lose
+from polyvox.protocols.coverage.losses import lose
 from polyvox.workflows.conversation import Options
 
 _GPT: Final = re.compile(r"(?:^|/)gpt-(\d{1,9})(?:\.(\d{1,9}))?(?!\d)(.*)")

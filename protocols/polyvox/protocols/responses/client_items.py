@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
-from polyvox.protocols.citations import citations_of, responses_annotations
+from polyvox.protocols.citations import citations_of
+from polyvox.protocols.neutral import neutral_of
+from polyvox.protocols.openai.annotations import responses_annotations
 from polyvox.protocols.responses.client_frames import Frames, delta_ends
 from polyvox.protocols.sealed_reasoning import seal
 from polyvox.workflows.conversation import Json, Part, Reasoning, Refusal, Text, ToolCall
@@ -189,8 +191,8 @@ class MessageWriter(ItemWriter):
 
 
 def _is_piece(part: Part) -> bool:
-    """Whether other pieces of the same words may follow: Messages cuts a text at each citation."""
-    return isinstance(part, Text) and part.on_wire("messages") is not None
+    """Whether other pieces of the same words may follow, because its protocol cites by block."""
+    return isinstance(part, Text) and neutral_of(part.wire).cites_by_block
 
 
 class CallWriter(ItemWriter):
@@ -327,9 +329,7 @@ class ReasoningWriter(ItemWriter):
             "id": self._id,
             "type": "reasoning",
             "summary": [{"type": "summary_text", "text": part.text}] if part.text else [],
-            "encrypted_content": seal(
-                part.origin or "chat", part.opaque or "", redacted=part.redacted
-            ),
+            "encrypted_content": seal(part.origin, part.opaque or "", redacted=part.redacted),
         }
 
 

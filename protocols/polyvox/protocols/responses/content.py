@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from polyvox.protocols.coverage.table import element_losses, opaque_losses
+from polyvox.protocols.coverage.losses import element_losses, opaque_losses
 from polyvox.workflows.conversation import (
     Audio,
     File,

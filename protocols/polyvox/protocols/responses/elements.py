@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import cast
 
-from polyvox.protocols.cache_breakpoints import UNMARKED, breakpoint_of
-from polyvox.protocols.coverage.table import LOST_REASONING, message_losses, opaque_losses
+from polyvox.protocols.coverage.losses import LOST_REASONING, message_losses, opaque_losses
+from polyvox.protocols.openai.cache_breakpoints import UNMARKED, breakpoint_of
 from polyvox.protocols.responses.content import (
     CONTENT_TYPES,
     invalid,

@@ -6,8 +6,9 @@ Stop sequences have no field: whoever sends the request watches the answer for t
 from collections.abc import Callable
 from typing import Any
 
-from polyvox.protocols.chat.options import SHARED, user_of
-from polyvox.protocols.coverage.table import request_losses
+from polyvox.protocols.coverage.losses import request_losses
+from polyvox.protocols.neutral import neutral_of
+from polyvox.protocols.openai.shared_options import add_shared
 from polyvox.protocols.responses.content import invalid, of_type, text_field
 from polyvox.protocols.tool_names import offered_name
 from polyvox.workflows.conversation import Json, Options, OutputFormat, ToolChoice, Wire
@@ -62,29 +63,19 @@ def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
     return document
 
 
-_SHARED = ("metadata", *SHARED)
-
-
 def _borrow(document: dict[str, Json], wire: Wire) -> None:
     """Take over what another protocol's document says in fields that no option holds."""
-    foreign = wire.json
-    if wire.protocol == "chat":
-        document |= {name: foreign[name] for name in _SHARED if foreign.get(name) is not None}
-        if foreign.get("verbosity"):
-            text = document.get("text") or {}
-            document["text"] = {**text, "verbosity": foreign["verbosity"]}
-        if foreign.get("logprobs"):
-            document["include"] = ["message.output_text.logprobs"]
-            document["top_logprobs"] = foreign.get("top_logprobs") or 0
-    if wire.protocol == "messages":
-        if (user := user_of(foreign)) is not None:
-            document["safety_identifier"] = user
-        if foreign.get("service_tier") == "standard_only":
-            document["service_tier"] = "default"
-        thinking = foreign.get("thinking") or {}
-        wanted = thinking.get("type") in ("adaptive", "enabled", "between_tools")
-        if wanted and thinking.get("display") != "omitted":
-            document["reasoning"] = {**(document.get("reasoning") or {}), "summary": "auto"}
+    said = neutral_of(wire).request(wire.json)
+    add_shared(document, said, user_as="safety_identifier")
+    if said.metadata is not None:
+        document["metadata"] = said.metadata
+    if said.verbosity:
+        document["text"] = {**(document.get("text") or {}), "verbosity": said.verbosity}
+    if said.top_logprobs is not None:
+        document["include"] = ["message.output_text.logprobs"]
+        document["top_logprobs"] = said.top_logprobs
+    if said.shows_thoughts:
+        document["reasoning"] = {**(document.get("reasoning") or {}), "summary": "auto"}
 
 
 def _number(json: Json, name: str) -> float | None:

@@ -8,7 +8,8 @@ named ``namespace__name`` as protocols without namespaces need it; its wire is `
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from polyvox.protocols.coverage.table import tool_losses
+from polyvox.protocols.coverage.losses import tool_losses
+from polyvox.protocols.neutral import neutral_of
 from polyvox.protocols.responses.content import invalid, of_type, text_field
 from polyvox.protocols.tool_names import JOINT, offered_name
 from polyvox.workflows.conversation import Json, Message, Tool, Wire
@@ -129,10 +130,7 @@ def _custom(tool: Tool) -> Json:
     custom: dict[str, Json] = {"type": "custom", "name": offered_name(tool.name)}
     if tool.description is not None:
         custom["description"] = tool.description
-    chat = tool.on_wire("chat")
-    form = (chat.get("custom") or {}).get("format") if isinstance(chat, dict) else None
+    form = neutral_of(tool.wire).custom_format(tool.wire.json) if tool.wire is not None else None
     if isinstance(form, dict):
-        grammar = form.get("grammar")
-        flat = {"type": "grammar", **grammar} if isinstance(grammar, dict) else form
-        custom["format"] = flat
+        custom["format"] = form
     return custom

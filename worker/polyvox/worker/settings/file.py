@@ -59,16 +59,22 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from polyvox.activities.model_call.provider import Protocol
 from polyvox.activities.registry.virtual_models import name_mistake
+from polyvox.protocols.table import PROTOCOLS
 
-RESERVED_PROVIDERS = frozenset(
-    {"simulator", "simulator-chat", "simulator-responses", "simulator-messages"}
-)
+RESERVED_PROVIDERS = frozenset({"simulator", *(f"simulator-{name}" for name in PROTOCOLS)})
 # A header that carries a key would put that key into the file, and from there into logs.
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key"})
 
 _KEY_REMEDY = "put the key into an environment variable and name that variable in api_key_env"
+
+
+def _protocol(name: str) -> str:
+    if name not in PROTOCOLS:
+        *others, last = map(repr, PROTOCOLS)
+        known = f"{', '.join(others)} or {last}"
+        raise PydanticCustomError("protocol", "is not known. Use {known}", {"known": known})
+    return name
 
 
 def _provider_name(name: str) -> str:
@@ -158,7 +164,7 @@ class PriceTable(_Table):
 class ProviderTable(_Table):
     """``[providers.NAME]``."""
 
-    protocol: Protocol
+    protocol: Annotated[str, AfterValidator(_protocol)]
     base_url: Annotated[str, AfterValidator(_base_url)]
     api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
@@ -243,8 +249,8 @@ def _remedy(path: tuple[str, ...], detail: ErrorDetails) -> str:
             return _unknown_key(path)
         case "missing":
             return f"is missing. Add {path[-1]} = ..."
-        case "literal_error":
-            return f"{detail['input']!r} is not known. Use {detail['ctx']['expected']}."
+        case "protocol":
+            return f"{detail['input']!r} {detail['msg']}."
         case "name" | "url":
             return f"{detail['input']!r}: {detail['msg']}."
         case "secret":

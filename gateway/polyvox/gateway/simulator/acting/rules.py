@@ -100,9 +100,7 @@ def answer(conversation: Conversation, plan: Plan) -> Reply:
 
 def signed(reply: Reply, protocol: Protocol) -> Reply:
     """Return ``reply`` with its reasoning signed as ``protocol`` does it: a client must send the
-    signature back unchanged. Chat has none."""
-    if protocol == "chat":
-        return reply
+    signature back unchanged."""
     parts = tuple(
         replace(p, opaque=f"simulated{questions.stable_number(p.text):016x}", origin=protocol)
         if isinstance(p, Reasoning)

@@ -1,8 +1,8 @@
-"""What becomes of every field where client and provider speak different protocols, as one table.
+"""Names what of one protocol's request another protocol cannot carry.
 
-The renderers ask it, so that what they leave out is named, and ``docs/protocols.md`` is made of it.
-A row stands for one field of one protocol and says its fate over each of the two others. What no
-row names is unknown here: it is a loss under its own name.
+The renderers ask it, so that what they leave out is named. Each protocol has a table of rows, its
+``coverage`` module: a row stands for one field and says its fate over other protocols. What no row
+names is unknown here: it is a loss under its own name. ``docs/protocols.md`` is made of the tables.
 
 Places, and how ``field`` is spelled in each:
 
@@ -18,30 +18,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from polyvox.protocols.chat import coverage as coverage_chat
 from polyvox.protocols.coverage.row import Place, Row
-from polyvox.protocols.messages import coverage as coverage_messages
-from polyvox.protocols.responses import coverage as coverage_responses
+from polyvox.protocols.neutral import neutral, neutral_of
 from polyvox.workflows.conversation import Json, Protocol, Wire
 from polyvox.workflows.errors import ModelError
-
-TABLE: Final[dict[Protocol, tuple[Row, ...]]] = {
-    "chat": coverage_chat.ROWS,
-    "responses": coverage_responses.ROWS,
-    "messages": coverage_messages.ROWS,
-}
-
-_ROWS: Final[dict[tuple[Protocol, Place, str], Row]] = {
-    (protocol, row.place, row.field): row for protocol, rows in TABLE.items() for row in rows
-}
-
-_OUTER: Final[dict[Protocol, frozenset[str]]] = {
-    protocol: frozenset(
-        row.field.partition(".")[0] for row in rows if row.place == "request" and "." in row.field
-    )
-    for protocol, rows in TABLE.items()
-}
-"""Fields of a request whose members have rows of their own."""
 
 LOST_REASONING: Final = "reasoning: only the provider that wrote it can take it back"
 """The loss of a model's thinking that another vendor's model wrote."""
@@ -59,9 +39,6 @@ _SERVED: Final = frozenset(("additional_tools",))
 _CHOICES: Final = ("function", "custom", "allowed_tools", "auto", "any", "none", "tool")
 """The objects ``tool_choice`` may be, of all three protocols."""
 
-_STORED: Final = ("file_id", "url")
-"""Members of a Messages source that other protocols may not take."""
-
 _HELD: Final = frozenset(
     (
         *("type", "id", "status", "role", "content", "name", "title", "namespace"),
@@ -74,6 +51,26 @@ _HELD: Final = frozenset(
     )
 )
 """Members of elements that our values hold, or that only count and name the elements."""
+
+
+@lru_cache(maxsize=64)
+def _rows(protocol: Protocol) -> dict[tuple[Place, str], Row]:
+    return {(row.place, row.field): row for row in neutral(protocol).rows}
+
+
+@lru_cache(maxsize=64)
+def _outer(protocol: Protocol) -> frozenset[str]:
+    """Return the fields of a request whose members have rows of their own."""
+    fields = [row.field for row in neutral(protocol).rows if row.place == "request"]
+    return frozenset(field.partition(".")[0] for field in fields if "." in field)
+
+
+def lose(losses: list[str], name: str) -> None:
+    """Record a loss once, and no more than ``MOST_LOSSES`` of them."""
+    if len(losses) < MOST_LOSSES and name not in losses:
+        losses.append(name)
+    elif len(losses) == MOST_LOSSES and name not in losses:
+        losses.append(MORE_LOSSES)
 
 
 def request_losses(wire: Wire, target: Protocol) -> list[str]:
@@ -92,7 +89,7 @@ def request_losses(wire: Wire, target: Protocol) -> list[str]:
 
 
 def _fields(wire: Wire) -> Iterator[tuple[str, Json]]:
-    outer = _OUTER[wire.protocol]
+    outer = _outer(wire.protocol)
     for name, value in wire.json.items():
         if name in outer and isinstance(value, dict):
             yield from ((f"{name}.{member}", inner) for member, inner in value.items())
@@ -103,12 +100,7 @@ def _fields(wire: Wire) -> Iterator[tuple[str, Json]]:
 def tool_losses(wire: Wire, target: Protocol) -> list[str]:
     """Name what of the definition of a client's tool cannot be carried over ``target``."""
     losses: list[str] = []
-    said = wire.json
-    if wire.protocol == "responses" and "tool" in said and "namespace" in said:
-        said = said["tool"]
-    elif wire.protocol == "chat":
-        said = said[said.get("type", "function")]
-    for member, value in said.items():
+    for member, value in neutral_of(wire).tool(wire.json).items():
         if member != "type":
             _weigh(wire.protocol, "tool", f"tools.{member}", value, target, losses)
     return losses
@@ -117,7 +109,7 @@ def tool_losses(wire: Wire, target: Protocol) -> list[str]:
 def element_losses(wire: Wire, target: Protocol) -> list[str]:
     """Name the members of a part's element that are not carried over ``target``."""
     losses: list[str] = []
-    kind, members = _element(wire)
+    kind, members = neutral_of(wire).element(wire.json)
     # What a client made up is not kept in a cache: it would be the client's to fill.
     usual = len(members) <= _MOST_MEMBERS and sum(map(len, members), len(kind)) <= _LONGEST_SHAPE
     to_weigh = _to_weigh if usual else _to_weigh.__wrapped__
@@ -138,27 +130,13 @@ def _to_weigh(
     return tuple(
         (member, field)
         for member, field in fields
-        if member not in _HELD or (protocol, "element", field) in _ROWS
+        if member not in _HELD or ("element", field) in _rows(protocol)
     )
-
-
-def element_name(wire: Wire | None) -> str:
-    """Return what an element is called whose type nobody knows: by its type, or by its member."""
-    json = wire.json if wire is not None else None
-    if not isinstance(json, dict):
-        return "content"
-    if wire is not None and wire.protocol == "chat":
-        content = json.get("content")
-        first = content[0] if isinstance(content, list) and content else None
-        piece = first if isinstance(first, dict) else json
-        return str(piece.get("type") or next(iter(piece), "content"))
-    part = json.get("part")
-    return str((part if isinstance(part, dict) else json).get("type") or "content")
 
 
 def opaque_losses(wire: Wire | None) -> list[str]:
     """Name an element that only its own protocol knows."""
-    name = element_name(wire)
+    name = "content" if wire is None else neutral_of(wire).element_name(wire.json)
     return [] if name in _SERVED else [f"{name}: known to its own protocol only"]
 
 
@@ -172,23 +150,6 @@ def message_losses(wire: Wire, target: Protocol) -> list[str]:
     return losses
 
 
-def _element(wire: Wire) -> tuple[str, dict[str, Json]]:
-    """Return the type of a part's element and its members."""
-    said = wire.json
-    if wire.protocol == "responses":
-        said = said.get("part", said)
-    elif wire.protocol == "chat":
-        listed = said.get("content") or said.get("tool_calls")
-        if not isinstance(listed, list):
-            return "", {}
-        said = listed[0]
-        inner = said.get(str(said.get("type")))
-        said = {**said, **inner} if isinstance(inner, dict) else said
-    elif isinstance(source := said.get("source"), dict):
-        said = {**said, **{name: source[name] for name in _STORED if name in source}}
-    return str(said.get("type") or "function"), said
-
-
 def _weigh(
     protocol: Protocol,
     place: Place,
@@ -199,11 +160,11 @@ def _weigh(
 ) -> None:
     if value in (None, "", [], {}):
         return
-    row = _ROWS.get((protocol, place, field))
-    if row is None:
+    row = _rows(protocol).get((place, field))
+    fate = None if row is None else row.over.get(target)
+    if row is None or fate is None:
         losses.append(field)
         return
-    fate = row.over[target]
     if fate.outcome in ("mapped", "idle") or value in row.defaults:
         return
     if fate.outcome == "refused":

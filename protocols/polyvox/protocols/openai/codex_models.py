@@ -6,7 +6,9 @@ after the other. ``base_instructions`` is among them and replaces the instructio
 for a name it does not know.
 """
 
-from polyvox.activities.registry.registry import ResolvedModel
+from collections.abc import Sequence
+
+from polyvox.protocols.client_side import ModelEntry
 from polyvox.workflows.conversation import Json
 
 _INSTRUCTIONS = """\
@@ -32,20 +34,19 @@ _ABOUT_EFFORT = {
 }
 
 
-def codex_models(bindings: list[ResolvedModel]) -> list[dict[str, Json]]:
+def codex_models(models: Sequence[ModelEntry]) -> list[dict[str, Json]]:
     """Return one entry a model, in the order in which they shall be offered."""
-    return [_entry(binding, place) for place, binding in enumerate(bindings, start=1)]
+    return [_entry(model, place) for place, model in enumerate(models, start=1)]
 
 
-def _entry(binding: ResolvedModel, place: int) -> dict[str, Json]:
-    card = binding.told
-    sees = card.capabilities is None or card.can("images")
+def _entry(model: ModelEntry, place: int) -> dict[str, Json]:
+    sees = model.capabilities is None or model.can("images")
     return {
-        "slug": binding.model,
-        "display_name": binding.model,
-        "description": binding.description or None,
+        "slug": model.name,
+        "display_name": model.name,
+        "description": model.description or None,
         "supported_reasoning_levels": [
-            {"effort": effort, "description": _ABOUT_EFFORT[effort]} for effort in card.efforts
+            {"effort": effort, "description": _ABOUT_EFFORT[effort]} for effort in model.efforts
         ],
         "shell_type": "unified_exec",
         "visibility": "list",
@@ -53,11 +54,11 @@ def _entry(binding: ResolvedModel, place: int) -> dict[str, Json]:
         "priority": place,
         "upgrade": None,
         "base_instructions": _INSTRUCTIONS,
-        "supports_reasoning_summaries": card.can("thinking"),
+        "supports_reasoning_summaries": model.can("thinking"),
         "support_verbosity": False,
         "truncation_policy": _OUTPUT_OF_TOOLS,
         "supports_parallel_tool_calls": True,
-        "context_window": card.context_window,
+        "context_window": model.context_window,
         "experimental_supported_tools": [],
         "input_modalities": ["text", "image"] if sees else ["text"],
     }

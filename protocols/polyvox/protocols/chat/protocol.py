@@ -1,0 +1,26 @@
+"""The record of Chat Completions."""
+
+from typing import Final
+
+from polyvox.protocols.chat import client_request, elements, provider_request
+from polyvox.protocols.chat.neutral import NEUTRAL
+from polyvox.protocols.openai import model_list
+from polyvox.protocols.wire_protocol import WireProtocol
+
+CHAT: Final = WireProtocol(
+    name="chat",
+    title="Chat Completions",
+    path="chat/completions",
+    parser=client_request,
+    answers=client_request,
+    model_list=model_list,
+    provider=provider_request,
+    neutral=NEUTRAL,
+    elements={
+        "message": elements.parse_message,
+        "tool": elements.parse_tool,
+        "options": elements.parse_options,
+    },
+    choices_wanted=client_request.choices_wanted,
+    takes_file_urls=False,
+)

@@ -1,0 +1,32 @@
+"""The record of Messages."""
+
+from typing import Final
+
+from polyvox.protocols.messages import client_request, elements, model_list, provider_request
+from polyvox.protocols.messages.neutral import NEUTRAL
+from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
+
+MESSAGES: Final = WireProtocol(
+    name="messages",
+    title="Messages",
+    path="messages",
+    parser=client_request,
+    answers=client_request,
+    model_list=model_list,
+    provider=provider_request,
+    neutral=NEUTRAL,
+    elements={
+        "message": elements.parse_message,
+        "system": elements.parse_system,
+        "tool": elements.parse_tool,
+        "options": elements.parse_options,
+    },
+    token_count=TokenCount(
+        "messages/count_tokens",
+        frozenset(("messages", "system", "tools", "tool_choice", "thinking", "output_config")),
+        defaults={"max_tokens": 1},
+        estimate=client_request.estimate_tokens,
+    ),
+    recognized_by="anthropic-version",
+    signs_reasoning=True,
+)

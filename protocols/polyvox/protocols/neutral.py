@@ -1,0 +1,129 @@
+"""What the elements of one protocol say in terms that all protocols understand.
+
+A renderer meets elements of any protocol. It never looks into one of another protocol: it asks
+``neutral_of(wire)``, which is the reader that the element's own protocol provides.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from polyvox.protocols.coverage.row import Row
+from polyvox.workflows.conversation import Json, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherOptions:
+    """What a request says beside the typed ``Options`` and more than one protocol has a field for.
+
+    ``openai`` are members that OpenAI's protocols spell alike. ``user`` names who the request is
+    for, ``metadata`` is kept with the answer. ``standard_tier`` forbids a faster, dearer service.
+    ``top_logprobs`` is None where log probabilities are not asked for. ``shows_thoughts`` asks for
+    the text of the model's thinking.
+    """
+
+    openai: Mapping[str, Json] = field(default_factory=dict)
+    user: str | None = None
+    metadata: Json = None
+    standard_tier: bool = False
+    verbosity: Json = None
+    top_logprobs: Json = None
+    shows_thoughts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A page (``url``) or a document (``file_id``, ``title``) cited by a span of a text.
+
+    ``start`` (included) and ``end`` (excluded) count characters in the text of the part.
+    """
+
+    title: str
+    start: int
+    end: int
+    url: str | None = None
+    file_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMark:
+    """A mark up to where a prompt is worth caching, and for how long; None is the usual time.
+
+    ``openai`` is the mark as OpenAI's protocols spell it, if it came from one of them.
+    """
+
+    seconds: int | None = None
+    openai: Json = None
+
+
+def _nothing(_json: Json) -> None:
+    return None
+
+
+def _members(json: Json) -> dict[str, Json]:
+    return json if isinstance(json, dict) else {}
+
+
+def element_type(json: Json) -> str:
+    """Return the type that an element states, or ``content``."""
+    return str(_members(json).get("type") or "content")
+
+
+def _element(json: Json) -> tuple[str, dict[str, Json]]:
+    return element_type(json), _members(json)
+
+
+@dataclass(frozen=True, slots=True)
+class Neutral:
+    """One protocol's reader of its own elements, on behalf of the other protocols.
+
+    ``rows`` say what becomes of its fields. ``request`` reads a request's document, ``tool``
+    returns the members of a client's tool, ``custom_format`` the format of a free-text tool
+    (``{"type": "grammar", "syntax", "definition"}``), ``namespace`` the namespace and the name of a
+    tool that lives in one. ``element`` returns the type and the members of a part's element,
+    ``element_name`` what an element of an unknown type is called. ``citations`` reads those of a
+    text of the given length, ``cache_mark`` the mark on a part.
+
+    The last ones are about answers. ``unshown`` yields the names of members of a part that only
+    this protocol knows; ``has_logprobs`` and ``ends_with_logprobs`` look into a part and into the
+    ending. ``cites`` and ``shows_logprobs`` say what a client of this protocol can be shown,
+    ``cites_by_block`` that a text is cut into parts at each citation, ``continues_answers`` that a
+    request may end with the beginning of the answer.
+    """
+
+    rows: tuple[Row, ...] = ()
+    request: Callable[[Json], FurtherOptions] = lambda _: FurtherOptions()
+    tool: Callable[[Json], dict[str, Json]] = _members
+    custom_format: Callable[[Json], Json] = _nothing
+    namespace: Callable[[Json], tuple[str, str] | None] = _nothing
+    element: Callable[[Json], tuple[str, dict[str, Json]]] = _element
+    element_name: Callable[[Json], str] = element_type
+    citations: Callable[[Json, int], Iterable[Citation | None]] = lambda _json, _length: ()
+    cache_mark: Callable[[Json], CacheMark | None] = _nothing
+    unshown: Callable[[Json], Iterable[str]] = lambda _: ()
+    has_logprobs: Callable[[Json], bool] = lambda _: False
+    ends_with_logprobs: Callable[[Json], bool] = lambda _: False
+    cites: Literal["nothing", "pages", "everything"] = "nothing"
+    cites_by_block: bool = False
+    shows_logprobs: bool = False
+    continues_answers: bool = False
+
+
+UNKNOWN = Neutral()
+"""Reads nothing: of a protocol that tells others nothing of its elements."""
+
+
+def neutral_of(wire: Wire | None) -> Neutral:
+    """Return the reader of ``wire``; one that reads nothing where nobody knows the protocol."""
+    return UNKNOWN if wire is None else neutral(wire.protocol)
+
+
+@lru_cache(maxsize=64)
+def neutral(protocol: str) -> Neutral:
+    """Return the reader of the protocol of that name."""
+    # Not at the top: the table imports every codec, and every codec imports this module.
+    from polyvox.protocols.table import PROTOCOLS  # noqa: PLC0415
+
+    known = PROTOCOLS.get(protocol)
+    return UNKNOWN if known is None else known.neutral

@@ -1,0 +1,36 @@
+"""The record of Responses."""
+
+from typing import Final
+
+from polyvox.protocols.openai import model_list
+from polyvox.protocols.responses import client_request, elements, provider_stream
+from polyvox.protocols.responses.neutral import NEUTRAL
+from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
+
+RESPONSES: Final = WireProtocol(
+    name="responses",
+    title="Responses",
+    path="responses",
+    parser=client_request,
+    answers=client_request,
+    model_list=model_list,
+    provider=provider_stream,
+    neutral=NEUTRAL,
+    elements={
+        "message": elements.parse_message,
+        "system": elements.parse_system,
+        "tool": elements.parse_tool,
+        "options": elements.parse_options,
+    },
+    token_count=TokenCount(
+        "responses/input_tokens",
+        frozenset(
+            (
+                *("input", "instructions", "tools", "tool_choice", "parallel_tool_calls"),
+                *("text", "reasoning", "truncation"),
+            )
+        ),
+    ),
+    stateful=True,
+    signs_reasoning=True,
+)

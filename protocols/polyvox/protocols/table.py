@@ -1,0 +1,10 @@
+"""The protocols that Polyvox speaks."""
+
+from typing import Final
+
+from polyvox.protocols.chat.protocol import CHAT
+from polyvox.protocols.messages.protocol import MESSAGES
+from polyvox.protocols.responses.protocol import RESPONSES
+from polyvox.protocols.wire_protocol import Protocols
+
+PROTOCOLS: Final[Protocols] = {p.name: p for p in (CHAT, RESPONSES, MESSAGES)}

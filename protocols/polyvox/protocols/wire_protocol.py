@@ -1,0 +1,81 @@
+"""The record of one protocol: everything that differs from the other protocols."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from polyvox.protocols.client_side import Ask, ModelList, RequestParser, ResponseEncoder
+from polyvox.protocols.neutral import UNKNOWN, Neutral
+from polyvox.protocols.provider_side import ProviderProtocol
+from polyvox.workflows.conversation import Json
+
+ROOT = "/v1/"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """How a request's input tokens are counted without answering it.
+
+    ``path`` is relative to the root of the API, for clients and providers alike. ``fields`` are
+    the members of a request that a provider's route takes besides the model. ``defaults`` are
+    members that a counting request may leave out and another may not. ``estimate`` returns a guess
+    from a request's document; without it the gateway registers no route by itself.
+    """
+
+    path: str
+    fields: frozenset[str]
+    defaults: Mapping[str, Json] = field(default_factory=dict)
+    estimate: Callable[[Json], int] | None = None
+
+
+def _one(_ask: Ask) -> int:
+    return 1
+
+
+@dataclass(frozen=True, slots=True)
+class WireProtocol:
+    """One protocol, towards clients and towards providers.
+
+    ``path`` is that of a request for an answer, relative to the root of the API. ``elements`` parse
+    the wire elements that a Conversation is made of, by ``message``, ``tool``, ``options`` and, if
+    the protocol has it, ``system``; ``neutral`` reads the elements for other protocols.
+
+    ``recognized_by`` is a request header that only clients of this protocol send; it decides on
+    paths that several protocols share. ``choices_wanted`` returns how many answers a request asks
+    for. The answers of a ``stateful`` protocol can be kept, continued and compacted, so the gateway
+    has routes of its own for it. Providers of one that ``signs_reasoning`` want its signature back,
+    those of one without ``takes_file_urls`` get the content of files instead.
+    """
+
+    name: str
+    title: str
+    path: str
+    parser: RequestParser
+    answers: ResponseEncoder
+    model_list: ModelList
+    provider: ProviderProtocol
+    elements: Mapping[str, Callable[[Json], Any]]
+    neutral: Neutral = UNKNOWN
+    token_count: TokenCount | None = None
+    recognized_by: str | None = None
+    choices_wanted: Callable[[Ask], int] = _one
+    stateful: bool = False
+    signs_reasoning: bool = False
+    takes_file_urls: bool = True
+
+    @property
+    def route(self) -> str:
+        """The path of a request for an answer, as clients call it."""
+        return ROOT + self.path
+
+
+Protocols = Mapping[str, WireProtocol]
+"""The protocols a program speaks, by name. The first is spoken where nothing tells which."""
+
+
+def protocol_at(protocols: Protocols, path: str, headers: Mapping[str, str]) -> WireProtocol:
+    """Return the protocol in which a request to ``path`` is answered."""
+    known = protocols.values()
+    spoken = (p for p in known if path.startswith(p.route))
+    recognized = (p for p in known if p.recognized_by and p.recognized_by in headers)
+    return next(spoken, None) or next(recognized, None) or next(iter(known))
