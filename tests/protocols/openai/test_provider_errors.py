@@ -6,7 +6,7 @@ import pytest
 
 from polyvox.protocols.openai.provider_errors import retry_after_s
 from polyvox.protocols.provider_side import ProviderProtocol
-from polyvox.protocols.responses import provider_stream as responses
+from polyvox.protocols.responses import provider_request as responses
 from polyvox.workflows.conversation import (
     Json,
 )

@@ -11,8 +11,9 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.messages.blocks import parse_arguments
-from polyvox.protocols.messages.elements import FINISH, parse_usage
+from polyvox.protocols.messages.finish import FINISH
 from polyvox.protocols.messages.provider_errors import parse_error_event
+from polyvox.protocols.messages.usage import parse_usage
 from polyvox.workflows.conversation import (
     Json,
     Opaque,
