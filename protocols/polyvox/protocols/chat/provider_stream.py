@@ -61,7 +61,7 @@ _DIALECTS: Final = frozenset({"reasoning_content", "reasoning"})
 
 
 class Decoder:
-    """Decodes one stream; see ``dialect.Decoder``."""
+    """Decodes one stream; see ``provider_side.Decoder``."""
 
     def __init__(self) -> None:
         self._members: dict[str, Callable[[Json, list[Event]], None]] = {

@@ -1,4 +1,4 @@
-"""Anthropic Messages as a front: its requests, whole answers and token estimates."""
+"""Anthropic Messages towards clients: requests, whole answers and token estimates."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar

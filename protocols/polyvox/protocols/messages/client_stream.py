@@ -43,7 +43,7 @@ _GROWING = {
 
 
 class MessagesEncoder:
-    """Writes one answer; see ``front.Encoder``."""
+    """Writes one answer; see ``client_side.Encoder``."""
 
     def __init__(self, ask: Ask, *, run_id: str) -> None:
         self._ask = ask

@@ -49,7 +49,7 @@ _PLAIN = 2
 
 
 class MessagesDecoder:
-    """Turns one stream into Events; see ``dialect.Decoder``."""
+    """Turns one stream into Events; see ``provider_side.Decoder``."""
 
     def __init__(self) -> None:
         self._started = False
