@@ -19,7 +19,7 @@ from polyvox.protocols.messages import provider_request as messages_provider
 from polyvox.protocols.openai import model_capabilities as openai_models
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.responses import client_request as responses_front
-from polyvox.protocols.responses import provider_stream as responses_provider
+from polyvox.protocols.responses import provider_request as responses_provider
 from polyvox.protocols.sse import FrameSplitter
 from polyvox.workflows.checks import schema_complaints
 from polyvox.workflows.conversation import Conversation, Text, user

@@ -10,7 +10,7 @@ from openai.types.responses import ResponseIncludable
 
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import client_request as responses
-from polyvox.protocols.responses import provider_stream as provider
+from polyvox.protocols.responses import provider_request as provider
 from polyvox.protocols.responses.client_stream import Encoder
 from polyvox.workflows.conversation import (
     Conversation,

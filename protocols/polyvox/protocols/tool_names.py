@@ -1,8 +1,8 @@
 """The names under which tools are offered to a provider of another protocol than the client's.
 
 Responses has namespaces, the others do not; Messages allows names of 128 characters, OpenAI 64.
-What is offered under another name comes back under that name, and the front undoes it: both sides
-compute the offered name from the client's own, so nothing has to be remembered.
+What is offered under another name comes back under that name, and the client side undoes it: both
+sides compute the offered name from the client's own, so nothing has to be remembered.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from polyvox.protocols.client_side import Encoder
 from polyvox.protocols.messages import client_request as messages
 from polyvox.protocols.messages import provider_request as provider
-from polyvox.protocols.messages.elements import render_usage
+from polyvox.protocols.messages.usage import render_usage
 from polyvox.protocols.sealed_reasoning import seal
 from polyvox.workflows.conversation import (
     Json,

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 
 from polyvox.protocols.messages import elements as messages
+from polyvox.protocols.messages.finish import FINISH, STOP_REASONS
 from polyvox.protocols.sealed_reasoning import seal
 from polyvox.workflows.conversation import (
     Conversation,
@@ -255,7 +256,7 @@ def test_tools_of_other_vendors_are_dropped_by_name_and_free_form_ones_emulated(
 
 
 def test_stop_reasons_map_both_ways() -> None:
-    assert all(messages.FINISH[name] == ours for ours, name in messages.STOP_REASONS.items())
+    assert all(FINISH[name] == ours for ours, name in STOP_REASONS.items())
 
 
 def test_usage_is_disjoint_meters_both_ways() -> None:

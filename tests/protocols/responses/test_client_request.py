@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from polyvox.protocols.openai.client_errors import TYPE_AND_CODE
 from polyvox.protocols.responses import client_request as responses
-from polyvox.protocols.responses import provider_stream as provider
+from polyvox.protocols.responses import provider_request as provider
 from polyvox.workflows.conversation import (
     Conversation,
     Json,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from polyvox.protocols.provider_side import ProviderProtocol
-from polyvox.protocols.responses import provider_stream as responses
+from polyvox.protocols.responses import provider_request as responses
 from polyvox.protocols.responses.elements import (
     parse_message,
     parse_options,

@@ -19,7 +19,7 @@ from polyvox.activities.storage.responses import StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.responses.stored_encoder import Keep, KeptEncoder, KeptFront
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses import provider_stream as provider
+from polyvox.protocols.responses import provider_request as provider
 from polyvox.protocols.responses.include import EVERYTHING, Included
 from polyvox.protocols.sse import FrameSplitter
 from polyvox.worker.runtime import Runtime

@@ -219,7 +219,7 @@ def _shows_images(conversation: Conversation) -> bool:
 
 
 def _model(name: str) -> dict[str, Any]:
-    """Return the entry of a model with the members of both dialects, OpenAI's and Anthropic's."""
+    """Return the entry of a model with the members of both formats, OpenAI's and Anthropic's."""
     return {
         "id": name,
         "object": "model",
@@ -306,7 +306,11 @@ def create_simulator(host: str = "127.0.0.1", protocols: Protocols = PROTOCOLS) 
             Route("/v1/models/{name:path}", one_model),
             Route("/v1/responses", no_websocket, methods=["GET"]),
             *(asking(protocol) for protocol in protocols.values()),
-            *(counting(p, p.token_count) for p in protocols.values() if p.token_count),
+            *(
+                counting(protocol, counted)
+                for protocol in protocols.values()
+                if (counted := protocol.token_count) and counted.estimate
+            ),
         ],
         middleware=[Middleware(HostGuard, names=Names({host}), render=_foreign)],
     )

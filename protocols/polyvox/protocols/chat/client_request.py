@@ -1,4 +1,4 @@
-"""The Chat Completions front: ``POST /v1/chat/completions``."""
+"""Chat Completions towards clients: parses requests, renders answers and errors."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar

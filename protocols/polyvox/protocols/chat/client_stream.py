@@ -40,7 +40,7 @@ _GROWN: Final = {"function": "arguments", "custom": "input"}
 
 
 class Encoder:
-    """Encodes one answer; see ``front.Encoder``. ``index`` is that of its choice."""
+    """Encodes one answer; see ``client_side.Encoder``. ``index`` is that of its choice."""
 
     def __init__(self, ask: Ask, *, run_id: str, created: int, index: int = 0) -> None:
         asked = ask.conversation.options.on_wire("chat") or {}

@@ -14,17 +14,12 @@ Format: ``openai.types.chat`` of the OpenAI SDK 3.54, and the dialects of compat
 from collections.abc import Callable
 from typing import Final
 
-from polyvox.protocols.chat.options import (
-    MOST_STOPS,
-    ill_typed,
-    parse_options,
-    parse_tool,
-    render_options,
-    render_tools,
-)
+from polyvox.protocols.chat.finish import FINISH_REASONS, finish_reason
+from polyvox.protocols.chat.options import MOST_STOPS, ill_typed, parse_options, render_options
 from polyvox.protocols.chat.reasoning import parse_reasoning, seal_reasoning
+from polyvox.protocols.chat.tools import parse_tool, render_tools
 from polyvox.protocols.chat.transcript import render_messages
-from polyvox.protocols.chat.usage import FINISH_REASONS, finish_reason, parse_usage, render_usage
+from polyvox.protocols.chat.usage import parse_usage, render_usage
 from polyvox.workflows.conversation import (
     Audio,
     File,

@@ -1,9 +1,9 @@
-"""Chat Completions options and tools, both ways."""
+"""Chat Completions options, both ways."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
-from polyvox.protocols.coverage.losses import lose, request_losses, tool_losses
+from polyvox.protocols.coverage.losses import lose, request_losses
 from polyvox.protocols.neutral import neutral_of
 from polyvox.protocols.openai.shared_options import add_shared
 from polyvox.protocols.tool_names import offered_name
@@ -11,7 +11,6 @@ from polyvox.workflows.conversation import (
     Json,
     Options,
     OutputFormat,
-    Tool,
     ToolChoice,
     Wire,
 )
@@ -28,69 +27,6 @@ def ill_typed(param: str, expected: str, value: Json) -> ModelError:
         param=param or None,
         code="invalid_value",
     )
-
-
-def parse_tool(json: Json) -> Tool:
-    """Parse an entry of ``tools``; a type nobody knows is a server tool."""
-    if not isinstance(json, dict):
-        raise ill_typed("", "an object", json)
-    kind = json.get("type", "function")
-    if kind not in ("function", "custom"):
-        if not isinstance(kind, str):
-            raise ill_typed("type", "a string", kind)
-        return Tool(kind, kind="server", wire=Wire("chat", json))
-    said = json.get(kind)
-    if not isinstance(said, dict):
-        raise ill_typed(kind, "an object", said)
-    name, description, strict = said.get("name"), said.get("description"), said.get("strict")
-    if not isinstance(name, str) or not name:
-        raise ill_typed(f"{kind}.name", "a non-empty string", name)
-    if description is not None and not isinstance(description, str):
-        raise ill_typed(f"{kind}.description", "a string", description)
-    if strict is not None and not isinstance(strict, bool):
-        raise ill_typed(f"{kind}.strict", "a boolean", strict)
-    return Tool(
-        name,
-        description,
-        said.get("parameters"),
-        "custom" if kind == "custom" else "function",
-        strict,
-        wire=Wire("chat", json),
-    )
-
-
-def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
-    """Render ``tools``; a server tool of another protocol is a loss ``tools.<name>``."""
-    rendered = []
-    for tool in tools:
-        if (json := tool.on_wire("chat")) is not None:
-            rendered.append(json)
-        elif tool.kind == "server":
-            lose(losses, f"tools.{tool.name}: run by its own provider only")
-        else:
-            if tool.wire is not None:
-                for loss in tool_losses(tool.wire, "chat"):
-                    lose(losses, loss)
-            said: dict[str, Json] = {"name": offered_name(tool.name)}
-            if tool.description is not None:
-                said["description"] = tool.description
-            if tool.kind == "custom":
-                said.update(_custom_format(tool))
-            else:
-                if tool.parameters is not None:
-                    said["parameters"] = tool.parameters
-                if tool.strict is not None:
-                    said["strict"] = tool.strict
-            rendered.append({"type": tool.kind, tool.kind: said})
-    return rendered
-
-
-def _custom_format(tool: Tool) -> dict[str, Json]:
-    said = neutral_of(tool.wire).custom_format(tool.wire.json) if tool.wire is not None else None
-    if not isinstance(said, dict) or said.get("type") != "grammar":
-        return {}
-    grammar = {name: value for name, value in said.items() if name != "type"}
-    return {"format": {"type": "grammar", "grammar": grammar}}
 
 
 def parse_options(json: Json) -> Options:

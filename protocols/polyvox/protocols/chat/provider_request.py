@@ -1,4 +1,4 @@
-"""The Chat Completions dialect of a provider: OpenAI's own and that of compatible servers."""
+"""Chat Completions towards providers: OpenAI and compatible servers."""
 
 from collections.abc import Mapping
 

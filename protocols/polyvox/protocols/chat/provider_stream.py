@@ -19,10 +19,10 @@ from typing import Final
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
-from polyvox.protocols.chat.elements import WHOLE_MEMBERS
+from polyvox.protocols.chat.elements import FINISH_REASONS, WHOLE_MEMBERS
 from polyvox.protocols.chat.provider_calls import Call
 from polyvox.protocols.chat.provider_growth import Grown
-from polyvox.protocols.chat.usage import FINISH_REASONS, parse_usage, usage_elsewhere
+from polyvox.protocols.chat.usage import parse_usage, usage_elsewhere
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, Wire
 from polyvox.workflows.errors import ErrorKind, ModelError
@@ -61,7 +61,7 @@ _DIALECTS: Final = frozenset({"reasoning_content", "reasoning"})
 
 
 class Decoder:
-    """Decodes one stream; see ``dialect.Decoder``."""
+    """Decodes one stream; see ``provider_side.Decoder``."""
 
     def __init__(self) -> None:
         self._members: dict[str, Callable[[Json, list[Event]], None]] = {

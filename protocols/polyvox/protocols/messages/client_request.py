@@ -1,4 +1,4 @@
-"""Anthropic Messages as a front: its requests, whole answers and token estimates."""
+"""Anthropic Messages towards clients: requests, whole answers and token estimates."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -8,7 +8,6 @@ import orjson
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.messages.blocks import invalid, is_blank, render_answer_block
 from polyvox.protocols.messages.client_errors import render_error
-from polyvox.protocols.messages.client_finish import ending
 from polyvox.protocols.messages.client_stream import MessagesEncoder
 from polyvox.protocols.messages.elements import (
     parse_message,
@@ -16,6 +15,7 @@ from polyvox.protocols.messages.elements import (
     parse_system,
     parse_tool,
 )
+from polyvox.protocols.messages.finish import ending
 from polyvox.protocols.tool_aliases import restored
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError

@@ -13,9 +13,9 @@ import orjson
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.messages.blocks import is_blank, render_answer_block, render_input
 from polyvox.protocols.messages.client_errors import render_event
-from polyvox.protocols.messages.client_finish import ending
 from polyvox.protocols.messages.client_sent import unsent
-from polyvox.protocols.messages.elements import render_usage
+from polyvox.protocols.messages.finish import ending
+from polyvox.protocols.messages.usage import render_usage
 from polyvox.protocols.tool_aliases import own_calls, restored
 from polyvox.workflows.conversation import Json, Part, Reasoning, Text, ToolCall
 from polyvox.workflows.errors import ModelError
@@ -43,7 +43,7 @@ _GROWING = {
 
 
 class MessagesEncoder:
-    """Writes one answer; see ``front.Encoder``."""
+    """Writes one answer; see ``client_side.Encoder``."""
 
     def __init__(self, ask: Ask, *, run_id: str) -> None:
         self._ask = ask

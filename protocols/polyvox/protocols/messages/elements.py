@@ -1,34 +1,29 @@
-"""The elements of Anthropic Messages, both ways: messages, system, tools, usage, stop reasons.
+"""The elements of Anthropic Messages, both ways: messages and system.
 
 What this protocol lacks is written so: a ``developer`` or ``system`` message after the first turn
 becomes a turn of ``role: "system"`` where the model takes one and the place allows it, elsewhere
-user text inside ``<system>`` tags (moving it to the front would change what it means); a free-form
-tool becomes a function with the one string property ``input``; several results in a row become one
-user turn.
+user text inside ``<system>`` tags (moving it to the front would change what it means); several
+results in a row become one user turn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile, takewhile
 
-from polyvox.protocols.coverage.losses import message_losses, tool_losses
+from polyvox.protocols.coverage.losses import message_losses
 from polyvox.protocols.messages.blocks import invalid, is_native, parse_blocks, render_blocks
 from polyvox.protocols.messages.options import parse_options, render_options
-from polyvox.protocols.token_counts import count
-from polyvox.protocols.tool_names import offered_name
+from polyvox.protocols.messages.tools import parse_tool, render_tools
+from polyvox.protocols.messages.usage import parse_usage, render_usage
 from polyvox.workflows.conversation import (
     Conversation,
     Json,
     Message,
     Reasoning,
     Role,
-    Tool,
     Wire,
 )
-from polyvox.workflows.reply import FinishReason, Usage
 
 __all__ = [
-    "FINISH",
-    "STOP_REASONS",
     "parse_message",
     "parse_options",
     "parse_system",
@@ -40,25 +35,6 @@ __all__ = [
     "render_tools",
     "render_usage",
 ]
-
-FINISH: Mapping[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "refusal",
-    "pause_turn": "pause",
-}
-"""What each ``stop_reason`` means; one that is not here counts as ``stop``."""
-
-STOP_REASONS: Mapping[FinishReason, str] = {
-    "stop": "end_turn",
-    "length": "max_tokens",
-    "tool_calls": "tool_use",
-    "refusal": "refusal",
-    "pause": "pause_turn",
-}
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 
@@ -85,60 +61,6 @@ def parse_message(json: Json) -> Message:
 def parse_system(json: Json) -> Message:
     """Parse the field ``system``: a string, or an array of text blocks."""
     return Message("system", parse_blocks(json, "system"), wire=Wire("messages", json))
-
-
-def parse_tool(json: Json) -> Tool:
-    """Parse one element of ``tools``.
-
-    A tool with a vendor's type is of kind ``server``, whoever runs it: its schema is known to the
-    provider's models alone.
-    """
-    if not isinstance(json, dict):
-        raise invalid("", "must be an object.")
-    kind, name, description = json.get("type"), json.get("name"), json.get("description")
-    wire = Wire("messages", json)
-    if kind not in (None, "custom"):
-        return Tool(name if isinstance(name, str) else str(kind), kind="server", wire=wire)
-    if not isinstance(name, str):
-        raise invalid("name", "must be a string.")
-    if description is not None and not isinstance(description, str):
-        raise invalid("description", "must be a string.")
-    strict = json.get("strict")
-    if strict is not None and not isinstance(strict, bool):
-        raise invalid("strict", "must be a boolean.")
-    return Tool(name, description, json.get("input_schema"), strict=strict, wire=wire)
-
-
-def parse_usage(json: Mapping[str, Json]) -> Usage:
-    """Parse a ``usage`` object.
-
-    The top-level numbers leave out what compaction took; ``iterations`` has it (API reference,
-    BetaUsage). An advisor's iterations belong to another model's price and are not counted here.
-    """
-    usage = Usage(
-        input=count(json, "input_tokens"),
-        cache_read=count(json, "cache_read_input_tokens"),
-        cache_write=count(json, "cache_creation_input_tokens"),
-        output=count(json, "output_tokens"),
-        reasoning=count(json, "output_tokens_details", "thinking_tokens"),
-    )
-    for iteration in json.get("iterations") or ():
-        if iteration.get("type") == "compaction":
-            usage += parse_usage(iteration)
-    return usage
-
-
-def render_usage(usage: Usage) -> dict[str, Json]:
-    """Render a ``usage`` object; its required numbers are 0 where they are unknown."""
-    rendered: dict[str, Json] = {
-        "input_tokens": usage.input or 0,
-        "cache_creation_input_tokens": usage.cache_write or 0,
-        "cache_read_input_tokens": usage.cache_read or 0,
-        "output_tokens": usage.output or 0,
-    }
-    if usage.reasoning is not None:
-        rendered["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
-    return rendered
 
 
 def render_system(conversation: Conversation, losses: list[str]) -> Json | None:
@@ -289,59 +211,3 @@ def _put_results_first(turn: Json | None) -> None:
     """Sort the blocks of a turn that has all of them; once, for there may be thousands."""
     if turn is not None:
         turn["content"].sort(key=lambda block: block.get("type") != "tool_result")
-
-
-def render_tools(tools: Sequence[Tool], losses: list[str]) -> list[Json]:
-    """Render ``tools``; those that another protocol's provider runs itself are named losses."""
-    rendered = []
-    for tool in tools:
-        element = tool.on_wire("messages")
-        if element is not None:
-            rendered.append(element)
-        elif tool.kind == "server":
-            losses.append(f"tools.{tool.name}: run by its own provider only")
-        else:
-            if tool.wire is not None:
-                losses.extend(tool_losses(tool.wire, "messages"))
-            rendered.append(_render_tool(tool, losses))
-    return rendered
-
-
-def _render_tool(tool: Tool, losses: list[str]) -> Json:
-    json: dict[str, Json] = {"name": offered_name(tool.name)}
-    if tool.description is not None:
-        json["description"] = tool.description
-    if tool.kind == "custom":
-        if (grammar := _grammar(tool)) is not None:
-            # It helps a model that nothing holds to it.
-            said = f"{tool.description}\n\n" if tool.description else ""
-            json["description"] = f"{said}The input must follow this grammar:\n{grammar}"
-        json["input_schema"] = {
-            "type": "object",
-            "properties": {"input": {"type": "string"}},
-            "required": ["input"],
-            "additionalProperties": False,
-        }
-        return json
-    json["input_schema"] = _object_schema(tool.parameters)
-    if tool.strict is not None:
-        json["strict"] = tool.strict
-    return json
-
-
-def _grammar(tool: Tool) -> str | None:
-    said = tool.wire.json if tool.wire is not None else {}
-    said = said.get("custom") or said.get("tool") or said
-    form = said.get("format")
-    grammar = (form.get("grammar") or form) if isinstance(form, dict) else None
-    definition = grammar.get("definition") if isinstance(grammar, dict) else None
-    return definition if isinstance(definition, str) else None
-
-
-def _object_schema(parameters: Json) -> Json:
-    """Return the schema with the type the API requires, where a tool without any has none."""
-    if not parameters:
-        return {"type": "object", "properties": {}}
-    if isinstance(parameters, dict) and "type" not in parameters:
-        return {"type": "object", **parameters}
-    return parameters

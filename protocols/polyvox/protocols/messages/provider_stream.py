@@ -11,8 +11,9 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.messages.blocks import parse_arguments
-from polyvox.protocols.messages.elements import FINISH, parse_usage
+from polyvox.protocols.messages.finish import FINISH
 from polyvox.protocols.messages.provider_errors import parse_error_event
+from polyvox.protocols.messages.usage import parse_usage
 from polyvox.workflows.conversation import (
     Json,
     Opaque,
@@ -48,7 +49,7 @@ _PLAIN = 2
 
 
 class MessagesDecoder:
-    """Turns one stream into Events; see ``dialect.Decoder``."""
+    """Turns one stream into Events; see ``provider_side.Decoder``."""
 
     def __init__(self) -> None:
         self._started = False

@@ -54,7 +54,7 @@ _FAILED_CODE: dict[ErrorKind, str] = {
 
 
 class Encoder:
-    """Writes one answer; see ``front.Encoder``. ``clock`` gives seconds since the epoch.
+    """Writes one answer; see ``client_side.Encoder``. ``clock`` gives seconds since the epoch.
 
     ``response`` is the whole response object. The stream shows of it what the request's ``include``
     says, or what ``shows`` does.

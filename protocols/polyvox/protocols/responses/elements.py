@@ -25,9 +25,10 @@ from polyvox.protocols.responses.content import (
     render_content,
     text_field,
 )
-from polyvox.protocols.responses.finish import finish_reason, parse_usage, render_usage, status_of
+from polyvox.protocols.responses.finish import finish_reason, status_of
 from polyvox.protocols.responses.options import parse_options, render_options
 from polyvox.protocols.responses.tools import given_tools, parse_tool, parse_tools, render_tools
+from polyvox.protocols.responses.usage import parse_usage, render_usage
 from polyvox.protocols.sealed_reasoning import Sealed, unseal
 from polyvox.protocols.tool_names import offered_name
 from polyvox.workflows.conversation import (

@@ -3,7 +3,7 @@
 from typing import Final
 
 from polyvox.protocols.openai import model_list
-from polyvox.protocols.responses import client_request, elements, provider_stream
+from polyvox.protocols.responses import client_request, elements, provider_request
 from polyvox.protocols.responses.neutral import NEUTRAL
 from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
 
@@ -14,7 +14,7 @@ RESPONSES: Final = WireProtocol(
     parser=client_request,
     answers=client_request,
     model_list=model_list,
-    provider=provider_stream,
+    provider=provider_request,
     neutral=NEUTRAL,
     elements={
         "message": elements.parse_message,

@@ -1,10 +1,30 @@
 """How a Messages answer ends: why it stopped, what it took, what else the provider said of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from polyvox.protocols.messages.elements import FINISH, STOP_REASONS, parse_usage, render_usage
+from polyvox.protocols.messages.usage import parse_usage, render_usage
 from polyvox.workflows.conversation import Json, Refusal
-from polyvox.workflows.reply import Reply
+from polyvox.workflows.reply import FinishReason, Reply
+
+FINISH: Mapping[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+    "pause_turn": "pause",
+}
+"""What each ``stop_reason`` means; one that is not here counts as ``stop``."""
+
+STOP_REASONS: Mapping[FinishReason, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "refusal": "refusal",
+    "pause": "pause_turn",
+}
 
 _CARRIED = ("inference_geo", "server_tool_use", "service_tier", "speed")
 """Members of a provider's usage that stay true of its call when the run took several calls."""

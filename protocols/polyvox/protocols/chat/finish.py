@@ -1,0 +1,42 @@
+"""Why a Chat Completions answer ends, both ways."""
+
+from typing import Final
+
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.reply import FinishReason
+
+FINISH_REASONS: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "refusal",
+    # Dialects of compatible servers.
+    "eos": "stop",
+    "max_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "sensitive": "refusal",
+}
+
+# Chat has no word for "ask me again": the answer is not whole, which is what "length" says.
+_SPELLINGS: Final[dict[FinishReason, str]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "refusal": "content_filter",
+    "pause": "length",
+}
+
+
+def finish_reason(finish: FinishReason, said: Json = None) -> str:
+    """Return the ``finish_reason`` of ``finish``.
+
+    ``said`` is what a provider of this protocol wrote; it is kept where it means the same. OpenAI
+    ends a refusal with ``stop``, so that pair counts as the same.
+    """
+    if isinstance(said, str):
+        meant = FINISH_REASONS.get(said)
+        if meant == finish or (meant == "stop" and finish == "refusal"):
+            return said
+    return _SPELLINGS[finish]

@@ -1,0 +1,88 @@
+"""The tools of Messages, both ways.
+
+A free-form tool, which this protocol lacks, becomes a function with the one string property
+``input``.
+"""
+
+from collections.abc import Sequence
+
+from polyvox.protocols.coverage.losses import tool_losses
+from polyvox.protocols.messages.blocks import invalid
+from polyvox.protocols.neutral import neutral_of
+from polyvox.protocols.tool_names import offered_name
+from polyvox.workflows.conversation import Json, Tool, Wire
+
+
+def parse_tool(json: Json) -> Tool:
+    """Parse one element of ``tools``.
+
+    A tool with a vendor's type is of kind ``server``, whoever runs it: its schema is known to the
+    provider's models alone.
+    """
+    if not isinstance(json, dict):
+        raise invalid("", "must be an object.")
+    kind, name, description = json.get("type"), json.get("name"), json.get("description")
+    wire = Wire("messages", json)
+    if kind not in (None, "custom"):
+        return Tool(name if isinstance(name, str) else str(kind), kind="server", wire=wire)
+    if not isinstance(name, str):
+        raise invalid("name", "must be a string.")
+    if description is not None and not isinstance(description, str):
+        raise invalid("description", "must be a string.")
+    strict = json.get("strict")
+    if strict is not None and not isinstance(strict, bool):
+        raise invalid("strict", "must be a boolean.")
+    return Tool(name, description, json.get("input_schema"), strict=strict, wire=wire)
+
+
+def render_tools(tools: Sequence[Tool], losses: list[str]) -> list[Json]:
+    """Render ``tools``; those that another protocol's provider runs itself are named losses."""
+    rendered = []
+    for tool in tools:
+        element = tool.on_wire("messages")
+        if element is not None:
+            rendered.append(element)
+        elif tool.kind == "server":
+            losses.append(f"tools.{tool.name}: run by its own provider only")
+        else:
+            if tool.wire is not None:
+                losses.extend(tool_losses(tool.wire, "messages"))
+            rendered.append(_render_tool(tool, losses))
+    return rendered
+
+
+def _render_tool(tool: Tool, losses: list[str]) -> Json:
+    json: dict[str, Json] = {"name": offered_name(tool.name)}
+    if tool.description is not None:
+        json["description"] = tool.description
+    if tool.kind == "custom":
+        if (grammar := _grammar(tool)) is not None:
+            # It helps a model that nothing holds to it.
+            said = f"{tool.description}\n\n" if tool.description else ""
+            json["description"] = f"{said}The input must follow this grammar:\n{grammar}"
+        json["input_schema"] = {
+            "type": "object",
+            "properties": {"input": {"type": "string"}},
+            "required": ["input"],
+            "additionalProperties": False,
+        }
+        return json
+    json["input_schema"] = _object_schema(tool.parameters)
+    if tool.strict is not None:
+        json["strict"] = tool.strict
+    return json
+
+
+def _grammar(tool: Tool) -> str | None:
+    said = neutral_of(tool.wire).custom_format(tool.wire.json) if tool.wire is not None else None
+    definition = said.get("definition") if isinstance(said, dict) else None
+    return definition if isinstance(definition, str) else None
+
+
+def _object_schema(parameters: Json) -> Json:
+    """Return the schema with the type the API requires, where a tool without any has none."""
+    if not parameters:
+        return {"type": "object", "properties": {}}
+    if isinstance(parameters, dict) and "type" not in parameters:
+        return {"type": "object", **parameters}
+    return parameters

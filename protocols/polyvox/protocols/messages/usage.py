@@ -1,0 +1,39 @@
+"""The usage of a Messages answer, both ways."""
+
+from collections.abc import Mapping
+
+from polyvox.protocols.token_counts import count
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.reply import Usage
+
+
+def parse_usage(json: Mapping[str, Json]) -> Usage:
+    """Parse a ``usage`` object.
+
+    The top-level numbers leave out what compaction took; ``iterations`` has it (API reference,
+    BetaUsage). An advisor's iterations belong to another model's price and are not counted here.
+    """
+    usage = Usage(
+        input=count(json, "input_tokens"),
+        cache_read=count(json, "cache_read_input_tokens"),
+        cache_write=count(json, "cache_creation_input_tokens"),
+        output=count(json, "output_tokens"),
+        reasoning=count(json, "output_tokens_details", "thinking_tokens"),
+    )
+    for iteration in json.get("iterations") or ():
+        if iteration.get("type") == "compaction":
+            usage += parse_usage(iteration)
+    return usage
+
+
+def render_usage(usage: Usage) -> dict[str, Json]:
+    """Render a ``usage`` object; its required numbers are 0 where they are unknown."""
+    rendered: dict[str, Json] = {
+        "input_tokens": usage.input or 0,
+        "cache_creation_input_tokens": usage.cache_write or 0,
+        "cache_read_input_tokens": usage.cache_read or 0,
+        "output_tokens": usage.output or 0,
+    }
+    if usage.reasoning is not None:
+        rendered["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    return rendered

@@ -1,0 +1,34 @@
+"""The usage of a Responses answer, both ways."""
+
+from polyvox.protocols.token_counts import count
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.reply import Usage
+
+
+def parse_usage(json: Json) -> Usage:
+    """Read a usage object. ``input_tokens`` there counts cached and written tokens as well."""
+    whole = count(json, "input_tokens")
+    read = count(json, "input_tokens_details", "cached_tokens")
+    write = count(json, "input_tokens_details", "cache_write_tokens")
+    return Usage(
+        input=None if whole is None else max(0, whole - (read or 0) - (write or 0)),
+        cache_read=read,
+        cache_write=write,
+        output=count(json, "output_tokens"),
+        reasoning=count(json, "output_tokens_details", "reasoning_tokens"),
+    )
+
+
+def render_usage(usage: Usage) -> dict[str, Json]:
+    """Render a usage object with every required member; unknown meters count as zero."""
+    output = usage.output or 0
+    return {
+        "input_tokens": usage.whole_input,
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read or 0,
+            "cache_write_tokens": usage.cache_write or 0,
+        },
+        "output_tokens": output,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
+        "total_tokens": usage.whole_input + output,
+    }
