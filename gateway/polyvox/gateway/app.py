@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from polyvox.gateway.api.description import description_router
 from polyvox.gateway.api.registry import registry_router
 from polyvox.gateway.api.runs import api_router
 from polyvox.gateway.generate.routes import create_router
@@ -55,6 +56,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(conversations_router())
     app.include_router(api_router())
     app.include_router(registry_router())
+    app.include_router(description_router())
     app.include_router(ui_router(app.state.ui_door))
     # Whole answers only: a compressor would hold back the words of a stream.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)

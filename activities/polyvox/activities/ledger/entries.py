@@ -83,6 +83,14 @@ Entry = RunStarted | RunEnded | CallEnded
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run or a call failed."""
+
+    kind: str
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CallRecord:
     """A CallEnded as it was read back; kinds are text, for a newer program may have written it."""
 
@@ -102,6 +110,10 @@ class CallRecord:
     http_status: int | None
     recorded: bool = False
     cost_usd: float | None = None
+
+    @property
+    def error(self) -> Failure | None:
+        return None if self.error_kind is None else Failure(self.error_kind, self.error_message)
 
     @property
     def duration_ms(self) -> int:
@@ -142,6 +154,10 @@ class RunRecord:
     error_trace: str | None = None
     rerun_of: str | None = None
     cost: Cost = field(default_factory=Cost)
+
+    @property
+    def error(self) -> Failure | None:
+        return None if self.error_kind is None else Failure(self.error_kind, self.error_message)
 
     @property
     def duration_ms(self) -> int | None:

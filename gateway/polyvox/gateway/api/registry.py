@@ -19,15 +19,33 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec, differences, documents
+from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec, differences
 from polyvox.gateway.api.model_edits import Edit, as_it_was, earlier, edited
 from polyvox.gateway.api.registry_document import (
-    render_flow,
-    render_model,
+    AppliedPlan,
+    FlowDocument,
+    FlowList,
+    ModelDiff,
+    ModelDocument,
+    ModelHistory,
+    ModelList,
+    PlanDocument,
+    RegisteredFlowDocument,
+    RetiredFlows,
+    SourceDiff,
+    WholeFlowDocument,
     render_whole_flow,
     source_diff,
 )
-from polyvox.gateway.api.runs import Admin, ApiRoute, body_of, json_response, require_admin
+from polyvox.gateway.api.runs import (
+    FAILED,
+    Admin,
+    ApiRoute,
+    body_of,
+    json_response,
+    require_admin,
+    taking,
+)
 from polyvox.worker.registering.registration import examine
 from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.flow import FlowError
@@ -86,6 +104,7 @@ def registry_router() -> APIRouter:
         route_class=ApiRoute,
         dependencies=[Depends(require_admin)],
         tags=["registry"],
+        responses=FAILED,
     )
     _add_flows(router)
     _add_models(router)
@@ -96,33 +115,31 @@ def _add_flows(router: APIRouter) -> None:
     # A trial takes a core or two for a moment; many at once would take them from the runs.
     trying = asyncio.Semaphore(1)
 
-    @router.get("/flows")
+    @router.get("/flows", response_model=FlowList)
     async def list_flows(request: Request) -> Response:
         """All versions of all flows, retired ones too."""
         flows = await _ask(request, Registry.flows)
-        return json_response({"flows": [render_flow(version) for version in flows]})
+        return json_response(FlowList.model_validate({"flows": flows}))
 
-    @router.get("/flows/{name}")
+    @router.get("/flows/{name}", response_model=WholeFlowDocument)
     async def show_flow(request: Request, name: str) -> Response:
         """A flow's newest version or ``careful@2``: parameters' schema, source, who uses it."""
 
-        def shown(registry: Registry) -> dict[str, Any]:
+        def shown(registry: Registry) -> WholeFlowDocument:
             return render_whole_flow(registry, registry.flow(name))
 
         return json_response(await _ask(request, shown, "not_found"))
 
-    @router.get("/flows/{name}/diff")
+    @router.get("/flows/{name}/diff", response_model=SourceDiff)
     async def diff_flows(request: Request, name: str, other: str) -> Response:
         """The unified diff from ``name`` to ``other``."""
 
-        def compared(registry: Registry) -> dict[str, Any]:
-            before, after = registry.flow(name), registry.flow(other)
-            diff = source_diff(registry, before, after)
-            return {"before": before.name, "after": after.name, "diff": diff}
+        def compared(registry: Registry) -> SourceDiff:
+            return source_diff(registry, registry.flow(name), registry.flow(other))
 
         return json_response(await _ask(request, compared))
 
-    @router.post("/flows")
+    @router.post("/flows", response_model=RegisteredFlowDocument, openapi_extra=taking(FlowBody))
     async def register_flow(
         request: Request,
         admin: Admin,
@@ -132,60 +149,65 @@ def _add_flows(router: APIRouter) -> None:
         """Register a flow: tried, then stored as the next version; the same source is the same."""
         providers = request.app.state.runtime.providers
 
-        def registered(registry: Registry) -> dict[str, Any]:
+        def registered(registry: Registry) -> RegisteredFlowDocument:
             source = _source(body)
             candidate = examine(source, body.filename, params=body.params, providers=providers)
             version = registry.register(
                 candidate.source, candidate.filename, message=body.message, author=admin
             )
-            return {**render_flow(version), "doubts": list(candidate.doubts)}
+            stored = FlowDocument.model_validate(version).model_dump()
+            return RegisteredFlowDocument(**stored, doubts=list(candidate.doubts))
 
         async with trying:
             return json_response(await _ask(request, registered))
 
-    @router.delete("/flows/{name}")
+    @router.delete("/flows/{name}", response_model=RetiredFlows)
     async def retire_flow(request: Request, _admin: Admin, name: str) -> Response:
         """Take ``careful@2``, or all of ``careful``, out of use for new runs."""
         retired = await _ask(request, lambda registry: registry.retire_flow(name))
-        return json_response({"retired": [render_flow(version) for version in retired]})
+        return json_response(RetiredFlows.model_validate({"retired": retired}))
 
 
 def _add_models(router: APIRouter) -> None:
-    @router.get("/models")
+    @router.get("/models", response_model=ModelList)
     async def list_models(request: Request) -> Response:
         models = await _ask(request, Registry.virtual_models)
-        return json_response({"models": [render_model(binding) for binding in models]})
+        return json_response(ModelList.model_validate({"models": models}))
 
-    @router.get("/models/{name:path}/history")
+    @router.get("/models/{name:path}/history", response_model=ModelHistory)
     async def show_history(request: Request, name: str) -> Response:
         """All versions, newest first."""
         history = await _ask(request, lambda registry: registry.history(name))
         if not history:
             raise ModelError("not_found", f"There never was a model {name!r}.")
-        return json_response({"history": [render_model(b) for b in reversed(history)]})
+        return json_response(ModelHistory.model_validate({"history": history[::-1]}))
 
-    @router.get("/models/{name:path}/diff")
+    @router.get("/models/{name:path}/diff", response_model=ModelDiff)
     async def diff_model(
         request: Request, name: str, before: int | None = None, after: int | None = None
     ) -> Response:
         """What differs between two versions; by default the last two."""
 
-        def compared(registry: Registry) -> dict[str, Any]:
+        def compared(registry: Registry) -> ModelDiff:
             history = registry.history(name)
             last = after if after is not None else len(history)
             first = before if before is not None else max(1, last - 1)
             one, other = (earlier(name, history, number) for number in (first, last))
             changed = differences(one.document(), other.document())
-            return {"before": one.version, "after": other.version, "differences": changed}
+            return ModelDiff(before=one.version, after=other.version, differences=list(changed))
 
         return json_response(await _ask(request, compared))
 
-    @router.get("/models/{name:path}")
+    @router.get("/models/{name:path}", response_model=ModelDocument)
     async def show_model(request: Request, name: str) -> Response:
         found = await _ask(request, lambda registry: registry.virtual_model(name), "not_found")
-        return json_response(render_model(found))
+        return json_response(ModelDocument.model_validate(found))
 
-    @router.post("/models/{name:path}/rollback")
+    @router.post(
+        "/models/{name:path}/rollback",
+        response_model=PlanDocument,
+        openapi_extra=taking(RollbackBody),
+    )
     async def roll_back(
         request: Request,
         admin: Admin,
@@ -194,14 +216,16 @@ def _add_models(router: APIRouter) -> None:
     ) -> Response:
         """Make a model what it was in ``version``, or in the one before the newest."""
 
-        def rolled(registry: Registry) -> dict[str, Any]:
+        def rolled(registry: Registry) -> PlanDocument:
             goal = earlier(name, registry.history(name), body.version)
             told = body.message or f"back to version {goal.version}"
             return _changed(request, registry, {name: as_it_was(goal)}, admin, told)
 
         return json_response(await _ask(request, rolled))
 
-    @router.put("/models/{name:path}")
+    @router.put(
+        "/models/{name:path}", response_model=PlanDocument, openapi_extra=taking(WholeModelBody)
+    )
     async def put_model(
         request: Request,
         admin: Admin,
@@ -214,7 +238,9 @@ def _add_models(router: APIRouter) -> None:
             await _ask(request, lambda r: _changed(request, r, wanted, admin, body.message))
         )
 
-    @router.patch("/models/{name:path}")
+    @router.patch(
+        "/models/{name:path}", response_model=PlanDocument, openapi_extra=taking(ModelEditBody)
+    )
     async def edit_model(
         request: Request,
         admin: Admin,
@@ -223,7 +249,7 @@ def _add_models(router: APIRouter) -> None:
     ) -> Response:
         """Change what is named, as the model's next version."""
 
-        def made(registry: Registry) -> dict[str, Any]:
+        def made(registry: Registry) -> PlanDocument:
             present = {b.model: b for b in registry.virtual_models()}.get(name)
             edit = Edit(
                 body.flow, body.params, body.unset, body.description, body.limits, body.card
@@ -233,21 +259,21 @@ def _add_models(router: APIRouter) -> None:
 
         return json_response(await _ask(request, made))
 
-    @router.delete("/models/{name:path}")
+    @router.delete("/models/{name:path}", response_model=PlanDocument)
     async def retire_model(request: Request, admin: Admin, name: str) -> Response:
         """Take the name out of use."""
         return json_response(
             await _ask(request, lambda r: _changed(request, r, {name: None}, admin, "retired"))
         )
 
-    @router.post("/apply")
+    @router.post("/apply", response_model=AppliedPlan, openapi_extra=taking(ApplyBody))
     async def apply(
         request: Request, admin: Admin, body: Annotated[ApplyBody, Depends(body_of(ApplyBody))]
     ) -> Response:
         """Make the models of the configuration file these, as one change."""
         wanted = {name: _wanted(model) for name, model in body.models.items()}
 
-        def applied(registry: Registry) -> dict[str, Any]:
+        def applied(registry: Registry) -> AppliedPlan:
             plan = registry.change(
                 wanted,
                 author=admin,
@@ -257,7 +283,7 @@ def _add_models(router: APIRouter) -> None:
                 providers=request.app.state.runtime.providers,
                 dry_run=body.dry_run,
             )
-            return {"dry_run": body.dry_run, "plan": documents(plan)}
+            return AppliedPlan(plan=list(plan), dry_run=body.dry_run)
 
         return json_response(await _ask(request, applied))
 
@@ -288,10 +314,10 @@ def _changed(
     wanted: Mapping[str, ModelSpec | None],
     author: str,
     message: str,
-) -> dict[str, Any]:
+) -> PlanDocument:
     providers = request.app.state.runtime.providers
     plan = registry.change(wanted, author=author, message=message, providers=providers)
-    return {"plan": documents(plan)}
+    return PlanDocument(plan=list(plan))
 
 
 def _wanted(body: Annotated[WholeModelBody, Depends(body_of(WholeModelBody))]) -> ModelSpec:

@@ -1,68 +1,129 @@
 """Flows and virtual models as JSON documents, the same from the API and from the command line."""
 
 import difflib
+from datetime import datetime
 from typing import Any
 
 from polyvox.activities.registry.catalog import FlowVersion
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import ResolvedModel
+from polyvox.activities.registry.virtual_models import Change, Difference
+from polyvox.gateway.api.document import Document
 from polyvox.workflows.source.bundle import unpack
 
-Document = dict[str, Any]
+
+class FlowDocument(Document):
+    """A flow version without its source and schema; ``name`` is like ``careful@2``."""
+
+    name: str
+    flow: str
+    version: int
+    digest: str
+    filename: str
+    description: str
+    message: str
+    author: str
+    created_at: datetime
+    retired_at: datetime | None
 
 
-def render_flow(version: FlowVersion) -> Document:
-    """Render a flow version without its source and schema."""
-    return {
-        "name": version.name,
-        "flow": version.flow,
-        "version": version.version,
-        "digest": version.digest,
-        "filename": version.filename,
-        "description": version.description,
-        "message": version.message,
-        "author": version.author,
-        "created_at": version.created_at.isoformat().replace("+00:00", "Z"),
-        "retired_at": version.retired_at.isoformat().replace("+00:00", "Z")
-        if version.retired_at
-        else None,
-    }
-
-
-def render_whole_flow(registry: Registry, version: FlowVersion) -> Document:
-    """Render a flow version with its files, the JSON Schema of its parameters and who uses it.
+class WholeFlowDocument(FlowDocument):
+    """A flow version with its files, the JSON Schema of its parameters and who uses it.
 
     ``versions`` are the names of all versions of the flow.
     """
+
+    params: dict[str, Any]
+    files: dict[str, str]
+    models: list[str]
+    versions: list[str]
+
+
+class RegisteredFlowDocument(FlowDocument):
+    """A flow version that was registered, and what may be wrong with it."""
+
+    doubts: list[str]
+
+
+class FlowList(Document):
+    flows: list[FlowDocument]
+
+
+class RetiredFlows(Document):
+    retired: list[FlowDocument]
+
+
+class SourceDiff(Document):
+    """The unified diff of two flow versions' files; empty if they are the same."""
+
+    before: str
+    after: str
+    diff: str
+
+
+class ModelDocument(Document):
+    """One version of a virtual model; ``origin`` is ``file`` if ``polyvox.toml`` declares it."""
+
+    model: str
+    version: int
+    flow: str
+    description: str
+    params: dict[str, Any]
+    limits: dict[str, Any]
+    card: dict[str, Any]
+    author: str
+    message: str
+    origin: str
+    created_at: datetime | None
+    retired: bool
+
+
+class ModelList(Document):
+    models: list[ModelDocument]
+
+
+class ModelHistory(Document):
+    """All versions of a virtual model, newest first."""
+
+    history: list[ModelDocument]
+
+
+class ModelDiff(Document):
+    """What differs between two versions of a virtual model."""
+
+    before: int
+    after: int
+    differences: list[Difference]
+
+
+class PlanDocument(Document):
+    """What a change does to each model that it names."""
+
+    plan: list[Change]
+
+
+class AppliedPlan(PlanDocument):
+    """``dry_run`` if nothing was changed."""
+
+    dry_run: bool
+
+
+def render_whole_flow(registry: Registry, version: FlowVersion) -> WholeFlowDocument:
+    """Render a flow version with all that is known of it."""
     loaded = registry.load(version.digest)
-    return {
-        **render_flow(version),
-        "description": loaded.description,
-        "params": loaded.params.model_json_schema(),
-        "files": unpack(registry.source(version.digest), version.filename),
-        "models": [b.model for b in registry.virtual_models() if b.flow == version.name],
-        "versions": [v.name for v in registry.flows() if v.flow == version.flow],
-    }
+    return WholeFlowDocument(
+        **{
+            **FlowDocument.model_validate(version).model_dump(),
+            "description": loaded.description,
+            "params": loaded.params.model_json_schema(),
+            "files": unpack(registry.source(version.digest), version.filename),
+            "models": [b.model for b in registry.virtual_models() if b.flow == version.name],
+            "versions": [v.name for v in registry.flows() if v.flow == version.flow],
+        }
+    )
 
 
-def render_model(binding: ResolvedModel) -> Document:
-    """Render one version of a virtual model."""
-    return {
-        "model": binding.model,
-        "version": binding.version,
-        **binding.document(),
-        "author": binding.author,
-        "message": binding.message,
-        "origin": binding.origin,
-        "created_at": binding.created_at.isoformat().replace("+00:00", "Z")
-        if binding.created_at
-        else None,
-        "retired": binding.retired,
-    }
-
-
-def source_diff(registry: Registry, before: FlowVersion, after: FlowVersion) -> str:
-    """Return the unified diff of two versions' files; empty if they are the same."""
+def source_diff(registry: Registry, before: FlowVersion, after: FlowVersion) -> SourceDiff:
+    """Return the diff of two versions' files."""
     old = unpack(registry.source(before.digest), before.filename)
     new = unpack(registry.source(after.digest), after.filename)
     lines: list[str] = []
@@ -74,4 +135,4 @@ def source_diff(registry: Registry, before: FlowVersion, after: FlowVersion) -> 
             f"{after.name}/{path}" if path in new else "/dev/null",
             lineterm="",
         )
-    return "\n".join(lines)
+    return SourceDiff(before=before.name, after=after.name, diff="\n".join(lines))

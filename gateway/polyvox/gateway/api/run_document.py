@@ -1,16 +1,102 @@
-"""Runs as JSON documents, the same from the API and from the command line.
-
-Times are ISO 8601 in UTC, durations milliseconds, unknown numbers null.
-"""
+"""Runs as JSON documents, the same from the API and from the command line."""
 
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from polyvox.activities.ledger.entries import CallRecord, RunRecord
-from polyvox.workflows.reply import Cost, Usage
+from pydantic import Field
 
-Document = dict[str, Any]
+from polyvox.activities.ledger.entries import RunRecord
+from polyvox.gateway.api.document import Document, Problem
+
+
+class Tokens(Document):
+    """Tokens by meter; the meters are disjoint but for ``reasoning``, a part of ``output``."""
+
+    input: int | None
+    cache_read: int | None
+    cache_write: int | None
+    output: int | None
+    reasoning: int | None
+
+
+class CostDocument(Document):
+    """What calls cost: US dollars as far as they are known, and how many calls' cost is not."""
+
+    usd: float
+    unknown_calls: int = Field(validation_alias="unknown")
+
+
+class CallDocument(Document):
+    """One upstream attempt of a step, ``recorded`` if an earlier run's answer served."""
+
+    step: str
+    attempt: int
+    recorded: bool
+    provider: str
+    model: str
+    response_model: str | None
+    status: str
+    error: Problem | None
+    http_status: int | None
+    finish: str | None
+    tokens: Tokens = Field(validation_alias="usage")
+    cost_usd: float | None
+    started_at: datetime
+    first_token_at: datetime | None
+    ended_at: datetime
+    first_token_ms: int | None
+    duration_ms: int
+
+
+class RunDocument(Document):
+    """A run without its calls; ``tokens`` are those its answer reports, ``link`` its page."""
+
+    run_id: str
+    model: str
+    flow: str
+    protocol: str
+    stream: bool
+    status: str
+    key_id: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    duration_ms: int | None
+    error: Problem | None
+    finish: str | None
+    tokens: Tokens = Field(validation_alias="usage")
+    cost: CostDocument
+    notes: list[Any]
+    losses: list[str]
+    link: str | None = None
+
+
+class WholeRunDocument(RunDocument):
+    """A run with its calls; ``spent`` are the tokens of all of them, failed ones too.
+
+    ``questions`` are those a running one waits for, null if it cannot be asked just now.
+    """
+
+    traceback: str | None = Field(validation_alias="error_trace")
+    rerun_of: str | None
+    spent: Tokens
+    calls: list[CallDocument]
+    questions: list[str] | None = Field(default_factory=list)
+
+
+class RunPage(Document):
+    """Runs, newest first; ``next`` is the ``before`` of the next page, null on the last one."""
+
+    runs: list[RunDocument]
+    next: str | None
+
+
+class ApprovalDocument(Document):
+    """The question that was answered, and how."""
+
+    run_id: str
+    question: str
+    approved: bool
 
 
 def workflow_link(ui_url: str | None, namespace: str, run_id: str) -> str | None:
@@ -26,80 +112,14 @@ def run_page(namespace: str, run_id: str) -> str:
     return f"namespaces/{quote(namespace, safe='')}/workflows/{quote(run_id, safe='')}"
 
 
-def render_run(run: RunRecord, link: str | None) -> Document:
+def render_run(run: RunRecord, link: str | None) -> RunDocument:
     """Render a run without its calls."""
-    return {
-        "run_id": run.run_id,
-        "model": run.model,
-        "flow": run.flow,
-        "protocol": run.protocol,
-        "stream": run.stream,
-        "status": run.status,
-        "key_id": run.key_id,
-        "started_at": _time(run.started_at),
-        "ended_at": _time(run.ended_at),
-        "duration_ms": run.duration_ms,
-        "error": _error(run.error_kind, run.error_message),
-        "finish": run.finish,
-        "tokens": _tokens(run.usage),
-        "cost": _cost(run.cost),
-        "notes": list(run.notes),
-        "losses": list(run.losses),
-        "link": link,
-    }
+    return RunDocument.model_validate(run).model_copy(update={"link": link})
 
 
-def render_run_with_calls(run: RunRecord, link: str | None) -> Document:
-    """Render a run with its calls; ``spent`` are the tokens of all of them, failed ones too."""
-    return {
-        **render_run(run, link),
-        "traceback": run.error_trace,
-        "rerun_of": run.rerun_of,
-        "spent": _tokens(run.spent),
-        "calls": [_render_call(call) for call in run.calls],
-    }
-
-
-def _render_call(call: CallRecord) -> Document:
-    return {
-        "step": call.step,
-        "attempt": call.attempt,
-        "recorded": call.recorded,
-        "provider": call.provider,
-        "model": call.model,
-        "response_model": call.response_model,
-        "status": call.status,
-        "error": _error(call.error_kind, call.error_message),
-        "http_status": call.http_status,
-        "finish": call.finish,
-        "tokens": _tokens(call.usage),
-        "cost_usd": call.cost_usd,
-        "started_at": _time(call.started_at),
-        "first_token_at": _time(call.first_token_at),
-        "ended_at": _time(call.ended_at),
-        "first_token_ms": call.first_token_ms,
-        "duration_ms": call.duration_ms,
-    }
-
-
-def _tokens(usage: Usage) -> Document:
-    return {
-        "input": usage.input,
-        "cache_read": usage.cache_read,
-        "cache_write": usage.cache_write,
-        "output": usage.output,
-        "reasoning": usage.reasoning,
-    }
-
-
-def _cost(cost: Cost) -> Document:
-    """Render what is known in US dollars, and how many calls' cost is not."""
-    return {"usd": cost.usd, "unknown_calls": cost.unknown}
-
-
-def _error(kind: str | None, message: str | None) -> Document | None:
-    return None if kind is None else {"kind": kind, "message": message}
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+def render_whole_run(
+    run: RunRecord, link: str | None, questions: list[str] | None
+) -> WholeRunDocument:
+    """Render a run with its calls and the questions it waits for."""
+    rendered = WholeRunDocument.model_validate(run)
+    return rendered.model_copy(update={"link": link, "questions": questions})

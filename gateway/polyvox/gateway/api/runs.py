@@ -8,26 +8,27 @@ Needs ``ledger`` (Ledger), ``client`` (the engine's Client, None without an engi
 ``runtime`` (Runtime) where a body is read. Errors are ``{"error": {"kind", "message"}}``.
 """
 
-import json
-import math
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-import orjson
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, ConfigDict, ValidationError
 from temporalio.client import Client
 
 from polyvox.activities.ledger.entries import RunRecord, RunStatus
 from polyvox.activities.ledger.ledger import LIST_LIMIT, Ledger
 from polyvox.activities.storage.storable_json import text_mistake, unstorable
+from polyvox.gateway.api.document import Document, Problem, ProblemDocument
 from polyvox.gateway.api.run_document import (
-    Document,
+    ApprovalDocument,
+    RunPage,
+    WholeRunDocument,
     render_run,
-    render_run_with_calls,
+    render_whole_run,
     workflow_link,
 )
 from polyvox.gateway.http.auth import authenticate
@@ -56,8 +57,16 @@ class ApiRoute(APIRoute):
         return answer_or_error
 
 
-async def require_key(request: Request) -> str:
-    """Return the id of the request's key."""
+_BEARER = HTTPBearer(auto_error=False, description="A Polyvox key.")
+_HEADER = APIKeyHeader(name="x-api-key", auto_error=False, description="A Polyvox key.")
+
+
+async def require_key(
+    request: Request,
+    _bearer: Annotated[object, Security(_BEARER)] = None,
+    _header: Annotated[object, Security(_HEADER)] = None,
+) -> str:
+    """Return the id of the request's key. The parameters only tell of it in the description."""
     return await authenticate(request.headers, request.app.state.ledger)
 
 
@@ -110,6 +119,17 @@ def body_of(form: type[Body]) -> Callable[[Request], Coroutine[Any, Any, Body]]:
     return read
 
 
+def taking(form: type[BaseModel]) -> dict[str, Any]:
+    """Return what the description of the API says of a body that ``body_of(form)`` reads."""
+    schema = {"$ref": f"#/components/schemas/{form.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+FAILED: dict[int | str, dict[str, Any]] = {
+    "default": {"model": ProblemDocument, "description": "The request failed."}
+}
+
+
 class ApprovalBody(BaseModel):
     """A decision; ``question`` may be left out where the run asks only one."""
 
@@ -122,10 +142,14 @@ class ApprovalBody(BaseModel):
 def api_router() -> APIRouter:
     """Return the routes, to be included in the application."""
     router = APIRouter(
-        prefix="/api", route_class=ApiRoute, dependencies=[Depends(require_key)], tags=["runs"]
+        prefix="/api",
+        route_class=ApiRoute,
+        dependencies=[Depends(require_key)],
+        tags=["runs"],
+        responses=FAILED,
     )
 
-    @router.get("/runs")
+    @router.get("/runs", response_model=RunPage)
     async def list_runs(
         request: Request,
         sight: Seeing,
@@ -140,28 +164,27 @@ def api_router() -> APIRouter:
             limit=limit, before=before, status=status, model=model, key_id=sight.key_id
         )
         return json_response(
-            {
-                "runs": [render_run(run, _link(request, run.run_id)) for run in runs],
-                "next": runs[-1].run_id if len(runs) == limit else None,
-            }
+            RunPage(
+                runs=[render_run(run, _link(request, run.run_id)) for run in runs],
+                next=runs[-1].run_id if len(runs) == limit else None,
+            )
         )
 
-    @router.get("/runs/{run_id}")
+    @router.get("/runs/{run_id}", response_model=WholeRunDocument)
     async def show_run(request: Request, sight: Seeing, run_id: str) -> Response:
-        """One run with its calls; ``run_id`` may be a prefix that only one run has.
-
-        ``questions`` are those a running one waits for, null if it cannot be asked just now.
-        """
+        """One run with its calls; ``run_id`` may be a prefix that only one run has."""
         run = await _found(request, run_id, sight)
-        document = render_run_with_calls(run, _link(request, run.run_id))
         client: Client | None = request.app.state.client
-        document["questions"] = []
+        questions: list[str] | None = []
         if run.status == "running":
-            asked = await open_questions(client, run.run_id) if client else None
-            document["questions"] = asked
-        return json_response(document)
+            questions = await open_questions(client, run.run_id) if client else None
+        return json_response(render_whole_run(run, _link(request, run.run_id), questions))
 
-    @router.post("/runs/{run_id}/approve")
+    @router.post(
+        "/runs/{run_id}/approve",
+        response_model=ApprovalDocument,
+        openapi_extra=taking(ApprovalBody),
+    )
     async def approve_run(
         request: Request,
         _admin: Admin,
@@ -177,7 +200,7 @@ def api_router() -> APIRouter:
             client, run.run_id, approved=body.approved, question=body.question
         )
         return json_response(
-            {"run_id": run.run_id, "question": answered, "approved": body.approved}
+            ApprovalDocument(run_id=run.run_id, question=answered, approved=body.approved)
         )
 
     return router
@@ -199,33 +222,12 @@ def _link(request: Request, run_id: str) -> str | None:
 
 
 def json_response(document: Document, status: int = 200) -> Response:
-    """Return ``document`` as JSON, whatever was stored before it was looked at so closely."""
-    try:
-        content = orjson.dumps(document)
-    except TypeError:
-        # An integer beyond 64 bits, half of a surrogate pair, too many levels.
-        content = json.dumps(_finite(document)).encode()
-    return Response(content, status, media_type="application/json")
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case float() if not math.isfinite(value):
-            return None
-        case dict():
-            return {str(key): _finite(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_finite(inner) for inner in value]
-        case None | bool() | int() | float() | str():
-            return value
-        case _:
-            return orjson.loads(orjson.dumps(value))
+    return Response(document.to_json(), status, media_type="application/json")
 
 
 def _error(error: ModelError) -> Response:
-    return json_response(
-        {"error": {"kind": error.kind, "message": error.message}}, error.http_status
-    )
+    problem = Problem(kind=error.kind, message=error.message)
+    return json_response(ProblemDocument(error=problem), error.http_status)
 
 
 def _check_address(request: Request) -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from polyvox.activities.registry.catalog import FlowVersion
 from polyvox.activities.registry.registry import Registry
-from polyvox.gateway.api.registry_document import render_flow, render_whole_flow, source_diff
+from polyvox.gateway.api.registry_document import FlowDocument, render_whole_flow, source_diff
 from polyvox.gateway.cli.input.options import (
     DEFAULT_DATA,
     DataOption,
@@ -36,7 +36,7 @@ def list_flows(
         newest = {version.flow: version for version in used}
         shown = registry.flows() if everything else list(newest.values())
         if as_json:
-            print_json([render_flow(version) for version in shown])
+            print_json([FlowDocument.model_validate(version) for version in shown])
             return
         table = Table("FLOW", "REGISTERED", "BY", "MESSAGE", "ABOUT", box=None, pad_edge=False)
         for version in shown:
@@ -61,16 +61,16 @@ def show_flow(
             print_json(document)
             return
         out = console()
-        out.print(Text(f"{version.name}  {document['description']}"))
+        out.print(Text(f"{version.name}  {document.description}"))
         out.print(Text(_history(registry, version)))
-        required = document["params"].get("required", [])
-        for key, schema in document["params"].get("properties", {}).items():
+        required = document.params.get("required", [])
+        for key, schema in document.params.get("properties", {}).items():
             default = "required" if key in required else f"default {schema.get('default')!r}"
             told = schema.get("description", "")
             out.print(Text(f"  {key}: {schema.get('type', 'any')}, {default[:60]}  {told}"))
-        if document["models"]:
-            out.print(Text(f"Models: {', '.join(document['models'])}"))
-        for path, source in document["files"].items():
+        if document.models:
+            out.print(Text(f"Models: {', '.join(document.models)}"))
+        for path, source in document.files.items():
             out.print(Text(f"\n{path}", style="bold"))
             out.print(Syntax(source, "python" if path.endswith(".py") else "markdown"))
 
@@ -87,19 +87,19 @@ def diff_flows(
 ) -> None:
     """Show what differs between two versions: of NAME from the one before, or from OTHER to it."""
 
-    def compared(registry: Registry) -> None:
+    def compare(registry: Registry) -> None:
         newer = registry.flow(name)
         if other is not None:
             before, after = newer, registry.flow(other)
         else:
             before, after = registry.flow(f"{newer.flow}@{max(1, newer.version - 1)}"), newer
-        diff = source_diff(registry, before, after)
+        compared = source_diff(registry, before, after)
         if as_json:
-            print_json({"before": before.name, "after": after.name, "diff": diff})
+            print_json(compared)
         else:
-            typer.echo(diff or f"{before.name} and {after.name} do not differ.")
+            typer.echo(compared.diff or f"{before.name} and {after.name} do not differ.")
 
-    with_registry(data, compared)
+    with_registry(data, compare)
 
 
 def retire_flow(
@@ -110,7 +110,7 @@ def retire_flow(
     def retired(registry: Registry) -> None:
         versions = registry.retire_flow(name)
         if as_json:
-            print_json([render_flow(version) for version in versions])
+            print_json([FlowDocument.model_validate(version) for version in versions])
         else:
             typer.echo(f"Retired: {', '.join(version.name for version in versions)}.")
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import ModelSpec, Plan, differences, documents
 from polyvox.gateway.api.model_edits import Edit, as_it_was, earlier, edited
-from polyvox.gateway.api.registry_document import render_model
+from polyvox.gateway.api.registry_document import ModelDocument
 from polyvox.gateway.cli.input.key_value import (
     CardOption,
     LimitOption,
@@ -41,7 +41,7 @@ def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) ->
     def listed(registry: Registry) -> None:
         models = registry.virtual_models()
         if as_json:
-            print_json([render_model(binding) for binding in models])
+            print_json([ModelDocument.model_validate(binding) for binding in models])
             return
         heads = ("MODEL", "VERSION", "FLOW", "CONTEXT", "BY", "MESSAGE")
         table = Table(*heads, box=None, pad_edge=False)
@@ -67,7 +67,7 @@ def show_model(
     def shown(registry: Registry) -> None:
         binding = registry.virtual_model(name)
         if as_json:
-            print_json(render_model(binding))
+            print_json(ModelDocument.model_validate(binding))
             return
         out = console()
         head = f"{name}  version {binding.version}  {binding.flow}  {binding.description}"
@@ -122,7 +122,7 @@ def show_history(
         history = registry.history(name)
         earlier(name, history, 1)
         if as_json:
-            print_json([render_model(binding) for binding in reversed(history)])
+            print_json([ModelDocument.model_validate(binding) for binding in reversed(history)])
             return
         before = [None, *history]
         for binding, previous in reversed(list(zip(history, before, strict=False))):

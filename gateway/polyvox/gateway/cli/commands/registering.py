@@ -8,7 +8,7 @@ import typer
 
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import ModelSpec
-from polyvox.gateway.api.registry_document import render_flow
+from polyvox.gateway.api.registry_document import FlowDocument
 from polyvox.gateway.cli.input.key_value import assigned, read_params
 from polyvox.gateway.cli.input.options import print_json
 from polyvox.gateway.cli.input.stores import with_registry
@@ -55,7 +55,7 @@ def _register(registry: Registry, order: Order, trials: Trials, *, as_json: bool
         wanted = ModelSpec(version.name, params, limits=assigned(order.limit, "--limit"))
         registry.change({model: wanted}, author=author, message=order.message, providers=providers)
     if as_json:
-        print_json(render_flow(version))
+        print_json(FlowDocument.model_validate(version))
         return
     news = "is unchanged" if version.name in known else "is registered and live"
     typer.echo(f"{version.name} {news}.")

@@ -23,7 +23,7 @@ from polyvox.activities.storage.database import (
     file_url,
     open_database,
 )
-from polyvox.gateway.api.run_document import render_run_with_calls
+from polyvox.gateway.api.run_document import render_whole_run
 from polyvox.gateway.cli.input.key_value import ParamFileOption, assigned, read_params
 from polyvox.gateway.cli.input.options import (
     DEFAULT_DATA,
@@ -189,7 +189,7 @@ def rerun_run(
         give_up(f"The ledger has lost run {run_id}.")
     link = engine_link(data, run_id)
     if as_json:
-        print_json({**render_run_with_calls(record, link), "text": said})
+        print_json({**render_whole_run(record, link, []).model_dump(), "text": said})
         return
     console().print(Text(said))
     console().print(render_tree(record, link))

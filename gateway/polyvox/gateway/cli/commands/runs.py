@@ -7,7 +7,7 @@ import typer
 
 from polyvox.activities.ledger.entries import RunRecord, RunStatus
 from polyvox.activities.ledger.ledger import LIST_LIMIT
-from polyvox.gateway.api.run_document import render_run, render_run_with_calls
+from polyvox.gateway.api.run_document import render_run, render_whole_run
 from polyvox.gateway.cli.input.options import (
     DEFAULT_DATA,
     DataOption,
@@ -48,7 +48,7 @@ def show_run(
     link = engine_link(data, run.run_id)
     questions = _questions(data, run)
     if as_json:
-        print_json({**render_run_with_calls(run, link), "questions": questions})
+        print_json(render_whole_run(run, link, questions))
         return
     console().print(render_tree(run, link))
     for question in questions or ():

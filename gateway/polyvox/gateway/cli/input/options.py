@@ -70,7 +70,9 @@ def console() -> Console:
 
 
 def print_json(document: Any) -> None:
-    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    """Print a value as JSON; it may hold documents of the API, which are pydantic models."""
+    option = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z
+    typer.echo(orjson.dumps(document, dict, option))
 
 
 def give_up(message: str) -> NoReturn:
