@@ -74,7 +74,7 @@ def test_an_error_counts_only_if_it_is_expected_and_shown() -> None:
 
 
 def test_the_table_shows_each_cell_and_why_it_is_empty() -> None:
-    """One line for client, protocol and provider; below it what is wrong and what is not offered."""
+    """One line for client, protocol and provider; failures and unsupported cells below it."""
     aider = cell("aider/chat", "tool")
     judged = [
         Judged(cell("aider/chat", "plain"), Verdict("failed", "it said nothing")),
