@@ -20,15 +20,15 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; \
 	done)
 
-# How long `make fuzz` lasts.
+# The duration of `make fuzz`.
 MINUTES ?= 60
 
 .PHONY: help
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
-# The lock names every package there is, so nothing is left to resolve: a resolver would take the
-# newest release of what a requirement names with an extra, and refuse it for having no hash here.
+# The lock lists every package, so pip must not resolve anything (--no-deps): for a requirement with
+# an extra it would choose the newest release, and then refuse it because its hash is not listed.
 .PHONY: install
 install: $(INSTALLED) ## Build .venv with Polyvox and its development tools
 
@@ -48,44 +48,44 @@ demo: install ## Ask a fusion model over the simulator and show its trace
 	$(BIN)/polyvox demo
 
 .PHONY: engine
-engine: install ## Fetch or build the Temporal engine, if it is not here yet
+engine: install ## Download or build the Temporal engine, if it is missing
 	$(BIN)/polyvox engine install
 
 .PHONY: check
-check: lint test ## Everything that must pass before a commit
+check: lint test ## Run everything that must pass before a commit
 
 .PHONY: lint
-lint: install ## Format, lint, types, import contracts
+lint: install ## Check formatting, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 .PHONY: format
-format: install ## Format the code and mend what ruff can mend
+format: install ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
 .PHONY: test
-test: engine ## All tests but the end-to-end ones, one process for each core
+test: engine ## Run all tests except the end-to-end ones, one process for each core
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 .PHONY: fuzz
-fuzz: engine ## Send spoiled requests to every route, and feed spoiled streams, for MINUTES (60)
+fuzz: engine ## Send malformed requests to every route and decode malformed streams, for MINUTES (60)
 	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 .PHONY: nightly
-nightly: ## What takes too long for every commit: ten minutes of fuzzing, then all attacks
+nightly: ## Run what takes too long for every commit: ten minutes of fuzzing, then all attacks
 	$(MAKE) fuzz MINUTES=10
 	$(BIN)/pytest tests/attack
 
 .PHONY: clients-install
-clients-install: $(CLIENTS_INSTALLED) $(MORE_CLIENTS_INSTALLED) $(CLIENT_VENVS:%=.clients/%/.installed) ## Fetch all clients of the matrix (2.4 GB)
+clients-install: $(CLIENTS_INSTALLED) $(MORE_CLIENTS_INSTALLED) $(CLIENT_VENVS:%=.clients/%/.installed) ## Download all clients of the matrix (2.4 GB)
 
-# The agents are native programs: Node only fetches them, so its version does not matter. What needs
-# a Node of its own brings one.
+# The agents are native programs: Node only downloads them, so its version does not matter. Clients
+# that run on Node have their own.
 $(CLIENTS_INSTALLED) $(MORE_CLIENTS_INSTALLED): %/node_modules/.installed: %/package.json %/package-lock.json
-	@command -v npm >/dev/null || { echo "npm is not on PATH. The end-to-end tests need it once, to fetch the coding agents: install Node.js." >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is not on PATH. The end-to-end tests need it to download the coding agents: install Node.js." >&2; exit 1; }
 	cd $* && npm ci --ignore-scripts --no-progress --loglevel=error
 	touch $@
 
@@ -95,11 +95,11 @@ $(CLIENTS_INSTALLED) $(MORE_CLIENTS_INSTALLED): %/node_modules/.installed: %/pac
 	touch $@
 
 .PHONY: e2e
-e2e: engine $(CLIENTS_INSTALLED) ## Drive the gateway with real coding agents
+e2e: engine $(CLIENTS_INSTALLED) ## Test the gateway with real coding agents
 	$(BIN)/pytest -m e2e tests/e2e
 
 .PHONY: clients
-clients: engine clients-install ## The matrix of all clients, fronts and providers (ONLY=codex,cline/chat)
+clients: engine clients-install ## Test all clients with all protocols and providers (ONLY=codex,cline/chat)
 	$(BIN)/python -m tests.e2e.matrix --only "$(ONLY)"
 
 .PHONY: bench
@@ -107,20 +107,20 @@ bench: engine ## Measure the gateway against direct calls
 	$(BIN)/python -m benchmarks
 
 .PHONY: attack
-attack: engine ## Show what a neighbour's stream notices of each flood
+attack: engine ## Measure how long each flood stops another client's stream
 	$(BIN)/python -m tests.attack.figures
 
 .PHONY: docs
-docs: install ## Write docs/protocols.md from the code's table
+docs: install ## Generate docs/protocols.md from the coverage tables
 	$(BIN)/python -m polyvox.protocols.coverage.page > docs/protocols.md
 
 .PHONY: lock
-lock: install ## Remake the hash-locked requirements with the newest versions
+lock: install ## Update the hash-locked requirements to the newest versions
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile $(LOCK_FLAGS) --output-file requirements.txt pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile $(LOCK_FLAGS) --output-file requirements-dev.txt --extra dev --constraints requirements.txt pyproject.toml
 
 .PHONY: lock-clients
-lock-clients: install ## Remake the locks of the clients at the versions they are pinned to
+lock-clients: install ## Update the locks of the clients at their pinned versions
 	for name in $(CLIENT_VENVS); do UV_CUSTOM_COMPILE_COMMAND="make lock-clients" $(BIN)/uv pip compile $(LOCK_FLAGS) --python-version 3.11 --output-file $(MORE_CLIENTS)/$$name.txt $(MORE_CLIENTS)/$$name.in || exit 1; done
 	for folder in $(CLIENTS) $(MORE_CLIENTS); do (cd $$folder && npm install --package-lock-only --ignore-scripts --no-progress --loglevel=error) || exit 1; done
 

@@ -1,6 +1,6 @@
 """``make bench``: measure the gateway against direct calls to the same upstream.
 
-How to read what it prints: ``docs/performance.md``.
+``docs/performance.md`` explains the output.
 """
 
 import argparse
@@ -20,11 +20,11 @@ CODEC = "codec"
 REGISTRY = "registry"
 NARROWEST = 100
 BUSY_SHARE = 0.5
-"""A load average above this share of the cores before the start spoils the figures."""
+"""Above this load average, as a share of the cores, the figures are unreliable."""
 
 
 def main() -> int:
-    """Run the selected cells. Exit status 0 whenever they were measured, however slow."""
+    """Run the selected cells. Return 0 if all were measured, even if limits were missed, else 1."""
     names = (*cells.GROUPS, CODEC, REGISTRY)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
@@ -53,7 +53,7 @@ def _measure(names: list[str] | tuple[str, ...], console: Console, *, quick: boo
     show(f"Python {platform.python_version()}, {cores} cores, load average {busy:.1f}")
     if busy > cores * BUSY_SHARE:
         console.print(
-            "Other programs keep this machine busy: the figures will be too bad.", style="yellow"
+            "Other programs use this machine's CPU: the figures will be too high.", style="yellow"
         )
     registered = None
     if REGISTRY in names:
@@ -62,7 +62,7 @@ def _measure(names: list[str] | tuple[str, ...], console: Console, *, quick: boo
     measured: dict[cells.Cell, cells.Measured] = {}
     with tempfile.TemporaryDirectory(prefix="polyvox-bench-") as name:
         folder = Path(name)
-        show("Building the load program")
+        show("Building the load generator")
         with loading(build(folder)) as load:
             microseconds = codec.measure(load) if CODEC in names else None
             milliseconds = requests.measure() if CODEC in names else None

@@ -1,9 +1,8 @@
-"""What is measured: cells of load, each run in rounds that alternate direct and gateway.
+"""The cells of the benchmark, each run in rounds that alternate direct and gateway.
 
-Machines drift and other programs come and go. So a cell's two sides are never measured one after
-the other but round by round in turns, each round of the gateway is compared with the direct one
-beside it, and the median of these comparisons is what counts. Cells that are compared with each
-other are in one group and take turns as well.
+The speed of a machine changes over time. Therefore the rounds of a cell's two sides alternate, each
+round of the gateway is compared with the adjacent direct one, and the result is the median of these
+comparisons. Cells that are compared with each other form a group, whose rounds alternate as well.
 """
 
 import statistics
@@ -14,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from benchmarks.processes import Usage, usage
 from benchmarks.program import KEY, CannotMeasure, Figures, Load, Program, Round
 
-# What a run leaves to do when its answer is out (the ledger's rows, the engine's last writes)
-# belongs to its round, and must not slow down the next one.
+# Work that follows a run's answer (the ledger's rows, the engine's last writes) belongs to its
+# round, and must not slow down the next one.
 SETTLING_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One kind of load: what each request asks for, and how many there are at a time.
+    """One kind of load: the content of each request, and the number of concurrent requests.
 
     The first token comes after ``ttft_ms``, the others ``gap_ms`` apart. ``requests`` is the number
     for each target in each of ``rounds``.
@@ -58,7 +57,7 @@ class Cost:
 
 @dataclass(slots=True)
 class Measured:
-    """A cell's rounds: the nth of ``direct`` and of ``gateway`` stood beside each other."""
+    """A cell's rounds. The nth rounds of ``direct`` and of ``gateway`` were adjacent in time."""
 
     cell: Cell
     direct: list[Figures] = field(default_factory=list)
@@ -78,7 +77,7 @@ class Measured:
         ]
 
     def cost(self) -> Cost | None:
-        """Return the medians of the rounds' costs; None where the system does not tell."""
+        """Return the medians of the rounds' costs; None if the system does not provide them."""
         if not self.costs:
             return None
         return Cost(
@@ -108,7 +107,7 @@ FUSION_1 = Cell(
     virtual="fused",
 )
 FUSION_CHAIN = 3
-"""Calls that wait for each other: the slowest voice, the judge, the main model."""
+"""The number of sequential calls: the slowest voice, the judge, the main model."""
 
 VIRTUAL_MODELS = f"""
 [models.fused]
@@ -133,13 +132,13 @@ GROUPS: dict[str, tuple[Cell, ...]] = {
         for protocol in ("responses", "messages")
     ),
 }
-"""Cells by the name they are asked for; those of one group take turns."""
+"""Groups of cells by their name on the command line; the cells of a group alternate."""
 
 
 def measure(
     group: Sequence[Cell], load: Load, program: Program, *, quick: bool, show: Callable[[str], None]
 ) -> list[Measured]:
-    """Measure the cells of a group, round by round in turns; ``quick`` runs one round."""
+    """Measure the cells of a group in alternating rounds; ``quick`` runs one round."""
     measured = [Measured(cell) for cell in group]
     for cell in group:
         for target in (_direct, _gateway):
@@ -148,7 +147,7 @@ def measure(
     for number in range(1 if quick else max(cell.rounds for cell in group)):
         for one in measured:
             show(f"{one.cell.title}: round {number + 1}")
-            # The order changes with each round, so that a slow drift favours neither side.
+            # The order changes with each round, so that a slow drift does not favour one side.
             if number % 2 == 0:
                 _measure_direct(one, load, program)
                 _measure_gateway(one, load, program)
@@ -159,7 +158,7 @@ def measure(
 
 
 def idle(load: Load, program: Program) -> Usage | None:
-    """Return what the program uses after its first five requests, at rest."""
+    """Return the idle program's resource usage after its first five requests."""
     _run(load, replace(_gateway(PROMPT_SMALL, load, program), requests=5))
     time.sleep(SETTLING_S)
     return usage(program.pid)

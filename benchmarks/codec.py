@@ -1,7 +1,7 @@
-"""The codecs alone: what one streamed token costs between socket and socket, for each pair.
+"""Measure the codecs alone: the CPU cost of one streamed token for each pair of protocols.
 
-Splitting a provider's bytes into frames, decoding these to Events, folding them into the Reply and
-encoding them for the client, in this process, without network, engine or ledger.
+A provider's bytes are split into frames, decoded to Events, folded into the Reply and encoded for
+the client, in this process, without network, engine or ledger.
 """
 
 import gc
@@ -22,7 +22,7 @@ TOKENS = 2000
 REPEATS = 9
 
 Microseconds = dict[tuple[str, str], float]
-"""By the provider's protocol and the client's: microseconds for one token."""
+"""Microseconds per token, by the provider's protocol and the client's."""
 
 
 def measure(load: Load) -> Microseconds:
@@ -45,7 +45,7 @@ def measure(load: Load) -> Microseconds:
 
 
 def _recorded(load: Load, protocol: str) -> list[bytes]:
-    """Return a stream of the fake upstream as the pieces that a network would deliver."""
+    """Return a stream of the fake upstream in pieces as a network would deliver them."""
     answer = httpx.post(
         load.url + PROTOCOLS[protocol].route,
         json={"model": f"ttft0-tokens{TOKENS}-gap0", "stream": True},
@@ -63,7 +63,7 @@ def _parse(protocol: str) -> Ask:
 
 
 def _relay(provider: str, pieces: list[bytes], client: str, ask: Ask) -> float:
-    """Return the seconds that relaying the stream takes, its ending included."""
+    """Return the seconds it takes to relay the stream, including its end."""
     decoder = PROTOCOLS[provider].provider.decoder()
     encoder = PROTOCOLS[client].answers.encoder(ask, run_id="run_1", created=1_700_000_000)
     splitter = FrameSplitter()

@@ -1,6 +1,6 @@
-"""What the gateway promises about its speed, and whether measured cells keep it.
+"""The limits on the gateway's speed, and whether measured cells meet them.
 
-Every difference is the gateway's figure less that of the direct call beside it.
+Each difference is the gateway's figure minus that of the adjacent direct round.
 """
 
 import statistics
@@ -28,7 +28,7 @@ Verdict = Literal["met", "missed", "not measured"]
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All that a benchmark measured: cells by themselves, the program at rest, a full registry."""
+    """The results of a benchmark: the cells, the idle program, a full registry."""
 
     cells: Mapping[Cell, Measured]
     idle: Usage | None
@@ -37,7 +37,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """``value`` is None where the results do not hold it; ``bound`` is itself still allowed."""
+    """A limit. ``value`` is None if the results do not contain it; ``bound`` itself is allowed."""
 
     what: str
     unit: str
@@ -54,17 +54,17 @@ class Limit:
 
 
 def difference(measured: Measured, figure: Callable[[Figures], float | None]) -> float | None:
-    """Return the median over the rounds of gateway less direct; None where a figure is missing."""
+    """Return the median over the rounds of gateway minus direct; None if a figure is missing."""
     return _median_of_pairs(measured, figure, lambda direct, gateway: gateway - direct)
 
 
 def ratio(measured: Measured, figure: Callable[[Figures], float | None]) -> float | None:
-    """Return the median over the rounds of gateway over direct; None where a figure is missing."""
+    """Return the median over the rounds of gateway over direct; None if a figure is missing."""
     return _median_of_pairs(measured, figure, lambda direct, gateway: gateway / direct)
 
 
 def median(rounds: list[Figures], figure: Callable[[Figures], float | None]) -> float | None:
-    """Return the median over the rounds; None where a figure is missing."""
+    """Return the median over the rounds; None if a figure is missing."""
     values = [value for one in rounds if (value := figure(one)) is not None]
     return statistics.median(values) if values else None
 
@@ -103,7 +103,7 @@ def per_second(figures: Figures) -> float:
 def _of(cell: Cell, value: Callable[[Measured], float | None]) -> Callable[[Results], float | None]:
     def look(results: Results) -> float | None:
         measured = results.cells.get(cell)
-        # Failed requests are not slow ones: figures of the others would flatter.
+        # With failed requests, the figures of the other requests would be misleading.
         if measured is None or measured.failures():
             return None
         return value(measured)
@@ -125,7 +125,7 @@ def _large_prompt_ms(results: Results) -> float | None:
 
 
 def _fusion_ms(measured: Measured) -> float | None:
-    """Return what a panel takes beyond 1.03 times the calls that wait for each other."""
+    """Return the time a panel takes beyond 1.03 times its sequential calls."""
     return _median_of_pairs(
         measured, latency_ms, lambda call, fusion: fusion - 1.03 * FUSION_CHAIN * call
     )

@@ -1,4 +1,4 @@
-"""What a process and its children have used, from /proc (Linux; format: proc(5))."""
+"""CPU and memory of a process and its children, from /proc (Linux; format: proc(5))."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """CPU since the process began, in milliseconds (user and system), and resident memory, MB."""
+    """CPU since the start of the process in ms (user and system), and resident memory in MB."""
 
     cpu_ms: float
     memory_mb: float
@@ -24,7 +24,7 @@ class Usage:
 
 
 def usage(pid: int) -> Usage | None:
-    """Return what process ``pid`` and its children have used so far; None without a /proc."""
+    """Return the resource usage of process ``pid`` and its children; None without /proc."""
     if not (PROC / str(pid) / "stat").exists():
         return None
     children = [child for child in _pids() if _parent(child) == pid]

@@ -1,4 +1,4 @@
-"""The two programs of a benchmark as child processes: the load program and ``polyvox up``."""
+"""The two child processes of a benchmark: the load generator and ``polyvox up``."""
 
 import contextlib
 import json
@@ -25,12 +25,12 @@ STOP_LIMIT_S = 60.0
 
 
 class CannotMeasure(Exception):
-    """The benchmark cannot run or go on; the message says what to do."""
+    """The benchmark cannot start or continue; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One target asked ``requests`` times by ``concurrency`` clients; see ``load/round.go``."""
+    """``requests`` requests to one target by ``concurrency`` clients; see ``load/round.go``."""
 
     url: str
     key: str
@@ -53,7 +53,7 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one round measured; see ``load/round.go``. Times in ms, None where nothing came."""
+    """The figures of one round; see ``load/round.go``. Times in ms, None without an answer."""
 
     requests: int
     failures: int
@@ -65,19 +65,19 @@ class Figures:
 
     @property
     def per_second(self) -> float:
-        """Requests answered in a second."""
+        """Return the number of requests answered per second."""
         return self.requests / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The running load program; ``url`` is its fake upstream's, without ``/v1``."""
+    """The running load generator; ``url`` is that of its fake upstream, without ``/v1``."""
 
     url: str
     process: subprocess.Popen[str]
 
     def run(self, asked: Round) -> Figures:
-        """Run one round. Raises CannotMeasure if the load program ends."""
+        """Run one round. Raise CannotMeasure if the load generator exits."""
         with contextlib.suppress(BrokenPipeError):
             _pipe(self.process.stdin).write(json.dumps(asdict(asked)) + "\n")
             _pipe(self.process.stdin).flush()
@@ -93,12 +93,12 @@ class Program:
 
 
 def build(folder: Path) -> Path:
-    """Build the load program in ``folder`` with the Go that is on PATH."""
+    """Build the load generator in ``folder`` with the Go on PATH."""
     go = shutil.which("go")
     if go is None:
         raise CannotMeasure(
-            "Go is not on PATH. The benchmark's load program is built with it: install Go 1.21 or "
-            "newer (https://go.dev/dl/)."
+            "Go is not on PATH. It is needed to build the benchmark's load generator: install Go "
+            "1.21 or newer (https://go.dev/dl/)."
         )
     binary = folder / "load"
     built = subprocess.run(
@@ -116,7 +116,7 @@ def build(folder: Path) -> Path:
 
 @contextmanager
 def loading(binary: Path) -> Iterator[Load]:
-    """Run the load program until the context is left."""
+    """Run the load generator until the context exits."""
     process = subprocess.Popen(
         [str(binary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -131,10 +131,10 @@ def loading(binary: Path) -> Iterator[Load]:
 def serving(
     folder: Path, upstream: str, models: str, show: Callable[[str], None]
 ) -> Iterator[Program]:
-    """Run ``polyvox up`` on a free port, its data in ``folder``, its providers at ``upstream``.
+    """Run ``polyvox up`` on a free port, with data in ``folder`` and providers at ``upstream``.
 
-    ``models`` are tables of its configuration; ``show`` gets each line it prints until it is ready:
-    its engine may take minutes to build.
+    ``models`` are tables of its configuration. ``show`` gets each line it prints until it is ready,
+    because building its engine may take minutes.
     """
     config, log = folder / "polyvox.toml", folder / "output.txt"
     config.write_text(_config(upstream) + models, "utf-8")
@@ -165,14 +165,14 @@ def _config(upstream: str) -> str:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    # Settings meant for another program, above all a place to send spans to, would be measured too.
+    # Settings in the environment, such as an endpoint for spans, would change the measurement.
     foreign = ("OTEL_", "POLYVOX_", "TEMPORAL_")
     kept = {name: value for name, value in environ.items() if not name.startswith(foreign)}
     return {**kept, "POLYVOX_KEY": KEY}
 
 
 def _base_url(process: subprocess.Popen[bytes], log: Path, show: Callable[[str], None]) -> str:
-    """Return the base URL that the program prints once it serves."""
+    """Return the base URL that the program prints when it is ready."""
     deadline = time.monotonic() + READY_LIMIT_S
     shown = 0
     while time.monotonic() < deadline:
@@ -207,7 +207,7 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 def _read_line(process: subprocess.Popen[str]) -> dict[str, Any]:
     line = _pipe(process.stdout).readline()
     if not line:
-        raise CannotMeasure(f"The load program ended with exit status {process.wait()}.")
+        raise CannotMeasure(f"The load generator ended with exit status {process.wait()}.")
     document: dict[str, Any] = json.loads(line)
     return document
 

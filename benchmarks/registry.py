@@ -1,9 +1,9 @@
-"""What many registered flows cost in memory and in the time of a request.
+"""Measure what many registered flows cost in memory and in the time of a request.
 
-100 flows with 10 versions each, all of the size of ``fusion`` with its prompts. Measured in a
-process of its own: its resident memory with the catalog read and, worse than any server has it,
-with as many versions loaded as are kept; and the time to find a model, which is all that a request
-asks of the registry, against that in a registry with one flow.
+There are 100 flows with 10 versions each, all of the size of ``fusion`` with its prompts. Measured
+in a separate process: the resident memory with the catalog read, and with as many versions loaded
+as are cached (the worst case); and the time to find a model, the only thing a request needs from
+the registry, compared to a registry with one flow.
 """
 
 import gc
@@ -69,7 +69,7 @@ def _fill(folder: str) -> None:
 
 
 def _measure(folder: str, told: Connection) -> None:
-    # What any server has loaded anyhow is not the registered flows' memory.
+    # Every server loads this module anyway, so it is not counted as memory of registered flows.
     load_bundle(_template("fusion"), "fusion.py")
     small = _open(folder, "small")
     find_small_ms = _each(lambda: small.resolve("model-50", {}))
@@ -96,7 +96,7 @@ def _template(name: str) -> str:
 
 
 def _resident_mb() -> float:
-    """Resident memory now (Linux), else at its most."""
+    """Return the current resident memory in MB (Linux), elsewhere its maximum."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * resource.getpagesize() / 1e6

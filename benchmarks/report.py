@@ -1,4 +1,4 @@
-"""What the benchmark prints: one table of figures, the codecs, and the limits."""
+"""The tables that the benchmark prints: figures, codecs, registry and limits."""
 
 from collections.abc import Callable, Iterator
 
@@ -31,7 +31,7 @@ STYLES = {"met": "green", "missed": "bold red", "not measured": "yellow"}
 
 
 def figures_table(results: Results) -> Table:
-    """Return each cell's figures, direct and gateway beside each other."""
+    """Return each cell's figures, direct and gateway side by side."""
     table = Table(title="Medians over the rounds", title_justify="left")
     table.add_column("cell (requests to each)", no_wrap=True)
     for name in ("", "direct", "gateway", "difference", "ratio"):
@@ -75,7 +75,7 @@ def _cost_row(name: str, gateway: float, engine: float) -> tuple[str, ...]:
 
 
 def codec_table(microseconds: Microseconds) -> Table:
-    """Return what the codecs take for one token, providers down and clients across."""
+    """Return the cost of one token in the codecs: a row per provider, a column per client."""
     table = Table(title="Codecs: decode + encode, µs / token", title_justify="left")
     table.add_column("provider")
     for client in PROTOCOLS:
@@ -87,7 +87,7 @@ def codec_table(microseconds: Microseconds) -> Table:
 
 
 def requests_table(milliseconds: Milliseconds) -> Table:
-    """Return what the codecs take for a large request, clients down and providers across."""
+    """Return the cost of a large request: a row per client, a column per provider."""
     table = Table(title="Codecs: a 2 MB request, ms of CPU", title_justify="left")
     table.add_column("client")
     for provider in PROTOCOLS:
@@ -99,13 +99,13 @@ def requests_table(milliseconds: Milliseconds) -> Table:
 
 
 def registry_table(registered: Registered) -> Table:
-    """Return what the registered flows take."""
+    """Return the cost of the registered flows."""
     title = f"Registry: {FLOWS} flows of {VERSIONS} versions"
     table = Table(title=title, title_justify="left")
     table.add_column("what")
     table.add_column("measured", justify="right")
     table.add_row("memory of the catalog, MB", _number(registered.catalog_mb))
-    table.add_row("with as many versions loaded as are kept, MB", _number(registered.loaded_mb))
+    table.add_row("with as many versions loaded as are cached, MB", _number(registered.loaded_mb))
     table.add_row("finding a model, ms", _number(registered.find_ms, 3))
     table.add_row("of that for the number of flows, ms", _number(registered.added_ms, 3))
     table.add_row("reading the catalog after a change, ms", _number(registered.read_ms))
@@ -113,7 +113,7 @@ def registry_table(registered: Registered) -> Table:
 
 
 def limits_table(results: Results) -> Table:
-    """Return each limit with what was measured and whether it is met."""
+    """Return each limit with its measured value and whether it is met."""
     table = Table(title="Limits", title_justify="left")
     table.add_column("what")
     for name in ("limit", "measured"):

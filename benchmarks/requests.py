@@ -1,8 +1,8 @@
-"""A large request in the codecs alone: 2 MB from the client's bytes to the provider's, each pair.
+"""Measure a 2 MB request in the codecs alone, for each pair of protocols.
 
-It is the history of a long agent session: instructions, 40 tools, and some hundred rounds of a
-question, an answer that calls a tool, and the tool's result. What is measured is CPU time, because
-others may be busy on the machine: reading the JSON, parsing, rendering, and writing the JSON.
+The request is the history of a long agent session: instructions, 40 tools, and some hundred rounds
+of a question, an answer that calls a tool, and the tool's result. The result is CPU time, because
+other programs may use the machine: reading the JSON, parsing, rendering, and writing the JSON.
 """
 
 import gc
@@ -30,7 +30,7 @@ ROUNDS = 440
 REPEATS = 9
 
 Milliseconds = dict[tuple[str, str], float]
-"""By the client's protocol and the provider's."""
+"""Milliseconds of CPU time, by the client's protocol and the provider's."""
 
 
 def measure() -> Milliseconds:

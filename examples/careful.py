@@ -1,4 +1,4 @@
-"""Drafts an answer, has another model criticise it, and writes the final answer live.
+"""Draft an answer, have another model criticise it, and stream the final answer.
 
 polyvox register examples/careful.py --model careful \
     --param writer=simulator:main --param critic=simulator:skeptic

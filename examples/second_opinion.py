@@ -1,4 +1,4 @@
-"""Asks two models at once; the first then answers with both opinions in view.
+"""Ask two models in parallel; the first one then answers with both opinions.
 
 polyvox register examples/second_opinion.py --model second-opinion \
     --param first=simulator:engineer --param second=simulator:skeptic
@@ -22,7 +22,7 @@ class SecondOpinionParams(Params):
 
 @flow
 async def second_opinion(run: Run[SecondOpinionParams]) -> Reply:
-    """Two opinions in parallel, one answer. A missing opinion never costs the answer."""
+    """Two opinions in parallel, one answer, also if one opinion is missing."""
     params, conversation = run.params, run.conversation
     if conversation.opens_turn:
         asked = conversation.without_tool_use().with_options(format=None)

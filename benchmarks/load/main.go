@@ -1,6 +1,7 @@
-// Command load is both ends of the gateway's benchmark: a fake upstream and a closed-loop client.
+// Command load contains both ends of the gateway's benchmark: a fake upstream and a closed-loop
+// client.
 //
-// Both are one process, so that a token's stamp and its arrival are read from one monotonic clock.
+// Both are in one process, so that a token's timestamp and its arrival use one monotonic clock.
 // The first line on standard output is {"url": "http://127.0.0.1:PORT"}, the fake upstream. Then
 // each line on standard input is one Round as JSON, answered by one line of Figures once it has
 // been run. The end of the input ends the program.
@@ -19,13 +20,13 @@ import (
 
 var began = time.Now()
 
-// clock returns nanoseconds since the program began, from the monotonic clock.
+// clock returns nanoseconds since the start of the program, from the monotonic clock.
 func clock() int64 { return int64(time.Since(began)) }
 
 func milliseconds(nanoseconds int64) float64 { return float64(nanoseconds) / 1e6 }
 
 func main() {
-	// The program shares the machine with what it measures; memory is cheaper here than collections.
+	// The program shares the CPU with the gateway, so garbage collections are more expensive than memory.
 	debug.SetGCPercent(800)
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -2,13 +2,13 @@ package main
 
 import "fmt"
 
-// A protocol is how a model is asked and how it answers, as far as plain text needs it. Texts hold
-// nothing that JSON would escape. Formats: the providers' public API references.
+// A protocol formats requests and answers of plain text. Texts contain no character that JSON would
+// escape. Formats: the providers' public API references.
 type protocol struct {
 	path string
 	// request returns the body: a long first message, a short answer, and a last message.
 	request func(model, first, last string, stream bool) string
-	// What a line of the stream contains if it carries tokens, and if it is the last.
+	// Markers of stream lines that contain tokens, and of the last line.
 	tokenMark, endMark string
 
 	opening func(model string) string

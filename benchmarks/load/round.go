@@ -16,12 +16,12 @@ import (
 
 const (
 	requestLimit = 30 * time.Second
-	// A round with more failures than this is given up: it measures nothing any more.
+	// A round with more failures than this is aborted, because its figures would be meaningless.
 	failuresAllowed = 5
 )
 
-// A Round is one target asked Requests times by Concurrency clients, each of which asks again as
-// soon as it has its answer.
+// A Round sends Requests requests to one target from Concurrency clients, each of which sends its
+// next request as soon as it has its answer.
 type Round struct {
 	URL         string `json:"url"` // of the target, without /v1
 	Key         string `json:"key"` // sent as bearer token and x-api-key
@@ -34,8 +34,8 @@ type Round struct {
 	Requests    int    `json:"requests"`
 }
 
-// Figures are what a round measured; times in milliseconds. TTFT (time to the first token) and
-// Relay (from a token's stamp to its arrival, over all tokens) are null for whole answers.
+// Figures are the results of a round; times in milliseconds. TTFT (time to the first token) and
+// Relay (from a token's timestamp to its arrival, over all tokens) are null without streaming.
 type Figures struct {
 	Requests int        `json:"requests"` // answered in full
 	Failures int        `json:"failures"`
@@ -69,7 +69,7 @@ func newClient() *http.Client {
 	}
 }
 
-// asked counts all requests of the program: no two are the same, as no two of an agent's are.
+// asked counts all requests of the program, so that no two are the same, like those of an agent.
 var asked atomic.Int64
 
 func (r *Round) run(client *http.Client) (*Figures, error) {
@@ -129,7 +129,7 @@ type measured struct {
 	relay         []float64
 }
 
-// ask sends one request; an answer that is not whole is an error.
+// ask sends one request; an incomplete answer is an error.
 func (r *Round) ask(client *http.Client, speaking protocol, body string) (measured, error) {
 	var one measured
 	request, err := http.NewRequest(http.MethodPost, r.URL+speaking.path, strings.NewReader(body))
@@ -175,7 +175,7 @@ func (r *Round) readWhole(body io.Reader) error {
 func (one *measured) listen(body io.Reader, speaking protocol, start int64) error {
 	tokenMark, endMark := []byte(speaking.tokenMark), []byte(speaking.endMark)
 	ended := false
-	// A line may be long: some protocols end by repeating the whole text.
+	// A line may be long, because some protocols repeat the whole text at the end.
 	lines := bufio.NewReaderSize(body, 64*1024)
 	for {
 		line, err := lines.ReadBytes('\n')

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A timing is what a model's name says about its pace: ttft50-tokens200-gap5 is 50 ms to the first
+// A timing is the speed that a model's name specifies: ttft50-tokens200-gap5 is 50 ms to the first
 // of 200 tokens that are 5 ms apart. Decimals are allowed.
 type timing struct {
 	ttft, gap time.Duration
@@ -37,15 +37,15 @@ func parseTiming(model string) (timing, error) {
 	return timing{ttft: ttft, gap: gap, tokens: tokens}, err
 }
 
-// due returns when a token is due in an answer that was asked for at start. Counted from the start,
-// so that late wake-ups do not add up.
+// due returns when a token of an answer requested at start is due. It counts from the start, so that
+// late wake-ups do not accumulate.
 func (t timing) due(start int64, token int) int64 {
 	return start + int64(t.ttft) + int64(token)*int64(t.gap)
 }
 
 func sleepUntil(moment int64) { time.Sleep(time.Duration(moment - clock())) }
 
-// stamped returns a token that carries the present moment; the client measures its delay by it.
+// stamped returns a token with the current time, from which the client computes its delay.
 func stamped() string { return "@" + strconv.FormatInt(clock(), 10) + " " }
 
 // upstream returns the fake provider of all three protocols.

@@ -34,7 +34,7 @@ def test_every_reason_belongs_to_a_cell() -> None:
     assert set(ABSENT) <= {(client, scenario) for client, _, scenario in known}
 
 
-def test_a_word_chooses_clients_and_fronts() -> None:
+def test_a_word_chooses_clients_and_protocols() -> None:
     """``only`` matches parts of names, in any case."""
     assert {c.row.protocol for c in cells("opencode")} == {"chat", "responses", "messages"}
     assert {c.row.client for c in cells("CLINE/chat,aider/mess")} == {"Cline", "aider"}
@@ -74,7 +74,7 @@ def test_an_error_counts_only_if_it_is_expected_and_shown() -> None:
 
 
 def test_the_table_shows_each_cell_and_why_it_is_empty() -> None:
-    """One line for client, front and provider; below it what is wrong and what is not offered."""
+    """One line for client, protocol and provider; failures and unsupported cells below it."""
     aider = cell("aider/chat", "tool")
     judged = [
         Judged(cell("aider/chat", "plain"), Verdict("failed", "it said nothing")),
@@ -88,12 +88,12 @@ def test_the_table_shows_each_cell_and_why_it_is_empty() -> None:
 
 
 def test_every_client_is_pinned_to_one_version() -> None:
-    """What is tested is what the locks say, and no range."""
+    """The clients are tested at the versions in the lock files; no version is a range."""
     assert len(versions()) >= 20
     assert all(version[0].isdigit() and "x" not in version for version in versions().values())
 
 
 def test_the_page_lists_the_clients_as_they_are() -> None:
-    """docs/clients.md holds the table made from the rows; replace it with what this shows."""
+    """docs/clients.md contains the table made from the rows; on failure this prints the new one."""
     page = Path(__file__).parents[2] / "docs" / "clients.md"
     assert clients() in page.read_text("utf-8"), clients()

@@ -1,4 +1,4 @@
-"""Runs real clients against the real program: ``python -m tests.e2e.matrix``."""
+"""Run real clients against a running server: ``python -m tests.e2e.matrix``."""
 
 import argparse
 import asyncio
@@ -19,13 +19,13 @@ from tests.e2e.matrix.verdict import Outcome, Verdict, judge
 from tests.e2e.program import Program, running
 
 AT_ONCE = 3
-"""Agents are heavy: more at once than this, and on two cores they hit their own limits."""
+"""How many clients run at once. More would exceed the agents' own timeouts on two cores."""
 
 RECORDED_LIMIT_S = 15.0
 
 
 def config(asked: list[Cell]) -> str:
-    """Return a ``polyvox.toml`` with the names that do not say which model they mean."""
+    """Return a ``polyvox.toml`` that declares the aliases of ``asked``."""
     models = [
         f'[models."{cell.model}"]\nflow = "direct"\nparams = {{ model = "{cell.upstream}" }}\n'
         for cell in asked
@@ -36,7 +36,7 @@ def config(asked: list[Cell]) -> str:
 
 @dataclass(slots=True)
 class Matrix:
-    """Fills ``cells``; each is judged as soon as its client has ended."""
+    """Run ``cells`` and judge each one as soon as its client has ended."""
 
     program: Program
     asking: Asking
@@ -79,7 +79,7 @@ class Matrix:
         self._note(Judged(cell, verdict, outcome, tuple(run["run_id"] for run in runs)))
 
     async def _runs(self, cell: Cell) -> list[dict[str, Any]]:
-        """Return the cell's runs, oldest first, once none is running any more."""
+        """Return the cell's runs, oldest first, once none is still running."""
         deadline = time.monotonic() + RECORDED_LIMIT_S
         while True:
             listed = await asyncio.to_thread(
@@ -103,7 +103,7 @@ class Matrix:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.matrix", description=__doc__)
-    parser.add_argument("--only", default="", help="clients, or client/front: codex,cline/chat")
+    parser.add_argument("--only", default="", help="clients, or client/protocol: codex,cline/chat")
     parser.add_argument("--scenarios", default="", help="columns: plain,tool")
     parser.add_argument("--json", type=Path, default=Path("build/clients.json"), metavar="FILE")
     chosen = parser.parse_args()

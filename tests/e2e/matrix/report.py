@@ -1,4 +1,4 @@
-"""The matrix as a table for people and as a document for programs."""
+"""The matrix as a table and as a JSON document."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -14,16 +14,16 @@ from tests.e2e.matrix.verdict import Mark, Outcome, Verdict
 SIGNS: dict[Mark, str] = {"passed": "✓", "shown": "✓e", "failed": "✗", "absent": "-"}
 
 LEGEND = f"""\
-✓ as it must be   ✓e ends with the error shown, as this client does   ✗ wrong   - not offered
-idle: {SILENCE_S} s of silence, a sign of life every {KEEP_ALIVE_S:g} s, the client's limit \
-{IDLE_LIMIT_S:g} s where it can be lowered
-mended: 429 and 500 that the run mends itself   429, 500: three of them, so the client asks again
-cut: the provider's connection breaks in mid-answer"""
+✓ passed   ✓e ends with an error shown to the user, as expected   ✗ wrong   - not offered
+idle: {SILENCE_S} s of silence, a keep-alive every {KEEP_ALIVE_S:g} s, the client's idle timeout \
+{IDLE_LIMIT_S:g} s if it can be lowered
+mended: a 429 and a 500, which the run retries   429, 500: three of them, so the client retries
+cut: the provider's connection breaks in the middle of an answer"""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One cell and how it went; ``runs`` are their ids."""
+    """One cell and its outcome; ``runs`` holds the ids of its runs."""
 
     cell: Cell
     verdict: Verdict
@@ -32,13 +32,13 @@ class Judged:
 
 
 def table(judged: list[Judged]) -> str:
-    """Return the table, what is wrong below it, then why cells are empty or errors right."""
+    """Return the table, the failures below it, then why cells are empty or errors expected."""
     lines: dict[tuple[str, str, str], dict[str, str]] = {}
     for one in judged:
         key = (one.cell.row.client, one.cell.row.protocol, one.cell.provider)
         lines.setdefault(key, {})[one.cell.scenario.name] = SIGNS[one.verdict.mark]
     columns = [s.name for s in SCENARIOS if any(s.name in signs for signs in lines.values())]
-    rows = [("client", "front", "provider", *columns)]
+    rows = [("client", "protocol", "provider", *columns)]
     rows += [(*key, *(signs.get(c, "") for c in columns)) for key, signs in lines.items()]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     shown = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -48,7 +48,7 @@ def table(judged: list[Judged]) -> str:
 def _reasons(judged: list[Judged]) -> list[str]:
     lines: list[str] = []
     for mark in ("failed", "absent", "shown"):
-        # One line for what is the same whatever the provider.
+        # One line for all providers with the same reason.
         found: dict[tuple[str, str], list[str]] = {}
         for one in judged:
             cell = one.cell
@@ -63,7 +63,7 @@ def _reasons(judged: list[Judged]) -> list[str]:
 
 
 def document(judged: list[Judged], seconds: float) -> bytes:
-    """Return the whole as JSON; a failed cell has all that its client printed."""
+    """Return all cells as JSON; a failed cell includes the output of its client."""
     return orjson.dumps(
         {
             "seconds": round(seconds, 1),
@@ -93,11 +93,11 @@ def _cell(one: Judged) -> dict[str, Any]:
 
 
 def clients() -> str:
-    """Return the clients, what they speak and what they cannot do, as a table in Markdown."""
-    lines = ["| client | fronts | does not offer | after a fault |", "|---|---|---|---|"]
+    """Return the clients, their protocols and what they do not support as a Markdown table."""
+    lines = ["| client | protocols | does not offer | after a fault |", "|---|---|---|---|"]
     names = list(dict.fromkeys(row.client for row in ROWS))
     for name in names:
-        fronts = [row.protocol for row in ROWS if row.client == name]
+        protocols = [row.protocol for row in ROWS if row.client == name]
         lacks = [
             f"{scenario}: {why}" for (client, scenario), why in ABSENT.items() if client == name
         ]
@@ -106,7 +106,7 @@ def clients() -> str:
             if client == name and scenario not in (places := shows.setdefault(why, [])):
                 places.append(scenario)
         ends = [f"{', '.join(places)}: {why}" for why, places in shows.items()]
-        lines.append(f"| {name} | {', '.join(fronts)} | {' '.join(lacks)} | {' '.join(ends)} |")
+        lines.append(f"| {name} | {', '.join(protocols)} | {' '.join(lacks)} | {' '.join(ends)} |")
     return "\n".join(lines)
 
 

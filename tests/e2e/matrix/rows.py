@@ -18,9 +18,9 @@ PROVIDERS = ("chat", "responses", "messages")
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """A coding agent. ``make`` gets base URL, key and home, and an idle limit where it takes one.
+    """A coding agent. ``make`` gets base URL, key and home, and an idle limit if it accepts one.
 
-    The public model names begin with ``alias``, if the client decides by the name.
+    The model names it sends begin with ``alias``, if the client depends on the name.
     """
 
     client: str
@@ -32,9 +32,9 @@ class AgentRow:
 
 @dataclass(frozen=True, slots=True)
 class LibraryRow:
-    """A library; ``command`` starts the process that holds it, up to the base URL and the key.
+    """A library. ``command`` starts its process, without the base URL and the key.
 
-    What follows them is in ``more``.
+    Arguments after these two are in ``more``.
     """
 
     client: str
@@ -89,27 +89,30 @@ ROWS: tuple[Row, ...] = (
 )
 
 ABSENT: dict[tuple[str, str], str] = {
-    ("aider", "tool"): "It calls no tools: it edits files from the text of the answer.",
-    ("Continue CLI", "image"): "Headless it takes no image, and its Read tool sends a PNG as text.",
+    ("aider", "tool"): "It does not call tools; it edits files from the text of the answer.",
+    (
+        "Continue CLI",
+        "image",
+    ): "In headless mode it does not accept images, and its Read tool sends a PNG as text.",
 }
-"""What a client truly lacks, by client and scenario."""
+"""What a client does not support, by client and scenario."""
 
-_STREAMED = "It does not ask again once an answer has begun."
+_STREAMED = "It does not retry once an answer has begun."
 
 SHOWS: dict[tuple[str, str, str], str] = {
     **{("Cline", protocol, "cut"): _STREAMED for protocol in PROVIDERS},
-    ("Continue CLI", "messages", "429"): "Over Messages it repeats nothing but a 529.",
-    ("Continue CLI", "messages", "500"): "Over Messages it repeats nothing but a 529.",
+    ("Continue CLI", "messages", "429"): "Over Messages it retries only after a 529.",
+    ("Continue CLI", "messages", "500"): "Over Messages it retries only after a 529.",
     **{
-        ("litellm", protocol, status): f"Over {protocol.title()} it repeats nothing by itself."
+        ("litellm", protocol, status): f"Over {protocol.title()} it does not retry by itself."
         for protocol in ("responses", "messages")
         for status in ("429", "500")
     },
     **{(row.client, row.protocol, "cut"): _STREAMED for row in ROWS if isinstance(row, LibraryRow)},
 }
-"""Where a client ends with an error its user sees, and why, by client, protocol and scenario.
+"""Why a client ends with an error that its user sees, by client, protocol and scenario.
 
-In all other cells it recovers: its user gets the answer."""
+In all other cells the client recovers and its user gets the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +130,12 @@ class Cell:
 
     @property
     def upstream(self) -> str:
-        """The simulated model, which no other cell asks: its faults are counted by name."""
+        """The simulated model. Each cell has its own, because faults are counted by model name."""
         return f"simulator-{self.provider}:main{self.scenario.words}-id{self.id}"
 
     @property
     def model(self) -> str:
-        """The name the client asks for."""
+        """The model name that the client sends."""
         alias = self.row.alias
         return f"{alias}{self.id.replace('_', '-')}" if alias else self.upstream
 

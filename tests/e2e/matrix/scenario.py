@@ -1,4 +1,4 @@
-"""What a client is asked in each column of the matrix, and with which faults of the provider."""
+"""The columns of the matrix: what a client is asked, and with which faults of the provider."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ WRITE = "Run the command `echo hi there > hello.txt`"
 WEATHER = "Call get_weather for Paris."
 
 KEEP_ALIVE_S = 4.0
-"""How often the server gives a sign of life. Faults that it mends itself take less: a client is to
-see a provider's refusal as an HTTP status, which it cannot once a stream has been kept alive."""
+"""The server's keep-alive interval. It is longer than the server's own retries take: a client
+must get a provider's refusal as an HTTP status, which is impossible after a keep-alive."""
 
 IDLE_LIMIT_S = 8.0
-"""How long a client waits for the next bytes in the column "idle", where it lets itself be told.
+"""The client's idle timeout in the column "idle", for clients that allow setting it.
 
-Left alone they wait for five minutes and more; the shorter limit shows in seconds that signs of
-life reset it. A client that cannot be told at least shows that it takes them."""
+Their default is five minutes or more; the shorter timeout shows within seconds that keep-alives
+reset it. The other clients at least show that they accept keep-alives."""
 
 SILENCE_S = 14
 
@@ -42,13 +42,13 @@ SCENARIOS = (
     Scenario("tool", prompt=WRITE, library_prompt=WEATHER, tool=True),
     Scenario("image", prompt=SEE, library_prompt=SEE, image=True),
     Scenario("idle", f"-ttft{SILENCE_S * 1000}", idle=True),
-    # The run mends both faults itself: its third attempt is answered.
+    # The run retries both faults: its third attempt is answered.
     Scenario("mended", "-err429x1-ra1-err500x1"),
     # All three attempts of the first run are refused, so the client has to ask again.
     Scenario("429", "-err429x3-ra1"),
     Scenario("500", "-err500x3", stream=False),
-    # Cut after the client has seen words of the answer: so they come slowly. Words that nobody has
-    # read when the connection breaks are lost with it, and the run mends that by itself.
+    # Cut after the client has seen part of the answer, so the deltas come slowly. If nothing was
+    # read before the connection breaks, the run retries without the client noticing.
     Scenario("cut", "-itl50-cut5x1"),
 )
 
