@@ -46,11 +46,11 @@ ASK_WORD = "await run.ask(run.params.model, step=word)"
 REFUSED = {
     "two emitters": (
         f"one, two = await asyncio.gather({BOTH})\nreturn one",
-        f"tried.py:{LINE}: Step 'b' was to write to the client while step 'a' still does",
+        f"tried.py:{LINE}: Step 'b' was started with emit while step 'a' is still emitting",
     ),
     "tools of one name": (
         f"async def answer(call): return ''\ntools = [{TOOL}, {TOOL}]\n{CONVERSE}",
-        f"tried.py:{LINE + 2}: The mounted tool 'same' has the name of another",
+        f"tried.py:{LINE + 2}: The mounted tool 'same' has the same name as another",
     ),
     "unknown provider": (
         "return await run.ask('opnai:gpt-5', step='a')",
@@ -58,7 +58,7 @@ REFUSED = {
     ),
     "no model": (
         "return await run.ask('gpt-5', step='a')",
-        f"tried.py:{LINE}: Step 'a' asks 'gpt-5', which is no provider:model",
+        f"tried.py:{LINE}: Step 'a' asks 'gpt-5', which is not of the form provider:model",
     ),
     "forgotten await": (
         "return Reply((Text(f'{run.recall(str())}'),))",
@@ -74,11 +74,11 @@ REFUSED = {
     ),
     "no reply": (
         "return None",
-        f"tried.py:{LINE - 2}: Flow 'tried' returned NoneType instead of a Reply. Return what",
+        f"tried.py:{LINE - 2}: Flow 'tried' returned NoneType instead of a Reply. Return the",
     ),
     "not awaited": (
         f"return {ASK.format('a', '')}".replace("await ", ""),
-        f"tried.py:{LINE - 2}: Flow 'tried' returned coroutine instead of a Reply. Something was",
+        f"tried.py:{LINE - 2}: Flow 'tried' returned coroutine instead of a Reply. An await is",
     ),
     "hidden clock": (
         "import datetime as d\nd.datetime.now()\nreturn None",
