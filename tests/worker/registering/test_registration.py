@@ -90,11 +90,11 @@ REFUSED = {
     ),
     "order of a set": (
         f"for word in set('abcdefg'):\n    reply = {ASK_WORD}\nreturn reply",
-        "in two processes the flow does not do the same",
+        "the flow behaves differently in two processes",
     ),
     "an object's address": (
         f"word = str(object())\nreturn {ASK.format('a', ', conversation=say(word)')}",
-        "in two processes the flow does not do the same: call 1 is step 'a' of simulator:main with",
+        "the flow behaves differently in two processes: call 1 is step 'a' of simulator:main with",
     ),
     "endless calls": (
         f"while True:\n    {ASK.format('again', '')}",
@@ -102,7 +102,7 @@ REFUSED = {
     ),
     "nothing to wait for": (
         "await asyncio.Event().wait()",
-        f"tried.py:{LINE - 2}: run on models that answer at once, it waits for something that",
+        f"tried.py:{LINE - 2}: in a dry run with immediate answers, it waits for something that",
     ),
     "swallowed cancellation": (
         f"try:\n    return {ASK.format('a', '')}\nexcept BaseException:\n    return None",
@@ -156,7 +156,7 @@ def test_what_fails_on_imagined_answers_only_is_a_doubt() -> None:
     candidate = found(f"reply = {ASK.format('a', '')}\nint(reply.text)\nreturn reply")
     assert candidate.name == "tried"
     (doubt,) = candidate.doubts
-    assert f"tried.py:{LINE + 1}: on imagined answers the flow ended with an error" in doubt
+    assert f"tried.py:{LINE + 1}: with stub answers the flow ended with an error" in doubt
 
 
 def test_wrong_parameters_are_told_by_name() -> None:
