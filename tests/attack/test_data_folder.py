@@ -64,7 +64,7 @@ def test_files_that_were_open_to_others_are_closed_at_the_next_start(tmp_path: P
     (data / "polyvox.toml").touch(0o644)
     with started(tmp_path) as child:
         child.ready()
-        child.printed(r"(Closed \d+ files in \S+ that other users could read)")
+        child.printed(r"(Removed other users' read access to \d+ files in \S+)")
         assert set(open_to_others(data)) == {"polyvox.toml"}
         child.stop()
 

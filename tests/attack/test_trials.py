@@ -32,7 +32,7 @@ def test_a_trial_gets_nothing_of_the_servers_environment(monkeypatch: pytest.Mon
     """The keys of providers are there."""
     monkeypatch.setenv(CANARY, "canary-of-the-environment")
     said = refusal(LIMITED.format("sys.exit(repr(dict(os.environ)))"), monkeypatch)
-    assert "trial broke off" in said
+    assert "the dry run failed" in said
     assert "canary" not in said
     with Trials() as ready:
         (process,) = ready._processes
@@ -42,7 +42,7 @@ def test_a_trial_gets_nothing_of_the_servers_environment(monkeypatch: pytest.Mon
 def test_a_trial_that_says_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server reads no more of it than a report can have."""
     endless = "[os.write(1, b'x' * 65536) for _ in iter(int, 1)]"
-    assert "said more than 16 MiB" in refusal(LIMITED.format(endless), monkeypatch)
+    assert "printed more than 16 MiB" in refusal(LIMITED.format(endless), monkeypatch)
 
 
 def test_a_trial_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

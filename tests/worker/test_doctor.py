@@ -67,9 +67,9 @@ async def test_a_machine_with_everything_has_only_good_findings(
     )
     found = by_check(await examine(settings, environ | {"LOCAL_KEY": "test-key"}))
     assert {f.status for f in found.values()} == {"ok"}
-    assert found["local reachable"].detail == f"{upstream} answers (HTTP 404)"
+    assert found["local reachable"].detail == f"{upstream} responds (HTTP 404)"
     assert found["engine"].detail.endswith("CLI 1.5.1, server 1.29.1")
-    assert "made at the first start" in found["data folder"].detail
+    assert "created at the first start" in found["data folder"].detail
     assert not (tmp_path / "data").exists()
     assert "test-key" not in str(found)
 
@@ -84,7 +84,7 @@ async def test_what_is_missing_comes_with_its_remedy(tmp_path: Path, taken: int)
     )
     found = by_check(await examine(settings, {"PATH": "/nowhere", "HOME": str(tmp_path)}))
     assert found["engine"].status == "warn"
-    assert "`temporal` on PATH: not there" in found["engine"].detail
+    assert "`temporal` on PATH: not found" in found["engine"].detail
     assert "temporal.download" in found["engine"].remedy
     assert found["key of local"].remedy.startswith("export LOCAL_KEY=")
     assert found["local reachable"].status == "warn"
@@ -117,7 +117,7 @@ async def test_ports_of_a_running_program_are_its_own(
     found = by_check(await examine(settings, environ))
     assert found[f"port {taken} (gateway)"].status == "ok"
     assert found[f"port {taken} (engine)"].status == "ok"
-    assert f"process {os.getpid()} runs on it" in found["data folder"].detail
+    assert f"in use by process {os.getpid()}" in found["data folder"].detail
     lock.release()
     found = by_check(await examine(settings, environ))
     assert found[f"port {taken} (engine)"].status == "warn"

@@ -90,7 +90,7 @@ def test_a_failure_is_the_runs_as_a_client_meets_it() -> None:
 
 @pytest.mark.parametrize(
     ("models", "says"),
-    [({}, "has no answer for 'x:a'"), ({"x:a": []}, "asked more often than it has answers")],
+    [({}, "has no answer for 'x:a'"), ({"x:a": []}, "more often than its script has answers")],
 )
 def test_a_script_that_lacks_an_answer_says_so(models: dict[str, object], says: str) -> None:
     """The author's slip is named, not guessed around."""
@@ -126,7 +126,7 @@ def test_two_steps_that_emit_at_once_are_an_authors_error() -> None:
     assert error is not None
     assert error.kind == "flow_error"
     assert "'two'" in error.message
-    assert "'one' still does" in error.message
+    assert "'one' is still emitting" in error.message
 
 
 def test_a_model_without_a_provider_is_an_authors_error() -> None:
@@ -138,7 +138,7 @@ def test_a_model_without_a_provider_is_an_authors_error() -> None:
 
     error = play({}, lost).error
     assert error is not None
-    assert (error.kind, "no provider:model" in error.message) == ("flow_error", True)
+    assert (error.kind, "form provider:model" in error.message) == ("flow_error", True)
 
 
 async def found(_call: ToolCall) -> str:
@@ -155,7 +155,7 @@ async def found(_call: ToolCall) -> str:
 def test_a_mounted_tools_name_must_be_free(
     tools: list[MountedTool], client: tuple[Tool, ...], whose: str
 ) -> None:
-    """A call could not be told apart otherwise."""
+    """Their calls could not be distinguished otherwise."""
 
     @flow
     async def clash(run: Run[Nothing]) -> Reply:
@@ -334,7 +334,7 @@ async def twice(run: Run[Nothing]) -> Reply:
 
 @pytest.mark.parametrize(
     ("cost", "told"),
-    [(0.2, None), (0.3, "the run has cost $0.3000"), (None, "nobody knows what is left")],
+    [(0.2, None), (0.3, "the run has cost $0.3000"), (None, "the remaining budget is unknown")],
     ids=["within", "spent", "unknown"],
 )
 def test_a_run_asks_nothing_more_when_its_money_is_spent_or_uncounted(

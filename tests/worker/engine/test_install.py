@@ -104,8 +104,8 @@ async def test_an_error_lists_everything_that_was_tried(
         await install_engine(print, environ=environ, data=tmp_path / "data")
     message = str(caught.value)
     for part in (
-        "`temporal` on PATH: not there",
-        f"an earlier copy in {tmp_path / 'data' / 'engine'}: not there",
+        "`temporal` on PATH: not found",
+        f"an earlier copy in {tmp_path / 'data' / 'engine'}: not found",
         "download by the Temporal SDK: ",
         "failed with status 1: ",
         "no space left on device",

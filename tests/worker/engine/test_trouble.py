@@ -100,8 +100,8 @@ async def test_an_engine_that_is_started_again_is_said_to_be() -> None:
         (RPCStatusCode.RESOURCE_EXHAUSTED, "namespace rate limit", "overloaded", "is overloaded"),
         (RPCStatusCode.UNAVAILABLE, "tcp connect error", "overloaded", "cannot be reached"),
         (RPCStatusCode.DEADLINE_EXCEEDED, "5 s", "overloaded", "did not answer in time"),
-        (RPCStatusCode.PERMISSION_DENIED, "no", "internal", "refuses this server"),
-        (RPCStatusCode.UNAUTHENTICATED, "no", "internal", "refuses this server"),
+        (RPCStatusCode.PERMISSION_DENIED, "no", "internal", "rejected this server"),
+        (RPCStatusCode.UNAUTHENTICATED, "no", "internal", "rejected this server"),
         (RPCStatusCode.NOT_FOUND, "Namespace x is not found", "internal", "have the namespace"),
     ],
 )

@@ -46,11 +46,11 @@ ASK_WORD = "await run.ask(run.params.model, step=word)"
 REFUSED = {
     "two emitters": (
         f"one, two = await asyncio.gather({BOTH})\nreturn one",
-        f"tried.py:{LINE}: Step 'b' was to write to the client while step 'a' still does",
+        f"tried.py:{LINE}: Step 'b' was started with emit while step 'a' is still emitting",
     ),
     "tools of one name": (
         f"async def answer(call): return ''\ntools = [{TOOL}, {TOOL}]\n{CONVERSE}",
-        f"tried.py:{LINE + 2}: The mounted tool 'same' has the name of another",
+        f"tried.py:{LINE + 2}: The mounted tool 'same' has the same name as another",
     ),
     "unknown provider": (
         "return await run.ask('opnai:gpt-5', step='a')",
@@ -58,7 +58,7 @@ REFUSED = {
     ),
     "no model": (
         "return await run.ask('gpt-5', step='a')",
-        f"tried.py:{LINE}: Step 'a' asks 'gpt-5', which is no provider:model",
+        f"tried.py:{LINE}: Step 'a' asks 'gpt-5', which is not of the form provider:model",
     ),
     "forgotten await": (
         "return Reply((Text(f'{run.recall(str())}'),))",
@@ -74,11 +74,11 @@ REFUSED = {
     ),
     "no reply": (
         "return None",
-        f"tried.py:{LINE - 2}: Flow 'tried' returned NoneType instead of a Reply. Return what",
+        f"tried.py:{LINE - 2}: Flow 'tried' returned NoneType instead of a Reply. Return the",
     ),
     "not awaited": (
         f"return {ASK.format('a', '')}".replace("await ", ""),
-        f"tried.py:{LINE - 2}: Flow 'tried' returned coroutine instead of a Reply. Something was",
+        f"tried.py:{LINE - 2}: Flow 'tried' returned coroutine instead of a Reply. An await is",
     ),
     "hidden clock": (
         "import datetime as d\nd.datetime.now()\nreturn None",
@@ -90,11 +90,11 @@ REFUSED = {
     ),
     "order of a set": (
         f"for word in set('abcdefg'):\n    reply = {ASK_WORD}\nreturn reply",
-        "in two processes the flow does not do the same",
+        "the flow behaves differently in two processes",
     ),
     "an object's address": (
         f"word = str(object())\nreturn {ASK.format('a', ', conversation=say(word)')}",
-        "in two processes the flow does not do the same: call 1 is step 'a' of simulator:main with",
+        "the flow behaves differently in two processes: call 1 is step 'a' of simulator:main with",
     ),
     "endless calls": (
         f"while True:\n    {ASK.format('again', '')}",
@@ -102,7 +102,7 @@ REFUSED = {
     ),
     "nothing to wait for": (
         "await asyncio.Event().wait()",
-        f"tried.py:{LINE - 2}: run on models that answer at once, it waits for something that",
+        f"tried.py:{LINE - 2}: in a dry run with immediate answers, it waits for something that",
     ),
     "swallowed cancellation": (
         f"try:\n    return {ASK.format('a', '')}\nexcept BaseException:\n    return None",
@@ -156,7 +156,7 @@ def test_what_fails_on_imagined_answers_only_is_a_doubt() -> None:
     candidate = found(f"reply = {ASK.format('a', '')}\nint(reply.text)\nreturn reply")
     assert candidate.name == "tried"
     (doubt,) = candidate.doubts
-    assert f"tried.py:{LINE + 1}: on imagined answers the flow ended with an error" in doubt
+    assert f"tried.py:{LINE + 1}: with stub answers the flow ended with an error" in doubt
 
 
 def test_wrong_parameters_are_told_by_name() -> None:

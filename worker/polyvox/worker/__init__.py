@@ -1,1 +1,1 @@
-"""The runtime: settings, engine, the workflow host and its worker."""
+"""The runtime: settings, the Temporal engine, the workflow host and its worker."""

@@ -1,4 +1,4 @@
-"""Is everything there that the program needs, and what is to be done where it is not."""
+"""Checks everything that Polyvox needs to run, with a remedy for each problem found."""
 
 import asyncio
 import os
@@ -29,10 +29,9 @@ REACH_LIMIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing examined. ``remedy`` is empty when there is nothing to mend.
+    """The result of one check. ``remedy`` is empty if there is nothing to fix.
 
-    "warn" means that the program starts and a part of it will not work; "fail" that it does not
-    start.
+    "warn" means that Polyvox starts, but a part of it will not work; "fail" that it does not start.
     """
 
     check: str
@@ -44,10 +43,10 @@ class Finding:
 async def examine(
     settings: Settings, environ: Mapping[str, str], mistake: SettingsError | None = None
 ) -> list[Finding]:
-    """Examine everything, in the order a reader would mend it; changes nothing.
+    """Run all checks and return their findings, in the order in which to fix them.
 
-    Where the configuration could not be read, pass ``Settings(data=...)`` and the ``mistake``.
-    Takes about five seconds when something does not answer.
+    Changes nothing. If the configuration could not be read, pass ``Settings(data=...)`` and the
+    ``mistake``. Takes about five seconds if the engine or a provider does not answer.
     """
     holder = lock_holder(settings.data)
     reached = await asyncio.gather(
@@ -75,9 +74,9 @@ def _python() -> Finding:
 
 def _config(settings: Settings, mistake: SettingsError | None) -> Finding:
     if mistake is not None:
-        return Finding("config", "fail", str(mistake), "Mend the lines named here.")
+        return Finding("config", "fail", str(mistake), "Fix the lines listed above.")
     if settings.config is None:
-        return Finding("config", "ok", "no polyvox.toml; defaults and environment are used")
+        return Finding("config", "ok", "no polyvox.toml; using defaults and environment variables")
     return Finding(
         "config",
         "ok",
@@ -90,18 +89,18 @@ def _data(data: Path, holder: int | None) -> Finding:
     place = _existing(data)
     if not place.is_dir():
         return Finding(
-            "data folder", "fail", f"{place} is not a folder", "Choose another with --data."
+            "data folder", "fail", f"{place} is not a folder", "Choose another folder with --data."
         )
     if not os.access(place, os.W_OK | os.X_OK):
         return Finding(
             "data folder",
             "fail",
-            f"{place} cannot be written",
-            "Give yourself the right to write there, or choose another with --data.",
+            f"{place} is not writable",
+            "Make the folder writable for your user, or choose another one with --data.",
         )
-    detail = str(data) if data.exists() else f"{data} (made at the first start)"
+    detail = str(data) if data.exists() else f"{data} (created at the first start)"
     return Finding(
-        "data folder", "ok", detail + (f"; process {holder} runs on it" if holder else "")
+        "data folder", "ok", detail + (f"; in use by process {holder}" if holder else "")
     )
 
 
@@ -111,7 +110,7 @@ def _disk(data: Path) -> Finding:
     if free >= NEEDED_BYTES:
         return Finding("disk", "ok", detail)
     return Finding(
-        "disk", "warn", detail, "Make at least 1 GiB free, or choose another folder with --data."
+        "disk", "warn", detail, "Free at least 1 GiB, or choose another folder with --data."
     )
 
 
@@ -127,13 +126,13 @@ async def _engine(settings: Settings, environ: Mapping[str, str]) -> Finding:
             return Finding(
                 "engine",
                 "fail",
-                f"{address} does not answer within {REACH_LIMIT_S:.0f} s",
-                "Start the cluster, correct the address, or leave --engine out to use our own.",
+                f"{address} did not answer within {REACH_LIMIT_S:.0f} s",
+                "Start the cluster, correct the address, or omit it to use the built-in engine.",
             )
         except EngineError as error:
             return Finding("engine", "fail", f"{address} is not usable", str(error))
         return Finding(
-            "engine", "ok", f"{address}: server {version}, namespace {namespace} keeps {kept}"
+            "engine", "ok", f"{address}: server {version}, namespace {namespace}, retention {kept}"
         )
     binary, attempts = await find_engine(settings.data, environ)
     if binary is not None:
@@ -142,14 +141,14 @@ async def _engine(settings: Settings, environ: Mapping[str, str]) -> Finding:
     return Finding(
         "engine",
         "warn",
-        f"no Temporal CLI ({looked})",
-        f"The first start gets one: {ways_to_install(environ)}. "
-        "Or install it: https://docs.temporal.io/cli#install",
+        f"no Temporal CLI found ({looked})",
+        f"The first start installs one: {ways_to_install(environ)}. "
+        "Or install it yourself: https://docs.temporal.io/cli#install",
     )
 
 
 def _ports(settings: Settings, holder: int | None) -> list[Finding]:
-    """The gateway's port, and the engine's where a start has chosen them."""
+    """Check the gateway's port, and the engine's ports if an earlier start has chosen them."""
     server = settings.server
     wanted = {f"port {server.port} (gateway)": (server.host, server.port)} if server.port else {}
     chosen = read_ports(settings.data / "engine" / "ports.json")
@@ -164,12 +163,14 @@ def _ports(settings: Settings, holder: int | None) -> list[Finding]:
             found.append(Finding(check, "ok", "free"))
             continue
         taker = _port_holder(port)
-        detail = f"held by process {taker[0]} ({taker[1]})" if taker else f"not free on {host}"
+        detail = f"in use by process {taker[0]} ({taker[1]})" if taker else f"not free on {host}"
         if holder is not None:
-            found.append(Finding(check, "ok", f"{detail}; process {holder} runs on this data"))
+            found.append(Finding(check, "ok", f"{detail}; process {holder} uses this data folder"))
         elif check.endswith("(gateway)"):
             found.append(
-                Finding(check, "fail", detail, "Stop that program, or choose another: --port.")
+                Finding(
+                    check, "fail", detail, "Stop that program, or choose another port with --port."
+                )
             )
         else:
             found.append(
@@ -177,7 +178,7 @@ def _ports(settings: Settings, holder: int | None) -> list[Finding]:
                     check,
                     "warn",
                     detail,
-                    "The next start chooses another port.",
+                    "Nothing to do: the next start chooses another port.",
                 )
             )
     return found
@@ -194,7 +195,7 @@ def _keys(
             Finding(
                 "providers",
                 "warn",
-                "none; only the built-in simulator answers",
+                "none; only the built-in simulator is available",
                 f"Set {names}, or declare a provider in polyvox.toml.",
             )
         ]
@@ -202,23 +203,23 @@ def _keys(
     for provider in settings.providers.values():
         check = f"key of {provider.name}"
         if provider.api_key_env is None:
-            found.append(Finding(check, "ok", "none needed"))
+            found.append(Finding(check, "ok", "not needed"))
         elif api_key(provider, environ):
-            found.append(Finding(check, "ok", f"in {provider.api_key_env}"))
+            found.append(Finding(check, "ok", f"set in {provider.api_key_env}"))
         else:
             found.append(
                 Finding(
                     check,
                     "warn",
                     f"{provider.api_key_env} is not set",
-                    f"export {provider.api_key_env}=... and start again.",
+                    f"export {provider.api_key_env}=... and restart.",
                 )
             )
     return found
 
 
 async def _reach(provider: Provider) -> Finding:
-    """Any HTTP answer will do: most providers have nothing at their base address."""
+    """Check that the provider sends any HTTP response; most have no route at their base URL."""
     check = f"{provider.name} reachable"
     try:
         async with (
@@ -226,9 +227,9 @@ async def _reach(provider: Provider) -> Finding:
             httpx.AsyncClient(timeout=REACH_LIMIT_S) as client,
             client.stream("GET", provider.base_url) as answer,
         ):
-            return Finding(check, "ok", f"{provider.base_url} answers (HTTP {answer.status_code})")
+            return Finding(check, "ok", f"{provider.base_url} responds (HTTP {answer.status_code})")
     except (httpx.HTTPError, TimeoutError) as error:
-        reason = str(error) or f"no answer within {REACH_LIMIT_S:.0f} s"
+        reason = str(error) or f"no response within {REACH_LIMIT_S:.0f} s"
         return Finding(
             check,
             "warn",
@@ -238,12 +239,12 @@ async def _reach(provider: Provider) -> Finding:
 
 
 def _existing(path: Path) -> Path:
-    """The path itself, or its nearest ancestor that exists."""
+    """Return the path, or its nearest existing ancestor."""
     return next(place for place in (path, *path.parents) if place.exists())
 
 
 def _port_holder(port: int) -> tuple[int, str] | None:
-    """Return process id and name of who listens on the port, where the system lets us see it."""
+    """Return process id and name of the port's listener, None if the system does not show it."""
     try:
         listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
         holders = (c.pid for c in listening if c.laddr[1:] == (port,) and c.pid)

@@ -1,7 +1,7 @@
-"""Everything a process needs to run flows, built together and taken down together.
+"""The Runtime: everything a process needs to run flows, started and stopped together.
 
 ``running`` is the only place where stores are opened, the engine is started and the Temporal
-worker is built. Who serves requests gets the Runtime and adds a front door.
+worker is built. The gateway uses a Runtime to serve requests.
 """
 
 import asyncio
@@ -94,14 +94,14 @@ async def running(
 ) -> AsyncIterator[Runtime]:
     """Start engine, stores and worker; stop them in the reverse order.
 
-    ``simulators`` are the built-in providers; ``protocols`` are spoken. Raises EngineError,
-    DataFolderInUse, DatabaseError or FlowError (a model of the settings that its flow refuses),
-    each of which says what to do.
+    ``simulators`` are the built-in providers, ``protocols`` those that clients and providers may
+    use. Raises EngineError, DataFolderInUse, DatabaseError or FlowError (a model in the settings
+    has parameters its flow rejects). Each message names the remedy.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     if opened := tighten(settings.data):
-        report(f"Closed {len(opened)} files in {settings.data} that other users could read.")
-    # Imported now, and not by the first check in a workflow's thread, whose time is watched.
+        report(f"Removed other users' read access to {len(opened)} files in {settings.data}.")
+    # Imported here, because the first check would import it in a workflow's time-limited thread.
     import_module("polyvox.workflows.steps.json_schema")
     providers = {**settings.providers, **simulators}
     async with AsyncExitStack() as stack:
@@ -140,7 +140,7 @@ async def running(
             engine.address,
             namespace=engine.namespace,
             data_converter=data_converter(store),
-            # On loopback, and for payloads this small, compressing costs more than it saves.
+            # On loopback and for small payloads, compression costs more than it saves.
             grpc_compression=GrpcCompression.NONE,
         )
         await settle(client, ledger)
@@ -173,7 +173,7 @@ async def running(
         worker = Worker(
             client,
             task_queue=TASK_QUEUE,
-            # Without one the SDK hashes every loaded module, half a second of each start.
+            # Without a build id the SDK hashes every loaded module, 0.5 s of each start.
             build_id=f"polyvox-{version('polyvox')}",
             workflows=[flow_host(services)],
             activities=[
@@ -184,12 +184,12 @@ async def running(
                 Toolbox(bodies, {**TOOLS, "estimate_cost": estimating(directory)}).run_tool,
                 Progress(relay).show,
             ],
-            # Flows are checked when registered; the sandbox would cost 3 ms a run.
+            # Flows are checked at registration; the sandbox would take 3 ms per run.
             workflow_runner=watchdog.runner(),
             max_concurrent_activities=2000,
             max_cached_workflows=4000,
             max_heartbeat_throttle_interval=timedelta(seconds=1),
-            # A panel's branches all start with the workflow task that asks for them.
+            # All branches of a panel start with the workflow task that schedules them.
             max_eager_activity_reservations_per_workflow_task=16,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
             graceful_shutdown_timeout=timedelta(seconds=2),
@@ -214,7 +214,7 @@ async def running(
 
 
 class _Ended:
-    """Hears of every run's end: writes it down, and tells who is listening."""
+    """Receives the end of every run, records it in the ledger and notifies listeners."""
 
     def __init__(self, ledger: Ledger, relay: Relay) -> None:
         self._ledger = ledger
@@ -247,14 +247,14 @@ class _Ended:
 def _end_blocked(
     client: Client, ended: "_Ended", run_id: str, error: ModelError
 ) -> "asyncio.Task[None]":
-    """End a run whose flow cannot end itself: tell whoever waits, then have the engine stop it."""
+    """End a run whose flow is blocked: notify its listeners, then terminate it in the engine."""
 
     async def terminate() -> None:
         try:
             await client.get_workflow_handle(run_id).terminate(reason=error.message)
         except RPCError as refused:
-            if refused.status is not RPCStatusCode.NOT_FOUND:  # it has ended by itself just now
-                log.warning("Run %s could not be ended: %s", run_id, refused)
+            if refused.status is not RPCStatusCode.NOT_FOUND:  # it has just ended by itself
+                log.warning("Run %s could not be terminated: %s", run_id, refused)
 
     ended(Ending(run_id, None, error))
     return asyncio.get_running_loop().create_task(terminate())
@@ -270,16 +270,16 @@ _STATUS: dict[WorkflowExecutionStatus, EndStatus] = {
 
 
 async def settle(client: Client, ledger: Ledger) -> None:
-    """Write down the end of runs whose end this ledger missed: the process died just then.
+    """Record the end of runs that ended while no process could record it in the ledger.
 
-    What is still open in the engine will be finished by this worker and recorded as usual.
+    Runs that are still open in the engine will be finished by this worker and recorded as usual.
     """
     for run_id in await ledger.running():
         try:
             found = await client.get_workflow_handle(run_id).describe()
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
-                log.warning("Cannot ask the engine about run %s: %s", run_id, error)
+                log.warning("Cannot get the state of run %s from the engine: %s", run_id, error)
                 continue
             status: EndStatus | None = "failed"
             ended_at = datetime.now(UTC)

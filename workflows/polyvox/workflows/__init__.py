@@ -1,4 +1,4 @@
-"""What a flow is written with."""
+"""The public API for flow authors."""
 
 from polyvox.workflows.checks import (
     FitsTools,

@@ -1,6 +1,7 @@
-"""Checks of a Reply: what is wrong with it, in words a model can mend it by.
+"""Checks of a Reply, with complaints that a model can correct its answer by.
 
-A check is called with the run and the Reply and returns complaints; none means that it passes.
+A check is called with the run and the Reply and returns complaints. The Reply passes if there are
+none.
 """
 
 import json
@@ -24,7 +25,7 @@ from polyvox.workflows.reply import Reply
 from polyvox.workflows.steps.ask import Steps
 
 MOST_COMPLAINTS = 10
-"""More are not told to a model at once: the first ones explain the rest."""
+"""The number of complaints sent to a model at once; later ones often follow from the first."""
 
 REPAIR_PROMPT = (
     "Your last answer was checked and did not pass:\n{complaints}\n\n"
@@ -49,14 +50,14 @@ _VERDICT = {
 
 
 class Check(Protocol):
-    """Any callable of this shape is a check."""
+    """A callable that checks a Reply and returns complaints about it."""
 
     def __call__(self, run: Steps[Any], reply: Reply, /) -> Awaitable[Sequence[str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A Reply and what is still wrong with it after ``rounds`` repairs."""
+    """A Reply and the complaints that remain after ``rounds`` repairs."""
 
     reply: Reply
     complaints: tuple[str, ...] = ()
@@ -69,7 +70,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class FollowsSchema:
-    """The text must be JSON that follows ``schema``; a Reply that calls tools passes."""
+    """Check that the text is JSON that matches ``schema``; a Reply that calls tools passes."""
 
     schema: Json
 
@@ -81,7 +82,10 @@ class FollowsSchema:
 
 @dataclass(frozen=True, slots=True)
 class FitsTools:
-    """Every call must name one of ``tools`` (the client's, if none are given) and fit it."""
+    """Check that every call names one of ``tools`` and matches its schema.
+
+    Without ``tools`` the client's tools are used.
+    """
 
     tools: tuple[Tool, ...] = ()
 
@@ -92,7 +96,7 @@ class FitsTools:
 
 @dataclass(frozen=True, slots=True)
 class Satisfies:
-    """``predicate`` gets the Reply and returns a complaint, several, or nothing to complain of."""
+    """Check with ``predicate``, which returns one complaint, several, or None for a Reply."""
 
     predicate: Callable[[Reply], str | Iterable[str] | None]
 
@@ -103,10 +107,10 @@ class Satisfies:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """``model`` reads conversation and answer and complains as ``prompt`` tells it.
+    """Check by asking ``model`` to judge the answer; ``prompt`` is its instruction.
 
-    A Reply that calls tools is not finished and passes. A verifier that cannot be asked or
-    understood does not stop the answer: it is noted.
+    A Reply that calls tools is not finished and passes. If the verifier fails or its verdict cannot
+    be parsed, the Reply passes and the run gets a note.
     """
 
     model: str
@@ -132,7 +136,7 @@ class Verified:
 async def complaints_about(
     run: Steps[Any], reply: Reply, checks: Sequence[Check]
 ) -> tuple[str, ...]:
-    """Return what all ``checks`` complain of, in their order; see ``Run.check``."""
+    """Return the complaints of all ``checks`` in their order; see ``Run.check``."""
     found: list[str] = []
     for one in checks:
         found += await one(run, reply)
@@ -166,22 +170,22 @@ async def repaired(
 
 
 def schema_complaints(text: str, schema: Json, what: str) -> list[str]:
-    """Return how ``text`` fails to be JSON that follows ``schema``; ``what`` names it.
+    """Return why ``text`` is not JSON that matches ``schema``; ``what`` names it in complaints.
 
-    Raises ModelError("flow_error") for a schema that is none or that lies elsewhere.
+    Raises ModelError("flow_error") if the schema is invalid or refers to another document.
     """
     try:
         value = json.loads(text)
     except ValueError as error:
         return [f"{what} is not JSON: {error}."]
-    # A tenth of a second that the command line, which imports this package, does not need.
+    # Imported here because it takes 0.1 s, which the command line would spend at every start.
     from polyvox.workflows.steps.json_schema import violations  # noqa: PLC0415
 
     return [f"{what}, at {violation}" for violation in violations(value, schema)]
 
 
 def transcribed(conversation: Conversation, most: int = 40_000) -> str:
-    """Return the newest part of ``conversation`` as text, for a model that only judges it."""
+    """Return the last ``most`` characters of ``conversation`` as text, for a model to judge."""
     lines = [
         f'<message role="{message.role}">\n{said}\n</message>'
         for message in conversation.messages
@@ -210,7 +214,7 @@ def _call_complaints(call: ToolCall, tools: dict[str, Tool]) -> list[str]:
     try:
         return schema_complaints(call.arguments or "{}", tool.parameters, what)
     except ModelError:
-        # The client's own schema is not ours to refuse: its provider takes it.
+        # The client's schema is left to its provider to accept or reject.
         return []
 
 
@@ -229,9 +233,9 @@ def _verdict(run: Steps[Any], text: str, step: str) -> list[str]:
 def _told(
     conversation: Conversation, reply: Reply, complaints: Sequence[str], prompt: str
 ) -> Conversation:
-    """Return ``conversation`` with the answer and what is wrong with it."""
+    """Return ``conversation`` with the answer and the complaints appended."""
     listed = "\n".join(f"- {complaint}" for complaint in complaints)
-    # A call needs its result, or providers refuse the conversation.
+    # Providers reject a conversation in which a call has no result.
     results = [
         tool_result(call, "Not run: the call did not pass a check.", is_error=True)
         for call in reply.tool_calls

@@ -1,16 +1,16 @@
-"""The only internal form of a request: an ordered Conversation of messages.
+"""Conversation, the internal representation of a request, independent of the protocol.
 
-Every value here is frozen. A value that was parsed from a client's request also carries the
-wire element it came from (``wire``), so that
+All values are frozen. A value parsed from a client's request also holds the wire element it was
+parsed from (``wire``):
 
-* the same protocol out gets that element back unchanged, unknown fields and spelling included;
-* another protocol is rendered from the typed fields, and what those do not hold is a named loss.
+* For the same protocol that element is sent unchanged, including unknown fields and spelling.
+* For another protocol the typed fields are rendered; content they cannot hold is reported as lost.
 
-``wire`` is therefore not part of a value's equality, and whoever edits a value must go through
-``edited``, which drops it: the element on the wire no longer says what the value says.
+``wire`` is not compared for equality. Use ``edited`` to change a value: it drops ``wire``, which no
+longer matches the changed value.
 
-Order is meaning: messages are never re-ordered and never merged here. A protocol that spreads one
-turn over several elements (Responses items) has one Message per element.
+Messages are never reordered or merged. Where a protocol splits one turn into several elements
+(Responses items), each element is one Message.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A wire element as one protocol spells it. ``json`` is shared, never written to."""
+    """A JSON element in the form of one protocol. ``json`` is shared and must not be modified."""
 
     protocol: Protocol
     json: Json
@@ -38,16 +38,16 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class _Element:
-    """Something that may remember the wire element it was parsed from."""
+    """Base of values that may hold the wire element they were parsed from."""
 
     wire: Wire | None = field(default=None, compare=False, kw_only=True, repr=False)
 
     def edited(self, **changes: Any) -> Self:
-        """Return a copy with changes, detached from the wire element it no longer equals."""
+        """Return a copy with ``changes`` and without the wire element, which no longer matches."""
         return replace(self, **{"wire": None, **changes})
 
     def on_wire(self, protocol: Protocol) -> Json | None:
-        """Return the original element if it is in ``protocol``'s spelling, else None."""
+        """Return the original wire element if it came in ``protocol``, else None."""
         return self.wire.json if self.wire is not None and self.wire.protocol == protocol else None
 
 
@@ -65,9 +65,9 @@ class Refusal(_Element):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where media comes from; exactly one of ``data``, ``url`` and ``file_id`` is set.
+    """The source of media; exactly one of ``data``, ``url`` and ``file_id`` is set.
 
-    ``data`` is base64 text as the client sent it (never re-encoded); ``media_type`` belongs to it.
+    ``data`` is base64 text as the client sent it, never re-encoded; ``media_type`` describes it.
     """
 
     media_type: str | None = None
@@ -84,7 +84,7 @@ class Image(_Element):
 
 @dataclass(frozen=True, slots=True)
 class File(_Element):
-    """A document: PDF, plain text, or anything a provider takes as a file."""
+    """A document: PDF, plain text, or any other file that a provider accepts."""
 
     source: Source
     name: str | None = None
@@ -92,7 +92,7 @@ class File(_Element):
 
 @dataclass(frozen=True, slots=True)
 class Audio(_Element):
-    """``data`` is base64; ``format`` is the wire's short name (wav, mp3)."""
+    """Audio input. ``data`` is base64; ``format`` is the protocol's short name (wav, mp3)."""
 
     data: str
     format: str
@@ -100,10 +100,10 @@ class Audio(_Element):
 
 @dataclass(frozen=True, slots=True)
 class Reasoning(_Element):
-    """A model's thinking: ``text`` (or its summary) for people, ``opaque`` for its origin only.
+    """A model's reasoning: ``text`` (or its summary) is readable, ``opaque`` only by its origin.
 
-    ``opaque`` is what must go back unchanged to the protocol in ``origin`` (a Messages signature,
-    redacted data, a Responses encrypted_content) and is meaningless anywhere else.
+    ``opaque`` must be sent back unchanged to the protocol in ``origin`` (a Messages signature,
+    redacted data, a Responses encrypted_content); other protocols cannot use it.
     """
 
     text: str
@@ -114,9 +114,10 @@ class Reasoning(_Element):
 
 @dataclass(frozen=True, slots=True)
 class ToolCall(_Element):
-    """``arguments`` is the text the model wrote: re-serialising would lose order and spelling.
+    """A model's call of a tool.
 
-    For ``kind="custom"`` it is free text, otherwise JSON (an empty call is ``{}``).
+    ``arguments`` is the exact text the model wrote; parsing and serializing it again would change
+    order and spelling. It is free text for ``kind="custom"``, otherwise JSON (``{}`` if empty).
     """
 
     id: str
@@ -136,7 +137,7 @@ class ToolResult(_Element):
 
 @dataclass(frozen=True, slots=True)
 class Opaque(_Element):
-    """A block only its own protocol knows; ``wire`` is its whole content and always set."""
+    """A part that exists only in one protocol; ``wire`` holds all its content and is always set."""
 
 
 Part = Text | Refusal | Image | File | Audio | Reasoning | ToolCall | ToolResult | Opaque
@@ -157,8 +158,8 @@ class Message(_Element):
 class Tool(_Element):
     """A tool the model may call. ``parameters`` is a JSON Schema, passed on unchanged.
 
-    ``kind="server"`` is run by the provider itself: only ``wire`` says what it is, and no other
-    protocol has it.
+    A tool of ``kind="server"`` is run by the provider. It is defined by ``wire`` alone and not
+    available in other protocols.
     """
 
     name: str
@@ -170,9 +171,10 @@ class Tool(_Element):
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """``mode="tool"`` forces the tool called ``name``; ``required`` forces any tool.
+    """Which tools the model may or must call.
 
-    ``allowed`` names the only tools that may be called, None if all may.
+    ``mode="tool"`` forces the tool called ``name``; ``required`` forces any tool. ``allowed`` names
+    the tools that may be called; None allows all.
     """
 
     mode: Literal["auto", "none", "required", "tool"]
@@ -182,7 +184,7 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """What the answer must look like: any JSON object, or JSON that follows ``schema``."""
+    """The required format of the answer: any JSON object, or JSON that matches ``schema``."""
 
     kind: Literal["json_object", "json_schema"]
     schema: Json = None
@@ -193,11 +195,11 @@ class OutputFormat:
 
 @dataclass(frozen=True, slots=True)
 class Options(_Element):
-    """Sampling and output settings; None means the client did not say.
+    """Sampling and output settings; None means that the client did not set the option.
 
-    ``wire`` holds the request's own document without model, messages, tools and stream, so the
-    same protocol keeps every field. Unlike other elements an edited Options keeps its ``wire``:
-    a renderer overrides just the fields that differ from what the document says.
+    ``wire`` holds the request body without model, messages, tools and stream, so that every field
+    is preserved within one protocol. Unlike other elements, an edited Options keeps its ``wire``;
+    the renderer overrides only the fields that differ from it.
     """
 
     max_tokens: int | None = None
@@ -218,10 +220,10 @@ class Options(_Element):
 class Conversation:
     """Ordered messages, tools and options.
 
-    ``system`` is the instruction a protocol keeps outside its messages (Messages ``system``,
-    Responses ``instructions``); Chat has none and keeps its system messages in ``messages``.
-    ``headers`` are the request headers that belong to the protocol (``anthropic-beta`` ...),
-    lower-case names, sent on to a provider of the same protocol only.
+    ``system`` is the instruction that a protocol has outside its messages (Messages ``system``,
+    Responses ``instructions``). In Chat, system messages are in ``messages``. ``headers`` are the
+    request headers that belong to the protocol (``anthropic-beta`` ...) with lower-case names;
+    they are forwarded only to providers of the same protocol.
     """
 
     messages: tuple[Message, ...]
@@ -231,17 +233,17 @@ class Conversation:
     headers: tuple[tuple[str, str], ...] = ()
 
     def then(self, *messages: Message) -> "Conversation":
-        """Return the conversation continued by ``messages``."""
+        """Return the conversation with ``messages`` appended."""
         return replace(self, messages=self.messages + messages)
 
     def instructed(self, text: str) -> "Conversation":
-        """Return the conversation with ``text`` added after its system instruction."""
+        """Return the conversation with ``text`` appended to its system instruction."""
         said = self.system.parts if self.system else ()
         added = Text(f"\n\n{text}" if said else text)
         return replace(self, system=Message("system", (*said, added)))
 
     def offering(self, tools: Iterable[Tool]) -> "Conversation":
-        """Return the conversation with ``tools`` offered besides the client's own."""
+        """Return the conversation with ``tools`` added to the client's own."""
         return replace(self, tools=(*self.tools, *tools))
 
     def with_options(self, **changes: Any) -> "Conversation":
@@ -249,10 +251,10 @@ class Conversation:
         return replace(self, options=self.options.edited(**changes))
 
     def without_tool_use(self) -> "Conversation":
-        """Return the conversation as one in which no tool can be called.
+        """Return the conversation changed so that the model cannot call tools.
 
-        Providers refuse a history of calls without the tools' definitions, so these stay, and are
-        forbidden, when there is such a history.
+        Providers reject tool calls in the messages without the tools' definitions. If there are
+        such calls, the tools are kept and tool choice is "none"; otherwise they are removed.
         """
         if any(isinstance(part, ToolCall) for m in self.messages for part in m.parts):
             return self.with_options(tool_choice=ToolChoice("none"))
@@ -261,7 +263,7 @@ class Conversation:
 
     @property
     def last_user_text(self) -> str:
-        """The text of the newest user message that has any, or an empty string."""
+        """The text of the newest user message that has text, or an empty string."""
         for message in reversed(self.messages):
             if message.role == "user" and message.text:
                 return message.text
@@ -269,8 +271,8 @@ class Conversation:
 
     @property
     def opens_turn(self) -> bool:
-        """Whether the newest message is the user's word, not the result of a tool."""
-        # Agents put instructions behind the user's word (Claude Code: a last `system` message).
+        """Whether the newest message is a user message and not a tool's result."""
+        # Agents put instructions after the user message (Claude Code: a last `system` message).
         said = (m for m in reversed(self.messages) if m.role not in ("system", "developer"))
         newest = next(said, None)
         if newest is None:
@@ -279,7 +281,7 @@ class Conversation:
 
 
 def user(text: str) -> Message:
-    """Return a user message of one text."""
+    """Return a user message with one text."""
     return Message("user", (Text(text),))
 
 
@@ -289,5 +291,5 @@ def assistant(*parts: Part) -> Message:
 
 
 def tool_result(call: ToolCall, text: str, *, is_error: bool = False) -> Message:
-    """Return the message that answers ``call`` with ``text``."""
+    """Return the message with ``text`` as the result of ``call``."""
     return Message("tool", (ToolResult(call.id, (Text(text),), is_error, call.kind),))

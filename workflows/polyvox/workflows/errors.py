@@ -1,8 +1,7 @@
-"""What can go wrong with a request, in one table.
+"""The errors of requests and model calls, in one table.
 
-A ModelError says what happened, whose fault it is and what may be done about it, without a word
-of any wire protocol: the gateway renders it in the client's own dialect, the activity decides by
-it whether Temporal retries, the ledger stores its kind.
+A ModelError is independent of the protocol. The gateway renders it in the client's protocol, the
+activity decides by its kind whether Temporal retries, and the ledger stores the kind.
 """
 
 from dataclasses import dataclass
@@ -36,12 +35,12 @@ ErrorKind = Literal[
 
 
 class FlowError(ValueError):
-    """A flow that cannot be loaded or registered; says where and what to do."""
+    """A flow cannot be loaded or registered. The message names the place and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``status`` is the HTTP status a client sees; ``retryable`` whether another try may help."""
+    """The HTTP ``status`` for clients, whether a retry may help, and the meaning of an error."""
 
     status: int
     retryable: bool
@@ -50,39 +49,39 @@ class Fault:
 
 FAULTS: dict[ErrorKind, Fault] = {
     "invalid_request": Fault(400, False, "The request is malformed or a value is not allowed."),
-    "unsupported": Fault(400, False, "Dropping this field for the provider would change meaning."),
+    "unsupported": Fault(400, False, "The provider lacks a field that cannot be dropped."),
     "context_length": Fault(400, False, "The conversation does not fit the model's context."),
     "authentication": Fault(401, False, "The Polyvox key is missing or unknown."),
-    "billing": Fault(402, False, "The provider refuses for want of payment."),
+    "billing": Fault(402, False, "The provider requires payment."),
     "permission": Fault(403, False, "The provider does not allow this model or feature."),
-    "not_found": Fault(404, False, "No such route or object."),
-    "model_not_found": Fault(404, False, "No virtual model or provider of that name."),
+    "not_found": Fault(404, False, "The route or object does not exist."),
+    "model_not_found": Fault(404, False, "No virtual model or provider has this name."),
     "conflict": Fault(409, False, "The object is in a state that does not allow this."),
-    "too_large": Fault(413, False, "The body is larger than the server or the provider takes."),
-    "unprocessable": Fault(422, False, "The provider understood the request and refuses it."),
-    "rate_limit": Fault(429, True, "The provider asks to slow down."),
+    "too_large": Fault(413, False, "The body exceeds the limit of the server or provider."),
+    "unprocessable": Fault(422, False, "The provider understood the request and rejected it."),
+    "rate_limit": Fault(429, True, "The provider is limiting the request rate."),
     "quota": Fault(429, False, "The provider's quota is used up; waiting does not help."),
-    "cancelled": Fault(499, False, "The client left, or the run was cancelled."),
+    "cancelled": Fault(499, False, "The client disconnected, or the run was cancelled."),
     "provider_error": Fault(502, True, "The provider failed."),
-    "provider_authentication": Fault(502, False, "The provider refuses the server's own key."),
+    "provider_authentication": Fault(502, False, "The provider rejected this server's API key."),
     "unreachable": Fault(502, True, "The provider could not be reached."),
-    "stream_cut": Fault(502, True, "The provider's stream broke off before the answer's end."),
-    "bad_stream": Fault(502, True, "The provider sent something that is not its protocol."),
+    "stream_cut": Fault(502, True, "The provider's stream ended before the answer was complete."),
+    "bad_stream": Fault(502, True, "The provider's response does not follow its protocol."),
     "overloaded": Fault(503, True, "The provider or this server has no capacity right now."),
     "timeout": Fault(504, True, "No answer within the time allowed."),
     "flow_error": Fault(500, False, "The flow behind the model raised an error."),
-    "internal": Fault(500, False, "A defect of this server."),
+    "internal": Fault(500, False, "A bug in this server."),
 }
 
 
 class ModelError(Exception):
-    """A failed request or call.
+    """A failed request or model call.
 
-    ``status`` is the provider's own HTTP status where there was one; ``retry_after_s`` the wait it
-    asked for; ``provider`` its name; ``param`` the request field at fault; ``code`` and ``body``
-    the provider's own error code and text, kept for the client. ``shown`` tells that the client
-    has read words of the failed answer, so that another one can no longer take its place;
-    ``cost_usd`` what the failed answer cost, None where that is not known.
+    ``status`` is the provider's HTTP status, if it answered with one; ``retry_after_s`` the wait in
+    seconds it asked for; ``provider`` its name; ``param`` the invalid request field; ``code`` and
+    ``body`` the provider's error code and text, for the client. ``shown`` means that the client has
+    received text of the failed answer, so that another answer cannot replace it. ``cost_usd`` is
+    the cost of the failed answer, None if it is not known.
     """
 
     def __init__(
@@ -117,7 +116,7 @@ class ModelError(Exception):
 
     @property
     def http_status(self) -> int:
-        """The status for the client: the provider's own if it answered with one, else ours."""
+        """The status for the client: the provider's if it is an error status, else ``fault``'s."""
         if self.status is not None and 400 <= self.status < 600:
             return self.status
         return self.fault.status

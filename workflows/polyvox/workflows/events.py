@@ -1,19 +1,19 @@
-"""One piece of a Reply while it is being written.
+"""The events of a Reply while it is being streamed.
 
-Six events, and a grammar that every Decoder keeps and every Encoder may rely on::
+There are six events. Every Decoder emits them, and every Encoder may expect them, in this order::
 
     Started  (PartStarted PartDelta* PartEnded)*  UsageReported*  Finished
 
-* One part is open at a time. A provider that interleaves its parts (Chat tool calls) is put in
-  order by its Decoder, so events need no index.
-* ``PartStarted.part`` is the part as it begins: empty text, or a ToolCall with id, name and ``""``.
-* ``PartDelta.text`` goes to the part's growing text: Text.text, Refusal.text, Reasoning.text or
-  ToolCall.arguments. A delta of another sort (a signature, a citation, one nobody knows yet) has
-  ``text=""`` and its spelling in ``wire``: only the same protocol can show it.
-* ``PartEnded.part`` is complete and is the truth; ``fold`` builds the Reply from these alone.
-* UsageReported holds running totals, not increments: the last one counts.
-* Finished comes only when the provider really ended its answer. A stream without it never becomes
-  a Reply: ``fold`` raises ModelError("stream_cut").
+* One part is open at a time. If a provider interleaves parts (Chat tool calls), its Decoder
+  serializes them, so events need no index.
+* ``PartStarted.part`` is the initial part: empty text, or a ToolCall with id, name and ``""``.
+* ``PartDelta.text`` is appended to the part's text: Text.text, Refusal.text, Reasoning.text or
+  ToolCall.arguments. A delta of another type (a signature, a citation, an unknown type) has
+  ``text=""`` and its JSON in ``wire``, which only the same protocol can render.
+* ``PartEnded.part`` is the complete part; ``fold`` builds the Reply from these alone.
+* UsageReported holds running totals, not increments; the last one is valid.
+* Finished is emitted only if the provider ended its answer. For a stream without it ``fold`` raises
+  ModelError("stream_cut").
 """
 
 from collections.abc import Iterable
@@ -26,9 +26,9 @@ from polyvox.workflows.reply import FinishReason, Reply, Usage
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The provider accepted the request. ``usage`` is what it says of the input, if anything.
+    """The provider accepted the request. ``usage`` is the input usage, if it reported that.
 
-    ``wire`` holds what the protocol says of the whole answer before its first part.
+    ``wire`` holds the protocol's fields of the whole answer that come before its first part.
     """
 
     model: str = ""
@@ -59,7 +59,7 @@ class UsageReported:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """``wire`` holds what the protocol says of the whole answer beyond the parts."""
+    """The answer is complete. ``wire`` holds the protocol's fields of the whole answer."""
 
     reason: FinishReason
     stop_sequence: str | None = None
@@ -70,7 +70,7 @@ Event = Started | PartStarted | PartDelta | PartEnded | UsageReported | Finished
 
 
 class Fold:
-    """Builds the Reply from the events of one call, batch by batch."""
+    """Builds the Reply from the events of one call, which are added in batches."""
 
     def __init__(self) -> None:
         self._model = ""
@@ -80,7 +80,7 @@ class Fold:
 
     @property
     def usage(self) -> Usage:
-        """The usage known so far: what a call cost that never finished."""
+        """The usage reported so far, also for a call that did not finish."""
         return self._usage
 
     def feed(self, events: Iterable[Event]) -> None:
@@ -117,14 +117,14 @@ class Fold:
 
 
 def fold(events: Iterable[Event]) -> Reply:
-    """Return the Reply that ``events`` build; see ``Fold.reply``."""
+    """Return the Reply built from ``events``; see ``Fold.reply``."""
     folding = Fold()
     folding.feed(events)
     return folding.reply()
 
 
 def unfold(reply: Reply) -> list[Event]:
-    """Return events that fold back into ``reply``: one delta a part."""
+    """Return events that fold into ``reply``, with one delta for each part."""
     events: list[Event] = [Started(reply.model)]
     for part in reply.parts:
         events.append(PartStarted(opened(part)))
@@ -137,7 +137,7 @@ def unfold(reply: Reply) -> list[Event]:
 
 
 def opened(part: Part) -> Part:
-    """Return ``part`` as it was when it began: its growing text still empty."""
+    """Return ``part`` as it was at its start, with empty text."""
     match part:
         case Text() | Refusal() | Reasoning():
             return replace(part, text="")
@@ -148,7 +148,7 @@ def opened(part: Part) -> Part:
 
 
 def written(part: Part) -> str:
-    """Return the text that grows while ``part`` is written; empty for parts that come whole."""
+    """Return the text that deltas append to ``part``; empty for parts that are sent whole."""
     match part:
         case Text() | Refusal() | Reasoning():
             return part.text

@@ -1,9 +1,9 @@
-"""A Flow: an async function ``(run) -> Reply`` with typed parameters, loaded from its source.
+"""Flow, an async function ``(run) -> Reply`` with typed parameters, and its loading from source.
 
-A flow is stored as source text and loaded from it by every worker, the shipped templates too, so
-a version is exactly its text. Loading executes the module's top level, confined to what a flow may
-reach (``confinement/execution.py``); ``source/determinism.py`` has refused what must not stand
-there.
+Flows, including the shipped templates, are stored as source text, and every worker loads them from
+that text. A version is therefore identified by its text. Loading executes the module's top level
+with restricted access to the process (``confinement/execution.py``). ``source/determinism.py``
+rejects non-deterministic source before that, at registration.
 """
 
 import ast
@@ -27,16 +27,16 @@ from polyvox.workflows.run import Run
 __all__ = ["Flow", "FlowError", "Model", "Params", "confined", "flow", "load_flow", "reply_from"]
 
 Model = Annotated[str, Field(pattern=r"^[^:\s]+:\S+$", json_schema_extra={"format": "model"})]
-"""A parameter that names a model: ``provider:model``, split at the first colon."""
+"""The type of a parameter that names a model: ``provider:model``, split at the first colon."""
 
 
 class Params(CheckedModel):
-    """Base of a flow's parameters. An unknown parameter is refused, not ignored."""
+    """Base class of a flow's parameters. Unknown parameters are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-# All flows' parameters begin with these settings, so no flow may change them for the others.
+# Every flow's parameters inherit these settings, so they are read-only.
 Params.model_config = cast(ConfigDict, types.MappingProxyType(Params.model_config))
 CheckedModel.model_config = cast(ConfigDict, types.MappingProxyType(CheckedModel.model_config))
 
@@ -46,7 +46,7 @@ P = TypeVar("P", bound=Params)
 
 @dataclass(frozen=True)
 class Flow:
-    """A flow's function under its name, with the type of its parameters."""
+    """A flow's name, function, type of parameters and description (the function's docstring)."""
 
     name: str
     function: Callable[[Run[Any]], Awaitable[Reply]]
@@ -55,7 +55,7 @@ class Flow:
 
     @property
     def needs_params(self) -> bool:
-        """Whether the flow can not run on its defaults alone."""
+        """Whether the flow has parameters without a default."""
         return any(field.is_required() for field in self.params.model_fields.values())
 
 
@@ -80,27 +80,27 @@ def flow(function: Callable[[Run[P]], Awaitable[Reply]]) -> Flow:
 
 
 def reply_from(flow: Flow, returned: object) -> Reply:
-    """Return what ``flow`` returned. Raises ModelError("flow_error") if that is no Reply."""
+    """Return ``returned`` as a Reply. Raises ModelError("flow_error") if it is not a Reply."""
     if isinstance(returned, Reply):
         return returned
     what = type(returned).__name__
-    remedy = "Return what run.ask(...) or run.converse(...) gave, or a Reply of your own."
+    remedy = "Return the result of run.ask(...) or run.converse(...), or your own Reply."
     if inspect.iscoroutine(returned):
         returned.close()
-        remedy = "Something was not awaited: return await run.ask(...)."
+        remedy = "An await is missing: return await run.ask(...)."
     raise ModelError(
         "flow_error", f"Flow {flow.name!r} returned {what} instead of a Reply. {remedy}"
     )
 
 
 def load_flow(source: str, filename: str) -> Flow:
-    """Execute ``source`` as a module of its own and return the one flow it declares.
+    """Execute ``source`` as a separate module and return the one flow it declares.
 
-    ``filename`` is what tracebacks show. Raises FlowError if there is no flow, or more than one;
-    SyntaxError and whatever the module's top level raises pass through.
+    ``filename`` is shown in tracebacks. Raises FlowError if the module declares no flow or more
+    than one, SyntaxError, and any exception from the module's top level.
     """
-    # No other module has such a name, so nothing outside can be taken for the flow's own. Pydantic
-    # looks its classes' module up to resolve annotations.
+    # The name is unique, so no other module's objects can be mistaken for the flow's. The module
+    # must be in sys.modules because pydantic looks it up there to resolve annotations.
     name = f"_polyvox_flow_{hashlib.sha256(source.encode()).hexdigest()}"
     module = sys.modules[name] = types.ModuleType(name)
     module.__file__ = filename
@@ -114,7 +114,7 @@ def load_flow(source: str, filename: str) -> Flow:
 
 
 def confined(source: str, filename: str) -> ast.Module:
-    """Parse a flow's module. Raises FlowError if it spells what leads out of a flow's reach."""
+    """Parse a flow's module. Raises FlowError if it uses names that a flow must not access."""
     tree = ast.parse(source, filename)
     if found := escapes(tree):
         raise FlowError("\n".join(f"{filename}:{c.line}: {c.message}" for c in found))

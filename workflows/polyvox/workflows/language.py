@@ -1,4 +1,4 @@
-"""Which language a text is written in, told by its script and its smallest words."""
+"""Detects the language of a text by its script and its most frequent short words."""
 
 import re
 from collections import Counter
@@ -28,14 +28,14 @@ _WORDS: dict[str, frozenset[str]] = {
     }.items()
 }
 LANGUAGES = tuple(sorted([*_WORDS, *(language for language, _ in _SCRIPTS)]))
-"""Codes of the languages that are told apart."""
+"""Codes of the languages that can be detected."""
 
 _LEAST_SHARE = 0.25
 _LONGEST = 4000
 
 
 def language_of(text: str) -> str:
-    """Return a two-letter code, or an empty string where the text does not tell."""
+    """Return the language's two-letter code, or an empty string if it cannot be determined."""
     text = text[:_LONGEST]
     letters = sum(character.isalpha() for character in text)
     for language, script in _SCRIPTS:

@@ -1,11 +1,11 @@
-"""Regular expressions in time that grows with the text alone.
+"""Regular expressions that match in time linear in the length of the text.
 
-``re`` tries one way after another and can take a time that is exponential in the text; nothing can
-interrupt it. An expression an operator or a client chose, searched in a text a stranger wrote, is
-therefore matched by a set of states that moves over the text once (Thompson, 1968), and the moves
-are remembered. The expression is read by Python's own parser, so its syntax and its classes of
-characters are those of ``re``. What needs to look back or ahead is refused, except looking ahead
-right after a ``^`` that begins the expression, the usual way to state several rules for a password.
+``re`` backtracks, which can take time exponential in the length of the text and cannot be
+interrupted. Expressions from operators or clients that are searched in untrusted text are therefore
+matched by simulating an NFA (Thompson, 1968) with cached transitions. Python's own parser reads the
+expression, so its syntax and character classes are those of ``re``. Backreferences and lookarounds
+are rejected, except lookaheads directly after a ``^`` at the start of the expression, which are
+commonly used to state several rules for a password.
 """
 
 import re
@@ -17,24 +17,24 @@ _MOST_NODES = 2000
 _MOST_MOVES = 20_000
 
 _NOTHING, _WORD, _NEWLINE, _OTHER = range(4)
-"""What stands before a place in the text."""
+"""The kind of character before a position in the text."""
 
 _Node = tuple[str, Any, Any]
 """("one", matcher, next), ("any of", nexts, None), ("at", kind, next), ("end", None, None)."""
 
 
 class PatternError(ValueError):
-    """The expression is not one, or not one that can be matched in linear time."""
+    """The expression is invalid or cannot be matched in linear time."""
 
 
 @lru_cache(maxsize=256)
 def linear_pattern(expression: str) -> "LinearPattern":
-    """Return the compiled ``expression``. Raises PatternError with what to change."""
+    """Return the compiled ``expression``. Raises PatternError that names the remedy."""
     return LinearPattern(expression)
 
 
 class LinearPattern:
-    """Searches an expression; see the module's head."""
+    """A compiled expression; see the module's docstring."""
 
     def __init__(self, expression: str) -> None:
         try:
@@ -64,13 +64,13 @@ class LinearPattern:
 
 
 _UNUSABLE = (
-    "The expression {0!r:.200} {1}, and matching that can take for ever. Write it without, or as "
+    "The expression {0!r:.200} {1}, which can take unlimited time to match. Remove that, or use "
     "several expressions."
 )
 
 
 class _Machine:
-    """The states of one expression, and the moves between them that were made so far."""
+    """The NFA of one expression, with a cache of its transitions."""
 
     def __init__(self, expression: str, items: list[Any], flags: int) -> None:
         self._expression = expression
@@ -97,7 +97,7 @@ class _Machine:
         return self._move(state, before, "", True) is True
 
     def _move(self, state: frozenset[int], before: int, character: str, last: bool) -> Any:
-        """Return True for a match before ``character``, else the next state and what it is in."""
+        """Return True for a match before ``character``, else the next state and the kind of it."""
         following = {self._start}
         seen: set[int] = set()
         waiting = list(state)
@@ -125,7 +125,7 @@ class _Machine:
         return len(self._nodes) - 1
 
     def _sequence(self, items: Any, then: int, flags: int) -> int:
-        """Add the nodes of ``items`` before node ``then``; return the first."""
+        """Add the nodes of ``items``, which lead to node ``then``; return the first one."""
         for item in reversed(list(items)):
             then = self._item(item, then, flags)
         return then
@@ -177,7 +177,7 @@ _REFUSED = {
 
 
 def _one(item: Any, flags: int) -> Any:
-    """Return what tells whether one character matches ``item``, by Python's own compiler."""
+    """Return a function that matches one character against ``item``, made by Python's compiler."""
     state = _parser.State()
     state.flags = flags & ~re.DEBUG
     return _compiler.compile(_parser.SubPattern(state, [item]), state.flags).match
@@ -190,7 +190,7 @@ def _kind(character: str) -> int:
 
 
 def _holds(at: str, before: int, character: str, last: bool) -> bool:
-    """Whether the place between what was ``before`` and ``character`` is one of that kind."""
+    """Whether assertion ``at`` holds between a character of kind ``before`` and ``character``."""
     match at:
         case "AT_BEGINNING" | "AT_BEGINNING_STRING":
             return before == _NOTHING

@@ -1,4 +1,4 @@
-"""Where the pictures and documents of a conversation are, each by the digest of its content."""
+"""Finds and replaces the images and documents of a conversation, by the digest of their content."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ Media = Image | File
 
 
 def media_digest(part: Media) -> str:
-    """Return the address of the picture's or document's content; of a linked one, of its link."""
+    """Return the digest of the media's content, or of its URL if it is linked."""
     source = part.source
     told = "\0".join((source.data or "", source.url or "", source.file_id or ""))
     return hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest()
 
 
 def is_pdf(part: Part) -> bool:
-    """Whether ``part`` is a document whose pages could be looked at."""
+    """Whether ``part`` is a PDF document."""
     if not isinstance(part, File):
         return False
     named = (part.name or part.source.url or "").lower().endswith(".pdf")
@@ -25,22 +25,22 @@ def is_pdf(part: Part) -> bool:
 
 
 def media_in(conversation: Conversation) -> Iterator[Media]:
-    """Yield images and files in order, also those in the results of tools."""
+    """Yield images and files in order, including those in tool results."""
     for message in conversation.messages:
         yield from _media_of(message.parts)
 
 
 def find_media(conversation: Conversation, digest: str) -> Media | None:
-    """Return the first image or file of that digest."""
+    """Return the first image or file with this digest, None if there is none."""
     return next((part for part in media_in(conversation) if media_digest(part) == digest), None)
 
 
 def with_media_replaced(
     conversation: Conversation, instead: Callable[[Media], Part | None]
 ) -> Conversation:
-    """Return ``conversation`` with what ``instead`` returns in place of each image and file.
+    """Return ``conversation`` with each image and file replaced by what ``instead`` returns.
 
-    Where it returns None the part stays. Messages in which nothing changes stay the very same.
+    Where it returns None the part is kept. Unchanged messages remain the same objects.
     """
     messages = tuple(_replaced(message, instead) for message in conversation.messages)
     return replace(conversation, messages=messages)

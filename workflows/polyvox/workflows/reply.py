@@ -1,4 +1,4 @@
-"""The only internal form of an answer: a Reply, with its Usage, Cost and FinishReason."""
+"""Reply, the internal representation of an answer, with its Usage, Cost and FinishReason."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Literal
@@ -9,16 +9,18 @@ FinishReason = Literal["stop", "length", "tool_calls", "refusal", "pause"]
 """Why the model stopped.
 
 ``length`` covers the output limit and a full context window, ``refusal`` a declined or filtered
-answer, ``pause`` a provider that wants to be asked again to go on (Messages ``pause_turn``).
+answer, ``pause`` an answer that the provider continues on the next request (Messages
+``pause_turn``).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call or of several, by meter. The meters are disjoint but for ``reasoning``.
+    """Tokens of one or several calls, by category.
 
-    Whole input = ``input`` + ``cache_read`` + ``cache_write``. ``reasoning`` is contained in
-    ``output``. None means the provider did not say; it is not zero.
+    The total input is ``input`` + ``cache_read`` + ``cache_write``. ``output`` includes
+    ``reasoning``; otherwise the categories are disjoint. None means that the provider did not
+    report the number; it is different from zero.
     """
 
     input: int | None = None
@@ -32,29 +34,30 @@ class Usage:
 
     @property
     def whole_input(self) -> int:
-        """All input tokens, cached or not; unknown meters count nothing."""
+        """All input tokens, cached or not; unknown numbers count as zero."""
         return (self.input or 0) + (self.cache_read or 0) + (self.cache_write or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What calls cost in US dollars: ``usd`` those whose cost is known, ``unknown`` how many not.
+    """The cost of several calls in US dollars.
 
-    A call's own cost is a number, or None where nobody knows it; that is not zero.
+    ``usd`` is the sum of the known costs, ``unknown`` the number of calls whose cost is not known.
+    The cost of a single call is a number, or None if it is not known.
     """
 
     usd: float = 0.0
     unknown: int = 0
 
     def plus(self, call: float | None) -> "Cost":
-        """Return the cost with one more call's."""
+        """Return the cost with that of one more ``call`` added."""
         if call is None:
             return Cost(self.usd, self.unknown + 1)
         return Cost(self.usd + call, self.unknown)
 
     @property
     def whole(self) -> float | None:
-        """All of it, None if a part is unknown."""
+        """The total, None if the cost of any call is unknown."""
         return None if self.unknown else self.usd
 
 
@@ -64,11 +67,11 @@ def _plus(left: int | None, right: int | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One assistant message, why it ended and what it took.
+    """One assistant message with its finish reason, usage and cost.
 
-    ``model`` is the name the provider gave itself. ``cost_usd`` is what was paid for it, None if
-    nobody knows. ``wire`` holds what the provider's own protocol
-    says about the whole answer beyond the parts (service tier, stop details, fingerprints ...).
+    ``model`` is the name that the provider reported. ``cost_usd`` is None if the cost is not known.
+    ``wire`` holds the fields of the provider's protocol that describe the whole answer (service
+    tier, stop details, fingerprints ...).
     """
 
     parts: tuple[Part, ...]
@@ -90,7 +93,7 @@ class Reply:
 
     @property
     def message(self) -> Message:
-        """The reply as a message of the conversation that goes on from it."""
+        """The reply as a message, to continue the conversation with."""
         return Message("assistant", self.parts)
 
     def with_usage(self, usage: Usage) -> "Reply":

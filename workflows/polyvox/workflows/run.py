@@ -1,15 +1,14 @@
-"""A Run: what a flow can do.
+"""Run, the interface through which a flow works.
 
-A flow sees a Conversation, its parameters and a few verbs. Everything it awaits is recorded by
-Temporal, so after a crash the flow is run again from its start and each finished call is answered
-from the record: a flow must therefore decide by its inputs alone (no clock, no chance, no I/O but
-through the run).
+A flow gets the client's Conversation, its parameters and the methods of Run. Temporal records the
+result of everything a flow awaits. After a crash the flow is executed again from its start, and
+each finished call returns its recorded result. A flow must therefore be deterministic: it gets
+time, random numbers and I/O only through its run.
 
-Only one step at a time emits to the client. What a failed step costs is the flow's decision:
-``ask`` raises ModelError, ``panel`` gathers failures and goes on with who answered.
+Only one step at a time may emit to the client. The flow decides how to handle a failed step:
+``ask`` raises ModelError, ``panel`` collects the failures and returns the answers it got.
 
-A Run works on a RunBackend (``boundary/backend.py``): Temporal when it serves, memory when it is
-tested.
+A Run uses a RunBackend (``boundary/backend.py``): Temporal in production, memory in tests.
 """
 
 from collections.abc import Sequence
@@ -32,7 +31,10 @@ P = TypeVar("P")
 
 
 class Run(Steps[P], Generic[P]):
-    """One execution of a flow."""
+    """One execution of a flow.
+
+    The examples in the docstrings are lines of a flow's function.
+    """
 
     async def panel(
         self,
@@ -44,7 +46,15 @@ class Run(Steps[P], Generic[P]):
     ) -> Panel:
         """Ask all branches at once; wait for ``quorum`` answers, then ``grace_s`` for the rest.
 
-        A branch that fails, or is too late, is a typed failure in the Panel and never raises.
+        Times are in seconds. A branch that fails or is too late is a ModelError in
+        ``Panel.failures``; it is not raised.
+
+        Example::
+
+            asked = run.conversation.instructed("Answer in three sentences.")
+            branches = [Branch(f"branch {model}", model, asked) for model in run.params.models]
+            panel = await run.panel(branches, quorum=2, grace_s=20)
+            texts = [reply.text for _, reply in panel.answers]
         """
         return await ask_panel(self, branches, quorum=quorum, grace_s=grace_s, timeout_s=timeout_s)
 
@@ -60,19 +70,28 @@ class Run(Steps[P], Generic[P]):
         emit: bool = True,
         timeout_s: float = 600.0,
     ) -> Reply:
-        """Let ``model`` answer the client with ``tools`` at hand, looped until it is done.
+        """Ask ``model`` with mounted ``tools``, and run their calls until it has answered.
 
-        Text streams live. Mounted calls are run, all at once, and the model goes on with their
-        results; the client's own tools, called in the same breath, are handed to it after that.
-        After ``rounds`` of mounted calls the mounted tools are taken away. ``prepared`` messages
-        stand hidden before the model's first word, as if it had said and heard them.
+        Text is streamed to the client. The mounted calls of one answer run concurrently, and the
+        model is asked again with their results. If the same answer also calls tools of the client,
+        these calls are returned to the client afterwards. After ``rounds`` rounds of mounted calls
+        the mounted tools are no longer offered. ``prepared`` messages are inserted before the
+        model's first message; the client does not see them.
 
-        The Reply has what the client sees: every text, and calls of its own tools only. The rest
-        is remembered and put back when the client goes on, so that the model meets the whole
-        conversation again and the provider's prompt cache holds.
+        The Reply contains what the client sees: all text, and calls of the client's own tools only.
+        The hidden messages are stored and restored in the client's next request, so that the model
+        sees the whole conversation and the provider's prompt cache matches.
 
-        Without ``emit`` it is a conversation behind the scenes (a mounted tool that has tools of
-        its own): nothing is shown, remembered or put back.
+        With ``emit=False`` (for a mounted tool that uses tools itself) nothing is shown to the
+        client, stored or restored. Raises ModelError when the model fails.
+
+        Example::
+
+            async def answer(call: ToolCall) -> str:
+                return json.dumps(await run.tool("search", json.loads(call.arguments)))
+
+            search = MountedTool(Tool("search", "Search the handbook.", SCHEMA), answer)
+            return await run.converse(run.params.model, run.conversation, tools=[search], step="a")
         """
         return await converse_with(
             self,
@@ -87,7 +106,12 @@ class Run(Steps[P], Generic[P]):
         )
 
     async def check(self, reply: Reply, checks: Sequence[Check]) -> tuple[str, ...]:
-        """Return what ``checks`` find wrong with ``reply``; nothing means that it passes."""
+        """Return the complaints of ``checks`` about ``reply``; an empty tuple means that it passes.
+
+        Example::
+
+            complaints = await run.check(reply, [FitsTools(), FollowsSchema(SCHEMA)])
+        """
         return await complaints_about(self, reply, checks)
 
     async def repair(
@@ -104,9 +128,15 @@ class Run(Steps[P], Generic[P]):
     ) -> Checked:
         """Check ``reply`` and, up to ``rounds`` times, ask ``model`` again with the complaints.
 
-        ``conversation`` is what was answered (the client's). The repaired Reply may still not
-        pass: ``Checked.complaints`` tells. Nothing is emitted. Raises ModelError when the model
-        fails.
+        ``conversation`` is the one that ``reply`` answers, by default the client's. If the last
+        Reply does not pass either, ``Checked.complaints`` lists why. Nothing is emitted to the
+        client. Raises ModelError when the model fails.
+
+        Example::
+
+            draft = await run.ask(run.params.model, step="draft")
+            checked = await run.repair(run.params.model, draft, [FollowsSchema(SCHEMA)])
+            return checked.reply
         """
         return await repaired(
             self,

@@ -1,7 +1,7 @@
-"""Which session a request belongs to, as far as its client tells: the key of what shall stick.
+"""The session that a request belongs to, derived from what the client sends.
 
-Agents name their session in a header or a field, each its own one. A client that names none is
-known by how its conversation begins, which it repeats with every request.
+Each agent names its session in its own header or body field. For a client that names none, the
+session is identified by the beginning of its conversation, which every request repeats.
 """
 
 import json
@@ -17,10 +17,10 @@ SESSION_HEADERS = (
     "x-session-id",
     "x-session-affinity",
 )
-"""Claude Code, Codex and opencode, after our own; the first that is there counts."""
+"""Polyvox's header, then those of Claude Code, Codex and opencode; the first one present counts."""
 
 AGENT_HEADER = "x-claude-code-agent-id"
-"""A sub-agent talks under its parent's session about something else."""
+"""Distinguishes sub-agents, which use their parent's session for another conversation."""
 
 CLIENT_HEADERS = (
     *SESSION_HEADERS,
@@ -29,13 +29,13 @@ CLIENT_HEADERS = (
     "x-app",
     "x-claude-code-request-class",
 )
-"""Request headers a flow may see, besides every ``x-polyvox-...``: none of them is a secret."""
+"""Request headers that flows may read, besides ``x-polyvox-...``; none of them holds a secret."""
 
 OWN_PREFIX = "x-polyvox-"
 
 
 def seen_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return those of a request's ``headers`` (names in lower case) that a flow may see."""
+    """Return those of a request's ``headers`` (names in lower case) that flows may read."""
     return {
         name: value
         for name, value in headers.items()
@@ -44,7 +44,7 @@ def seen_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def session_key(conversation: Conversation, headers: Mapping[str, str], owner: str) -> str:
-    """Return the key of the session; ``owner`` separates those who must not share one."""
+    """Return the key of the session; sessions of different ``owner`` are separate."""
     wire = conversation.options.wire
     named = next((headers[name] for name in SESSION_HEADERS if headers.get(name)), "")
     named = named or (_in_document(wire.json) if wire else "")
@@ -54,7 +54,7 @@ def session_key(conversation: Conversation, headers: Mapping[str, str], owner: s
 
 
 def _in_document(document: Json) -> str:
-    """Return the session a request's own document names, or an empty string."""
+    """Return the session that a request's body names, or an empty string."""
     if not isinstance(document, dict):
         return ""
     if isinstance(key := document.get("prompt_cache_key"), str) and key:

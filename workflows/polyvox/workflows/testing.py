@@ -1,9 +1,9 @@
-"""A rehearsal: a flow run with scripted models, in memory and in no time.
+"""Rehearsal, which runs a flow in tests with scripted models, in memory and without waiting.
 
-It has a RunBackend of its own (see ``boundary/backend.py``) and is otherwise the very code that
-serves: the same Run, the same hidden transcripts and memories. Time is virtual: it stands still
-while the flow computes and jumps to the next thing that is due when everybody waits, so an hour's
-time limit is tested at once and always comes out the same.
+It uses its own RunBackend (see ``boundary/backend.py``) and otherwise the production code: the same
+Run, hidden transcripts and memories. Time is virtual: it stands still while the flow computes, and
+jumps to the next due event when all tasks wait. A time limit of an hour is therefore tested
+immediately and with the same result every time.
 """
 
 import asyncio
@@ -43,32 +43,32 @@ from polyvox.workflows.run import Run
 from polyvox.workflows.steps.transcript import assistant_turns, reply_key, restore
 
 _BASE = "the client's conversation"
-_FOREVER = "The flow waits for something that can never happen: no step is under way."
+_FOREVER = "The flow waits for something that can never happen: no step is in progress."
 
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """``answer`` comes ``seconds`` later: a slow model, or a person who takes time to decide."""
+    """An ``answer`` that comes after ``seconds``, from a slow model or a slow approver."""
 
     seconds: float
     answer: Any
 
 
 Answer = str | Reply | ToolCall | ModelError | After | Callable[[Conversation], Any]
-"""What a model says: a text, a whole Reply, a call, a failure, or a function of what it is asked
-that returns one of these."""
+"""A model's answer: a text, a whole Reply, a tool call, an error, or a function that gets the
+conversation and returns one of these."""
 
 Script = Answer | Sequence[Answer]
-"""One answer for every time, or one after the other."""
+"""One answer for every call, or a sequence with one answer for each call."""
 
 Tools = Mapping[str, Callable[[Mapping[str, Json]], Json]]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A model that was asked: exactly one of ``reply`` and ``error`` is set.
+    """One model call of the run: exactly one of ``reply`` and ``error`` is set.
 
-    ``conversation`` is what the model would have got. Times are seconds since the run's start.
+    ``conversation`` is what the model would have received. Times are seconds since the run's start.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of a run. ``shown`` are the parts the client read along before the end."""
+    """The result of a run. ``shown`` are the parts that were streamed to the client."""
 
     answer: Reply | None
     error: ModelError | None
@@ -94,7 +94,7 @@ class Played:
 
     @property
     def reply(self) -> Reply:
-        """The run's Reply. Raises the ModelError the run failed with."""
+        """The run's Reply. Raises the run's ModelError if it failed."""
         if self.answer is None:
             raise self.error or ModelError("internal", "No reply.")
         return self.answer
@@ -104,18 +104,26 @@ class Played:
         return self.reply.text
 
     def asked(self, step: str) -> Conversation:
-        """Return what the newest step of that name was asked. Raises KeyError if there is none."""
+        """Return the conversation of the last step called ``step``. Raises KeyError."""
         for found in reversed(self.steps):
             if found.name == step:
                 return found.conversation
-        raise KeyError(f"No step {step!r}; there were: {', '.join(s.name for s in self.steps)}.")
+        raise KeyError(
+            f"No step {step!r}; the steps were: {', '.join(s.name for s in self.steps)}."
+        )
 
 
 class Rehearsal:
-    """Scripted models, tools and people; what flows remember lasts from one ``play`` to the next.
+    """Run flows with scripted models, tools and approvals; memories last between runs.
 
-    ``models`` has an answer for each ``provider:model``, ``tools`` a function for each server-side
-    tool, ``approvals`` a decision for each question (none: nobody answers in time).
+    ``models`` has a script for each ``provider:model``, ``tools`` a function for each server-side
+    tool, ``approvals`` a decision for each question; a question without one is not answered.
+
+    Example::
+
+        rehearsal = Rehearsal({"openai:gpt-5": ["a draft", "the answer"]})
+        played = rehearsal.play(my_flow, "What is a monad?", model="openai:gpt-5")
+        assert played.text == "the answer"
     """
 
     def __init__(
@@ -139,7 +147,7 @@ class Rehearsal:
         self._runs = 0
 
     def pause(self, seconds: float) -> None:
-        """Let time pass before the next run."""
+        """Advance the time before the next run."""
         self._now += timedelta(seconds=seconds)
 
     def play(
@@ -153,8 +161,8 @@ class Rehearsal:
     ) -> Played:
         """Run ``flow`` on a conversation, or a user's text, with ``params``.
 
-        A ModelError is in what is returned, as a client would meet it; what else the flow raises
-        comes out here, with its traceback. Call it where no event loop runs (a plain ``def``).
+        A ModelError is returned in ``Played.error``; other exceptions of the flow are raised. Call
+        this method where no event loop is running (in a plain ``def``).
         """
         told = (
             Conversation((user(conversation),)) if isinstance(conversation, str) else conversation
@@ -185,7 +193,7 @@ class Rehearsal:
 
 
 class _Stage:
-    """One run's RunBackend."""
+    """The RunBackend of one run."""
 
     def __init__(
         self, rehearsal: Rehearsal, run_id: str, client: Conversation, now: datetime
@@ -214,7 +222,7 @@ class _Stage:
         return self._client
 
     async def perform(self, work: ActivityCall) -> Any:
-        # What is not awaited would run before a step that was begun earlier.
+        # Without this await, the call would run before steps that were started earlier.
         await asyncio.sleep(0)
         if work.activity != CALL_MODEL:
             return self._performers[work.activity](work.argument)
@@ -279,7 +287,7 @@ class _Stage:
                 answer = next(script)
             except StopIteration:
                 raise ModelError(
-                    "flow_error", f"{model!r} was asked more often than it has answers."
+                    "flow_error", f"{model!r} was asked more often than its script has answers."
                 ) from None
         while not isinstance(answer, Reply):
             match answer:
@@ -295,7 +303,7 @@ class _Stage:
                 case _ if callable(answer):
                     answer = answer(conversation)
                 case _:
-                    raise TypeError(f"{answer!r} is no answer of {model!r}; see Answer.")
+                    raise TypeError(f"{answer!r} is not a valid answer of {model!r}; see Answer.")
         return answer
 
     def _remember_transcript(self, hidden: HiddenTurn) -> None:
@@ -323,7 +331,7 @@ class _Stage:
 
 
 class _Jumping(selectors.SelectSelector):
-    """Waits for nobody: the time that would pass is counted instead."""
+    """A selector that adds up the time it would wait instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -141,7 +141,7 @@ def test_the_tree_tells_what_happened_in_a_run(data: Path) -> None:
             "  cost unknown"
         ),
         (
-            "│   └── The provider asks to slow down. (rate_limit, HTTP 429)"
+            "│   └── The provider is limiting the request rate. (rate_limit, HTTP 429)"
             " [bold]slow[/bold] [31m down"
         ),
         (

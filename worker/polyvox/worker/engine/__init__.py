@@ -1,1 +1,1 @@
-"""The Temporal server that Polyvox installs and runs itself."""
+"""The Temporal engine: a server that Polyvox installs and runs, or an existing cluster."""

@@ -1,10 +1,9 @@
-"""Finding the Temporal CLI that is already on this machine.
+"""Finds a Temporal CLI on this machine.
 
-A copy we fetch or build goes into the user's cache folder (``$XDG_CACHE_HOME/polyvox/engine``,
-else ``~/.cache/polyvox/engine``), not into the data folder: it costs minutes and 250 MB once per
-machine and version, while data folders are many, are copied and are thrown away. A copy somebody
-put into ``DATA/engine`` is still taken, before the cache, so that a folder can carry its own
-engine to a machine without network.
+Downloaded or built copies are in the user's cache folder (``$XDG_CACHE_HOME/polyvox/engine``, else
+``~/.cache/polyvox/engine``) and not in the data folder, because installing takes minutes and
+250 MB, and one machine may have many data folders. A copy in ``DATA/engine`` takes precedence over
+the cache, so that a data folder can bring its engine to a machine without network access.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ VERSION_LIMIT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class EngineBinary:
-    """A Temporal CLI that runs here: ``cli`` is its own version, ``server`` the one it embeds."""
+    """A usable Temporal CLI: ``cli`` is its version, ``server`` that of the embedded server."""
 
     path: Path
     cli: str
@@ -31,14 +30,14 @@ class EngineBinary:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One place that was tried and what came of it."""
+    """One place that was searched, or way that was tried, and the outcome."""
 
     place: str
     outcome: str
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where fetched and built engines are kept for all data folders of this user."""
+    """Return the folder of downloaded and built engines, shared by the user's data folders."""
     cache = environ.get("XDG_CACHE_HOME")
     home = environ.get("HOME")
     root = Path(cache) if cache else (Path(home) if home else Path.home()) / ".cache"
@@ -48,17 +47,17 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 async def find_engine(
     data: Path | None, environ: Mapping[str, str]
 ) -> tuple[EngineBinary | None, list[Attempt]]:
-    """The first usable engine on PATH, in the data folder or in the cache; and what was tried."""
+    """Return the first usable engine on PATH, in the data folder or cache; and all attempts."""
     attempts = []
     on_path = shutil.which("temporal", path=environ.get("PATH", os.defpath))
     candidates = [("`temporal` on PATH", Path(on_path))] if on_path else []
     if not on_path:
-        attempts.append(Attempt("`temporal` on PATH", "not there"))
+        attempts.append(Attempt("`temporal` on PATH", "not found"))
     for folder in ([data / "engine"] if data else []) + [cache_folder(environ)]:
         copies = _copies(folder)
         candidates += [("an earlier copy", copy) for copy in copies]
         if not copies:
-            attempts.append(Attempt(f"an earlier copy in {folder}", "not there"))
+            attempts.append(Attempt(f"an earlier copy in {folder}", "not found"))
     for place, path in candidates:
         try:
             return await inspect(path), attempts
@@ -68,7 +67,7 @@ async def find_engine(
 
 
 async def inspect(path: Path) -> EngineBinary:
-    """Ask the binary for its versions; raises EngineError when it is not a usable Temporal CLI."""
+    """Run the binary to get its versions. Raises EngineError if it is not a usable Temporal CLI."""
     try:
         process = await asyncio.create_subprocess_exec(
             *(str(path), "--version"),
@@ -82,7 +81,7 @@ async def inspect(path: Path) -> EngineBinary:
     try:
         output, _ = await asyncio.wait_for(process.communicate(), VERSION_LIMIT_S)
     except TimeoutError:
-        raise EngineError(f"{str(path)!r} does not tell its version") from None
+        raise EngineError(f"{str(path)!r} did not print its version in time") from None
     finally:
         if process.returncode is None:
             process.kill()
@@ -91,12 +90,12 @@ async def inspect(path: Path) -> EngineBinary:
     # "temporal version 1.5.1 (Server 1.29.1, UI 2.42.1)"
     versions = re.search(r"temporal version (\S+) \(server ([\w.-]+)", text, re.IGNORECASE)
     if versions is None:
-        raise EngineError(f"{str(path)!r} is not a Temporal CLI with a server in it")
+        raise EngineError(f"{str(path)!r} is not a Temporal CLI with an embedded server")
     return EngineBinary(path, versions[1], versions[2])
 
 
 def _copies(folder: Path) -> list[Path]:
-    """``temporal-VERSION`` files, newest version first; databases share folder and prefix."""
+    """Return the ``temporal-VERSION`` files, newest first; not databases of the same prefix."""
     named = [
         (tuple(map(int, version[1].split("."))), path)
         for path in folder.glob("temporal-*")

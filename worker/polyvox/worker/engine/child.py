@@ -1,4 +1,4 @@
-"""The engine as an operating system process: its command line, its start, its certain end."""
+"""The engine's process: its command line, start and termination."""
 
 import asyncio
 import contextlib
@@ -23,37 +23,37 @@ ORPHAN_POLL_S = 0.05
 
 # Measured on two cores with server 1.29.1; names and types from its dynamicconfig/constants.go.
 _DYNAMIC_CONFIG = {
-    # The default of 20 polls a second and shard makes every hop wait up to 50 ms.
+    # The default of 20 polls per second and shard delays every step by up to 50 ms.
     "history.transferProcessorMaxPollRPS": "5000",
     "history.timerProcessorMaxPollRPS": "5000",
     "history.visibilityProcessorMaxPollRPS": "5000",
     "history.outboundProcessorMaxPollRPS": "5000",
-    # A worker may take the activity with the task that scheduled it: 18 -> 8.4 ms to its code.
+    # A worker may start an activity with the task that scheduled it: 8.4 instead of 18 ms.
     "system.enableActivityEagerExecution": "true",
-    # Limits meant for shared clusters; this one has a single user.
+    # These limits are meant for shared clusters; this engine has a single user.
     "frontend.rps": "20000",
     "frontend.namespaceRPS": "20000",
     "matching.rps": "20000",
     "history.rps": "20000",
     # Concurrent long polls: each waiting request holds one.
     "frontend.namespaceCount": "10000",
-    # Nothing here uses Nexus, whose HTTP routes do not look at the allowed hosts.
+    # Polyvox does not use Nexus, whose HTTP routes do not check the allowed hosts.
     "system.enableNexus": "false",
 }
-# The Web UI's place below the gateway's address, so that it can be passed on as it is.
+# The path of the Web UI below the gateway's address, so that the gateway can proxy it unchanged.
 UI_PATH = "/ui"
 _PRAGMAS = {"journal_mode": "WAL", "synchronous": "NORMAL"}
 
-# What the engine sees of the environment. Providers' keys are none of its business.
+# The environment variables that the engine gets; providers' keys are not among them.
 _ENVIRONMENT = ("PATH", "HOME", "USER", "TMPDIR", "LANG", "TZ", "GOMAXPROCS", "GOMEMLIMIT", "GOGC")
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One way to start the engine. ``database`` is absolute: it tells whose process it is.
+    """The parameters of one start. ``database`` is absolute and identifies the process.
 
-    ``http_host`` is the one Host that the engine's HTTP API answers. The API cannot be turned off,
-    so it gets a name that nobody knows and no resolver answers.
+    ``http_host`` is the only Host that the engine's HTTP API accepts. The API cannot be turned off,
+    so this is a random name that cannot be resolved.
     """
 
     binary: Path
@@ -63,7 +63,7 @@ class Launch:
     http_host: str = field(default_factory=lambda: f"{secrets.token_hex(16)}.invalid")
 
     def command(self) -> list[str]:
-        """The command line, binary first."""
+        """Return the command line, beginning with the binary."""
         command = [
             *(str(self.binary), "server", "start-dev"),
             *("--db-filename", str(self.database)),
@@ -89,10 +89,10 @@ class Launch:
 async def spawn(
     launch: Launch, log: Path, pid_file: Path, environ: Mapping[str, str]
 ) -> asyncio.subprocess.Process:
-    """Start the engine in a process group of its own, so that Ctrl-C passes it by.
+    """Start the engine in its own process group, so that it does not receive Ctrl-C.
 
-    On Linux the engine is killed when the *thread* that calls this ends, so the caller is the
-    program's main thread. Elsewhere ``pid_file`` lets the next start find an orphan.
+    On Linux the engine is killed when the *thread* that calls this ends, so call it on the main
+    thread. On other systems the next start finds an orphan by ``pid_file``.
     """
     _rotate(log)
     environment = {name: environ[name] for name in _ENVIRONMENT if name in environ}
@@ -113,7 +113,7 @@ async def spawn(
         try:
             process = await asyncio.shield(spawning)
         except asyncio.CancelledError:
-            # A child between fork and return belongs to nobody unless it is waited for here.
+            # If cancelled between fork and return, nothing else would end the child.
             await end(await spawning)
             raise
     _remember(pid_file, process.pid)
@@ -121,7 +121,7 @@ async def spawn(
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM, up to ten seconds, SIGKILL; returns when the process is gone."""
+    """Send SIGTERM, after ten seconds SIGKILL; return when the process has ended."""
     if process.returncode is None:
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
@@ -132,10 +132,10 @@ async def end(process: asyncio.subprocess.Process) -> None:
 
 
 def end_orphan(pid_file: Path, database_folder: Path) -> int | None:
-    """End the engine that an earlier program left behind; returns its process id if there was one.
+    """End the engine that an earlier program left running; return its process id if there was one.
 
-    The id may have gone to a stranger since: only a dev server on a database in this folder is
-    ended. Blocks for up to ten seconds.
+    The id may have been reused, so only a dev server with a database in this folder is ended.
+    Blocks for up to ten seconds.
     """
     try:
         pid = int(json.loads(pid_file.read_text(encoding="utf-8"))["pid"])
@@ -145,7 +145,7 @@ def end_orphan(pid_file: Path, database_folder: Path) -> int | None:
     if found:
         _signal_group(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_GRACE_S
-        # A process that is ending has lost its words before it gives up files and ports.
+        # A process that is ending loses its command line before it releases files and ports.
         while _is_engine(pid, database_folder) or (_is_alive(pid) and not _command_line(pid)):
             if time.monotonic() > deadline:
                 _signal_group(pid, signal.SIGKILL)
@@ -155,7 +155,7 @@ def end_orphan(pid_file: Path, database_folder: Path) -> int | None:
 
 
 def log_tail(log: Path, lines: int = 15) -> str:
-    """The last lines of the engine's log, for an error message."""
+    """Return the last ``lines`` of the engine's log, for an error message."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 16 * 1024))
@@ -171,7 +171,7 @@ def _is_engine(pid: int, database_folder: Path) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether there is such a process that has not ended, waited for or not."""
+    """Return whether the process exists and has not ended; a zombie has ended."""
     try:
         return psutil.Process(pid).status() not in {psutil.STATUS_DEAD, psutil.STATUS_ZOMBIE}
     except psutil.Error:
@@ -179,7 +179,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _command_line(pid: int) -> str:
-    """Return the words of a running process, joined by spaces; empty when there is none."""
+    """Return the command line of a running process, joined by spaces; empty if there is none."""
     try:
         return " ".join(psutil.Process(pid).cmdline())
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""One program per data folder: a lock that the system itself lifts when its holder dies."""
+"""A lock that allows one program per data folder; the system releases it when its holder ends."""
 
 import contextlib
 import fcntl
@@ -8,7 +8,7 @@ from typing import IO
 
 
 class DataFolderInUse(Exception):
-    """Another program works on the data folder; ``pid`` is its process id where known."""
+    """Another program uses the data folder; ``pid`` is its process id, if known."""
 
     def __init__(self, data: Path, pid: int | None) -> None:
         who = f"process {pid}" if pid else "another process"
@@ -20,19 +20,20 @@ class DataFolderInUse(Exception):
 
 
 class DataLock:
-    """An exclusive flock on ``DATA/lock``; the file holds the holder's process id and stays."""
+    """An exclusive flock on ``DATA/lock``. The file holds the holder's process id and remains."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
         self._file: IO[str] | None = None
 
     def acquire(self) -> None:
-        """Take the lock, making the folder where needed (readable by its owner only).
+        """Take the lock; create the folder (readable by its owner only) if it does not exist.
 
-        Raises DataFolderInUse at once when it is held; OSError when the folder cannot be written.
+        Raises DataFolderInUse without waiting if the lock is held, OSError if the folder is not
+        writable.
         """
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Not "w": the holder's id must survive an attempt that fails.
+        # Not "w", which would erase the holder's id when the lock is held.
         file = (self._data / "lock").open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,7 +46,7 @@ class DataLock:
         self._file = file
 
     def release(self) -> None:
-        """Give the lock back; does nothing when it is not held."""
+        """Release the lock; do nothing if it is not held."""
         if self._file is not None:
             self._file.truncate(0)
             self._file.close()
@@ -53,7 +54,7 @@ class DataLock:
 
 
 def lock_holder(data: Path) -> int | None:
-    """The process id of the program that works on the folder; None when there is none."""
+    """Return the process id of the program that uses the folder, None if there is none."""
     with contextlib.suppress(OSError), (data / "lock").open(encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

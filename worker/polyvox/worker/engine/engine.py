@@ -1,18 +1,18 @@
-"""The Temporal engine behind the program: our own dev server as a child, or an existing cluster.
+"""The Temporal engine of a program: a dev server as a child process, or an existing cluster.
 
-An Engine is found, started, watched and ended here; everybody else only reads ``address``. What
-must stay true:
+This module finds, starts, monitors and ends the engine; other modules only use ``address``.
+Invariants:
 
-- One program per data folder, and one engine per program. The engine ends with the program, also
-  when the program is killed.
-- ``address`` never changes while the Engine lives, so a client connects once: after a crash the
-  child comes back on the same ports and the same database. Ports are remembered in the data
+- One program per data folder, and one engine per program. The engine ends with the program, even
+  if the program is killed.
+- ``address`` does not change during the life of an Engine, so a client connects once: after a crash
+  the child is restarted on the same ports and the same database. Ports are stored in the data
   folder, so that commands find the engine.
-- No web page can speak to the engine: what it serves over HTTP either answers no Host that a page
-  could have, or is on a port that browsers refuse. People see its Web UI through the gateway.
-- The database's name carries the server's version. The dev server creates its tables only in a new
-  file and never migrates them, so another version gets another file.
-- A started Engine answers: ``start`` asks the frontend, it does not wait a fixed time.
+- Web pages cannot reach the engine: its HTTP listeners either accept no Host that a page could
+  have, or use a port that browsers block. People use its Web UI through the gateway.
+- The name of the database contains the server's version. The dev server creates its tables only in
+  a new file and never migrates them, so each version has its own file.
+- A started Engine answers requests: ``start`` polls the frontend instead of waiting a fixed time.
 """
 
 import asyncio
@@ -53,9 +53,9 @@ STEADY_S = 60.0
 PORT_ATTEMPTS = 3
 
 _FEW_PORTS = (
-    "All ports that browsers refuse to connect to are taken on this machine. The engine runs "
-    "without its Web UI, or with its metrics on a port that a web page may read. End other engines "
-    "or programs on such ports (6665 to 6669 and others) and start again."
+    "All ports that browsers block are in use on this machine. The engine runs without its Web UI, "
+    "or with its metrics on a port that web pages can read. Stop other engines or programs on such "
+    "ports (6665 to 6669 and others) and restart."
 )
 
 log = logging.getLogger(__name__)
@@ -64,12 +64,12 @@ log = logging.getLogger(__name__)
 class Engine:
     """A Temporal engine, started with ``async with`` or ``start`` and ``stop``.
 
-    ``state`` is "running" while the frontend is known to serve; for an existing cluster it says
-    only that it did at the start, ``answers`` asks anew. ``address`` is ``host:port``. ``ui_url``
-    is where the Web UI listens, for the gateway only, or None if there is none. ``pid`` and
-    ``log_path`` are None for an existing cluster. ``version`` is the server's.
-    ``report`` gets lines of progress for the operator. Start it on the program's main thread: on
-    Linux the engine is bound to the life of the thread that starts it.
+    ``state`` is "running" while the frontend serves requests; for an existing cluster only the
+    start is covered, and ``answers`` checks again. ``address`` is ``host:port``. ``ui_url`` is the
+    address of the Web UI for the gateway, None if there is no Web UI. ``pid`` and ``log_path`` are
+    None for an existing cluster. ``version`` is the server's. ``report`` gets progress messages for
+    the operator. Start it on the main thread, because on Linux the engine is killed when the thread
+    that started it ends.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Engine:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id; None between a crash and the restart."""
+        """The child's process id, None between a crash and the restart."""
         if self._process is None or self._process.returncode is not None:
             return None
         return self._process.pid
@@ -124,14 +124,14 @@ class Engine:
         await self.stop()
 
     async def start(self) -> None:
-        """Bring the engine up and return when it answers.
+        """Start the engine and return when it answers requests.
 
-        Raises EngineError (with what to do, and the log's last lines where a child failed) or
-        DataFolderInUse. Nothing is left running after an error.
+        Raises EngineError (with the remedy, and the end of the log if a child failed) or
+        DataFolderInUse. After an error no process is left running.
         """
         self.state = "starting"
         try:
-            # With an existing cluster too: ledger and keys in the folder have one owner.
+            # Also needed with an existing cluster, for the ledger and keys in the folder.
             self._take_data()
             if self._own:
                 await self._start_child()
@@ -147,13 +147,13 @@ class Engine:
         self.state = "running"
 
     async def stop(self) -> None:
-        """End the child (up to ten seconds of grace) and give the data folder free."""
+        """End the child, which has ten seconds to finish, and release the data folder."""
         self.state = "stopped"
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait({self._watcher})
             if not self._watcher.cancelled() and (defect := self._watcher.exception()):
-                log.error("The engine's watcher failed", exc_info=defect)
+                log.error("Monitoring the engine failed", exc_info=defect)
             self._watcher = None
         if self._process is not None:
             await end(self._process)
@@ -162,11 +162,11 @@ class Engine:
         self._lock.release()
 
     async def answers(self, limit_s: float = 1.0) -> bool:
-        """Whether the frontend serves right now."""
+        """Return whether the frontend serves requests now."""
         return self._frontend is not None and await self._frontend.answers(limit_s)
 
     async def explain(self, error: RPCError) -> ModelError:
-        """Return what to tell whoever waits for an answer that failed with ``error``."""
+        """Return the ModelError for clients whose request failed with ``error``."""
         if self.state != "running":
             return restarting()
         database = self._launch.database if self._launch is not None else None
@@ -177,11 +177,11 @@ class Engine:
         return self._folder / "engine.pid"
 
     def _take_data(self) -> None:
-        # The dev server puts the path into a SQLite URI unescaped and would write elsewhere.
+        # The dev server puts the path unescaped into a SQLite URI, and would use another file.
         if odd := set(str(self._data)) & set("?#%"):
             raise EngineError(
                 f"The path of the data folder, {str(self._data)!r}, contains {min(odd)!r}, which "
-                "the engine's database does not take. Choose another with --data."
+                "the engine's database does not support. Choose another folder with --data."
             )
         try:
             self._lock.acquire()
@@ -189,14 +189,14 @@ class Engine:
         except OSError as error:
             raise EngineError(
                 f"The data folder {str(self._data)!r} cannot be used: {error.strerror}. "
-                "Choose another with --data."
+                "Choose another folder with --data."
             ) from None
 
     async def _start_child(self) -> None:
         self.log_path = self._folder / "engine.log"
         orphan = await asyncio.to_thread(end_orphan, self._pid_file, self._folder)
         if orphan is not None:
-            log.warning("Ended the engine %d that an earlier program left behind", orphan)
+            log.warning("Ended the engine process %d that an earlier program left running", orphan)
         path = await install_engine(self._report, environ=self._environ, data=self._data)
         binary = await inspect(path)
         database = self._database(binary)
@@ -210,7 +210,7 @@ class Engine:
             try:
                 await self._bring_up()
             except EngineError:
-                # Somebody else may have taken a port between our look and the engine's.
+                # Another program may have taken a port since it was checked.
                 if self._given_ports or ports.free or attempt == PORT_ATTEMPTS:
                     raise
             else:
@@ -220,7 +220,7 @@ class Engine:
                 return
 
     async def _bring_up(self) -> None:
-        """Start the child and return when it answers; end it again when it does not."""
+        """Start the child and return when it answers requests; end it if it does not."""
         assert self._launch is not None
         assert self._frontend is not None
         assert self.log_path is not None
@@ -240,7 +240,7 @@ class Engine:
             raise EngineError(f"The engine ended with status {self._process.returncode}.")
 
     async def _watch(self) -> None:
-        """Notice the child's death and start it again, for as long as it takes."""
+        """Restart the child whenever it exits, and retry until it runs."""
         loop = asyncio.get_running_loop()
         backoff = FIRST_BACKOFF_S
         began = loop.time()
@@ -251,34 +251,34 @@ class Engine:
             if loop.time() - began > STEADY_S:
                 backoff = FIRST_BACKOFF_S
             log.error(
-                "The engine ended with status %s; starting it again in %.0f s. Its log: %s",
+                "The engine ended with status %s; restarting it in %.0f s. Its log: %s",
                 *(status, backoff, self.log_path),
             )
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LAST_BACKOFF_S)
             began = loop.time()
             assert self._launch is not None
-            # Few ports serve for the metrics, so another engine may have taken this one.
+            # The metrics use one of few ports, so another engine may have taken this one.
             ports = self._launch.ports
             ports = replace(ports, metrics=metrics_port(ports))
             self._launch = replace(self._launch, ports=ports)
             try:
                 await self._bring_up()
             except (EngineError, OSError) as error:
-                log.error("The engine does not come back: %s", error)
+                log.error("The engine could not be restarted: %s", error)
                 continue
             self.restarts += 1
             self.state = "running"
-            log.warning("The engine runs again at %s", self.address)
+            log.warning("The engine was restarted at %s", self.address)
 
     def _database(self, binary: EngineBinary) -> Path:
-        """This server version's database; says so when another version's history lies beside it."""
+        """Return this server version's database; report databases of other versions beside it."""
         database = self._folder / f"temporal-{binary.server}.db"
         if not database.exists():
             for other in self._folder.glob("temporal-*.db"):
                 self._report(
-                    f"The engine's server is {binary.server}; the history in {other} was written "
-                    "by another version and stays there unread. Put the CLI of that version on "
+                    f"The engine's server has version {binary.server}. The history in {other} was "
+                    "written by another version and is not used. Put the CLI of that version on "
                     "PATH to see it."
                 )
         return database

@@ -1,4 +1,4 @@
-"""The engine seen from outside: is it up, which version is it, how long does it keep history."""
+"""Queries to a Temporal frontend: readiness, version and retention of its namespace."""
 
 import asyncio
 import contextlib
@@ -27,11 +27,11 @@ POLL_LAST_S = 0.5
 
 
 class EngineError(Exception):
-    """The engine cannot be found, started or reached; the message says what to do."""
+    """The engine cannot be found, started or reached; the message names the remedy."""
 
 
 class _NoAnswer(Exception):
-    """One question got no answer; ``no_namespace`` when that is because it does not exist."""
+    """A request failed; ``no_namespace`` if the reason is that the namespace does not exist."""
 
     def __init__(self, message: str, *, no_namespace: bool = False) -> None:
         super().__init__(message)
@@ -39,9 +39,9 @@ class _NoAnswer(Exception):
 
 
 class Frontend:
-    """A Temporal frontend at ``address`` (``host:port``), asked about one namespace.
+    """A Temporal frontend at ``address`` (``host:port``), queried for one namespace.
 
-    It connects at the first question that is answered; the SDK reconnects by itself later.
+    The first successful request connects; later the SDK reconnects by itself.
     """
 
     def __init__(self, address: str, namespace: str, runtime: Runtime | None = None) -> None:
@@ -51,11 +51,11 @@ class Frontend:
         self._connected: ServiceClient | None = None
 
     async def wait(self, limit_s: float, still_alive: Callable[[], None]) -> None:
-        """Return when the frontend serves and knows the namespace.
+        """Wait until the frontend serves requests and the namespace exists.
 
-        ``still_alive`` is called before each attempt and raises to give up early. Raises
-        EngineError after ``limit_s`` seconds. A missing namespace is waited for too: a cluster
-        that has just been set up creates it after its frontend serves.
+        ``still_alive`` is called before each attempt and may raise to give up early. Raises
+        EngineError after ``limit_s`` seconds. A missing namespace is waited for, because a new
+        cluster creates it after its frontend has started.
         """
         pause = POLL_FIRST_S
         loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ class Frontend:
             pause = min(pause * 1.5, POLL_LAST_S)
 
     async def version(self) -> str:
-        """The server's version, such as ``1.29.1``; raises EngineError when it does not answer."""
+        """Return the server's version, such as ``1.29.1``. Raises EngineError without an answer."""
         try:
             async with self._asking() as service:
                 answer = await service.workflow_service.get_system_info(
@@ -84,7 +84,7 @@ class Frontend:
         return answer.server_version
 
     async def answers(self, limit_s: float) -> bool:
-        """Whether the frontend serves, asked once."""
+        """Return whether the frontend answers one request."""
         try:
             async with self._asking() as service:
                 return await service.check_health(timeout=timedelta(seconds=limit_s))
@@ -92,14 +92,14 @@ class Frontend:
             return False
 
     async def retention(self) -> timedelta:
-        """How long the namespace keeps history; raises EngineError."""
+        """Return the retention of the namespace. Raises EngineError."""
         try:
             return await self._retention()
         except _NoAnswer as trouble:
             raise self._error(trouble) from None
 
     async def keep_history(self, retention: timedelta) -> None:
-        """Raise the namespace's retention to at least ``retention``, and make sure it took."""
+        """Set the namespace's retention to at least ``retention`` and verify it."""
         ttl = Duration()
         ttl.FromTimedelta(retention)
         try:
@@ -118,8 +118,8 @@ class Frontend:
             raise self._error(trouble) from None
         if kept < retention:
             raise EngineError(
-                f"The engine keeps history for {kept} although {retention} was asked for. "
-                "Look for the reason in its log."
+                f"The engine keeps history for {kept} although {retention} was requested. "
+                "Its log may show the reason."
             )
 
     async def _retention(self) -> timedelta:
@@ -131,7 +131,7 @@ class Frontend:
 
     @contextlib.asynccontextmanager
     async def _asking(self) -> AsyncIterator[ServiceClient]:
-        """A connected service; whatever keeps it from answering leaves as _NoAnswer."""
+        """Yield a connected service; convert every failure to get an answer to _NoAnswer."""
         try:
             if self._connected is None:
                 self._connected = await ServiceClient.connect(
@@ -147,17 +147,17 @@ class Frontend:
             raise _NoAnswer(
                 error.message, no_namespace=error.status == RPCStatusCode.NOT_FOUND
             ) from None
-        except RuntimeError as error:  # the SDK's word for a connection that cannot be made
+        except RuntimeError as error:  # raised by the SDK if it cannot connect
             raise _NoAnswer(str(error)) from None
 
     def _error(self, trouble: _NoAnswer, when: str = "now") -> EngineError:
         if trouble.no_namespace:
             return EngineError(
                 f"The engine at {self.address!r} has no namespace {self.namespace!r}. Create it "
-                f"(temporal operator namespace create -n {self.namespace}) or name another one "
+                f"(temporal operator namespace create -n {self.namespace}) or set another one "
                 "(engine.namespace, TEMPORAL_NAMESPACE)."
             )
         return EngineError(
             f"The engine at {self.address!r} does not answer {when}: {trouble}. "
-            "Check the address and that it runs."
+            "Check the address, and that the engine is running."
         )

@@ -1,8 +1,8 @@
-"""Becomes the engine, having made sure that the engine does not outlive the program.
+"""Replaces itself with the engine, after arranging that the engine does not outlive the program.
 
-Run as a script, never imported: ``python guard.py PARENT_PID BINARY ARGUMENT...``. A
-separate step between fork and exec, because code run in a forked copy of a program with threads
-may wait for ever on a lock that another thread held.
+Run as a script, never imported: ``python guard.py PARENT_PID BINARY ARGUMENT...``. It is a separate
+program, because code between fork and exec in a program with threads may deadlock on a lock that
+another thread held.
 """
 
 import ctypes
@@ -14,13 +14,13 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main(parent: int, command: list[str]) -> None:
-    """Ask Linux for a SIGKILL at the parent's death, then replace this process."""
+    """Ask Linux for a SIGKILL when the parent ends, then execute ``command``."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # A parent that died before the request took hold sends no signal any more.
+    # There is no signal if the parent ended before the request.
     if os.getppid() != parent:
         sys.exit("The program has ended; the engine is not started.")
-    # The engine's files hold what the runs were asked and answered: nobody else may read them.
+    # The engine's files contain requests and answers, so only their owner may read them.
     os.umask(0o077)
     try:
         os.execv(command[0], command)

@@ -1,4 +1,4 @@
-"""Getting the Temporal CLI onto a machine that has none: fetched by the SDK, else built with Go."""
+"""Installs the Temporal CLI if the machine has none: a download by the SDK, else a Go build."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ from temporalio.testing import WorkflowEnvironment
 from polyvox.worker.engine.binary import Attempt, EngineBinary, cache_folder, find_engine, inspect
 from polyvox.worker.engine.frontend import EngineError
 
-# The last release that `go install` accepts: later ones carry a replace directive.
+# The last release that `go install` accepts: later ones contain a replace directive.
 GO_PACKAGE = "github.com/temporalio/cli"
 GO_RELEASE = "1.5.1"
 GO_NEEDED = (1, 25)
-# Without the version it would call itself 0.0.0-DEV; -s -w leave out 80 MB of debugger's tables.
+# Without the version the CLI would report 0.0.0-DEV; -s -w omit 80 MB of debug information.
 GO_LINKER = f"-s -w -X {GO_PACKAGE}/temporalcli.Version={GO_RELEASE}"
 
 DOWNLOAD_SILENCE_S = 20.0
@@ -35,10 +35,10 @@ Report = Callable[[str], None]
 async def install_engine(
     report: Report, *, environ: Mapping[str, str], data: Path | None = None
 ) -> Path:
-    """The path of a usable engine: one that is here, else fetched, else built (3 to 4 minutes).
+    """Return the path of an engine that was found, else downloaded, else built (3 to 4 minutes).
 
-    ``report`` gets a line of progress at least every few seconds while something is going on.
-    Raises EngineError that lists what was tried, each with its outcome, and what to install.
+    ``report`` gets a progress message at least every few seconds during an installation. Raises
+    EngineError that lists all attempts with their outcome, and what to install.
     """
     binary, attempts = await find_engine(data, environ)
     if binary is not None:
@@ -46,7 +46,7 @@ async def install_engine(
     folder = cache_folder(environ)
     folder.mkdir(parents=True, exist_ok=True)
     async with _alone(folder / "install.lock", report):
-        # The program that held the lock may just have finished what we were about to do.
+        # The program that held the lock before may have installed the engine.
         binary, _ = await find_engine(data, environ)
         if binary is not None:
             return binary.path
@@ -72,26 +72,26 @@ async def install_engine(
                 return path
     tried = "\n".join(f"  - {attempt.place}: {attempt.outcome}" for attempt in attempts)
     raise EngineError(
-        f"There is no Temporal engine, and none could be fetched or built. Tried:\n{tried}\n"
+        f"No Temporal engine was found, and none could be downloaded or built. Tried:\n{tried}\n"
         "Install the Temporal CLI (https://docs.temporal.io/cli#install) or Go "
-        f"{'.'.join(map(str, GO_NEEDED))} or newer (https://go.dev/dl/) and start again, or name "
-        "an existing cluster with --engine HOST:PORT."
+        f"{'.'.join(map(str, GO_NEEDED))} or newer (https://go.dev/dl/) and restart, or use an "
+        "existing cluster with --engine HOST:PORT."
     )
 
 
 def ways_to_install(environ: Mapping[str, str]) -> str:
-    """How this machine would get an engine, in words."""
+    """Return a description of how an engine would be installed on this machine."""
     download = "a download from temporal.download"
     go = shutil.which("go", path=environ.get("PATH", os.defpath))
     return f"{download}, else a build with {go} (3 to 4 minutes)" if go else download
 
 
 async def _download(work: Path, report: Report) -> EngineBinary:
-    """Let the SDK fetch the CLI it was made for.
+    """Have the SDK download the CLI version it is made for.
 
-    The SDK offers no download alone: it also starts the server, in memory, which is stopped at
-    once. It shows no progress either, so the growing file is watched, and given up on when it
-    does not grow.
+    The SDK cannot only download: it also starts an in-memory server, which is stopped immediately.
+    It does not report progress, so the size of the file is monitored, and the download is given up
+    if the file stops growing.
     """
     report("Downloading the Temporal engine from temporal.download")
     starting = asyncio.ensure_future(
@@ -111,7 +111,7 @@ async def _download(work: Path, report: Report) -> EngineBinary:
             size, grew = total, now
         elif now - grew > DOWNLOAD_SILENCE_S:
             starting.cancel()
-            raise EngineError(f"no data for {now - grew:.0f} s")
+            raise EngineError(f"no data received for {now - grew:.0f} s")
         report(f"Downloading the Temporal engine: {size / 1e6:.0f} MB, {now - began:.0f} s")
     try:
         environment = starting.result()
@@ -120,19 +120,21 @@ async def _download(work: Path, report: Report) -> EngineBinary:
     await environment.shutdown()
     for file in _files(work):
         return await inspect(file)
-    raise EngineError("the download left no file")
+    raise EngineError("the download produced no file")
 
 
 async def _build(work: Path, environ: Mapping[str, str], report: Report) -> EngineBinary:
-    """Build the CLI from source with the Go that is on PATH."""
+    """Build the CLI from source with the Go on PATH."""
     go = shutil.which("go", path=environ.get("PATH", os.defpath))
     if go is None:
         raise EngineError("Go is not on PATH")
     version = await _go_version(go, environ)
     if version < GO_NEEDED:
         found, needed = (".".join(map(str, each)) for each in (version, GO_NEEDED))
-        raise EngineError(f"needs Go {needed} or newer, {go} is {found}")
-    report(f"Building the Temporal engine with {go}; this takes 3 to 4 minutes, once")
+        raise EngineError(f"needs Go {needed} or newer, but {go} is {found}")
+    report(
+        f"Building the Temporal engine with {go}; this takes 3 to 4 minutes and happens only once"
+    )
     process = await asyncio.create_subprocess_exec(
         *(go, "install", "-v", "-ldflags", GO_LINKER, f"{GO_PACKAGE}/cmd/temporal@v{GO_RELEASE}"),
         stdin=asyncio.subprocess.DEVNULL,
@@ -147,7 +149,7 @@ async def _build(work: Path, environ: Mapping[str, str], report: Report) -> Engi
     except TimeoutError:
         raise EngineError(f"not finished within {BUILD_LIMIT_S / 60:.0f} minutes") from None
     finally:
-        # Go's compilers run in its process group.
+        # This also ends Go's compilers, which are in its process group.
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -158,10 +160,10 @@ async def _build(work: Path, environ: Mapping[str, str], report: Report) -> Engi
 
 
 async def _follow_build(process: asyncio.subprocess.Process, report: Report) -> list[str]:
-    """Report what ``go install -v`` prints, until it ends; returns its last lines.
+    """Report the progress of ``go install -v`` until it ends; return its last lines of output.
 
     It prints ``go: downloading MODULE VERSION`` for each module and the name of each package it
-    compiles, and nothing at all while it links, which takes half a minute.
+    compiles. It prints nothing while it links, which takes half a minute.
     """
     assert process.stderr is not None
     loop = asyncio.get_running_loop()
@@ -206,7 +208,7 @@ async def _go_version(go: str, environ: Mapping[str, str]) -> tuple[int, ...]:
 
 @contextlib.asynccontextmanager
 async def _alone(lock: Path, report: Report) -> AsyncIterator[None]:
-    """Hold a lock file, so that two programs do not build the same engine at the same time."""
+    """Hold a lock file, so that two programs do not install the engine at the same time."""
     loop = asyncio.get_running_loop()
     began = reported = loop.time()
     with _opened(lock) as file:
@@ -214,7 +216,7 @@ async def _alone(lock: Path, report: Report) -> AsyncIterator[None]:
             if (now := loop.time()) - reported >= REPORT_EVERY_S:
                 reported = now
                 report(
-                    f"Another program installs the Temporal engine; waiting, {now - began:.0f} s"
+                    f"Another program is installing the Temporal engine; waited {now - began:.0f} s"
                 )
             await asyncio.sleep(0.2)
         yield

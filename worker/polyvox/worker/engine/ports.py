@@ -1,4 +1,4 @@
-"""TCP ports of this machine: is one free, which ones does an engine get."""
+"""TCP ports of this machine: checks for free ports, and the choice of an engine's ports."""
 
 import json
 import secrets
@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-# Below the ranges that systems hand out to outgoing connections (Linux 32768, macOS 49152), so
-# that a remembered port is still free tomorrow; the digits recall Temporal's own 7233.
+# Below the ranges of outgoing connections (Linux 32768, macOS 49152), so that a stored port is
+# likely to be free at the next start; the digits resemble Temporal's default 7233.
 FIRST_PORT = 17233
 FRONTENDS = 1000
 
-# Browsers refuse to connect to these ports, whatever page asks (the Fetch standard's "bad ports",
-# those above 1023). The engine's HTTP listeners that check neither Host nor credentials get them,
-# so that no web page can speak to them, by DNS rebinding or otherwise.
+# Browsers block connections to these ports for all pages (the Fetch standard's "bad ports" above
+# 1023). The engine's HTTP listeners that check neither Host nor credentials use them, so that web
+# pages cannot reach them, by DNS rebinding or otherwise.
 BROWSER_BLOCKED_PORTS = (
     *(6665, 6666, 6667, 6668, 6669, 6697, 6566, 4045, 3659, 2049),
     *(1719, 1720, 1723, 5060, 5061, 10080, 6000),
@@ -24,11 +24,11 @@ BROWSER_BLOCKED_PORTS = (
 
 @dataclass(frozen=True, slots=True)
 class EnginePorts:
-    """Where an engine listens, everything on loopback addresses.
+    """The ports an engine listens on, all on loopback addresses.
 
-    ``frontend`` speaks gRPC and ``metrics`` serves Prometheus's text, both at 127.0.0.1; ``ui``
-    serves the Web UI at ``ui_host``. ``ui`` None stands for no Web UI, ``metrics`` None for a port
-    of the engine's own choice. ``namespace`` is the one its runs are in.
+    ``frontend`` serves gRPC and ``metrics`` Prometheus's text format, both at 127.0.0.1; ``ui``
+    serves the Web UI at ``ui_host``. ``ui`` is None without a Web UI, ``metrics`` is None if the
+    engine chooses the port. ``namespace`` is the namespace of its runs.
     """
 
     frontend: int
@@ -39,7 +39,7 @@ class EnginePorts:
 
     @property
     def free(self) -> bool:
-        """True when an engine could listen on all of them now."""
+        """Return whether an engine could listen on all of them now."""
         return (
             is_free(self.frontend)
             and (self.ui is None or is_free(self.ui, self.ui_host))
@@ -48,13 +48,13 @@ class EnginePorts:
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """True when a server could listen on the port now; an unknown host counts as not free."""
+    """Return whether a server could listen on the port now; False if ``host`` is unknown."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind) as probe:
-            # As servers do: connections of an earlier server that linger do not count.
+            # Set by servers too: ignores lingering connections of an earlier server.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
@@ -64,7 +64,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port() -> int:
-    """A port the system considers free at this moment."""
+    """Return a port that the system considers free."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -72,10 +72,10 @@ def free_port() -> int:
 
 
 def choose_ports(memory: Path, seed: str) -> EnginePorts:
-    """The ports of an engine: those remembered in the file ``memory`` while still free.
+    """Return the ports for an engine: those stored in the file ``memory`` if they are still free.
 
-    Otherwise the search begins at a place that ``seed`` (the data folder) decides, so that two
-    folders started at the same moment do not race for the same ports. Writes nothing.
+    Otherwise ``seed`` (the data folder) determines where the search begins, so that two folders
+    started at the same time do not compete for the same ports. Writes nothing.
     """
     known = read_ports(memory)
     start = zlib.crc32(seed.encode())
@@ -85,7 +85,7 @@ def choose_ports(memory: Path, seed: str) -> EnginePorts:
 
 
 def metrics_port(known: EnginePorts, start: int = 0) -> int | None:
-    """The port for the metrics: the known one while it is free, else another; None: all taken."""
+    """Return a port for the metrics, the known one if it is free; None if all are in use."""
     if known.metrics and is_free(known.metrics):
         return known.metrics
     return _free_blocked(LOOPBACK, start, other_than=known.ui)
@@ -101,8 +101,8 @@ def _frontend(known: EnginePorts | None, start: int) -> int:
 def _ui(known: EnginePorts | None, start: int) -> tuple[str, int | None]:
     if known and known.ui and is_free(known.ui, known.ui_host):
         return known.ui_host, known.ui
-    # A second wall: nobody can guess this address. Linux listens on all of 127.0.0.0/8 at once,
-    # other systems only on 127.0.0.1.
+    # An additional protection: this address cannot be guessed. Linux can listen on all of
+    # 127.0.0.0/8, other systems only on 127.0.0.1.
     unguessable = ".".join(("127", *(str(secrets.randbelow(254) + 1) for _ in range(3))))
     for host in (unguessable, LOOPBACK):
         if (port := _free_blocked(host, start)) is not None:
@@ -117,7 +117,7 @@ def _free_blocked(host: str, start: int, other_than: int | None = None) -> int |
 
 
 def read_ports(memory: Path) -> EnginePorts | None:
-    """What ``write_ports`` stored, or None when there is nothing usable."""
+    """Return the ports that ``write_ports`` stored, None if the file is missing or invalid."""
     try:
         document = json.loads(memory.read_text(encoding="utf-8"))
         ui, metrics = document["ui"], document["metrics"]
@@ -133,5 +133,5 @@ def read_ports(memory: Path) -> EnginePorts | None:
 
 
 def write_ports(memory: Path, ports: EnginePorts) -> None:
-    """Remember the ports, so that commands find the engine and the next start uses them again."""
+    """Store the ports, so that commands find the engine and the next start reuses them."""
     memory.write_text(json.dumps(asdict(ports)) + "\n", encoding="utf-8")

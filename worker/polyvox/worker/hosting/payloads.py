@@ -1,4 +1,4 @@
-"""How values lie in Temporal's histories: as readable JSON, and by reference when large."""
+"""Converts values for Temporal's histories: readable JSON, and a reference if it is large."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.errors import ModelError
 
 LARGE_BYTES = 64 * 1024
-"""A larger payload lies in the blob store; its history event holds the address."""
+"""Larger payloads are in the blob store; their history events contain the digest."""
 
 _REFERENCE = b"binary/polyvox-blob"
 _MISSING = b"binary/polyvox-missing-blob"
 
 
 class ValueConverter(EncodingPayloadConverter):
-    """Our values as documents; see ``documents.py``."""
+    """Converts Polyvox's values to documents; see ``boundary/serialization.py``."""
 
     @property
     def encoding(self) -> str:
@@ -43,10 +43,10 @@ class ValueConverter(EncodingPayloadConverter):
 
 
 class MissingConverter(EncodingPayloadConverter):
-    """Raises the error that a payload could not be fetched with.
+    """Raises the error of a payload that could not be fetched.
 
-    Here and not in the codec: Temporal fails a workflow for what a converter raises, but repeats
-    the workflow task for ever when the codec raises.
+    The codec cannot raise it: Temporal fails the workflow if a converter raises, but retries the
+    workflow task forever if a codec raises.
     """
 
     @property
@@ -68,7 +68,7 @@ class ValuePayloadConverter(CompositePayloadConverter):
 
 
 class Offload(PayloadCodec):
-    """Puts large payloads into the blob store and gets them back."""
+    """Stores large payloads in the blob store and loads them."""
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
@@ -80,7 +80,7 @@ class Offload(PayloadCodec):
         ]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        # In a thread: an answer may have many MiB, and every stream waits for this loop.
+        # In a thread, because an answer may have many MiB, and this loop serves all streams.
         return [
             await asyncio.to_thread(self._loaded, payload)
             if payload.metadata.get("encoding") == _REFERENCE
@@ -108,7 +108,7 @@ class Offload(PayloadCodec):
 
 
 def data_converter(store: BlobStore) -> DataConverter:
-    """Return the converter that clients and workers of one deployment share."""
+    """Return the converter for all clients and workers of one deployment."""
     return DataConverter(
         payload_converter_class=ValuePayloadConverter, payload_codec=Offload(store)
     )

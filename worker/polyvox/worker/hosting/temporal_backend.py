@@ -1,4 +1,4 @@
-"""A Run's backend in production: Temporal's workflow API, used here and in the host alone."""
+"""The RunBackend in production; only this module and the host use Temporal's workflow API."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from polyvox.workflows.conversation import Conversation
 
 
 class TemporalBackend:
-    """One workflow execution; see ``polyvox.workflows.boundary.backend.RunBackend``."""
+    """The backend of one workflow; see ``polyvox.workflows.boundary.backend.RunBackend``."""
 
     def __init__(self, open_conversation: Callable[[str], Conversation]) -> None:
         self.open_conversation = open_conversation
         self.questions: list[str] = []
-        """What waits for somebody's decision, in the order it was asked."""
+        """The questions that wait for a decision, in the order they were asked."""
         self.seed = ""
-        """Where chance comes from, if not from this run: a rerun has that of the run it repeats."""
+        """The seed of random numbers if it is not this run's id; a rerun has the original run's."""
         self._decisions: dict[str, bool] = {}
         self._chance: Random | None = None
 
@@ -60,12 +60,12 @@ class TemporalBackend:
         except ActivityError as failed:
             error = model_error(failed)
             if error.kind == "cancelled":
-                # The run, or this branch of it, is being ended: not a failure a flow may mend.
+                # The run, or this branch of it, is being ended; the flow must not handle this.
                 raise asyncio.CancelledError from failed
             raise error from failed
 
     def decide(self, question: str, approved: bool) -> None:
-        """Take somebody's decision; one about a question nobody asks waits for it."""
+        """Store the first decision about ``question``, which may be asked later."""
         self._decisions.setdefault(question, approved)
 
     async def decision(self, question: str, timeout_s: float) -> bool | None:

@@ -1,17 +1,18 @@
-"""Cuts off a flow that blocks: one that holds its worker's thread and awaits nothing.
+"""Ends flows that block: they occupy their worker's thread without awaiting anything.
 
-The SDK alone would fail the workflow task after two seconds and try it again for ever. Here a
-thread looks a few times a second at every activation that takes long, and tells three cases apart:
+The SDK alone would fail the workflow task after two seconds and retry it forever. The watchdog's
+thread examines every long activation several times per second and distinguishes three cases:
 
-* It computes (its thread has used a second of CPU): ``BlockedFlow`` is raised in its thread, which
-  ends the flow like any other error of its own, with the line where it was.
-* It waits in one line of the flow (``time.sleep``, a lock): no exception can reach it there. The
-  run is ended from outside, and the thread comes free when the call returns.
-* It is starved, because the machine is overloaded: the SDK has its task tried again, and only a
-  run that needs that several times is ended.
+* The flow computes (its thread has used a second of CPU). ``BlockedFlow`` is raised in its thread,
+  which ends the flow like an error of its own, with the current line.
+* The flow waits in one line (``time.sleep``, a lock), where no exception can be raised. The run is
+  ended from outside, and the thread becomes free when the call returns.
+* The flow is starved because the machine is overloaded. The SDK has its task retried, and only a
+  run that needs several retries is ended.
 
-What holds the interpreter itself (a regular expression that never ends) cannot be cut off in this
-process. Nor can CPython end a thread: one that waits for ever is lost until the program ends.
+Code that holds the GIL (a regular expression that backtracks without end) cannot be interrupted in
+this process. CPython cannot end a thread either: a thread that waits forever is lost until the
+program ends.
 """
 
 import ctypes
@@ -45,35 +46,35 @@ WAITING_LOOKS = 4
 LONGEST_S = 5.0
 
 SDK_LIMIT_S = 2.0
-"""After this long the SDK gives up on a workflow task, interrupts it and has it tried again."""
+"""After this time the SDK gives up a workflow task, interrupts it and has it retried."""
 
 MOST_TASKS = 3
 MOST_CPU_S = 1.5
-"""A run that made the SDK give up so often, or used so much CPU in doing it, is ended."""
+"""A run is ended if the SDK gave up this many of its tasks, or they used this much CPU."""
 
 MOST_INTERRUPTIONS = 2
-"""A flow that goes on after so many swallows them, or its event loop does."""
+"""A flow that continues after this many interruptions catches them, or its event loop does."""
 
 _REMEMBERED = 1000
 
 
 class BlockedFlow(BaseException):
-    """Raised in the thread of a flow that computes without end; no ``except Exception`` has it."""
+    """Raised in the thread of a flow that computes too long; ``except Exception`` misses it."""
 
 
 def blocked(flow: str, line: str = "") -> ModelError:
-    """Return the error of a run whose flow held its worker; ``line`` is where, if it is known."""
+    """Return the error of a run whose flow blocked its worker in ``line``, if that is known."""
     where = f" at {line}" if line else ""
     return ModelError(
         "flow_error",
-        f"Flow {flow} was cut off{where}: it held its worker for seconds without awaiting "
-        "anything. A flow waits with asyncio.sleep(...) and leaves heavy work to a tool.",
+        f"Flow {flow} was cut off{where}: it blocked its worker for seconds without awaiting "
+        "anything. Use asyncio.sleep(...) to wait, and a tool for long computations.",
     )
 
 
 @dataclass(slots=True, eq=False)
 class _Watch:
-    """One activation: whose it is, its thread, and what was seen of it."""
+    """One activation: its run and flow, its thread, and what was observed."""
 
     run_id: str
     flow: str
@@ -87,14 +88,14 @@ class _Watch:
     told: bool = False
 
     def cpu_s(self) -> float | None:
-        """CPU the thread has used since; None where the system does not tell."""
+        """Return the CPU time the thread has used, None if the system does not report it."""
         clock = getattr(time, "pthread_getcpuclockid", None)
         if clock is None:
             return None
         return time.clock_gettime(clock(self.thread)) - self.cpu_begun
 
     def look(self) -> None:
-        """See in which line of the flow the thread is, if its innermost frame is the flow's."""
+        """Store the flow's line that the thread executes, if its innermost frame is the flow's."""
         frame = sys._current_frames().get(self.thread)
         filename = frame.f_code.co_filename if frame else ""
         place = (filename, frame.f_lineno) if frame and f"({self.flow})" in filename else None
@@ -109,10 +110,10 @@ class _Watch:
 
 
 class Watchdog:
-    """Watches the activations of the workers whose ``runner`` it made.
+    """Watches the activations of workers that use its ``runner``.
 
-    ``ended`` is called, in the watching thread, with the id of a run that must be ended from
-    outside, and why.
+    ``ended`` is called in the watchdog's thread, with the id of a run that must be ended from
+    outside, and the error.
     """
 
     def __init__(self, ended: Callable[[str, ModelError], object]) -> None:
@@ -124,7 +125,7 @@ class Watchdog:
         self._work = threading.Event()
         self._stopped = False
         self.lost: list[WorkflowInstance] = []
-        """Instances that could not be taken down."""
+        """Instances that could not be evicted."""
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
 
@@ -138,7 +139,7 @@ class Watchdog:
         self._thread.join()
 
     def enter(self, run_id: str, flow: str) -> _Watch:
-        """Begin to watch the calling thread."""
+        """Start watching the calling thread."""
         watch = _Watch(run_id, flow, threading.get_ident(), time.monotonic(), time.thread_time())
         with self._lock:
             self._watches.add(watch)
@@ -147,7 +148,7 @@ class Watchdog:
         return watch
 
     def leave(self, watch: _Watch) -> None:
-        """End the watch; no exception for it comes after this."""
+        """Stop the watch; after this no exception is raised for it."""
         with self._lock:
             self._watches.discard(watch)
             if watch.raised:
@@ -157,7 +158,7 @@ class Watchdog:
             self.end(watch.run_id, blocked(watch.flow, watch.line))
 
     def _counted(self, watch: _Watch) -> bool:
-        """Remember a task the SDK has given up; say whether it was one too many for its run."""
+        """Count a task that the SDK gave up; return whether its run must be ended."""
         if watch.told or time.monotonic() - watch.begun < SDK_LIMIT_S:
             return False
         tasks = self._given_up.setdefault(watch.run_id, [])
@@ -170,7 +171,7 @@ class Watchdog:
         return watch.told
 
     def end(self, run_id: str, error: ModelError) -> None:
-        """Have a run ended from outside; until it is, its tasks are refused."""
+        """Have a run ended from outside; until then its tasks are rejected."""
         with self._lock:
             self._ends[run_id] = error
             if len(self._ends) > _REMEMBERED:
@@ -178,7 +179,7 @@ class Watchdog:
         self._ended(run_id, error)
 
     def end_of(self, run_id: str) -> ModelError | None:
-        """Return why a run is being ended, None for one that may go on."""
+        """Return why a run is being ended, None if it is not."""
         return self._ends.get(run_id)
 
     def _run(self) -> None:
@@ -189,7 +190,7 @@ class Watchdog:
                 self.end(watch.run_id, blocked(watch.flow, watch.line))
 
     def _look(self) -> list[_Watch]:
-        """Interrupt those that compute; return those that are to be ended from outside."""
+        """Interrupt activations that compute; return those that must be ended from outside."""
         stuck: list[_Watch] = []
         now = time.monotonic()
         with self._lock:
@@ -215,7 +216,7 @@ class Watchdog:
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Raise ``error`` in a thread at its next bytecode; None takes back what is still to come."""
+    """Raise ``error`` in a thread at its next bytecode; None cancels an error not yet raised."""
     raised = ctypes.py_object(error) if error is not None else None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
 
@@ -248,8 +249,8 @@ class _Instance(WorkflowInstance):
         info = self._inner.get_info()
         ends = self._watchdog.end_of(info.workflow_id)
         if ends is not None and not any(job.HasField("remove_from_cache") for job in act.jobs):
-            # The engine has its task tried again before it hears of the end. What blocked once
-            # would block again, and while it holds the interpreter nobody can tell the engine.
+            # The engine retries the task until it has received the end of the run. The flow would
+            # block again, and might hold the GIL so that the end could not be sent.
             raise failure(ends, retryable=False)
         watch = self._watchdog.enter(info.workflow_id, info.workflow_type)
         try:
@@ -258,14 +259,14 @@ class _Instance(WorkflowInstance):
             finally:
                 self._watchdog.leave(watch)
         except BlockedFlow:
-            # It was raised outside of the flow's own coroutine, or while the watch was ended.
+            # Raised outside of the flow's coroutine, or while the watch was being stopped.
             self._watchdog.leave(watch)
             error = blocked(watch.flow, watch.line)
             self._watchdog.end(watch.run_id, error)
             raise failure(error, retryable=False) from None
         except RuntimeError:
-            # A flow that was interrupted in its event loop has tasks nobody will wake again. The
-            # SDK would try for ever to take them down; nothing may collect them, either.
+            # A flow that was interrupted in its event loop has tasks that never wake. The SDK would
+            # retry forever to evict them, and they must not be garbage collected.
             if not any(job.HasField("remove_from_cache") for job in act.jobs):
                 raise
             self._watchdog.lost.append(self)

@@ -1,1 +1,1 @@
-"""Registers flows after a dry run in a process of its own."""
+"""Checks flows for registration, with a dry run in a separate process."""

@@ -1,10 +1,10 @@
-"""Starts the processes in which a flow is tried (``dry_run_child.py``), and reads what they report.
+"""Starts the processes of a flow's dry run (``dry_run_child.py``) and reads their reports.
 
-They are two where a flow may walk a set: strings hash differently in each, so the calls of such a
-flow may come in another order. Both must make the same.
+If a flow may iterate over a set, there are two processes. Strings have different hashes in each, so
+the order of a set's elements may differ. Both processes must make the same calls.
 
-A trial executes somebody's program. It gets nothing of the server's environment, where the keys of
-providers are, and it limits itself before it begins (``dry_run_child.py``).
+A dry run executes an untrusted program. It does not get the server's environment, which contains
+the providers' keys, and it limits its own resources first (``dry_run_child.py``).
 """
 
 import json
@@ -24,21 +24,21 @@ from polyvox.workflows.flow import FlowError
 TRIAL_S = 20.0
 
 MOST_OUTPUT = 16 * 1024 * 1024
-"""Bytes of a report and of what the flow prints; the conversations of all calls are in it."""
+"""Bytes of a report, which contains the conversations of all calls, and of the flow's output."""
 
-# Nearly all of a trial's time goes into its imports, a sixth of that into looking for garbage.
+# Imports take most of a dry run's time, and garbage collection would take a sixth of that.
 _PROGRAM = (
     "import gc; gc.disable(); from polyvox.worker.registering.dry_run_child import main; main()"
 )
 
 
 _ADDRESS = " at 0x"
-"""As in ``<function f at 0x7f...>``: another one in each process."""
+"""Part of reprs such as ``<function f at 0x7f...>``, which differ between processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is tried: a stored flow, with parameters if some are known."""
+    """The input of a dry run: a stored flow, and its parameters if they are known."""
 
     source: str
     filename: str
@@ -47,10 +47,11 @@ class Task:
 
 @dataclass(slots=True)
 class Report:
-    """What became of it.
+    """The result of a dry run.
 
-    ``refused`` must be mended. ``doubts`` may be: what fails on imagined answers need not fail on
-    true ones. ``calls`` are the model calls in their order: step, model, conversation.
+    ``refused`` are errors that prevent registration. ``doubts`` are warnings, because what fails
+    with stub answers may work with real ones. ``calls`` are the model calls in their order: step,
+    model, conversation.
     """
 
     name: str = ""
@@ -60,7 +61,7 @@ class Report:
 
 
 class Trials:
-    """A process that gets ready while its user still has other things to do, and its second."""
+    """The processes of one dry run; the first is started in advance to save time."""
 
     def __init__(self) -> None:
         self._processes = [_started()]
@@ -73,10 +74,10 @@ class Trials:
             _end(process)
 
     def run(self, task: Task, *, twice: bool) -> list[Report]:
-        """Try the flow, the one time these can; return one report or, to be compared, two.
+        """Run the flow and return one report, or two to be compared. Can be called once.
 
-        There are two with ``twice``, and where what a model is asked has an object's address in it.
-        Raises FlowError if a trial breaks off.
+        There are two with ``twice``, and if a conversation contains the address of an object.
+        Raises FlowError if a process fails.
         """
         if twice:
             self._processes.append(_started())
@@ -101,7 +102,7 @@ def _started() -> "subprocess.Popen[bytes]":
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the process with all it may have started."""
+    """Kill the process and all processes it may have started."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -113,26 +114,26 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _report(process: "subprocess.Popen[bytes]", task: Task) -> Report:
     told, said = _spoken(process, task)
     if process.wait() != 0:
-        last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no word"]
-        raise FlowError(f"{task.filename}: its trial broke off: {last[0]}")
+        last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
+        raise FlowError(f"{task.filename}: the dry run failed: {last[0]}")
     try:
         document = json.loads(told)
     except ValueError:
-        raise FlowError(f"{task.filename}: its trial ended without a report.") from None
+        raise FlowError(f"{task.filename}: the dry run ended without a report.") from None
     return Report(**{**document, "calls": [tuple(call) for call in document["calls"]]})
 
 
 def _spoken(process: "subprocess.Popen[bytes]", task: Task) -> tuple[bytes, bytes]:
-    """Hand the task over; return what came on standard output and on standard error until the end.
+    """Send the task to the process and return all of its standard output and standard error.
 
-    Raises FlowError, and kills the process, if it takes too long or says too much.
+    Raises FlowError, and kills the process, if it takes too long or prints too much.
     """
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
     until = time.monotonic() + TRIAL_S
     try:
-        # It reads all of the task before it does anything else, so this does not wait for it.
+        # The process reads the whole task first, so this does not block.
         process.stdin.write(json.dumps(asdict(task)).encode())
         process.stdin.close()
     except BrokenPipeError:
@@ -149,14 +150,14 @@ def _spoken(process: "subprocess.Popen[bytes]", task: Task) -> tuple[bytes, byte
                     waiting.unregister(ready.fd)
             mistake = ""
             if sum(map(len, heard.values())) > MOST_OUTPUT:
-                mistake = f"its trial said more than {MOST_OUTPUT // 1024 // 1024} MiB"
+                mistake = f"the dry run printed more than {MOST_OUTPUT // 1024 // 1024} MiB"
             elif time.monotonic() > until:
-                mistake = f"importing and trying it took more than {TRIAL_S:g} s"
+                mistake = f"importing and running it took more than {TRIAL_S:g} s"
             if mistake:
                 _end(process)
                 raise FlowError(
-                    f"{task.filename}: {mistake}. Only definitions may stand at the top level of a "
-                    "flow's modules."
+                    f"{task.filename}: {mistake}. The top level of a flow's modules may contain "
+                    "only definitions."
                 )
     told, errors = heard.values()
     return bytes(told), bytes(errors)

@@ -1,10 +1,10 @@
-"""Tries a flow before it is registered, in a process of its own: Temporal's sandbox, no engine.
+"""The dry run of a flow before registration, in a separate process without an engine.
 
-The flow is run by the same host that will run it, in the SDK's sandbox, which refuses what differs
-from run to run. Its models are imagined: they answer with a text, with JSON where a schema is asked
-for, and call each mounted tool once. So the flow's own lines are executed, the good path at least.
+The flow is run by the host that runs it in production, but in the SDK's sandbox, which rejects
+non-deterministic calls. Stub models answer with a text, or with JSON if a schema is requested, and
+call each mounted tool once. This executes the flow's code, at least its path without errors.
 
-Its process (``dry_run.py``) reads a Task from standard input and prints a Report.
+The process is started by ``dry_run.py``, reads a Task from standard input and prints a Report.
 """
 
 import gc
@@ -52,12 +52,12 @@ _DEFECTS = frozenset(
     {"AttributeError", "ImportError", "ModuleNotFoundError", "NameError", "TypeError"}
     | {"UnboundLocalError", "ForbiddenReach", "MemoryError"}
 )
-"""Errors that no better answer of a model would have avoided."""
+"""Errors that do not depend on the models' answers."""
 
 
 @workflow.defn(dynamic=True)
 class TrialHost:
-    """The host of a trial; the sandbox imports it by its name."""
+    """The host of a dry run; the sandbox imports it by its name."""
 
     def __init__(self) -> None:
         self._backend = TemporalBackend(conversation)
@@ -76,12 +76,12 @@ class TrialHost:
 
 
 def conversation(_digest: str) -> Conversation:
-    """Return what the imagined client says."""
+    """Return the client's conversation in the dry run."""
     return Conversation((user(QUESTION),))
 
 
 def tried(task: Task) -> Report:
-    """Load the flow, and run it once on imagined answers. Never raises."""
+    """Load the flow and run it once with stub answers. Never raises."""
     report = Report()
     try:
         flow = load_bundle(task.source, task.filename, LABEL)
@@ -92,13 +92,13 @@ def tried(task: Task) -> Report:
         where = _place(error, task.filename)
         report.refused.append(message if message.startswith(where) else f"{where}: {message}")
         return report
-    except Exception as error:  # noqa: BLE001 - somebody else's program: whatever it raises is told
+    except Exception as error:  # noqa: BLE001 - an untrusted program may raise anything
         told = f"cannot be imported: {type(error).__name__}: {error}"
         report.refused.append(f"{_place(error, task.filename)}: {told}")
         return report
     params = task.params or imagined_params(flow.params)
     if found := mistakes(flow.params, params):
-        told = "it was not run, for its parameters cannot be guessed: bind it with --model, --param"
+        told = "it was not run: its parameters cannot be guessed; give them with --model, --param"
         if task.params:
             report.refused += [f"{task.filename}: {mistake}" for mistake in found]
         else:
@@ -112,10 +112,10 @@ def tried(task: Task) -> Report:
 
 @contextmanager
 def _forgotten_awaits(report: Report) -> Iterator[None]:
-    """Refuse a flow that calls a coroutine function and never awaits what it got.
+    """Reject a flow that calls a coroutine function and does not await the result.
 
-    Python only warns, when the coroutine is thrown away; the flow goes on with an object where it
-    wants an answer.
+    Python only emits a warning when the coroutine is deleted, and the flow continues with a
+    coroutine instead of the result.
     """
     sys.set_coroutine_origin_tracking_depth(1)
     with warnings.catch_warnings(record=True) as caught:
@@ -171,8 +171,8 @@ def _judge(outcome: Outcome, flow: Flow, task: Task, report: Report) -> None:
     declared = f"{code.co_filename.removesuffix(f' ({LABEL})')}:{code.co_firstlineno}"
     if outcome.stuck:
         report.refused.append(
-            f"{declared}: run on models that answer at once, {outcome.stuck}. Bound its "
-            "loops, and await only run's own methods, asyncio's tasks and sleeps."
+            f"{declared}: in a dry run with immediate answers, {outcome.stuck}. Limit the flow's "
+            "loops, and await only methods of run, asyncio tasks and sleeps."
         )
     if outcome.failure is None:
         return
@@ -186,7 +186,7 @@ def _judge(outcome: Outcome, flow: Flow, task: Task, report: Report) -> None:
     if kind == "RestrictedWorkflowAccessError" or cause == "RestrictedWorkflowAccessError":
         what = message.partition(" from inside")[0].removesuffix(".__call__")
         report.refused.append(
-            f"{where}: {what} in a flow, for it differs at each replay. Use run.now(), "
+            f"{where}: {what} in a flow, because the result differs in each replay. Use run.now(), "
             "run.random(), a parameter or a tool."
         )
     elif "was cut off" in message:
@@ -195,11 +195,11 @@ def _judge(outcome: Outcome, flow: Flow, task: Task, report: Report) -> None:
         report.refused.append(f"{where}: {message}")
     else:
         told = message if kind == "flow_error" else f"{kind}: {message}"
-        report.doubts.append(f"{where}: on imagined answers the flow ended with an error: {told}")
+        report.doubts.append(f"{where}: with stub answers the flow ended with an error: {told}")
 
 
 def _place(error: Exception, filename: str) -> str:
-    """Return the innermost line of the flow that ``error`` came from, as far as there is one."""
+    """Return the innermost line of the flow in ``error``'s traceback, else the file's name."""
     if isinstance(error, SyntaxError) and error.filename and f"({LABEL})" in error.filename:
         return f"{error.filename.removesuffix(f' ({LABEL})')}:{error.lineno}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f"({LABEL})" in f.filename]
@@ -209,10 +209,9 @@ def _place(error: Exception, filename: str) -> str:
 
 
 def _limit() -> None:
-    """Take from this process what a trial needs none of, and bound the rest; there is no way back.
+    """Limit the resources of this process irrevocably, to protect the host from the flow.
 
-    A flow must not bring the host down by being registered. It starts no process and no thread and
-    writes no file.
+    The flow can start no processes or threads and cannot write files.
     """
     mib = 1024 * 1024
     for kind, most in (
@@ -228,19 +227,19 @@ def _limit() -> None:
         try:
             resource.setrlimit(kind, (allowed, allowed))
         except (OSError, ValueError):
-            # macOS cannot bound the address space; the time limit holds there too.
+            # macOS cannot limit the address space; the time limit still applies.
             continue
 
 
 def main() -> None:
-    """Read a Task as JSON, print its Report as JSON."""
+    """Read a Task as JSON and print its Report as JSON."""
     _limit()
-    # What the flow prints is not part of the report, and the SDK logs what the report tells.
+    # The flow's output is not part of the report, and the SDK would log errors of the report again.
     out, sys.stdout = sys.stdout, sys.stderr
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     report = tried(Task(**json.load(sys.stdin)))
     json.dump(asdict(report), out)
     out.flush()
-    # What the trial left behind is not worth being taken down in order.
+    # Skips the cleanup of what the flow left, which is not needed.
     os._exit(0)

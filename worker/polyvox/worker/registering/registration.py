@@ -1,8 +1,8 @@
-"""Reads a flow for registration, a file or a folder, and refuses what could not run or be replayed.
+"""Reads a flow, a file or a folder, and rejects it if it could not run or be replayed.
 
-Three looks: at the source, for what differs from run to run; at the import, in a clean process, for
-a flow is somebody's program and what it breaks is broken there; and at one run on imagined answers
-in Temporal's sandbox (``dry_run_child.py``). All mistakes are told with file, line and what to do.
+There are three checks: the source is searched for non-deterministic code; the flow is imported in a
+separate process, because it is an untrusted program; and it is run once with stub answers in
+Temporal's sandbox (``dry_run_child.py``). Each mistake is reported with file, line and remedy.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,12 +21,12 @@ _LARGEST = 1024 * 1024
 _LONGEST_NAME = 200
 
 _SKIPPED = frozenset({"__pycache__", "tests"})
-"""Folders beside a flow's modules that are not part of it; neither is what begins with a dot."""
+"""Folders that are not part of a flow; names that begin with a dot are not part of it either."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A flow that may be registered; ``doubts`` are worth a look before it is relied on."""
+    """A flow that can be registered; ``doubts`` are warnings for its author."""
 
     name: str
     source: str
@@ -63,12 +63,14 @@ def examine(
 ) -> Candidate:
     """Return ``source`` as a Candidate if it can be registered; takes about half a second.
 
-    ``params`` are those of the trial run, guessed if there are none; ``providers`` those whose
-    models the flow may ask, if they are known. ``trials`` are processes that were started before,
-    to save time. Raises FlowError that names every mistake found.
+    ``params`` are the parameters of the dry run, guessed from the schema if empty. ``providers``
+    are the known providers; if empty, the flow's models are not checked. ``trials`` is a process
+    that was started in advance to save time. Raises FlowError that names every mistake found.
     """
     if len(source) > _LARGEST:
-        raise FlowError(f"{filename}: a flow has at most {_LARGEST // 1024} KiB of source.")
+        raise FlowError(
+            f"{filename}: the source is larger than the limit of {_LARGEST // 1024} KiB."
+        )
     if mistake := _unusable(source, filename):
         raise FlowError(mistake)
     _refuse_at_sight(source, filename)
@@ -87,9 +89,9 @@ def examine(
 
 
 def _unusable(source: str, filename: str) -> str:
-    """Say why a text cannot be a stored flow at all; empty if it can."""
+    """Return why a text cannot be a stored flow at all, an empty string if it can."""
     if not 1 <= len(filename) <= _LONGEST_NAME or not filename.isprintable():
-        return f"A flow's file name has 1 to {_LONGEST_NAME} printable characters."
+        return f"A flow's file name must have 1 to {_LONGEST_NAME} printable characters."
     if mistake := text_mistake(source):
         return f"{filename}: the source {mistake}"
     if is_folder(source):
@@ -97,12 +99,12 @@ def _unusable(source: str, filename: str) -> str:
             files = unpack(source, filename)
             return "\n".join(mistakes_in_folder(files))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return f"{filename}: is not a stored folder. Register the folder itself."
+            return f"{filename}: is not a valid stored folder. Register the folder itself."
     return ""
 
 
 def _modules(source: str, filename: str) -> dict[str, str]:
-    """Return a stored flow's Python texts by path; a single file may be called anything."""
+    """Return a stored flow's Python texts by path; a single file may have any name."""
     texts = unpack(source, filename)
     if not is_folder(source):
         return texts
@@ -130,7 +132,7 @@ def _refuse_at_sight(source: str, filename: str) -> None:
 def _strangers(
     report: Report, texts: Mapping[str, str], filename: str, providers: Collection[str]
 ) -> list[str]:
-    """Say which calls ask a model of a provider that is not known; none if no provider is."""
+    """Return a message for each call to an unknown provider; none if ``providers`` is empty."""
     known = ", ".join(sorted(providers))
     return [
         f"{_where(model, texts, filename)}: step {step!r} asks {model!r}, whose provider is not "
@@ -141,7 +143,7 @@ def _strangers(
 
 
 def _where(model: str, texts: Mapping[str, str], filename: str) -> str:
-    """Return the line that names ``model``; a parameter may have brought it from outside."""
+    """Return the line that names ``model``, or the file if the name came from a parameter."""
     for path, text in texts.items():
         for number, line in enumerate(text.splitlines(), start=1):
             if model in line:
@@ -154,17 +156,17 @@ def _difference(one: Report, other: Report, filename: str) -> str:
     pairs = zip(one.calls, other.calls, strict=False)
     same = next((n for n, (a, b) in enumerate(pairs) if a != b), None)
     if same is None:
-        same, what = min(len(one.calls), len(other.calls)), "made in one of them only"
+        same, what = min(len(one.calls), len(other.calls)), "made in only one of them"
     else:
         (step, model, _), (step_2, model_2, _) = (r.calls[same] for r in (one, other))
         what = f"step {step!r} of {model}"
         if (step, model) != (step_2, model_2):
             what += f" in one and step {step_2!r} of {model_2} in the other"
         else:
-            what += " with another conversation in each"
+            what += " with different conversations"
     return (
-        f"{filename}: in two processes the flow does not do the same: call {same + 1} is {what}. "
-        "Does it walk a set? Sort it, or use a dict or a list."
+        f"{filename}: the flow behaves differently in two processes: call {same + 1} is {what}. "
+        "If it iterates over a set, sort the set, or use a dict or a list."
     )
 
 

@@ -1,7 +1,7 @@
-"""The engine's part in a trial: runs one workflow in Temporal's sandbox without a server.
+"""Runs one workflow in Temporal's sandbox without a server, for a dry run.
 
-It activates the workflow as the SDK's core does, answers what it schedules in the order it was
-scheduled, and fires its timers when nothing else is due.
+It activates the workflow as the SDK's core does, completes activities in the order in which they
+were scheduled, and fires timers when nothing else is due.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from polyvox.worker.hosting.payloads import ValuePayloadConverter
 _START = datetime(2030, 1, 1, tzinfo=UTC)
 
 Answer = Callable[[str, Any], Any]
-"""Answers a piece of work: the activity's name and its argument give its result."""
+"""Returns the result of an activity by its name and argument."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the play ended: ``failure`` if the flow failed, ``stuck`` if it did not end at all."""
+    """The result of a run: ``failure`` if the flow failed, ``stuck`` if it did not end."""
 
     failure: Failure | None = None
     stuck: str = ""
@@ -46,7 +46,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Due:
-    """What the workflow waits for: work by its number, and timers by theirs with their time."""
+    """What the workflow waits for: activities by number, and the times of timers by number."""
 
     work: deque[tuple[int, str, Payload | None]] = field(default_factory=deque)
     timers: dict[int, datetime] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class _Due:
 
 
 def play(host: type, kind: str, arguments: list[Any], answer: Answer, *, steps: int) -> Outcome:
-    """Run ``host`` as a workflow of type ``kind``; at most so many ``steps``."""
+    """Run ``host`` as a workflow of type ``kind`` for at most ``steps`` activations."""
     convert = ValuePayloadConverter()
     instance = _sandboxed(host, kind)
     now, due = _START, _Due()
@@ -79,7 +79,7 @@ def play(host: type, kind: str, arguments: list[Any], answer: Answer, *, steps: 
             act = _activation(now)
             act.jobs.add().fire_timer.seq = seq
         else:
-            return Outcome(stuck="it waits for something that never comes")
+            return Outcome(stuck="it waits for something that never happens")
         _take(instance.activate(act), now, due)
     return due.outcome or Outcome(stuck=f"it had not ended after {steps} steps")
 
@@ -129,7 +129,7 @@ def _sandboxed(host: type, kind: str) -> WorkflowInstance:
     async def made() -> WorkflowInstance:
         return SandboxedWorkflowRunner(restrictions).create_instance(details)
 
-    # An instance is made on a loop and activated on a thread that has none.
+    # The instance is created on an event loop and activated on a thread without one.
     return asyncio.run(made())
 
 
@@ -140,7 +140,7 @@ def _activation(now: datetime) -> WorkflowActivation:
 
 
 def _take(completion: WorkflowActivationCompletion, now: datetime, due: _Due) -> None:
-    """Note what the workflow wants done next."""
+    """Add what the workflow scheduled to ``due``."""
     if completion.HasField("failed"):
         due.outcome = Outcome(completion.failed.failure)
         return

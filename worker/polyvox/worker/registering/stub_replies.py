@@ -1,4 +1,4 @@
-"""Values that fit a JSON Schema, and a model that answers with them: enough to try a flow on."""
+"""Stub answers for a dry run, with values that match a requested JSON Schema."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _DEEPEST = 8
 
 
 def imagine(call: ModelCall, conversation: Conversation, calling: set[str]) -> Reply:
-    """Return an answer to ``call``: the mounted tools not in ``calling`` yet, JSON, or a text.
+    """Return an answer to ``call``: calls of mounted tools not in ``calling``, JSON, or a text.
 
     The tools that are called are added to ``calling``, so that each is called once.
     """
@@ -32,11 +32,11 @@ def imagine(call: ModelCall, conversation: Conversation, calling: set[str]) -> R
     asked = conversation.options.format
     if asked is not None:
         return Reply((Text(json.dumps(value_of(asked.schema or {}))),), "stop", usage, call.model)
-    return Reply((Text(f"An imagined answer to step {call.step}."),), "stop", usage, call.model)
+    return Reply((Text(f"A stub answer to step {call.step}."),), "stop", usage, call.model)
 
 
 def imagined_params(kind: type[BaseModel]) -> dict[str, Json]:
-    """Return parameters of a flow: only those that it requires."""
+    """Return values for the required parameters of a flow."""
     schema = kind.model_json_schema()
     named = schema.get("$defs", {})
     required = schema.get("required", [])
@@ -44,7 +44,7 @@ def imagined_params(kind: type[BaseModel]) -> dict[str, Json]:
 
 
 def value_of(schema: Any, named: Mapping[str, Any] | None = None, depth: int = 0) -> Json:
-    """Return a small value that fits ``schema``, as far as that can be read off it."""
+    """Return a small value that matches ``schema``, as far as possible."""
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return None
     named = named or schema.get("$defs", {})

@@ -1,1 +1,1 @@
-"""The settings, and the flows and models that are there from the start."""
+"""The settings, and the flows and models that are registered at the start."""

@@ -1,4 +1,4 @@
-"""The tables of ``polyvox.toml``, as pydantic checks them, and its mistakes in plain words.
+"""The tables of ``polyvox.toml`` as pydantic models, and messages for its mistakes.
 
 The file, with every key and its default::
 
@@ -9,21 +9,21 @@ The file, with every key and its default::
     headers = { x-team = "red" }  # optional
     timeout_s = 600
     inline_urls = false           # fetch image and file URLs for it
-    [providers.NAME.prices."MODEL"]  # optional, USD for a million tokens; "*": all other models
+    [providers.NAME.prices."MODEL"]  # optional, USD per million tokens; "*": all other models
     input = 1.25
     output = 10
-    cache_read = 0.125            # optional, default: as input
-    cache_write = 1.25            # optional, default: as input
+    cache_read = 0.125            # optional, default: same as input
+    cache_write = 1.25            # optional, default: same as input
 
     [models.NAME]                 # NAME: what clients send as the model
     flow = "fusion"
     description = "..."           # optional
-    [models.NAME.params]          # whatever the flow takes
+    [models.NAME.params]          # the flow's parameters
     [models.NAME.limits]          # optional, of one run
     calls = 200
     deadline_s = 600
     cost_usd = 0.50
-    [models.NAME.card]            # optional, what clients are told of it
+    [models.NAME.card]            # optional, what model lists show to clients
     context_window = 200_000
     max_output_tokens = 32_000
     capabilities = ["tools", "images"]
@@ -47,7 +47,7 @@ The file, with every key and its default::
     [engine]
     address = "temporal:7233"     # optional: an existing cluster
     namespace = "default"
-    ui_address = "temporal-ui:8080"  # optional: where that cluster's Web UI listens
+    ui_address = "temporal-ui:8080"  # optional: address of that cluster's Web UI
 """
 
 import difflib
@@ -63,10 +63,10 @@ from polyvox.activities.registry.virtual_models import name_mistake
 from polyvox.protocols.table import PROTOCOLS
 
 RESERVED_PROVIDERS = frozenset({"simulator", *(f"simulator-{name}" for name in PROTOCOLS)})
-# A header that carries a key would put that key into the file, and from there into logs.
+# Headers that contain keys; a key in the file could get into logs.
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key"})
 
-_KEY_REMEDY = "put the key into an environment variable and name that variable in api_key_env"
+_KEY_REMEDY = "put the key into an environment variable and set api_key_env to that variable's name"
 
 
 def _protocol(name: str) -> str:
@@ -80,11 +80,11 @@ def _protocol(name: str) -> str:
 def _provider_name(name: str) -> str:
     if name in RESERVED_PROVIDERS:
         raise PydanticCustomError(
-            "name", "this name belongs to the built-in simulator; choose another"
+            "name", "this name is reserved for the built-in simulator; choose another one"
         )
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise PydanticCustomError(
-            "name", "a provider's name consists of a-z, 0-9 and -, and does not begin with -"
+            "name", "a provider's name must consist of a-z, 0-9 and -, and must not begin with -"
         )
     return name
 
@@ -98,7 +98,7 @@ def _model_name(name: str) -> str:
 def _base_url(url: str) -> str:
     if re.search(r"[@?#]", url):
         raise PydanticCustomError(
-            "secret", "give the URL without user, password, ? and #; " + _KEY_REMEDY
+            "secret", "use a URL without user, password, ? and #; " + _KEY_REMEDY
         )
     try:
         parts = urlsplit(url)
@@ -106,14 +106,14 @@ def _base_url(url: str) -> str:
     except ValueError:
         sound = False
     if not sound or re.search(r"\s", url):
-        raise PydanticCustomError("url", "give a URL such as 'https://api.example.com/v1'")
+        raise PydanticCustomError("url", "use a URL such as 'https://api.example.com/v1'")
     return url.rstrip("/")
 
 
 def _variable_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise PydanticCustomError(
-            "secret", "this is not the name of an environment variable; " + _KEY_REMEDY
+            "secret", "this is not a valid name of an environment variable; " + _KEY_REMEDY
         )
     return name
 
@@ -121,14 +121,14 @@ def _variable_name(name: str) -> str:
 def _allowed_host(name: str) -> str:
     if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name):
         raise PydanticCustomError(
-            "name", "give a host name without a port, or *.NAME for all names below NAME"
+            "name", "use a host name without a port, or *.NAME for all names below NAME"
         )
     return name.lower()
 
 
 def _allowed_origin(origin: str) -> str:
     if origin != "null" and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+", origin):
-        raise PydanticCustomError("url", "give an origin such as 'https://app.example.org'")
+        raise PydanticCustomError("url", "use an origin such as 'https://app.example.org'")
     return origin.lower()
 
 
@@ -136,11 +136,13 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if name.lower() in SECRET_HEADERS:
             raise PydanticCustomError(
-                "secret", "the header {name} carries a key; " + _KEY_REMEDY, {"name": repr(name)}
+                "secret", "the header {name} contains a key; " + _KEY_REMEDY, {"name": repr(name)}
             )
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.isprintable():
             raise PydanticCustomError(
-                "secret", "{name} is not a header name with a one-line value", {"name": repr(name)}
+                "secret",
+                "{name} is not a valid header name, or its value is not a single line",
+                {"name": repr(name)},
             )
     return headers
 
@@ -213,7 +215,7 @@ class EngineTable(_Table):
 
 
 class ConfigFile(_Table):
-    """The whole of ``polyvox.toml``."""
+    """The contents of ``polyvox.toml``."""
 
     providers: dict[Annotated[str, AfterValidator(_provider_name)], ProviderTable] = Field(
         default_factory=dict
@@ -225,7 +227,7 @@ class ConfigFile(_Table):
     engine: EngineTable = EngineTable()
 
 
-# The tables by their place in the file, for the list of keys each knows; * is a name.
+# The tables by their path in the file, for listing the known keys; * stands for any name.
 _TABLES: dict[tuple[str, ...], type[_Table]] = {
     (): ConfigFile,
     ("providers", "*"): ProviderTable,
@@ -237,7 +239,7 @@ _TABLES: dict[tuple[str, ...], type[_Table]] = {
 
 
 def mistakes_in(error: ValidationError) -> Iterator[str]:
-    """Each mistake as ``path.in.file: what is wrong and what to do``."""
+    """Yield each mistake as ``path.in.file: what is wrong and the remedy``."""
     for detail in error.errors(include_url=False):
         path = tuple(str(step) for step in detail["loc"] if step != "[key]")
         yield f"{'.'.join(map(_quoted, path))}: {_remedy(path, detail)}"
@@ -256,22 +258,22 @@ def _remedy(path: tuple[str, ...], detail: ErrorDetails) -> str:
         case "secret":
             return f"{detail['msg']}."
         case "model_type" | "dict_type":
-            return f"is a table: write [{'.'.join(map(_quoted, path))}] and its keys below."
+            return f"must be a table: write [{'.'.join(map(_quoted, path))}] and its keys below."
         case _:
-            # The value is shown only where it cannot be a secret: numbers, not texts.
+            # Numbers are shown; texts are not, because they may be secrets.
             value = detail["input"]
             shown = "" if isinstance(value, str | dict | list) else f"{value!r}: "
             return f"{shown}{detail['msg'].removeprefix('Input ').rstrip('.')}."
 
 
 def _unknown_key(path: tuple[str, ...]) -> str:
-    # Every second step of a place is a name that somebody gave.
+    # Every second element of the path is a name chosen by the operator.
     place = tuple("*" if at % 2 else step for at, step in enumerate(path[:-1]))
     known = sorted(_TABLES[place].model_fields)
     near = difflib.get_close_matches(path[-1], known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if path[0] == "providers" and path[-1] in {"api_key", "key", "token"}:
-        hint = f" A key never stands in this file: {_KEY_REMEDY}."
+        hint = f" This file must not contain keys: {_KEY_REMEDY}."
     return f"is not a known key here.{hint} Known: {', '.join(known)}."
 
 

@@ -1,13 +1,12 @@
-"""What the operator decides, as one frozen value.
+"""The operator's settings as one frozen value.
 
-Sources, strongest first: arguments of the command line, the environment (``TEMPORAL_ADDRESS``,
-``TEMPORAL_NAMESPACE``, ``TEMPORAL_UI_ADDRESS``), the file ``polyvox.toml``, defaults. Nothing here
-is global: the caller passes the environment in and carries the Settings to whoever needs them.
+Sources, in order of precedence: command line arguments, the environment (``TEMPORAL_ADDRESS``,
+``TEMPORAL_NAMESPACE``, ``TEMPORAL_UI_ADDRESS``), the file ``polyvox.toml``, defaults. There is no
+global state: the caller passes in the environment, and passes on the Settings.
 
-Three rules must stay true. A key of a provider never stands in the file, only the name of the
-environment variable that holds it. A mistake in the file is reported with its path inside the
-file, what is allowed there, and together with all other mistakes. A message never repeats a value
-that may be a secret.
+Three rules apply. The file contains no provider keys, only the names of the environment variables
+that hold them. All mistakes in the file are reported together, each with its path inside the file
+and the allowed values. Messages do not repeat values that may be secret.
 """
 
 import tomllib
@@ -23,7 +22,7 @@ from polyvox.worker.settings.file import ConfigFile, ProviderTable, mistakes_in
 
 CONFIG_NAME = "polyvox.toml"
 
-# Declared by themselves when the file declares none and the key is in the environment.
+# Added automatically if the file declares no providers and the key is in the environment.
 WELL_KNOWN_PROVIDERS = (
     Provider("openai", "responses", "https://api.openai.com/v1", "OPENAI_API_KEY"),
     Provider("anthropic", "messages", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
@@ -31,12 +30,12 @@ WELL_KNOWN_PROVIDERS = (
 
 
 class SettingsError(ValueError):
-    """The settings cannot be used; the message lists every mistake, one a line."""
+    """The settings are invalid; the message lists every mistake, one per line."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredModel:
-    """A virtual model as the file declares it; ``params`` are checked against the flow's schema."""
+    """A virtual model declared in the file; ``params`` are checked later, by the flow's schema."""
 
     name: str
     flow: str
@@ -48,15 +47,16 @@ class DeclaredModel:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Where the gateway listens and its limits.
+    """The gateway's address and limits.
 
-    ``port`` 0 means any free one. ``drain_s`` is how long running streams may take to finish at a
-    stop; ``keep_alive_s`` how often a silent stream gets a sign of life; ``keep_responses_days``
-    how long a client may come back to a response. ``register_over_http`` lets admins' keys register
-    flows, which are programs that run in the server. ``read_timeout_s`` limits how long a request's
-    head, or a silence in its body, may take; ``write_timeout_s`` how long a client may read nothing
-    of its answer. ``allowed_hosts`` are names, besides those that no stranger can own, by which the
-    server may be called; ``allowed_origins`` the origins of web pages that may send requests.
+    ``port`` 0 means any free port. ``drain_s`` is the time running streams have to finish when the
+    server stops; ``keep_alive_s`` the interval of keep-alive messages in a silent stream;
+    ``keep_responses_days`` the time a stored response is available. ``register_over_http`` allows
+    admin keys to register flows, which are programs that run in the server. ``read_timeout_s``
+    limits the time for a request's head and between parts of its body; ``write_timeout_s`` the time
+    in which a client reads nothing of its answer. ``allowed_hosts`` are the accepted host names
+    besides those that nobody else can own; ``allowed_origins`` the origins of web pages that may
+    send requests.
     """
 
     host: str = "127.0.0.1"
@@ -77,9 +77,9 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """The Temporal cluster: ``address`` (``host:port``) of an existing one, or None for our own.
+    """The engine: ``address`` (``host:port``) of an existing cluster, None for the built-in engine.
 
-    ``ui_address`` (``host:port``) is where an existing cluster's Web UI listens.
+    ``ui_address`` (``host:port``) is the address of an existing cluster's Web UI.
     """
 
     address: str | None = None
@@ -89,7 +89,7 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the operator decided. ``config`` is the file that was read, if any."""
+    """All settings. ``config`` is the file that was read, if any."""
 
     data: Path
     config: Path | None = None
@@ -100,13 +100,13 @@ class Settings:
 
 
 def default_data(environ: Mapping[str, str]) -> Path:
-    """``~/.polyvox`` of the user the environment belongs to."""
+    """Return ``~/.polyvox`` in the home folder named by the environment."""
     home = environ.get("HOME")
     return (Path(home) if home else Path.home()) / ".polyvox"
 
 
 def find_config(data: Path) -> Path | None:
-    """The file used when none is named: in the working directory, else in the data folder."""
+    """Return the default file: in the working directory, else in the data folder, else None."""
     for candidate in (Path(CONFIG_NAME), data / CONFIG_NAME):
         if candidate.is_file():
             return candidate
@@ -123,9 +123,9 @@ def load_settings(
     engine_address: str | None = None,
     namespace: str | None = None,
 ) -> Settings:
-    """Build the settings; an argument that is None leaves the decision to the next source.
+    """Return the settings; for an argument that is None the next source applies.
 
-    Raises SettingsError naming the file, the path in it and what to do. Creates nothing.
+    Raises SettingsError with the file, the path in it and the remedy. Creates no files.
     """
     data = (data or default_data(environ)).expanduser().absolute()
     config = config.expanduser() if config else find_config(data)
@@ -135,16 +135,16 @@ def load_settings(
     if address is not None and not _is_address(address):
         raise SettingsError(
             f"The engine address {address!r} is not HOST:PORT. "
-            "Give for example 127.0.0.1:7233 (--engine, TEMPORAL_ADDRESS or engine.address)."
+            "Use for example 127.0.0.1:7233 (--engine, TEMPORAL_ADDRESS or engine.address)."
         )
     ui_address = environ.get("TEMPORAL_UI_ADDRESS") or document.engine.ui_address
     if ui_address is not None and not _is_address(ui_address):
         raise SettingsError(
             f"The address {ui_address!r} of the engine's Web UI is not HOST:PORT. "
-            "Give for example 127.0.0.1:8080 (TEMPORAL_UI_ADDRESS or engine.ui_address)."
+            "Use for example 127.0.0.1:8080 (TEMPORAL_UI_ADDRESS or engine.ui_address)."
         )
     if port is not None and not 0 <= port <= 65535:
-        raise SettingsError(f"The port {port!r} is not between 0 and 65535 (0: any free one).")
+        raise SettingsError(f"The port {port!r} is not between 0 and 65535 (0: any free port).")
     table = document.server
     return Settings(
         data=data,
@@ -185,12 +185,12 @@ def _read(config: Path) -> ConfigFile:
         document = tomllib.loads(config.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
-            f"There is no configuration file {str(config)!r}. Check --config, or leave it out."
+            f"The configuration file {str(config)!r} does not exist. Check --config, or omit it."
         ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{config}: is not UTF-8 text. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{config}: is not valid TOML: {error}. Mend that line.") from None
+        raise SettingsError(f"{config}: is not valid TOML: {error}. Correct that line.") from None
     except OSError as error:
         raise SettingsError(f"{config}: cannot be read: {error.strerror}.") from None
     try:

@@ -1,4 +1,4 @@
-"""What is there from the start: the template flows, and the models of the settings."""
+"""Registers the shipped template flows and the models of the settings at the start."""
 
 import getpass
 from importlib.resources import files
@@ -22,11 +22,11 @@ SIMULATED: dict[str, tuple[str, dict[str, Json], str]] = {
         "Simulated: a panel of three answers, a judge compares, one model writes",
     ),
 }
-"""Virtual models over the built-in simulator, so that a first start has something to call."""
+"""Virtual models that use the built-in simulator, so that the first start has working models."""
 
 
 def register_templates(registry: Registry) -> None:
-    """Register the flows that ship with this version; unchanged ones stay the version they are."""
+    """Register the flows shipped with this release; an unchanged flow keeps its version."""
     folder = files("polyvox.workflows.templates")
     for name in TEMPLATES:
         source = folder.joinpath(f"{name}.py").read_text()
@@ -36,10 +36,11 @@ def register_templates(registry: Registry) -> None:
 def apply_models(
     registry: Registry, settings: Settings, *, simulated: bool = False, dry_run: bool = False
 ) -> Plan:
-    """Make the registry's models what the settings' file declares, as one change; return the plan.
+    """Change the registry's models to those declared in the settings' file; return the plan.
 
-    Only what differs becomes a new version. A model that came from the file and is not in it any
-    more is retired. Without a file nothing is. Raises FlowError naming each mistake.
+    All changes are made at once. Only models that differ get a new version. Models that were
+    declared in the file before and are no longer in it are retired; without a file none are.
+    Raises FlowError that names each mistake.
     """
     if settings.config is None:
         plan: Plan = ()
@@ -61,13 +62,13 @@ def apply_models(
 
 
 def wanted(model: DeclaredModel) -> ModelSpec:
-    """Return what the file wants of a model."""
+    """Return the declared model as a ModelSpec for the registry."""
     return ModelSpec(model.flow, model.params, model.description or "", model.limits, model.card)
 
 
 def system_user() -> str:
-    """Return who changes something from the command line: the operating system's user."""
+    """Return the operating system's user, recorded as the author of command line changes."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container's user may have no name
+    except (OSError, KeyError, ImportError):  # users of containers may have no name
         return "unknown"

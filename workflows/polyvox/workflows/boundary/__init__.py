@@ -1,1 +1,1 @@
-"""What crosses between a flow and its host: calls, failures and how values are serialized."""
+"""The interface between flows and their host: calls, failures and serialization."""

@@ -1,13 +1,13 @@
-"""What a Run stands on: recorded work, time, chance and people's decisions.
+"""RunBackend, which gives a Run recorded activities, time, random numbers and approvals.
 
-The worker implements a RunBackend with Temporal, ``testing`` in memory. A flow, and everything in
-this package that it calls, reaches the world only through one. A run is executed again from its
-start after a crash, so two things must hold in each RunBackend:
+The worker implements it with Temporal, ``testing`` in memory. A flow, and everything in this
+package that it calls, does I/O only through a RunBackend. After a crash a run is executed again
+from its start, so every RunBackend must guarantee two things:
 
 * The same run performs the same work in the same order, and then gets the recorded results.
-* The event loop is the RunBackend's: its clock is durable, its callbacks run in one fixed order.
-  Flows may therefore use asyncio's tasks, timeouts and sleeps; ``asyncio.wait`` may not be used,
-  because it goes through sets, whose order differs from process to process.
+* The RunBackend provides the event loop, with a durable clock and a fixed order of callbacks. Flows
+  may therefore use asyncio's tasks, timeouts and sleeps. They may not use ``asyncio.wait``, which
+  iterates over sets, whose order differs between processes.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from polyvox.workflows.conversation import Conversation
 
-# The activities' names stand in every history and so never change.
+# The names of activities are stored in every history and must not change.
 CALL_MODEL = "call_model"
 REMEMBER_TRANSCRIPT = "remember_transcript"
 RUN_TOOL = "run_tool"
@@ -28,9 +28,10 @@ SHOW = "show"
 
 @dataclass(frozen=True, slots=True)
 class ActivityCall:
-    """One piece of work outside the flow, tried up to ``attempts`` times.
+    """The call of an activity, tried up to ``attempts`` times.
 
-    ``timeout_s`` is for one attempt. With ``heartbeat_s`` the work says that often that it lives.
+    ``timeout_s`` limits one attempt. With ``heartbeat_s`` an attempt fails if the activity sends no
+    heartbeat for that many seconds.
     """
 
     activity: str
@@ -43,7 +44,7 @@ class ActivityCall:
 
 
 class RunBackend(Protocol):
-    """See the module's head. ``run_id`` names the run everywhere."""
+    """The backend of one run; see the module's docstring. ``run_id`` is the run's id everywhere."""
 
     @property
     def run_id(self) -> str: ...
@@ -52,16 +53,16 @@ class RunBackend(Protocol):
         """Return the time, in UTC, the same in every replay."""
 
     def random(self) -> Random:
-        """Return a source of chance that is the same in every replay."""
+        """Return a random number generator that is the same in every replay."""
 
     def open_conversation(self, digest: str) -> Conversation:
-        """Return the stored conversation of that address."""
+        """Return the stored conversation with this digest."""
 
     async def perform(self, work: ActivityCall) -> Any:
         """Return the result of ``work``.
 
-        Raises ModelError when it failed for good, asyncio.CancelledError when the run is ended.
+        Raises ModelError when all attempts failed, asyncio.CancelledError when the run is ended.
         """
 
     async def decision(self, question: str, timeout_s: float) -> bool | None:
-        """Return what somebody decided about ``question``, None if nobody did in time."""
+        """Return the decision about ``question``, None if nobody decided within ``timeout_s``."""

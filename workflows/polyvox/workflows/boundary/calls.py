@@ -1,7 +1,7 @@
-"""The values that cross Temporal: the input of a run and of a model call.
+"""The values passed through Temporal: the inputs of runs and activities.
 
-Bodies are not in them. A conversation travels as a ConversationRef: the digest of the stored one
-it derives from, and what a flow changed about it.
+They do not contain request bodies. A conversation is passed as a ConversationRef: the digest of the
+stored conversation it is derived from, and the flow's changes.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ class ConversationRef:
     """A conversation as its difference from a stored one; see ``refer`` and ``resolve``.
 
     ``base`` is the digest of the stored conversation, empty if there is none. ``messages`` and
-    ``tools`` are None when they are the stored ones. ``options`` without ``wire`` keeps the
-    stored document when ``base_wire`` is set.
+    ``tools`` are None if they are unchanged. If ``base_wire`` is set, ``options`` have no ``wire``
+    here and get that of the stored options.
     """
 
     base: str = ""
@@ -50,14 +50,14 @@ class ConversationRef:
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One upstream attempt's input.
+    """The input of a model call.
 
-    ``model`` is ``provider:model``. With ``emit`` the events go to the client as they come, but
-    for calls of the tools named in ``hidden``; with ``hold_calls`` no tool call is emitted while
-    the answer is being written, because a hidden one may still follow. With an ``owner`` what is
-    remembered of the client's earlier turns under that name is put back first. ``recorded`` is
-    the address of an earlier run's answers; a call that asks what was asked then is served there.
-    With ``priced`` it is refused where the price of the model is not known.
+    ``model`` is ``provider:model``. With ``emit`` the events are streamed to the client, except
+    calls of the tools named in ``hidden``; with ``hold_calls`` no tool call is emitted while the
+    answer is being written, because a hidden one may follow. With an ``owner`` the hidden messages
+    stored for that owner are restored first. ``recorded`` is the digest of an earlier run's
+    answers; if the same call is among them, its recorded answer is returned. With ``priced`` the
+    call is rejected if the price of the model is not known.
     """
 
     run_id: str
@@ -75,7 +75,7 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may take: model calls, seconds from its start, US dollars (None: no limit)."""
+    """Limits of one run: model calls, seconds from its start, US dollars (None: no limit)."""
 
     calls: int = 200
     deadline_s: float | None = None
@@ -84,7 +84,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class HiddenTurn:
-    """A turn's true messages, and the ``visible`` parts of them that the client was shown.
+    """All messages of a turn, and the ``visible`` parts that were sent to the client.
 
     ``base`` is the digest of the client's conversation they answer; see ``steps/transcript.py``.
     """
@@ -99,7 +99,7 @@ class HiddenTurn:
 class ToolUse:
     """The input of a server-side tool: its ``name`` and JSON ``params``.
 
-    ``base`` is the digest of the client's conversation, whose media a tool may look into.
+    ``base`` is the digest of the client's conversation, whose media the tool may read.
     """
 
     run_id: str
@@ -110,7 +110,7 @@ class ToolUse:
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """A JSON value to be found again under ``key``."""
+    """A JSON value to be stored under ``key``."""
 
     key: str
     json: Json
@@ -118,7 +118,7 @@ class Memo:
 
 @dataclass(frozen=True, slots=True)
 class ProgressPart:
-    """A part of the Reply that the flow shows the client before the Reply is there."""
+    """A part of the Reply that the flow sends to the client before the Reply is complete."""
 
     run_id: str
     part: Part
@@ -126,13 +126,13 @@ class ProgressPart:
 
 @dataclass(frozen=True, slots=True)
 class RunInput:
-    """The snapshot a run starts from: nothing that is changed later can reach it.
+    """The input of a run. Later changes of models or flows do not affect it.
 
-    ``model`` is the public name the client asked for, ``flow`` the version's name (``fusion@3``),
-    ``digest`` its content address, ``params`` the virtual model's parameters, ``key_id`` who asks,
-    ``headers`` those of the request that a flow may see, by lower-case names. A run that repeats
-    another names it in ``rerun_of``, has the address of its answers in ``recorded``, and its chance
-    from the same ``seed``.
+    ``model`` is the public name the client requested, ``flow`` the version's name (``fusion@3``),
+    ``digest`` the digest of its source, ``params`` the virtual model's parameters, ``key_id`` the
+    client's API key, ``headers`` the request headers that flows may read, with lower-case names. A
+    rerun has the id of the repeated run in ``rerun_of``, the digest of its answers in ``recorded``
+    and the same ``seed`` of random numbers.
     """
 
     model: str
@@ -153,7 +153,7 @@ class RunInput:
 def refer(conversation: Conversation, base: Conversation, digest: str) -> ConversationRef:
     """Return ``conversation`` as its difference from ``base``, stored under ``digest``.
 
-    Elements are recognised by identity: a flow passes on the very values it was given.
+    Elements are compared by identity, because a flow passes on the objects it was given.
     """
     return ConversationRef(
         base=digest,
@@ -168,7 +168,7 @@ def refer(conversation: Conversation, base: Conversation, digest: str) -> Conver
 
 
 def resolve(ref: ConversationRef, base: Conversation) -> Conversation:
-    """Return the conversation that ``refer`` described."""
+    """Return the conversation that ``refer`` made ``ref`` of."""
     options = base.options if ref.options is None else ref.options
     if ref.options is not None and ref.base_wire:
         options = replace(ref.options, wire=base.options.wire)

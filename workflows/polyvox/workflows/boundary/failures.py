@@ -1,7 +1,7 @@
-"""A ModelError's way through Temporal: into an ApplicationError, and back out of a failure chain.
+"""Converts a ModelError to a Temporal ApplicationError, and a failure chain to a ModelError.
 
-The error's kind is the failure's type, so the Web UI names it; its other members travel as the
-failure's only detail.
+The error's kind is the failure's type, which the Web UI shows; its other members are the failure's
+only detail.
 """
 
 from datetime import timedelta
@@ -16,10 +16,11 @@ _KINDS = frozenset(get_args(ErrorKind))
 _MEMBERS = ("status", "retry_after_s", "provider", "param", "code", "body", "shown", "cost_usd")
 
 LONGEST_RETRY_WAIT_S = 4.0
-"""A provider that asks for a longer wait is not waited for: the client is told instead.
+"""If a provider asks for a longer wait, the call is not retried and the client gets the error.
 
-Two waits must end before a silent stream is committed (``server.keep_alive_s``): until then the
-client gets the provider's status, which it repeats by itself; an error inside a stream it may not.
+Two such waits must fit into the time before a silent stream is started (``server.keep_alive_s``).
+Until then the client gets the provider's status and retries by itself; clients may not retry after
+an error inside a stream.
 """
 
 

@@ -1,9 +1,9 @@
-"""Our values as JSON documents: what travels through Temporal and lies in the blob store.
+"""Converts Polyvox's values to JSON documents for Temporal and the blob store.
 
-A value becomes an object with its class name under ``type`` and its fields that differ from their
-defaults, so histories stay small and readable in the Web UI, and a field added later has its
-default when an old document is loaded. A class name in a document is therefore a stored format:
-renaming a class needs its old name kept in the table.
+A value becomes an object with its class name under ``type`` and the fields that differ from their
+defaults. Histories stay small and readable in the Web UI, and a field added later has its default
+when an old document is loaded. Class names are part of the stored format: when a class is renamed,
+its old name must stay in the table.
 """
 
 from collections.abc import Iterable
@@ -44,10 +44,10 @@ _CLASSES: tuple[type, ...] = (
     calls.RunInput,
 )
 
-# Fields that hold somebody else's JSON: never looked into, whatever keys it has.
+# Fields that hold arbitrary JSON, which is not converted whatever keys it has.
 _FOREIGN = {"json", "parameters", "schema", "params"}
 
-# Names that classes had before, as histories and stored documents still hold them.
+# Former names of classes, which histories and stored documents still contain.
 _FORMER: dict[str, type] = {"Hidden": calls.HiddenTurn, "Shown": calls.ProgressPart}
 
 _BY_NAME = _FORMER | {cls.__name__: cls for cls in _CLASSES}
@@ -65,7 +65,7 @@ _FIELDS: dict[type, tuple[tuple[str, Any, bool], ...]] = {
 
 
 def dump(value: Any) -> Json:
-    """Return ``value`` (one of our values, a tuple of them, or plain JSON) as a document."""
+    """Return ``value`` (a Polyvox value, a tuple of them, or plain JSON) as a document."""
     known = _FIELDS.get(type(value))
     if known is None:
         return [dump(item) for item in value] if isinstance(value, tuple | list) else value

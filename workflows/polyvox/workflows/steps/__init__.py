@@ -1,1 +1,1 @@
-"""What the methods of a Run do."""
+"""The implementation of Run's methods."""

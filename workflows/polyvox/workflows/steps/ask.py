@@ -1,7 +1,7 @@
-"""The single steps of a Run: ask a model, run a tool, remember, wait for a person's word.
+"""The single steps of a Run: ask a model, run a tool, remember values, wait for an approval.
 
-What takes several steps (panels, mounted tools, repairs) stands in modules of its own, on top of
-these; ``run.py`` puts them together.
+Operations of several steps (panels, mounted tools, repairs) are in other modules and use these;
+``run.py`` combines them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,28 +39,28 @@ from polyvox.workflows.steps.transcript import user_turn_key
 P = TypeVar("P")
 
 Scope = Literal["turn", "session", "always"]
-"""How long a memory holds: for the user's turn, for the client's session, for everybody."""
+"""How long a value is remembered: for the user's turn, for the client's session, or forever."""
 
 _MOST_PAUSES = 8
-"""How often a paused answer is continued; a provider that never ends must not be paid for ever."""
+"""How often a paused answer is continued; this bounds the cost if a provider never finishes."""
 
 _HEARTBEAT_S = 10.0
 _MEMORY_S = 10.0
 
 
 class Steps(Generic[P]):
-    """One execution of a flow, as far as one step goes."""
+    """The part of Run with its single steps."""
 
     def __init__(self, backend: RunBackend, run_input: RunInput, params: P) -> None:
         self.params = params
         self.headers: Mapping[str, str] = MappingProxyType(dict(run_input.headers))
-        """The request's ``x-polyvox-...`` headers and those that name client and session."""
+        """The request's ``x-polyvox-...`` headers and those that identify client and session."""
         self.usage = Usage()
-        """Tokens of all calls that ended well so far."""
+        """Tokens of all successful calls so far."""
         self.cost = Cost()
-        """What these calls cost in US dollars, as far as prices are known."""
+        """The cost of these calls in US dollars, as far as prices are known."""
         self.calls = 0
-        """How many models were asked so far, whatever became of it."""
+        """The number of model calls so far, including failed ones."""
         self.notes: list[dict[str, Json]] = []
         self._backend = backend
         self._input = run_input
@@ -70,21 +70,41 @@ class Steps(Generic[P]):
 
     @property
     def conversation(self) -> Conversation:
-        """The client's conversation, loaded when first looked at."""
+        """The client's conversation, loaded on first access.
+
+        Example::
+
+            question = run.conversation.last_user_text
+        """
         if self._conversation is None:
             self._conversation = self._backend.open_conversation(self._input.conversation.base)
         return self._conversation
 
     def note(self, what: str, **facts: Json) -> None:
-        """Leave a line in the run's trace: ``what`` happened, with JSON ``facts``."""
+        """Add a note to the run's trace: ``what`` happened, with JSON ``facts``.
+
+        Example::
+
+            run.note("draft too short", characters=len(draft.text))
+        """
         self.notes.append({"what": what, **facts})
 
     def now(self) -> datetime:
-        """The time of this step, the same in every replay; UTC."""
+        """Return the time of this step in UTC, the same in every replay.
+
+        Example::
+
+            is_night = run.now().hour < 6
+        """
         return self._backend.now()
 
     def random(self) -> Random:
-        """A source of chance that is the same in every replay."""
+        """Return a random number generator that is the same in every replay.
+
+        Example::
+
+            model = run.random().choice(run.params.models)
+        """
         return self._backend.random()
 
     async def ask(
@@ -99,20 +119,26 @@ class Steps(Generic[P]):
         restore: bool = False,
         timeout_s: float = 600.0,
     ) -> Reply:
-        """Ask ``model`` (``provider:model``) to go on with ``conversation`` (the client's).
+        """Ask ``model`` (``provider:model``) to answer ``conversation``, by default the client's.
 
-        With ``emit`` the client reads along. ``hidden`` names tools whose calls it never sees;
-        ``hold_calls`` keeps all calls back until the answer is whole and has no hidden one.
-        ``restore`` puts back what earlier turns hid from the client. An answer that its provider
-        only paused is continued, and comes back as one. Raises ModelError when every allowed
-        attempt failed.
+        With ``emit`` the answer is streamed to the client. Calls of the tools named in ``hidden``
+        are not; with ``hold_calls`` no call is streamed before the answer is complete and known to
+        have no hidden call. ``restore`` adds the messages hidden from the client in earlier turns.
+        An answer that the provider paused is continued and returned as one Reply. ``timeout_s``
+        limits one attempt. Raises ModelError when all allowed attempts failed.
+
+        Example::
+
+            draft = await run.ask(run.params.model, step="draft")
+            asked = run.conversation.then(draft.message, user("Improve your answer."))
+            return await run.ask(run.params.model, asked, step="final", emit=True)
         """
         provider, _, name = model.partition(":")
         if not provider or not name:
             raise ModelError(
                 "flow_error",
-                f"Step {step!r} asks {model!r}, which is no provider:model. Take the model from a "
-                "parameter of type Model, which is checked when it is set.",
+                f"Step {step!r} asks {model!r}, which is not of the form provider:model. Take the "
+                "model from a parameter of type Model, which is checked when it is set.",
             )
         talk = conversation
 
@@ -132,7 +158,7 @@ class Steps(Generic[P]):
         for _ in range(_MOST_PAUSES):
             if reply.finish != "pause":
                 break
-            # The provider wants its turn back to go on with it.
+            # The provider continues its turn when it gets it back.
             talk = (conversation or self.conversation).then(reply.message)
             rest = await once()
             reply = replace(
@@ -160,7 +186,7 @@ class Steps(Generic[P]):
             run_id=self._backend.run_id,
             step=step,
             model=model,
-            # The client's own conversation is passed on without being looked at.
+            # The client's own conversation is referenced without being loaded.
             conversation=stored
             if conversation is None
             else refer(conversation, self.conversation, stored.base),
@@ -180,7 +206,7 @@ class Steps(Generic[P]):
                 ActivityCall(CALL_MODEL, call, Reply, f"{step}: {model}", timeout_s, _HEARTBEAT_S)
             )
         except ModelError as failed:
-            # Most failures cost nothing, and of one whose cost is unknown no fallback shall die.
+            # Most failures cost nothing, and an unknown cost must not block the flow's fallback.
             self.cost = self.cost.plus(failed.cost_usd or 0.0)
             raise
         finally:
@@ -195,8 +221,12 @@ class Steps(Generic[P]):
     ) -> Json:
         """Run the server-side tool ``name`` and return its JSON result.
 
-        It runs where the models are called from, is tried again when that may help, and may see
-        the media of the client's conversation. Raises ModelError when it fails.
+        It runs in an activity, is retried after retryable errors, and can read the media of the
+        client's conversation. ``timeout_s`` limits one attempt. Raises ModelError when it fails.
+
+        Example::
+
+            found = await run.tool("search", {"query": run.conversation.last_user_text})
         """
         use = ToolUse(self._backend.run_id, name, dict(params), self._input.conversation.base)
         summary = f"{step}: {name}" if step else name
@@ -205,11 +235,15 @@ class Steps(Generic[P]):
         )
 
     async def remember(self, name: str, value: Json, *, scope: Scope = "turn") -> None:
-        """Keep a JSON ``value`` for later requests of the same turn, session or for all.
+        """Store a JSON ``value`` for later requests of the same turn or session, or for all.
 
-        It is found by what the client sends, survives restarts, and belongs to this key and model;
-        of ``always`` the name must say everything the value depends on. A memory that cannot be
-        written is a note, never a failure.
+        The turn or session is identified by what the client sends. Values survive restarts and are
+        separate for each API key and virtual model. With scope ``always`` the name must contain
+        everything the value depends on. If the value cannot be stored, the run gets a note.
+
+        Example::
+
+            await run.remember("plan", plan.text, scope="session")
         """
         memo = Memo(self._place(name, scope), value)
         try:
@@ -220,11 +254,21 @@ class Steps(Generic[P]):
             self.note("not remembered", name=name, message=error.message)
 
     async def recall(self, name: str, *, scope: Scope = "turn") -> Json:
-        """Return what was remembered under ``name`` in this ``scope``, None if nothing was."""
+        """Return the value remembered under ``name`` in this ``scope``, None if there is none.
+
+        Example::
+
+            plan = await run.recall("plan", scope="session")
+        """
         return (await self.recall_each([name], scope=scope)).get(name)
 
     async def recall_each(self, names: Sequence[str], *, scope: Scope = "turn") -> dict[str, Json]:
-        """Return what was remembered, by name, in one step; names without a memory are left out."""
+        """Return the remembered values by name, in one step; names without a value are left out.
+
+        Example::
+
+            known = await run.recall_each(["plan", "budget"], scope="session")
+        """
         places = {self._place(name, scope): name for name in names}
         if not places:
             return {}
@@ -241,9 +285,14 @@ class Steps(Generic[P]):
     async def approve(
         self, question: str, *, timeout_s: float = 3600.0, default: bool = False
     ) -> bool:
-        """Wait until somebody answers ``question`` (``polyvox runs approve``).
+        """Wait until a person approves or rejects ``question`` (``polyvox runs approve``).
 
-        After ``timeout_s`` the answer is ``default``. Each question of a run must be its own.
+        Returns ``default`` after ``timeout_s`` seconds. Each question of a run must be different.
+
+        Example::
+
+            if not await run.approve("Ask the expensive model?", timeout_s=600):
+                return draft
         """
         decided = await self._backend.decision(question, timeout_s)
         approved = default if decided is None else decided
@@ -251,9 +300,13 @@ class Steps(Generic[P]):
         return approved
 
     async def show(self, text: str) -> None:
-        """Show the client progress while nothing else is written, as the model's reasoning.
+        """Stream ``text`` to the client as reasoning, to show progress between emitting steps.
 
         It becomes a Reasoning part of the run's Reply and never part of its text.
+
+        Example::
+
+            await run.show("Comparing three answers.\\n")
         """
         part = Reasoning(text)
         self._begin_emitting("show")
@@ -268,19 +321,19 @@ class Steps(Generic[P]):
         self._progress.append(part)
 
     def finished(self, reply: Reply) -> Reply:
-        """Return the flow's ``reply`` as the run's: with what was shown, usage and cost of all."""
+        """Return the flow's ``reply`` with the progress shown, and the run's usage and cost."""
         parts = (*self._taken_progress(), *reply.parts)
         return replace(reply, parts=parts, usage=self.usage, cost_usd=self.cost.whole)
 
     def _taken_progress(self) -> tuple[Part, ...]:
-        """Return what was shown since the last time, for the Reply that is being put together."""
+        """Return and clear the progress shown since the last call, to add it to a Reply."""
         taken, self._progress = tuple(self._progress), []
         return taken
 
     async def _remember_transcript(
         self, hidden: tuple[Message, ...], shown: tuple[Part, ...]
     ) -> None:
-        """Keep a turn's true messages; see ``transcript.py``."""
+        """Store a turn's messages with the hidden ones; see ``transcript.py``."""
         transcript = HiddenTurn(self._input.conversation.base, self._owner, hidden, shown)
         summary = "remember what the client does not see"
         try:
@@ -292,7 +345,7 @@ class Steps(Generic[P]):
 
     @property
     def _owner(self) -> str:
-        """Who may meet memories again: the same key with the same model."""
+        """The owner of memories: this API key with this virtual model."""
         return f"{self._input.key_id} {self._input.model}"
 
     def _place(self, name: str, scope: Scope) -> str:
@@ -309,7 +362,7 @@ class Steps(Generic[P]):
             raise ModelError(
                 "flow_error",
                 f"Step {step!r} would be call {limits.calls + 1} of the run, and its limit is "
-                f"calls = {limits.calls}. If the flow does not loop, raise it: "
+                f"calls = {limits.calls}. If the flow does not loop, raise the limit: "
                 "[models.NAME.limits] calls.",
             )
         if limits.cost_usd is not None:
@@ -320,22 +373,22 @@ class Steps(Generic[P]):
         if self.cost.unknown:
             raise ModelError(
                 "flow_error",
-                f"Step {step!r} is not asked: the run has a limit cost_usd = {limit:g}, and a "
-                "provider did not say what tokens an earlier call of it took, so nobody knows what "
-                "is left.",
+                f"Step {step!r} is not asked: the run has the limit cost_usd = {limit:g}, and a "
+                "provider did not report the tokens of an earlier call, so the remaining budget is "
+                "unknown.",
             )
         if self.cost.usd >= limit:
             raise ModelError(
                 "flow_error",
                 f"Step {step!r} is not asked: the run has cost ${self.cost.usd:.4f}, and its limit "
-                f"is cost_usd = {limit:g}. Raise it: [models.NAME.limits] cost_usd.",
+                f"is cost_usd = {limit:g}. Raise the limit: [models.NAME.limits] cost_usd.",
             )
 
     def _begin_emitting(self, step: str) -> None:
         if self._emitting is not None:
             raise ModelError(
                 "flow_error",
-                f"Step {step!r} was to write to the client while step {self._emitting!r} still "
-                "does. Only one step at a time may: await the first one, or ask without emit.",
+                f"Step {step!r} was started with emit while step {self._emitting!r} is still "
+                "emitting. Only one step may emit at a time: await the first one, or do not emit.",
             )
         self._emitting = step

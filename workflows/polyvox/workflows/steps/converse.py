@@ -1,7 +1,7 @@
-"""A model that answers the client with mounted tools at hand, which the flow runs for it.
+"""Asks a model with mounted tools, whose calls the flow runs.
 
-The client sees the text and calls of its own tools. The mounted calls and their results are the
-hidden transcript: remembered, and put back when the client goes on (see ``transcript.py``).
+The client sees the text and the calls of its own tools. The mounted calls and their results are the
+hidden transcript, which is stored and restored in the client's next request (``transcript.py``).
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from polyvox.workflows.steps.ask import Steps
 
 @dataclass(frozen=True, slots=True)
 class MountedTool:
-    """A tool the flow runs itself; the client never sees it.
+    """A tool that the flow runs and the client does not see.
 
-    ``answer`` gets the model's call and returns the result's text. A ModelError it raises becomes
-    an error result the model can read.
+    ``answer`` gets the model's call and returns the text of the result. If it raises a ModelError,
+    the model gets that as an error result.
     """
 
     tool: Tool
@@ -74,8 +74,8 @@ async def converse_with(
             return replace(reply, parts=shown)
     raise ModelError(
         "flow_error",
-        f"The model kept calling mounted tools ({', '.join(mounted)}) that were taken away "
-        f"after {rounds} rounds.",
+        f"The model still called mounted tools ({', '.join(mounted)}) that were no longer "
+        f"offered after {rounds} rounds.",
     )
 
 
@@ -86,7 +86,7 @@ def _offering(
     offered = conversation.offering(mounted.tool for mounted in tools)
     if not last:
         return offered
-    # Providers refuse a history of calls where no tool is defined at all.
+    # Providers reject a history of calls if no tool is defined.
     return (
         conversation if conversation.tools else offered.with_options(tool_choice=ToolChoice("none"))
     )
@@ -102,8 +102,8 @@ def _by_name(tools: Sequence[MountedTool], conversation: Conversation) -> dict[s
             whose = "another mounted tool" if name in mounted else "a tool of the client"
             raise ModelError(
                 "flow_error",
-                f"The mounted tool {name!r} has the name of {whose}, so a call of it could not be "
-                "told apart. Give it another name (templates have a parameter for it).",
+                f"The mounted tool {name!r} has the same name as {whose}, so their calls cannot be "
+                "distinguished. Rename it (templates have a parameter for the name).",
             )
         mounted[name] = tool
     return mounted

@@ -1,7 +1,7 @@
-"""JSON Schema, as far as checks need it.
+"""JSON Schema validation for checks.
 
-Its expressions come from clients and are searched in what models write, so they are matched in
-linear time; see ``linear_patterns``.
+Regular expressions in schemas come from clients and are searched in the output of models, so they
+are matched in linear time; see ``linear_patterns``.
 """
 
 from collections.abc import Iterator
@@ -18,36 +18,36 @@ from polyvox.workflows.errors import ModelError
 from polyvox.workflows.linear_patterns import PatternError, linear_pattern
 
 _MOST = 1000
-"""Violations that are looked for."""
+"""The number of violations after which validation stops."""
 
 _LONGEST = 2000
-"""Characters of one violation: it repeats the value at fault."""
+"""Characters of one violation, which repeats the invalid value."""
 
 
 def violations(value: Json, schema: Json) -> list[str]:
-    """Return where ``value`` does not follow ``schema``, as ``$.path: what is wrong``.
+    """Return where ``value`` does not match ``schema``, as ``$.path: what is wrong``.
 
-    Raises ModelError("flow_error") for a schema that is none, lies elsewhere or has an expression
-    that cannot be matched in linear time.
+    Raises ModelError("flow_error") if the schema is invalid, refers to another document or has an
+    expression that cannot be matched in linear time.
     """
     try:
         Draft202012Validator.check_schema(schema)
         if _has(schema, "unevaluatedProperties") and _has(schema, "patternProperties"):
             raise ModelError(
                 "flow_error",
-                "A schema with both unevaluatedProperties and patternProperties is not checked. "
+                "A schema with both unevaluatedProperties and patternProperties is not supported. "
                 "Use additionalProperties.",
             )
         errors = islice(_Validator(schema).iter_errors(value), _MOST)
         found = sorted(errors, key=lambda e: list(map(str, e.path)))
     except SchemaError as error:
         raise ModelError(
-            "flow_error", f"The schema to check against is no JSON Schema: {error.message}."
+            "flow_error", f"The schema is not a valid JSON Schema: {error.message}."
         ) from None
     except Unresolvable as error:
         raise ModelError(
             "flow_error",
-            f"The schema refers to {error.ref!r}, which is not in it. Put the definition into it.",
+            f"The schema refers to {error.ref!r}, which it does not contain. Add the definition.",
         ) from None
     except PatternError as error:
         raise ModelError("flow_error", f"The schema cannot be checked: {error}") from None

@@ -1,4 +1,4 @@
-"""A panel: several models asked at once, of whom a quorum is enough."""
+"""A panel: several models are asked at once, and the answers of a quorum are enough."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from polyvox.workflows.steps.ask import Steps
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One voice of a panel: which model is asked what, and what its step is called."""
+    """One member of a panel: the name of its step, its model and what that is asked."""
 
     step: str
     model: str
@@ -22,7 +22,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Who answered and who failed, each in the order the branches were given."""
+    """The answers and failures of a panel, each in the order of the branches."""
 
     answers: tuple[tuple[Branch, Reply], ...]
     failures: tuple[tuple[Branch, ModelError], ...]
@@ -62,7 +62,7 @@ async def ask_panel(
 async def _gather(
     tasks: Sequence["asyncio.Task[Reply]"], quorum: int, grace_s: float, timeout_s: float
 ) -> None:
-    """Wait until all tasks ended, or the quorum's grace or the whole time is over."""
+    """Wait until all tasks have ended, or ``grace_s`` after the quorum, or ``timeout_s``."""
     news = asyncio.Event()
     for task in tasks:
         task.add_done_callback(lambda _: news.set())
@@ -83,7 +83,7 @@ async def _gather(
 
 
 def _outcome(task: "asyncio.Task[Reply]") -> Reply | ModelError:
-    """Return what a panel's task came to; one that is still running is too late."""
+    """Return the result of a panel's task; a task that is still running has timed out."""
     if not task.done():
         return ModelError("timeout", "The branch had not answered when the panel was closed.")
     if task.cancelled():

@@ -1,13 +1,14 @@
-"""The hidden part of a conversation: found again when the client echoes the part it saw.
+"""The hidden part of a conversation, found by the visible part that the client sends back.
 
-A client that was answered with the help of mounted tools knows only the text and its own calls. The
-next request therefore lacks the mounted calls and their results, and without them the provider's
-prompt cache misses, signed thinking loses its place and the model forgets what it asked. So the
-hidden messages are remembered under a key of what the client *does* have, and put back.
+If an answer used mounted tools, the client has only the text and the calls of its own tools. Its
+next request lacks the mounted calls and their results. Without them the provider's prompt cache
+misses, signed thinking is in the wrong place and the model does not know what it asked. The hidden
+messages are therefore stored under a key derived from the visible messages, and restored.
 
-The key chains over the whole conversation before the reply, by what survives an echo: roles, texts
-without outer white space, ids and names of calls, digests of media. What clients change between
-requests (cache markers, reasoning, system reminders in roles of their own) does not count.
+The key covers the whole conversation up to the reply. It is computed from what clients send back
+unchanged: roles, texts without surrounding white space, ids and names of calls, digests of media.
+What clients change between requests (cache markers, reasoning, system reminders in separate roles)
+is ignored.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ _ID = re.compile(r"[^a-zA-Z0-9]")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Assistant messages ``start`` to ``stop``; the ``key`` also tells what led to them."""
+    """Assistant messages ``start`` to ``stop``; ``key`` also covers the messages before them."""
 
     start: int
     stop: int
@@ -42,7 +43,7 @@ class Turn:
 def assistant_turns(messages: Sequence[Message], owner: str) -> list[Turn]:
     """Return the assistant's turns of a client's conversation, each with its key.
 
-    ``owner`` separates those who must not share memories: a key's id and a model's name.
+    Keys of different ``owner`` (an API key's id and a model's name) are different.
     """
     chain = _digest(owner)
     turns: list[Turn] = []
@@ -54,7 +55,7 @@ def assistant_turns(messages: Sequence[Message], owner: str) -> list[Turn]:
 
 
 def reply_key(messages: Sequence[Message], visible: Iterable[Part], owner: str) -> str:
-    """Return the key the visible parts of a reply to ``messages`` will have in their echo."""
+    """Return the key that the ``visible`` parts of a reply to ``messages`` have when sent back."""
     echoed = (*messages, Message("assistant", tuple(visible)))
     return assistant_turns(echoed, owner)[-1].key
 
@@ -62,7 +63,7 @@ def reply_key(messages: Sequence[Message], visible: Iterable[Part], owner: str) 
 def user_turn_key(messages: Sequence[Message], owner: str) -> str:
     """Return the key of the user's turn that is being answered.
 
-    It is the same for every request of that turn: the results of tools do not begin a new one.
+    It is the same for every request of that turn: tool results do not begin a new turn.
     """
     chain = key = _digest(owner)
     for start, stop, said in _turns(messages):
@@ -73,7 +74,7 @@ def user_turn_key(messages: Sequence[Message], owner: str) -> str:
 
 
 def opening_key(conversation: Conversation, owner: str) -> str:
-    """Return the key of all conversations that begin with this instruction and first word."""
+    """Return the key shared by conversations with the same system instruction and first message."""
     first = next((m for m in conversation.messages if m.role == "user"), None)
     system = conversation.system.text if conversation.system else ""
     return _digest(owner, system, _spoken(first.parts) if first else "")
@@ -85,10 +86,10 @@ def restore(
     turns: Sequence[Turn],
     hidden: Mapping[str, tuple[Message, ...]],
 ) -> Conversation:
-    """Return ``conversation`` with each remembered turn in place of what the client echoed.
+    """Return ``conversation`` with each stored turn in place of its visible messages.
 
-    ``turns`` are those of the ``client``'s messages, which ``conversation`` may have derived from;
-    they are recognised by identity.
+    ``turns`` are those of the ``client``'s messages. ``conversation`` may be derived from these;
+    messages are compared by identity.
     """
     first: dict[int, tuple[Message, ...]] = {}
     echoed: set[int] = set()
@@ -108,7 +109,7 @@ def restore(
 
 
 def _turns(messages: Sequence[Message]) -> Iterator[tuple[int, int, bool]]:
-    """Yield (start, stop, whether the assistant's), leaving out system messages of all sorts."""
+    """Yield (start, stop, whether the assistant's) of each turn; system messages are left out."""
     start = 0
     while start < len(messages):
         said = messages[start].role == "assistant"
