@@ -14,27 +14,19 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from starlette.types import Message, Receive, Scope, Send
-from temporalio.client import WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
 
-from polyvox.activities.ledger.entries import EndStatus, RunEnded, RunStarted
-from polyvox.activities.live.relay import Batch, Channel, Outcome
-from polyvox.activities.registry.registry import ResolvedModel
+from polyvox.activities.ledger.entries import EndStatus
+from polyvox.activities.live.relay import Batch, Channel, RunOutcome
 from polyvox.gateway.http.errors import retry_headers, send_json
 from polyvox.protocols.client_side import Ask, Encoder, Front
 from polyvox.protocols.header_text import header_list
-from polyvox.worker.engine.trouble import restarting
-from polyvox.worker.runs.start import RUN_LIMIT, TASK_QUEUE, new_run_id
+from polyvox.worker.runs.handle import RunHandle
+from polyvox.worker.runs.start import RunRequest, new_run_id
 from polyvox.worker.runtime import Runtime
-from polyvox.workflows.boundary.calls import ConversationRef, RunInput
-from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta, PartEnded, PartStarted
-from polyvox.workflows.reply import Reply
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +35,6 @@ STREAM_HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
-
-_START_LIMIT = timedelta(seconds=5)
 
 _FOLLOW_AFTER_S = 5.0
 """A run's end is told in process; only a long one is also asked of the engine, to be sure."""
@@ -108,97 +98,33 @@ class Exchange:
 
     async def _answer(self, receive: Receive, send: Send, traceparent: str | None) -> None:
         runtime, ask = self._runtime, self._ask
-        try:
-            binding = runtime.registry.resolve(ask.model, runtime.providers)
-        except ModelError as error:
-            self._record_start("-")
-            self._record_failure(error)
-            raise
-        digest = self._digest or await runtime.bodies.put(ask.conversation)
-        run_span = runtime.tracing.run_span(
-            traceparent, run_id=self._run_id, flow=binding.flow, model=ask.model
+        request = RunRequest(
+            run_id=self._run_id,
+            model=ask.model,
+            protocol=ask.protocol,
+            conversation=ask.conversation,
+            stream=ask.stream,
+            key_id=self._caller.key_id,
+            headers=self._caller.headers,
+            traceparent=traceparent,
+            digest=self._digest,
         )
         failed: ModelError | None = None
         with runtime.relay.subscribe(self._run_id, live=ask.stream) as channel:
+            run = await runtime.runs.start(request)
             try:
-                handle = await self._start(binding, digest, run_span.traceparent or "")
-                await self._show(channel, handle, receive, send)
+                await self._show(channel, run.handle, receive, send)
             except ModelError as error:
                 failed = error
                 raise
             finally:
                 status: EndStatus = "failed" if failed else "completed"
-                run_span.end("cancelled" if self._left else status, failed)
-
-    async def _start(
-        self, binding: ResolvedModel, digest: str, traceparent: str
-    ) -> WorkflowHandle[object, Reply]:
-        runtime, ask = self._runtime, self._ask
-        self._record_start(binding.flow)
-        if runtime.engine.state != "running":
-            raise self._refused(restarting())
-        run_input = RunInput(
-            model=ask.model,
-            flow=binding.flow,
-            digest=binding.digest,
-            conversation=ConversationRef(base=digest),
-            params=dict(binding.params),
-            protocol=ask.protocol,
-            key_id=self._caller.key_id,
-            traceparent=traceparent,
-            headers=dict(self._caller.headers),
-            limits=binding.run_limits,
-        )
-        try:
-            handle: WorkflowHandle[object, Reply] = await runtime.client.start_workflow(
-                binding.flow,
-                run_input,
-                id=self._run_id,
-                task_queue=TASK_QUEUE,
-                result_type=Reply,
-                execution_timeout=RUN_LIMIT,
-                rpc_timeout=_START_LIMIT,
-                request_eager_start=True,
-                static_summary=ask.model,
-            )
-        except RPCError as error:
-            raise self._refused(await runtime.engine.explain(error)) from error
-        return handle
-
-    def _record_start(self, flow: str) -> None:
-        self._runtime.ledger.record(
-            RunStarted(
-                run_id=self._run_id,
-                model=self._ask.model,
-                flow=flow,
-                protocol=self._ask.protocol,
-                stream=self._ask.stream,
-                key_id=self._caller.key_id,
-                started_at=datetime.now(UTC),
-            )
-        )
-
-    def _record_failure(self, error: ModelError) -> None:
-        """Write down the end of a run that the engine never saw; the host does it for the rest."""
-        self._runtime.ledger.record(
-            RunEnded(
-                run_id=self._run_id,
-                status="failed",
-                ended_at=datetime.now(UTC),
-                error_kind=error.kind,
-                error_message=error.message,
-            )
-        )
-
-    def _refused(self, error: ModelError) -> ModelError:
-        """Record that the run was not started because of ``error``, and return it."""
-        self._record_failure(error)
-        return error
+                run.span.end("cancelled" if self._left else status, failed)
 
     async def _show(
         self,
         channel: Channel,
-        handle: WorkflowHandle[object, Reply],
+        handle: RunHandle,
         receive: Receive,
         send: Send,
     ) -> None:
@@ -223,22 +149,18 @@ class Exchange:
         while (await receive())["type"] != "http.disconnect":
             pass
         self._left = True
-        channel.end(Outcome(error=ModelError("cancelled", "The client has left.")))
+        channel.end(RunOutcome(error=ModelError("cancelled", "The client has left.")))
 
-    async def _end_run(self, handle: WorkflowHandle[object, Reply]) -> None:
-        """Cancel the run, and its calls at once: not only at their next heartbeat."""
+    async def _end_run(self, handle: RunHandle) -> None:
         try:
-            await handle.cancel(rpc_timeout=_START_LIMIT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended by itself just now
-                log.warning("Run %s could not be cancelled: %s", self._run_id, error)
-        finally:
-            self._runtime.relay.hang_up(self._run_id)
+            await handle.cancel()
+        except ModelError as error:
+            log.warning("Run %s could not be cancelled: %s", self._run_id, error.message)
 
     async def _whole(self, channel: Channel, send: Send) -> None:
         while channel.outcome is None:
             await channel.next(60.0)
-        reply = _reply(channel.outcome)
+        reply = channel.outcome.result()
         document = self._front.render(self._ask, reply, run_id=self._run_id, created=self._created)
         await send_json(send, 200, document, self._headers(channel))
 
@@ -246,8 +168,9 @@ class Exchange:
         encoder = self._front.encoder(self._ask, run_id=self._run_id, created=self._created)
         try:
             pending = await self._relay(channel, encoder, send)
-            if not self._left:
-                ending = pending + encoder.finish(_reply(channel.outcome))
+            outcome = channel.outcome
+            if outcome is not None and not self._left:
+                ending = pending + encoder.finish(outcome.result())
                 await self._send_stream(send, channel, ending, more=False)
         except ModelError as error:
             if self._committed and not self._left:
@@ -308,25 +231,10 @@ class Exchange:
         await send_json(send, status, document, [*self._headers(), *retry_headers(error, status)])
 
 
-def _reply(outcome: Outcome | None) -> Reply:
-    if outcome is None or outcome.reply is None:
-        raise (outcome.error if outcome and outcome.error else ModelError("internal", "No reply."))
-    return outcome.reply
-
-
-async def _follow(handle: WorkflowHandle[object, Reply], channel: Channel) -> None:
+async def _follow(handle: RunHandle, channel: Channel) -> None:
     """Ask the engine for the run's end, for the case that nobody tells it in process."""
     await asyncio.sleep(_FOLLOW_AFTER_S)
-    while channel.outcome is None:
-        try:
-            channel.end(Outcome(reply=await handle.result()))
-        except (WorkflowFailureError, ApplicationError) as failed:
-            channel.end(Outcome(error=model_error(failed)))
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                channel.end(Outcome(error=ModelError("internal", "The run has disappeared.")))
-            # The engine is restarted by its supervisor and the run goes on then.
-            await asyncio.sleep(1.0)
+    channel.end(await handle.outcome())
 
 
 def _body(data: bytes, *, more: bool) -> Message:

@@ -6,17 +6,15 @@ died and the run's own result is rendered now. All three provider protocols are 
 """
 
 import asyncio
-import logging
+import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
 
+from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.registry.registry import DIRECT
 from polyvox.activities.storage.responses import PREFIX, StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
@@ -32,12 +30,9 @@ from polyvox.protocols.responses.include import Included, included
 from polyvox.protocols.responses.storing import Keeping
 from polyvox.worker.runs.start import new_run_id
 from polyvox.worker.runtime import Runtime
-from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply, Usage
-
-log = logging.getLogger(__name__)
 
 
 class KeptExchange:
@@ -278,28 +273,12 @@ class ResponsesState:
         conversation = self._runtime.bodies.get(kept.conversation)
         return Ask("responses", kept.model, conversation, kept.stream)
 
-    def _handle(self, kept: StoredResponse) -> WorkflowHandle[object, Reply]:
-        return self._runtime.client.get_workflow_handle(kept.run_id, result_type=Reply)
-
     async def _settled(self, kept: StoredResponse) -> StoredResponse:
         """Return ``kept`` with its end, if its run has ended; another process began it."""
-        handle = self._handle(kept)
-        reply: Reply | None = None
-        error = ModelError("internal", "The run has disappeared.")
-        try:
-            if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-                return kept
-            reply = await handle.result()
-        except (WorkflowFailureError, ApplicationError) as failed:
-            error = model_error(failed)
-        except RPCError as failed:
-            if failed.status is not RPCStatusCode.NOT_FOUND:
-                raise await self._runtime.engine.explain(failed) from failed
-        return await self._finished(kept, reply, error)
+        outcome = await self._runtime.runs.find(kept.run_id).ended()
+        return kept if outcome is None else await self._finished(kept, outcome)
 
-    async def _finished(
-        self, kept: StoredResponse, reply: Reply | None, error: ModelError
-    ) -> StoredResponse:
+    async def _finished(self, kept: StoredResponse, outcome: RunOutcome) -> StoredResponse:
         finished: list[StoredResponse] = []
 
         def keep(document: dict[str, Json]) -> None:
@@ -308,26 +287,19 @@ class ResponsesState:
 
         shown = await self._store.frames(kept.response_id) if kept.stream else b""
         writing = resumed(self._ask(kept), kept, shown, keep)
-        frames = writing.fail(error) if reply is None else writing.finish(reply)
+        try:
+            frames = writing.finish(outcome.result())
+        except ModelError as error:
+            frames = writing.fail(error)
         if kept.stream:
             self._store.keep_frames(kept.response_id, len(split_frames(shown)), frames)
         return finished[0]
 
     async def _wait(self, kept: StoredResponse, limit_s: float) -> None:
         """Wait until the run has ended, for at most ``limit_s`` seconds."""
-        try:
-            await asyncio.wait_for(self._handle(kept).result(), limit_s)
-        except (TimeoutError, WorkflowFailureError, ApplicationError):
-            return
-        except RPCError as error:
-            log.warning("Cannot ask the engine about run %s: %s", kept.run_id, error)
-            await asyncio.sleep(1.0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._runtime.runs.find(kept.run_id).outcome(), limit_s)
 
     async def _end_run(self, kept: StoredResponse) -> None:
-        try:
-            await self._handle(kept).cancel()
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise await self._runtime.engine.explain(error) from error
-        self._runtime.relay.hang_up(kept.run_id)
+        await self._runtime.runs.find(kept.run_id).cancel()
         await self._wait(kept, 10.0)
