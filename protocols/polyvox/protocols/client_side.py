@@ -50,8 +50,8 @@ class Encoder(Interface):
         """Write the protocol's error ending for a stream that has begun."""
 
 
-class Front(Interface):
-    """One client protocol; implemented by a module of this package."""
+class RequestParser(Interface):
+    """Reads the requests of a protocol's clients."""
 
     def parse(self, body: Json, headers: Mapping[str, str]) -> Ask:
         """Parse a request body (a decoded JSON document) and its lower-case headers.
@@ -59,6 +59,10 @@ class Front(Interface):
         Unknown fields are kept, never refused. Raises ModelError("invalid_request", param=...)
         for a missing or ill-typed known field.
         """
+
+
+class ResponseEncoder(Interface):
+    """Writes the answers to a protocol's clients: as a stream, as one document, or as an error."""
 
     def encoder(self, ask: Ask, *, run_id: str, created: int) -> Encoder:
         """Return a new Encoder."""
@@ -68,3 +72,7 @@ class Front(Interface):
 
     def render_error(self, error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
         """Return HTTP status and error document in this protocol's taxonomy."""
+
+
+class Front(RequestParser, ResponseEncoder, Interface):
+    """One client protocol; implemented by a module of this package."""

@@ -76,6 +76,11 @@ class Runtime:
     runs: Runs
     ui_sessions: UiSessions
 
+    @property
+    def keep_alive_s(self) -> float:
+        """Seconds of silence after which a client is told that its answer is being made."""
+        return self.settings.server.keep_alive_s
+
 
 @asynccontextmanager
 async def running(

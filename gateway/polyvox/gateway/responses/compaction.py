@@ -5,7 +5,6 @@ comes back, its summary is put in its place as text, so every provider can read 
 provider's own compaction stay as they are: only it can read them.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from polyvox.gateway.responses.stored_encoder import KeptEncoder
@@ -75,14 +74,11 @@ def _summary_item(reply: Reply, item_id: str) -> dict[str, Json]:
     return {"id": item_id, "type": "compaction", "encrypted_content": sealed}
 
 
-class CompactionFront:
-    """The front of ``POST /v1/responses/compact``; ``asked`` is what is to be compacted."""
+class CompactionEncoder:
+    """Writes the answer of ``POST /v1/responses/compact``; ``asked`` is what is to be compacted."""
 
     def __init__(self, asked: Ask) -> None:
         self._asked = asked
-
-    def parse(self, body: Json, headers: Mapping[str, str]) -> Ask:
-        return responses.parse(body, headers)
 
     def encoder(self, ask: Ask, *, run_id: str, created: int) -> Encoder:
         return responses.encoder(ask, run_id=run_id, created=created)

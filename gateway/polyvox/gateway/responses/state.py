@@ -12,17 +12,16 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 
-from starlette.types import Receive, Scope, Send
-
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.registry.registry import DIRECT
 from polyvox.activities.storage.responses import PREFIX, StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import Share
 from polyvox.gateway.responses.background import KEEP_ALIVE, Recording, resumed, split_frames
 from polyvox.gateway.responses.compaction import SummaryEncoder, asking_for_summary, is_triggered
 from polyvox.gateway.responses.previous_turns import History, Near
-from polyvox.gateway.responses.stored_encoder import Keep, KeptEncoder, KeptFront
+from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import client_response as responses_document
 from polyvox.protocols.responses import elements as wire
@@ -36,17 +35,17 @@ from polyvox.workflows.reply import Reply, Usage
 
 
 class KeptExchange:
-    """A foreground answer that is kept, as an ASGI response."""
+    """A foreground answer that is kept."""
 
-    def __init__(self, exchange: Exchange, front: KeptFront, keep: Keep) -> None:
+    def __init__(self, exchange: Exchange, kept: KeptAnswer, keep: Keep) -> None:
         self._exchange = exchange
-        self._front = front
+        self._kept = kept
         self._keep = keep
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._exchange(scope, receive, send)
-        writing = self._front.writing
-        if writing is None or self._front.refused is not None:
+    async def answer(self, sink: Sink) -> None:
+        await self._exchange.answer(sink)
+        writing = self._kept.writing
+        if writing is None or self._exchange.refused is not None:
             return
         if writing.response["status"] == "in_progress":
             self._keep({**writing.response, "status": "cancelled"})
@@ -84,9 +83,8 @@ class ResponsesState:
             ask, sort = asking_for_summary(ask), SummaryEncoder
         digest = await runtime.bodies.put(ask.conversation)
         keep = self._keep(ask, keeping, caller, digest, own, also)
-        front = KeptFront(keep, sort=sort)
-        exchange = Exchange(runtime, front, ask, caller, digest=digest)
-        return KeptExchange(exchange, front, keep)
+        kept = KeptAnswer(keep, sort=sort)
+        return KeptExchange(Exchange(runtime, kept, ask, caller, digest=digest), kept, keep)
 
     def _compacts_itself(self, model: str) -> bool:
         """Whether one provider answers alone, and its protocol has compactions of its own."""
@@ -140,7 +138,6 @@ class ResponsesState:
         keeping: Keeping,
         caller: Caller,
         own: tuple[Message, ...],
-        scope: Scope,
         share: Share,
     ) -> Recording:
         """Start a background response; it can be found when this returns.
@@ -155,7 +152,7 @@ class ResponsesState:
 
         async def record() -> None:
             try:
-                await recording.run(scope)
+                await recording.run()
             finally:
                 share.release()
                 del self._recordings[recording.kept.response_id]
@@ -208,7 +205,7 @@ class ResponsesState:
         self, kept: StoredResponse, after: int, shows: Included
     ) -> AsyncIterator[bytes]:
         """Yield the frames of a background stream behind sequence number ``after``."""
-        keep_alive_s = self._runtime.settings.server.keep_alive_s
+        keep_alive_s = self._runtime.keep_alive_s
         if kept.response_id in self._recordings:
             recording, _ = self._recordings[kept.response_id]
             async for frames in recording.follow(after, keep_alive_s, shows):
