@@ -1,5 +1,6 @@
 """The rules of the tree that no linter checks."""
 
+import ast
 import asyncio
 import socket
 import subprocess
@@ -90,6 +91,18 @@ def test_importing_does_nothing() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert {f"polyvox.{part}" for part in PARTS} <= set(done.stdout.split())
+
+
+def test_one_module_starts_runs() -> None:
+    """Everything else asks ``start``, so a run is recorded and its errors are told in one way."""
+    starting = {
+        str(path.relative_to(ROOT))
+        for part in PARTS
+        for path in (ROOT / part).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "start_workflow"
+    }
+    assert starting == {"worker/polyvox/worker/runs/start.py"}
 
 
 def test_a_test_cannot_leave_this_machine() -> None:

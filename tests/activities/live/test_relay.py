@@ -2,7 +2,7 @@
 
 import asyncio
 
-from polyvox.activities.live.relay import Batch, Outcome, Relay
+from polyvox.activities.live.relay import Batch, Relay, RunOutcome
 from polyvox.workflows.conversation import Text
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta
@@ -41,7 +41,7 @@ async def test_what_nobody_hears_is_gone() -> None:
     """Lossy by right: the Reply is the truth."""
     relay = Relay()
     relay.publish("run", batch("lost"))
-    relay.close("run", Outcome(reply=REPLY))
+    relay.close("run", RunOutcome(reply=REPLY))
     relay.lose("run", ("cache_control",))
     with relay.subscribe("run") as channel:
         assert await channel.next(NOW_S) == []
@@ -53,11 +53,11 @@ async def test_the_end_comes_after_the_last_words() -> None:
     relay = Relay()
     with relay.subscribe("run") as channel:
         relay.publish("run", batch("a"))
-        relay.close("run", Outcome(reply=REPLY))
-        relay.close("run", Outcome(error=ModelError("internal", "too late")))
+        relay.close("run", RunOutcome(reply=REPLY))
+        relay.close("run", RunOutcome(error=ModelError("internal", "too late")))
         assert await channel.next(SOON_S) == [batch("a")]
         assert await channel.next(SOON_S) == []
-        assert channel.outcome == Outcome(reply=REPLY)
+        assert channel.outcome == RunOutcome(reply=REPLY)
 
 
 async def test_who_waits_for_the_end_alone_is_no_listener() -> None:
@@ -67,7 +67,7 @@ async def test_who_waits_for_the_end_alone_is_no_listener() -> None:
         assert not relay.listening("run")
         relay.publish("run", batch("a"))
         relay.lose("run", ("cache_control",))
-        relay.close("run", Outcome(reply=REPLY))
+        relay.close("run", RunOutcome(reply=REPLY))
         assert await channel.next(SOON_S) == []
         assert channel.losses == {"cache_control"}
     with relay.subscribe("run"):

@@ -22,7 +22,7 @@ from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.live.progress import Progress
-from polyvox.activities.live.relay import Outcome, Relay
+from polyvox.activities.live.relay import Relay, RunOutcome
 from polyvox.activities.model_call.attempt import ModelCaller
 from polyvox.activities.model_call.directory import Directory
 from polyvox.activities.model_call.estimates import estimating
@@ -52,12 +52,13 @@ from polyvox.protocols.coverage.answer_losses import answer_losses
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.engine.engine import Engine
-from polyvox.worker.hosting.host import Ending, HostServices, flow_host
+from polyvox.worker.hosting.host import HostServices, flow_host
 from polyvox.worker.hosting.payloads import data_converter
 from polyvox.worker.hosting.watchdog import Watchdog
-from polyvox.worker.runs.start import TASK_QUEUE
+from polyvox.worker.runs.start import TASK_QUEUE, Runs
 from polyvox.worker.settings.settings import Settings
 from polyvox.worker.settings.shipped_templates import apply_models, register_templates
+from polyvox.workflows.conversation import Protocol
 from polyvox.workflows.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,13 @@ class Runtime:
     conversations: ConversationsStore
     relay: Relay
     tracing: Tracing
+    runs: Runs
     ui_sessions: UiSessions
+
+    @property
+    def keep_alive_s(self) -> float:
+        """Seconds of silence after which a client is told that its answer is being made."""
+        return self.settings.server.keep_alive_s
 
 
 @asynccontextmanager
@@ -162,7 +169,7 @@ async def running(
         services = HostServices(
             load_flow=registry.load,
             open_conversation=bodies.get,
-            tell=lambda ending: loop.call_soon_threadsafe(partial(ended, ending)),
+            tell=lambda *ending: loop.call_soon_threadsafe(partial(ended, *ending)),
         )
         watchdog = Watchdog(
             lambda run_id, error: loop.call_soon_threadsafe(
@@ -209,6 +216,16 @@ async def running(
             conversations=conversations,
             relay=relay,
             tracing=tracing,
+            runs=Runs(
+                client=client,
+                engine=engine,
+                ledger=ledger,
+                registry=registry,
+                providers=providers,
+                bodies=bodies,
+                relay=relay,
+                tracing=tracing,
+            ),
             ui_sessions=UiSessions(database),
         )
 
@@ -220,28 +237,25 @@ class _Ended:
         self._ledger = ledger
         self._relay = relay
 
-    def __call__(self, ending: Ending) -> None:
-        error, reply = ending.error, ending.reply
-        status: EndStatus = "completed"
-        if error is not None:
-            status = "cancelled" if error.kind == "cancelled" else "failed"
+    def __call__(self, run_id: str, protocol: Protocol, outcome: RunOutcome) -> None:
+        error, reply = outcome.error, outcome.reply
         if reply is not None:
-            self._relay.lose(ending.run_id, answer_losses(reply, ending.protocol))
+            self._relay.lose(run_id, answer_losses(reply, protocol))
         self._ledger.record(
             RunEnded(
-                run_id=ending.run_id,
-                status=status,
+                run_id=run_id,
+                status=outcome.status,
                 ended_at=datetime.now(UTC),
                 error_kind=error.kind if error else None,
                 error_message=error.message if error else None,
                 error_trace=error.body if error and error.kind == "flow_error" else None,
                 finish=reply.finish if reply else None,
-                usage=ending.usage,
-                notes=ending.notes,
-                losses=self._relay.losses(ending.run_id),
+                usage=outcome.usage,
+                notes=outcome.notes,
+                losses=self._relay.losses(run_id),
             )
         )
-        self._relay.close(ending.run_id, Outcome(reply, error))
+        self._relay.close(run_id, outcome)
 
 
 def _end_blocked(
@@ -256,7 +270,7 @@ def _end_blocked(
             if refused.status is not RPCStatusCode.NOT_FOUND:  # it has just ended by itself
                 log.warning("Run %s could not be terminated: %s", run_id, refused)
 
-    ended(Ending(run_id, None, error))
+    ended(run_id, "chat", RunOutcome(error=error))
     return asyncio.get_running_loop().create_task(terminate())
 
 

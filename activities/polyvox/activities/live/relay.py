@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from polyvox.activities.ledger.entries import EndStatus
 from polyvox.protocols.coverage.losses import MORE_LOSSES, MOST_LOSSES
+from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, PartDelta
-from polyvox.workflows.reply import Reply
+from polyvox.workflows.reply import Reply, Usage
 
 _MANY_CALLS = 12
 _PAUSE_S = 0.010
@@ -41,11 +43,28 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended: exactly one of ``reply`` and ``error`` is set."""
+class RunOutcome:
+    """How a run ended: exactly one of ``reply`` and ``error`` is set.
+
+    ``usage`` and ``notes`` are those of the run; only the host of the run knows them.
+    """
 
     reply: Reply | None = None
     error: ModelError | None = None
+    usage: Usage = Usage()
+    notes: tuple[Json, ...] = ()
+
+    @property
+    def status(self) -> EndStatus:
+        if self.error is None:
+            return "completed"
+        return "cancelled" if self.error.kind == "cancelled" else "failed"
+
+    def result(self) -> Reply:
+        """Return the reply. Raises ModelError if the run failed."""
+        if self.reply is None:
+            raise self.error or ModelError("internal", "The run has no reply.")
+        return self.reply
 
 
 class Channel:
@@ -54,7 +73,7 @@ class Channel:
     def __init__(self, *, live: bool) -> None:
         self.live = live
         self.losses: set[str] = set()
-        self.outcome: Outcome | None = None
+        self.outcome: RunOutcome | None = None
         self._batches: list[Batch] = []
         self._waiting_bytes = 0
         self._overflown = False
@@ -75,7 +94,7 @@ class Channel:
         self._batches.append(batch)
         self._wake()
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: RunOutcome) -> None:
         self.outcome = self.outcome or outcome
         self._wake()
 
@@ -158,7 +177,7 @@ class Relay:
         channel = self._channels.get(run_id)
         return channel is not None and channel.live
 
-    def close(self, run_id: str, outcome: Outcome) -> None:
+    def close(self, run_id: str, outcome: RunOutcome) -> None:
         """Tell that the run has ended."""
         channel = self._channels.get(run_id)
         if channel is not None:

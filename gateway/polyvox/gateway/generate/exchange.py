@@ -1,9 +1,10 @@
 """The path of one request: a parsed Ask becomes a durable run, its Events become the answer.
 
-The exchange subscribes to the run before it starts it, shows Events as they come, and completes
-the stream from the Reply, which alone is the truth. It is the judge of retries, because it alone
-knows what the client has: an attempt that begins again after words of an earlier one were sent ends
-the stream with an error. A client that leaves ends the run, and with it the spending.
+The exchange subscribes to the run before it starts it, encodes Events as they come, and completes
+the stream from the Reply, which alone is the truth. The frames go to a ``Sink``, whoever reads
+them. The exchange is the judge of retries, because it alone knows what the client has: an attempt
+that begins again after words of an earlier one were sent ends the stream with an error. A client
+that leaves ends the run, and with it the spending.
 
 Until something is worth showing no status is sent, so that an early failure is a plain HTTP error.
 A flow that stays silent for ``keep_alive_s`` commits the stream and is kept alive from then on.
@@ -14,53 +15,82 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from typing import Protocol as Interface
 
-from starlette.types import Message, Receive, Scope, Send
-from temporalio.client import WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from starlette.requests import HTTPConnection
 
-from polyvox.activities.ledger.entries import EndStatus, RunEnded, RunStarted
-from polyvox.activities.live.relay import Batch, Channel, Outcome
-from polyvox.activities.registry.registry import ResolvedModel
-from polyvox.gateway.http.errors import retry_headers, send_json
+from polyvox.activities.ledger.entries import EndStatus
+from polyvox.activities.live.relay import Batch, Channel, Relay, RunOutcome
+from polyvox.activities.tracing.spans import Tracing
+from polyvox.gateway.generate.sinks import Sink
+from polyvox.gateway.http.errors import Headers, retry_headers
 from polyvox.protocols.client_side import Ask, Encoder, ResponseEncoder
 from polyvox.protocols.header_text import header_list
-from polyvox.worker.engine.trouble import restarting
-from polyvox.worker.runs.start import RUN_LIMIT, TASK_QUEUE, new_run_id
-from polyvox.worker.runtime import Runtime
-from polyvox.workflows.boundary.calls import ConversationRef, RunInput
-from polyvox.workflows.boundary.failures import model_error
+from polyvox.worker.runs.handle import RunHandle
+from polyvox.worker.runs.start import RunRequest, StartedRun, new_run_id
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta, PartEnded, PartStarted
-from polyvox.workflows.reply import Reply
+from polyvox.workflows.session import seen_headers
 
 log = logging.getLogger(__name__)
-
-STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
-
-_START_LIMIT = timedelta(seconds=5)
 
 _FOLLOW_AFTER_S = 5.0
 """A run's end is told in process; only a long one is also asked of the engine, to be sure."""
 
 
+class RunStarter(Interface):
+    """Starts runs; see ``runs.start.Runs``."""
+
+    async def start(self, request: RunRequest) -> StartedRun: ...
+
+    def fail(self, run_id: str, error: ModelError) -> None: ...
+
+
+class Program(Interface):
+    """What an exchange needs of the running program; a ``Runtime`` is one."""
+
+    @property
+    def runs(self) -> RunStarter: ...
+
+    @property
+    def relay(self) -> Relay: ...
+
+    @property
+    def tracing(self) -> Tracing: ...
+
+    @property
+    def keep_alive_s(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the key's id, the trace the client is already in, the headers a flow may see."""
+    """Who asks, and where.
+
+    ``key_id`` names the key, ``method`` and ``path`` are those of the request, ``traceparent`` is
+    the trace the client is already in, ``headers`` are those that a flow may see.
+    """
 
     key_id: str
+    method: str = "POST"
+    path: str = ""
     traceparent: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
+    """Return who asks with a request or over a WebSocket."""
+    scope, headers = connection.scope, connection.headers
+    return Caller(
+        key_id,
+        scope.get("method", "GET"),  # a WebSocket begins with a GET
+        scope["path"],
+        headers.get("traceparent"),
+        seen_headers(headers),
+    )
+
+
 class Exchange:
-    """One request's answer, as an ASGI response.
+    """One request's answer.
 
     ``digest`` spares storing the conversation where it is stored already. A ``lasting`` run goes on
     when this process stops: only a client that leaves ends it.
@@ -68,7 +98,7 @@ class Exchange:
 
     def __init__(
         self,
-        runtime: Runtime,
+        program: Program,
         answers: ResponseEncoder,
         ask: Ask,
         caller: Caller,
@@ -76,8 +106,9 @@ class Exchange:
         run_id: str | None = None,
         digest: str | None = None,
         lasting: bool = False,
+        follow_after_s: float = _FOLLOW_AFTER_S,
     ) -> None:
-        self._runtime = runtime
+        self._program = program
         self._answers = answers
         self._ask = ask
         self._caller = caller
@@ -85,130 +116,60 @@ class Exchange:
         self._run_id = run_id or new_run_id()
         self._digest = digest
         self._lasting = lasting
+        self._follow_after_s = follow_after_s
         self._committed = False
         self._left = False
         self._shown: dict[str, int] = {}
+        self.refused: ModelError | None = None
+        """Why the client was given no answer."""
         self.losses: tuple[str, ...] = ()
         """What the provider's protocol could not carry, as far as the answer's head told it."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        span = self._runtime.tracing.request_span(
-            scope["method"], scope["path"], traceparent=self._caller.traceparent
+    async def answer(self, sink: Sink) -> None:
+        caller = self._caller
+        span = self._program.tracing.request_span(
+            caller.method, caller.path, traceparent=caller.traceparent
         )
-        failed: ModelError | None = None
+        error: ModelError | None = None
         try:
-            await self._answer(receive, send, span.traceparent)
-        except ModelError as error:
-            failed = error
-            if not self._left:
-                await self._send_error(send, error)
+            await self._run(sink, span.traceparent)
+        except ModelError as failed:
+            error = failed
+            if not self._left and not self._committed:
+                await self._refuse(sink, error)
         finally:
-            status = failed.http_status if failed else 200
-            span.end(status, failed, run_id=self._run_id)
+            span.end(error.http_status if error else 200, error, run_id=self._run_id)
 
-    async def _answer(self, receive: Receive, send: Send, traceparent: str | None) -> None:
-        runtime, ask = self._runtime, self._ask
-        try:
-            binding = runtime.registry.resolve(ask.model, runtime.providers)
-        except ModelError as error:
-            self._record_start("-")
-            self._record_failure(error)
-            raise
-        digest = self._digest or await runtime.bodies.put(ask.conversation)
-        run_span = runtime.tracing.run_span(
-            traceparent, run_id=self._run_id, flow=binding.flow, model=ask.model
+    async def _run(self, sink: Sink, traceparent: str | None) -> None:
+        ask = self._ask
+        request = RunRequest(
+            run_id=self._run_id,
+            model=ask.model,
+            protocol=ask.protocol,
+            conversation=ask.conversation,
+            stream=ask.stream,
+            key_id=self._caller.key_id,
+            headers=self._caller.headers,
+            traceparent=traceparent,
+            digest=self._digest,
         )
-        failed: ModelError | None = None
-        with runtime.relay.subscribe(self._run_id, live=ask.stream) as channel:
+        error: ModelError | None = None
+        with self._program.relay.subscribe(self._run_id, live=ask.stream) as channel:
+            run = await self._program.runs.start(request)
             try:
-                handle = await self._start(binding, digest, run_span.traceparent or "")
-                await self._show(channel, handle, receive, send)
-            except ModelError as error:
-                failed = error
+                await self._show(channel, run.handle, sink)
+            except ModelError as failed:
+                error = failed
                 raise
             finally:
-                status: EndStatus = "failed" if failed else "completed"
-                run_span.end("cancelled" if self._left else status, failed)
+                status: EndStatus = "failed" if error else "completed"
+                run.span.end("cancelled" if self._left else status, error)
 
-    async def _start(
-        self, binding: ResolvedModel, digest: str, traceparent: str
-    ) -> WorkflowHandle[object, Reply]:
-        runtime, ask = self._runtime, self._ask
-        self._record_start(binding.flow)
-        if runtime.engine.state != "running":
-            raise self._refused(restarting())
-        run_input = RunInput(
-            model=ask.model,
-            flow=binding.flow,
-            digest=binding.digest,
-            conversation=ConversationRef(base=digest),
-            params=dict(binding.params),
-            protocol=ask.protocol,
-            key_id=self._caller.key_id,
-            traceparent=traceparent,
-            headers=dict(self._caller.headers),
-            limits=binding.run_limits,
-        )
+    async def _show(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
+        leaving = asyncio.create_task(self._notice_leaving(sink, channel))
+        following = asyncio.create_task(self._follow(handle, channel))
         try:
-            handle: WorkflowHandle[object, Reply] = await runtime.client.start_workflow(
-                binding.flow,
-                run_input,
-                id=self._run_id,
-                task_queue=TASK_QUEUE,
-                result_type=Reply,
-                execution_timeout=RUN_LIMIT,
-                rpc_timeout=_START_LIMIT,
-                request_eager_start=True,
-                static_summary=ask.model,
-            )
-        except RPCError as error:
-            raise self._refused(await runtime.engine.explain(error)) from error
-        return handle
-
-    def _record_start(self, flow: str) -> None:
-        self._runtime.ledger.record(
-            RunStarted(
-                run_id=self._run_id,
-                model=self._ask.model,
-                flow=flow,
-                protocol=self._ask.protocol,
-                stream=self._ask.stream,
-                key_id=self._caller.key_id,
-                started_at=datetime.now(UTC),
-            )
-        )
-
-    def _record_failure(self, error: ModelError) -> None:
-        """Write down the end of a run that the engine never saw; the host does it for the rest."""
-        self._runtime.ledger.record(
-            RunEnded(
-                run_id=self._run_id,
-                status="failed",
-                ended_at=datetime.now(UTC),
-                error_kind=error.kind,
-                error_message=error.message,
-            )
-        )
-
-    def _refused(self, error: ModelError) -> ModelError:
-        """Record that the run was not started because of ``error``, and return it."""
-        self._record_failure(error)
-        return error
-
-    async def _show(
-        self,
-        channel: Channel,
-        handle: WorkflowHandle[object, Reply],
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        leaving = asyncio.create_task(self._notice_leaving(receive, channel))
-        following = asyncio.create_task(_follow(handle, channel))
-        try:
-            if self._ask.stream:
-                await self._stream(channel, send)
-            else:
-                await self._whole(channel, send)
+            await (self._stream if self._ask.stream else self._whole)(channel, sink)
         except OSError:
             self._left = True
         finally:
@@ -219,60 +180,64 @@ class Exchange:
         if self._left:
             raise ModelError("cancelled", "The client has left.")
 
-    async def _notice_leaving(self, receive: Receive, channel: Channel) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    async def _notice_leaving(self, sink: Sink, channel: Channel) -> None:
+        await sink.left()
         self._left = True
-        channel.end(Outcome(error=ModelError("cancelled", "The client has left.")))
+        channel.end(RunOutcome(error=ModelError("cancelled", "The client has left.")))
 
-    async def _end_run(self, handle: WorkflowHandle[object, Reply]) -> None:
-        """Cancel the run, and its calls at once: not only at their next heartbeat."""
+    async def _follow(self, handle: RunHandle, channel: Channel) -> None:
+        """Ask the engine for the run's end, for the case that nobody tells it in process."""
+        await asyncio.sleep(self._follow_after_s)
+        channel.end(await handle.outcome())
+
+    async def _end_run(self, handle: RunHandle) -> None:
         try:
-            await handle.cancel(rpc_timeout=_START_LIMIT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended by itself just now
-                log.warning("Run %s could not be cancelled: %s", self._run_id, error)
-        finally:
-            self._runtime.relay.hang_up(self._run_id)
+            await handle.cancel()
+        except ModelError as error:
+            log.warning("Run %s could not be cancelled: %s", self._run_id, error.message)
 
-    async def _whole(self, channel: Channel, send: Send) -> None:
-        while channel.outcome is None:
+    async def _whole(self, channel: Channel, sink: Sink) -> None:
+        while (outcome := channel.outcome) is None:
             await channel.next(60.0)
-        reply = _reply(channel.outcome)
         document = self._answers.render(
-            self._ask, reply, run_id=self._run_id, created=self._created
+            self._ask, outcome.result(), run_id=self._run_id, created=self._created
         )
-        await send_json(send, 200, document, self._headers(channel))
+        await sink.whole(outcome, document, self._headers(channel))
 
-    async def _stream(self, channel: Channel, send: Send) -> None:
+    async def _stream(self, channel: Channel, sink: Sink) -> None:
         encoder = self._answers.encoder(self._ask, run_id=self._run_id, created=self._created)
         try:
-            pending = await self._relay(channel, encoder, send)
-            if not self._left:
-                ending = pending + encoder.finish(_reply(channel.outcome))
-                await self._send_stream(send, channel, ending, more=False)
+            frames = await self._relay(channel, encoder, sink)
+            if channel.outcome is not None and not self._left:
+                frames.append(encoder.finish(channel.outcome.result()))
+                await self._commit(channel, sink)
+                await sink.finish(channel.outcome, frames)
         except ModelError as error:
             if self._committed and not self._left:
-                await send(_body(encoder.fail(error), more=False))
+                await sink.finish(RunOutcome(error=error), [encoder.fail(error)])
             raise
 
-    async def _relay(self, channel: Channel, encoder: Encoder, send: Send) -> bytes:
+    async def _relay(self, channel: Channel, encoder: Encoder, sink: Sink) -> list[bytes]:
         """Show events until the run has ended; return frames that were not worth sending yet."""
-        keep_alive_s = self._runtime.settings.server.keep_alive_s
-        pending = b""
+        keep_alive_s = self._program.keep_alive_s
+        pending: list[bytes] = []
         while not self._left:
             batches = await channel.next(keep_alive_s)
             if not batches and channel.outcome is not None:
                 break
-            pending += b"".join([self._encode(encoder, batch) for batch in batches])
+            for batch in batches:
+                self._judge(batch)
+                pending += [encoder.feed(event) for event in batch.events]
             if not batches:
-                pending += encoder.keep_alive()
+                pending.append(encoder.keep_alive())
             if self._shown or not batches:
-                await self._send_stream(send, channel, pending)
-                pending = b""
+                await self._commit(channel, sink)
+                await sink.frames(pending)
+                pending = []
         return pending
 
-    def _encode(self, encoder: Encoder, batch: Batch) -> bytes:
+    def _judge(self, batch: Batch) -> None:
+        """Raise ModelError if ``batch`` begins anew what the client has seen in part."""
         shown = self._shown.get(batch.call)
         if shown is not None and batch.attempt > shown:
             raise ModelError(
@@ -284,18 +249,13 @@ class Exchange:
             isinstance(event, PartStarted | PartDelta | PartEnded) for event in batch.events
         ):
             self._shown[batch.call] = batch.attempt
-        return b"".join([encoder.feed(event) for event in batch.events])
 
-    async def _send_stream(
-        self, send: Send, channel: Channel, data: bytes, *, more: bool = True
-    ) -> None:
+    async def _commit(self, channel: Channel, sink: Sink) -> None:
         if not self._committed:
             self._committed = True
-            headers = [*STREAM_HEADERS, *self._headers(channel)]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send(_body(data, more=more))
+            await sink.begin(self._headers(channel))
 
-    def _headers(self, channel: Channel | None = None) -> list[tuple[bytes, bytes]]:
+    def _headers(self, channel: Channel | None = None) -> Headers:
         run_id = self._run_id.encode()
         headers = [(b"x-polyvox-run", run_id), (b"x-request-id", run_id), (b"request-id", run_id)]
         if channel is not None and channel.losses:
@@ -303,33 +263,8 @@ class Exchange:
             headers.append((b"x-polyvox-losses", header_list(self.losses).encode()))
         return headers
 
-    async def _send_error(self, send: Send, error: ModelError) -> None:
-        if self._committed:
-            return
+    async def _refuse(self, sink: Sink, error: ModelError) -> None:
+        self.refused = error
         status, document = self._answers.render_error(error, self._run_id)
-        await send_json(send, status, document, [*self._headers(), *retry_headers(error, status)])
-
-
-def _reply(outcome: Outcome | None) -> Reply:
-    if outcome is None or outcome.reply is None:
-        raise (outcome.error if outcome and outcome.error else ModelError("internal", "No reply."))
-    return outcome.reply
-
-
-async def _follow(handle: WorkflowHandle[object, Reply], channel: Channel) -> None:
-    """Ask the engine for the run's end, for the case that nobody tells it in process."""
-    await asyncio.sleep(_FOLLOW_AFTER_S)
-    while channel.outcome is None:
-        try:
-            channel.end(Outcome(reply=await handle.result()))
-        except (WorkflowFailureError, ApplicationError) as failed:
-            channel.end(Outcome(error=model_error(failed)))
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                channel.end(Outcome(error=ModelError("internal", "The run has disappeared.")))
-            # The engine is restarted by its supervisor and the run goes on then.
-            await asyncio.sleep(1.0)
-
-
-def _body(data: bytes, *, more: bool) -> Message:
-    return {"type": "http.response.body", "body": data, "more_body": more}
+        headers = [*self._headers(), *retry_headers(error, status)]
+        await sink.refuse(error, status, document, headers)

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from polyvox.gateway.generate.choices import Choices
-from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.exchange import Exchange, caller_of
+from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import provider_count
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import authenticate
@@ -16,7 +17,6 @@ from polyvox.protocols.wire_protocol import ROOT, Protocols, TokenCount, WirePro
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.session import seen_headers
 
 
 def create_router(protocols: Protocols) -> APIRouter:
@@ -47,11 +47,11 @@ def _generation(protocol: WireProtocol) -> Callable[[Request], Awaitable[Any]]:
         share.take(key_id)
         document = await read_document(request)
         ask = await share.work(lambda: protocol.parser.parse(document, request.headers))
-        caller = Caller(key_id, request.headers.get("traceparent"), seen_headers(request.headers))
+        caller = caller_of(request, key_id)
         if (wanted := protocol.choices_wanted(ask)) > 1:
             share.take(key_id, wanted - 1)
-            return Choices(runtime, ask, caller)
-        return Exchange(runtime, protocol.answers, ask, caller)
+            return HttpAnswer(Choices(runtime, ask, caller))
+        return HttpAnswer(Exchange(runtime, protocol.answers, ask, caller))
 
     return generate
 

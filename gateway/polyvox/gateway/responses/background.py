@@ -1,10 +1,9 @@
 """Background responses: a run whose client may leave, and the frames of its stream.
 
-The client of such a run is its Recording. It reads the stream as any client would and keeps it, so
-that others can read along, break off and come back: a frame's place is its sequence number. Frames
-go to the store a few times a second, and only what is kept there is shown. So nobody has seen what
-a crash can take back: the run goes on in the engine, and what was shown is continued from the Reply
-(``resumed``).
+The sink of such a run is its Recording. It keeps the stream, so that others can read along, break
+off and come back: a frame's place is its sequence number. Frames go to the store a few times a
+second, and only what is kept there is shown. So nobody has seen what a crash can take back: the run
+goes on in the engine, and what was shown is continued from the Reply (``resumed``).
 """
 
 import asyncio
@@ -12,12 +11,11 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from starlette.types import Message as AsgiMessage
-from starlette.types import Scope
-
+from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.storage.responses import StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
-from polyvox.gateway.responses.stored_encoder import Keep, KeptEncoder, KeptFront
+from polyvox.gateway.http.errors import Headers
+from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import provider_request as provider
 from polyvox.protocols.responses.include import EVERYTHING, Included
@@ -47,10 +45,9 @@ class Recording:
         self._news = asyncio.Event()
         self._cancelled = asyncio.Event()
         self._encoder = _writing_all(ask, kept, self._keep)
-        self._front = KeptFront(self._keep, self._encoder)
         self._exchange = Exchange(
             runtime,
-            self._front,
+            KeptAnswer(self._keep, self._encoder),
             ask,
             caller,
             run_id=kept.run_id,
@@ -65,19 +62,19 @@ class Recording:
         """The response object as it is now."""
         return self._encoder.response
 
-    async def run(self, scope: Scope) -> None:
+    async def run(self) -> None:
         """Read the run to its end. Cancelling this task leaves the run alone."""
         showing = asyncio.create_task(self._show_often())
         try:
             try:
-                await self._exchange(scope, self._receive, self._send)
+                await self._exchange.answer(self)
             except Exception as defect:
                 log.exception("Background response %s", self.kept.response_id)
                 told = f"{type(defect).__name__} in the gateway; its log tells more."
                 self._add(self._encoder.fail(ModelError("internal", told)))
             if self.kept.document is None:
                 stopped = ModelError("cancelled", "The response was cancelled.")
-                self._add(self._encoder.fail(self._front.refused or stopped))
+                self._add(self._encoder.fail(self._exchange.refused or stopped))
         finally:
             showing.cancel()
             self._over = True
@@ -111,14 +108,25 @@ class Recording:
                 except TimeoutError:
                     yield KEEP_ALIVE
 
-    async def _receive(self) -> AsgiMessage:
+    async def left(self) -> None:
         await self._cancelled.wait()
-        return {"type": "http.disconnect"}
 
-    async def _send(self, message: AsgiMessage) -> None:
-        # A refusal's body is a document, which the front knows.
-        if message["type"] == "http.response.body" and self._front.refused is None:
-            self._add(message["body"])
+    async def begin(self, headers: Headers) -> None:
+        """Do nothing: headers are not kept."""
+
+    async def frames(self, frames: list[bytes]) -> None:
+        self._add(b"".join(frames))
+
+    async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
+        self._add(b"".join(frames))
+
+    async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
+        """Do nothing: the encoder has kept the document."""
+
+    async def refuse(
+        self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
+    ) -> None:
+        """Do nothing: ``run`` keeps the error as the response's end."""
 
     def _keep(self, document: dict[str, Json]) -> None:
         self.kept = replace(self.kept, document=document)

@@ -74,8 +74,8 @@ def _summary_item(reply: Reply, item_id: str) -> dict[str, Json]:
     return {"id": item_id, "type": "compaction", "encrypted_content": sealed}
 
 
-class CompactionFront:
-    """The front of ``POST /v1/responses/compact``; ``asked`` is what is to be compacted."""
+class CompactionEncoder:
+    """Writes the answer of ``POST /v1/responses/compact``; ``asked`` is what is to be compacted."""
 
     def __init__(self, asked: Ask) -> None:
         self._asked = asked

@@ -8,12 +8,13 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.exchange import Caller, Exchange, caller_of
+from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import provider_count
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import authenticate
 from polyvox.gateway.http.request_body import read_document
-from polyvox.gateway.responses.compaction import CompactionFront, asking_for_summary, is_triggered
+from polyvox.gateway.responses.compaction import CompactionEncoder, asking_for_summary, is_triggered
 from polyvox.gateway.responses.item_lists import input_items, page, query_number
 from polyvox.gateway.responses.state import ResponsesState
 from polyvox.protocols.client_side import Ask
@@ -24,7 +25,6 @@ from polyvox.protocols.responses.storing import Keeping, parse_keeping
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.session import seen_headers
 
 _CHARACTERS_PER_TOKEN = 4
 _ITEM_TOKENS = 4
@@ -50,14 +50,14 @@ async def create(request: Request) -> Any:
     ask, keeping, own = await _asked(request, state, caller)
     if keeping.background:
         share = share_of(request).handed_over()
-        recording = await state.begin(ask, keeping, caller, own, _span_scope(request), share)
+        recording = await state.begin(ask, keeping, caller, own, share)
         if not ask.stream:
             return as_json({**recording.document, "status": "queued"}, recording.kept.run_id)
-        keep_alive_s = _runtime(request).settings.server.keep_alive_s
+        keep_alive_s = _runtime(request).keep_alive_s
         return _as_stream(recording.follow(-1, keep_alive_s, included(ask)), recording.kept.run_id)
     if keeping.store or keeping.thread is not None or is_triggered(ask):
-        return await state.exchange(ask, keeping, caller, own)
-    return Exchange(_runtime(request), responses, ask, caller)
+        return HttpAnswer(await state.exchange(ask, keeping, caller, own))
+    return HttpAnswer(Exchange(_runtime(request), responses, ask, caller))
 
 
 async def _asked(
@@ -143,7 +143,7 @@ async def compact(request: Request) -> Any:
     ask, _, _ = await _asked(request, state, caller)
     runtime = _runtime(request)
     asked = replace(asking_for_summary(ask), stream=False)
-    return Exchange(runtime, CompactionFront(ask), asked, caller)
+    return HttpAnswer(Exchange(runtime, CompactionEncoder(ask), asked, caller))
 
 
 async def refuse_get(_request: Request) -> Response:
@@ -208,13 +208,9 @@ def _headers(run_id: str) -> dict[str, str]:
 async def _admit(request: Request) -> tuple[ResponsesState, Caller]:
     key_id = await authenticate(request.headers, _runtime(request).ledger)
     state: ResponsesState = request.app.state.responses
-    return state, Caller(key_id, request.headers.get("traceparent"), seen_headers(request.headers))
+    return state, caller_of(request, key_id)
 
 
 def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
-
-
-def _span_scope(request: Request) -> dict[str, str]:
-    return {"method": request.method, "path": request.url.path}

@@ -6,25 +6,22 @@ died and the run's own result is rendered now. All three provider protocols are 
 """
 
 import asyncio
-import logging
+import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 
-from starlette.types import Receive, Scope, Send
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
-
+from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.registry.registry import DIRECT
 from polyvox.activities.storage.responses import PREFIX, StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import Share
 from polyvox.gateway.responses.background import KEEP_ALIVE, Recording, resumed, split_frames
 from polyvox.gateway.responses.compaction import SummaryEncoder, asking_for_summary, is_triggered
 from polyvox.gateway.responses.previous_turns import History, Near
-from polyvox.gateway.responses.stored_encoder import Keep, KeptEncoder, KeptFront
+from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import client_response as responses_document
 from polyvox.protocols.responses import elements as wire
@@ -32,26 +29,23 @@ from polyvox.protocols.responses.include import Included, included
 from polyvox.protocols.responses.storing import Keeping
 from polyvox.worker.runs.start import new_run_id
 from polyvox.worker.runtime import Runtime
-from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply, Usage
 
-log = logging.getLogger(__name__)
-
 
 class KeptExchange:
-    """A foreground answer that is kept, as an ASGI response."""
+    """A foreground answer that is kept."""
 
-    def __init__(self, exchange: Exchange, front: KeptFront, keep: Keep) -> None:
+    def __init__(self, exchange: Exchange, kept: KeptAnswer, keep: Keep) -> None:
         self._exchange = exchange
-        self._front = front
+        self._kept = kept
         self._keep = keep
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._exchange(scope, receive, send)
-        writing = self._front.writing
-        if writing is None or self._front.refused is not None:
+    async def answer(self, sink: Sink) -> None:
+        await self._exchange.answer(sink)
+        writing = self._kept.writing
+        if writing is None or self._exchange.refused is not None:
             return
         if writing.response["status"] == "in_progress":
             self._keep({**writing.response, "status": "cancelled"})
@@ -89,9 +83,8 @@ class ResponsesState:
             ask, sort = asking_for_summary(ask), SummaryEncoder
         digest = await runtime.bodies.put(ask.conversation)
         keep = self._keep(ask, keeping, caller, digest, own, also)
-        front = KeptFront(keep, sort=sort)
-        exchange = Exchange(runtime, front, ask, caller, digest=digest)
-        return KeptExchange(exchange, front, keep)
+        kept = KeptAnswer(keep, sort=sort)
+        return KeptExchange(Exchange(runtime, kept, ask, caller, digest=digest), kept, keep)
 
     def _compacts_itself(self, model: str) -> bool:
         """Whether one provider answers alone, and its protocol has compactions of its own."""
@@ -145,7 +138,6 @@ class ResponsesState:
         keeping: Keeping,
         caller: Caller,
         own: tuple[Message, ...],
-        scope: Scope,
         share: Share,
     ) -> Recording:
         """Start a background response; it can be found when this returns.
@@ -160,7 +152,7 @@ class ResponsesState:
 
         async def record() -> None:
             try:
-                await recording.run(scope)
+                await recording.run()
             finally:
                 share.release()
                 del self._recordings[recording.kept.response_id]
@@ -213,7 +205,7 @@ class ResponsesState:
         self, kept: StoredResponse, after: int, shows: Included
     ) -> AsyncIterator[bytes]:
         """Yield the frames of a background stream behind sequence number ``after``."""
-        keep_alive_s = self._runtime.settings.server.keep_alive_s
+        keep_alive_s = self._runtime.keep_alive_s
         if kept.response_id in self._recordings:
             recording, _ = self._recordings[kept.response_id]
             async for frames in recording.follow(after, keep_alive_s, shows):
@@ -278,28 +270,12 @@ class ResponsesState:
         conversation = self._runtime.bodies.get(kept.conversation)
         return Ask("responses", kept.model, conversation, kept.stream)
 
-    def _handle(self, kept: StoredResponse) -> WorkflowHandle[object, Reply]:
-        return self._runtime.client.get_workflow_handle(kept.run_id, result_type=Reply)
-
     async def _settled(self, kept: StoredResponse) -> StoredResponse:
         """Return ``kept`` with its end, if its run has ended; another process began it."""
-        handle = self._handle(kept)
-        reply: Reply | None = None
-        error = ModelError("internal", "The run has disappeared.")
-        try:
-            if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-                return kept
-            reply = await handle.result()
-        except (WorkflowFailureError, ApplicationError) as failed:
-            error = model_error(failed)
-        except RPCError as failed:
-            if failed.status is not RPCStatusCode.NOT_FOUND:
-                raise await self._runtime.engine.explain(failed) from failed
-        return await self._finished(kept, reply, error)
+        outcome = await self._runtime.runs.find(kept.run_id).ended()
+        return kept if outcome is None else await self._finished(kept, outcome)
 
-    async def _finished(
-        self, kept: StoredResponse, reply: Reply | None, error: ModelError
-    ) -> StoredResponse:
+    async def _finished(self, kept: StoredResponse, outcome: RunOutcome) -> StoredResponse:
         finished: list[StoredResponse] = []
 
         def keep(document: dict[str, Json]) -> None:
@@ -308,26 +284,19 @@ class ResponsesState:
 
         shown = await self._store.frames(kept.response_id) if kept.stream else b""
         writing = resumed(self._ask(kept), kept, shown, keep)
-        frames = writing.fail(error) if reply is None else writing.finish(reply)
+        try:
+            frames = writing.finish(outcome.result())
+        except ModelError as error:
+            frames = writing.fail(error)
         if kept.stream:
             self._store.keep_frames(kept.response_id, len(split_frames(shown)), frames)
         return finished[0]
 
     async def _wait(self, kept: StoredResponse, limit_s: float) -> None:
         """Wait until the run has ended, for at most ``limit_s`` seconds."""
-        try:
-            await asyncio.wait_for(self._handle(kept).result(), limit_s)
-        except (TimeoutError, WorkflowFailureError, ApplicationError):
-            return
-        except RPCError as error:
-            log.warning("Cannot ask the engine about run %s: %s", kept.run_id, error)
-            await asyncio.sleep(1.0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._runtime.runs.find(kept.run_id).outcome(), limit_s)
 
     async def _end_run(self, kept: StoredResponse) -> None:
-        try:
-            await self._handle(kept).cancel()
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise await self._runtime.engine.explain(error) from error
-        self._runtime.relay.hang_up(kept.run_id)
+        await self._runtime.runs.find(kept.run_id).cancel()
         await self._wait(kept, 10.0)

@@ -1,7 +1,7 @@
-"""The Responses front for answers that somebody may come back to.
+"""Writes answers that somebody may come back to.
 
-It shows the client nothing else than the plain front; it also tells what the response object was
-when the answer ended. That happens before the ending is sent, so a client that goes on from the
+The client sees the same as of any other answer. The response object is handed over as it was when
+the answer ended. That happens before the ending is sent, so a client that goes on from the
 answer at once is understood.
 """
 
@@ -39,11 +39,8 @@ class KeptEncoder(Encoder):
         return frames
 
 
-class KeptFront:
-    """The front of one request.
-
-    ``writing`` is the encoder once there is one, ``refused`` why the client was given no response.
-    """
+class KeptAnswer:
+    """Encodes the answer to one request; ``writing`` is its encoder once there is one."""
 
     def __init__(
         self,
@@ -56,7 +53,6 @@ class KeptFront:
         self._sort = sort
         self._prepared = prepared
         self.writing: KeptEncoder | None = prepared
-        self.refused: ModelError | None = None
 
     def encoder(self, ask: Ask, *, run_id: str, created: int) -> KeptEncoder:
         self.writing = self._prepared or self._sort(
@@ -70,5 +66,4 @@ class KeptFront:
         return writing.shown
 
     def render_error(self, error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
-        self.refused = error
         return responses.render_error(error, run_id)

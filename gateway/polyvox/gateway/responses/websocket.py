@@ -11,15 +11,16 @@ for ``retry-after``.
 import asyncio
 import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import orjson
 from fastapi import APIRouter
 from starlette.responses import Response
-from starlette.types import Message as AsgiMessage
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from polyvox.gateway.generate.exchange import Caller
+from polyvox.activities.live.relay import RunOutcome
+from polyvox.gateway.generate.exchange import caller_of
 from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
 from polyvox.gateway.http.auth import authenticate
 from polyvox.gateway.http.errors import Headers, retry_headers
@@ -35,7 +36,6 @@ from polyvox.protocols.responses.storing import Keeping, parse_keeping
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.session import seen_headers
 
 PATH = "/v1/responses"
 
@@ -98,9 +98,7 @@ class Connection:
         self._websocket = websocket
         self._runtime = runtime
         self._state: ResponsesState = websocket.app.state.responses
-        self._caller = Caller(
-            key_id, websocket.headers.get("traceparent"), seen_headers(websocket.headers)
-        )
+        self._caller = caller_of(websocket, key_id)
         self._requests: asyncio.Queue[_Waiting | None] = asyncio.Queue()
         self._most_bytes = runtime.settings.server.max_body_mib * 1024 * 1024
         self._waiting_bytes = 0
@@ -195,20 +193,18 @@ class Connection:
         else:
             remember = _Remember(self._near, whole, size)
             exchange = await self._state.exchange(whole, keeping, self._caller, own, remember)
-            await exchange(dict(_SCOPE), self._receive, _Sending(self).send)
+            await exchange.answer(_EventSink(self))
 
     async def _follow(
         self, whole: Ask, keeping: Keeping, own: tuple[Message, ...], share: Share
     ) -> None:
-        recording = await self._state.begin(
-            whole, keeping, self._caller, own, _SCOPE, share.handed_over()
-        )
+        recording = await self._state.begin(whole, keeping, self._caller, own, share.handed_over())
         async for frames in recording.follow(-1, _LONG_S, included(whole)):
             await self.send_frames(frames)
 
-    async def _receive(self) -> AsgiMessage:
+    async def left(self) -> None:
+        """Return when the client has left."""
         await self._left.wait()
-        return {"type": "http.disconnect"}
 
     async def send_frames(self, frames: bytes) -> None:
         """Send the events of whole frames, each as a message of its own."""
@@ -242,8 +238,6 @@ class Connection:
 
 
 _POLICY_VIOLATION = 1008
-
-_SCOPE = {"method": "GET", "path": PATH}
 
 _LONG_S = 3600.0
 """The connection is kept alive by pings of its own."""
@@ -282,28 +276,41 @@ class _Remember:
         self._near.remember(document["id"], whole, self._size)
 
 
-class _Sending:
-    """An exchange's way to the client: its stream as events, its refusal as an error event."""
+class _EventSink:
+    """Sends the events of a stream as messages, and a refusal as an error event."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._status = 200
-        self._headers: Headers = []
 
-    async def send(self, message: AsgiMessage) -> None:
-        try:
-            if message["type"] == "http.response.start":
-                self._status = message["status"]
-                self._headers = [
-                    header for header in message["headers"] if not header[0].startswith(b"content-")
-                ]
-            elif self._status == 200:
-                await self._connection.send_frames(message["body"])
-            else:
-                document = orjson.loads(message["body"])
-                await self._connection.send_error(self._status, document["error"], self._headers)
-        except WebSocketDisconnect as gone:
-            raise OSError("The client has closed the WebSocket.") from gone
+    async def left(self) -> None:
+        await self._connection.left()
+
+    async def begin(self, headers: Headers) -> None:
+        """Do nothing: a message has no headers."""
+
+    async def frames(self, frames: list[bytes]) -> None:
+        with _leaving_as_os_error():
+            await self._connection.send_frames(b"".join(frames))
+
+    async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
+        await self.frames(frames)
+
+    async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
+        raise AssertionError("every answer over a WebSocket is streamed")
+
+    async def refuse(
+        self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
+    ) -> None:
+        with _leaving_as_os_error():
+            await self._connection.send_error(status, document["error"], headers)
+
+
+@contextlib.contextmanager
+def _leaving_as_os_error() -> Iterator[None]:
+    try:
+        yield
+    except WebSocketDisconnect as gone:
+        raise OSError("The client has closed the WebSocket.") from gone
 
 
 def _parse_event(request: str | bytes) -> dict[str, Json]:

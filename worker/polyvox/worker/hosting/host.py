@@ -14,11 +14,12 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue
 
+from polyvox.activities.live.relay import RunOutcome
 from polyvox.worker.hosting.temporal_backend import TemporalBackend
 from polyvox.worker.hosting.watchdog import BlockedFlow, blocked
 from polyvox.workflows.boundary.calls import RunInput
 from polyvox.workflows.boundary.failures import failure, model_error
-from polyvox.workflows.conversation import Conversation, Json, Protocol
+from polyvox.workflows.conversation import Conversation, Protocol
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, reply_from
 from polyvox.workflows.reply import Reply, Usage
@@ -32,28 +33,17 @@ QUESTIONS = "questions"
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How a run ended, for those who wait for it: exactly one of ``reply`` and ``error`` is set."""
-
-    run_id: str
-    reply: Reply | None
-    error: ModelError | None
-    usage: Usage = Usage()
-    notes: tuple[Json, ...] = ()
-    protocol: Protocol = "chat"
-
-
-@dataclass(frozen=True, slots=True)
 class HostServices:
     """What the host needs of its process. Each is called in a workflow thread.
 
     ``open_conversation`` and ``load_flow`` are content-addressed and therefore deterministic;
-    ``tell`` hears of a run's end once it really ended, not when it is replayed.
+    ``tell`` hears of a run's end, and the client's protocol, once it really ended, not when it is
+    replayed.
     """
 
     load_flow: Callable[[str], Flow]
     open_conversation: Callable[[str], Conversation]
-    tell: Callable[[Ending], object]
+    tell: Callable[[str, Protocol, RunOutcome], object]
 
 
 def flow_host(services: HostServices) -> type:
@@ -112,7 +102,8 @@ async def hosted(run_input: RunInput, services: HostServices, backend: TemporalB
     finally:
         if not workflow.unsafe.is_replaying() and (reply or error):
             usage, notes = (run.usage, tuple(run.notes)) if run else (Usage(), ())
-            services.tell(Ending(run_id, reply, error, usage, notes, run_input.protocol))
+            outcome = RunOutcome(reply, error, usage, notes)
+            services.tell(run_id, run_input.protocol, outcome)
 
 
 async def _reply_of(flow: Flow, run: Run[Any], deadline_s: float | None) -> Reply:

@@ -70,7 +70,7 @@ class TrialHost:
         services = HostServices(
             load_flow=lambda _: load_bundle(source, filename, LABEL),
             open_conversation=conversation,
-            tell=lambda _: None,
+            tell=lambda *_: None,
         )
         return await hosted(run_input, services, self._backend)
 

@@ -94,7 +94,7 @@ async def export_run(client: Client, registry: Registry, blobs: Path, run_id: st
 
 def host_services(registry: Registry, bodies: Bodies) -> HostServices:
     """Return what the host needs to replay runs of this registry."""
-    return HostServices(registry.load, bodies.get, lambda _: None)
+    return HostServices(registry.load, bodies.get, lambda *_: None)
 
 
 def parse_exported(text: str) -> ExportedRun:
@@ -123,7 +123,7 @@ async def replay_exported(run: ExportedRun) -> Verdict:
         try:
             store.put(run.blobs)
             flow = load_bundle(run.source, run.filename, run.flow)
-            alone = HostServices(lambda _: flow, Bodies(store).get, lambda _: None)
+            alone = HostServices(lambda _: flow, Bodies(store).get, lambda *_: None)
             return await replay(run.history, alone, data_converter(store))
         finally:
             store.close()

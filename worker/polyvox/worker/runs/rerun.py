@@ -9,24 +9,19 @@ model the time, or another wording, asks anew.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
+from temporalio.client import Client
 
-from polyvox.activities.ledger.entries import RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.model_call.recorded_replies import write_recorded
 from polyvox.activities.registry.parameters import mistakes
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.blobs import BlobStore
-from polyvox.worker.engine.trouble import engine_error
 from polyvox.worker.hosting.payloads import data_converter
+from polyvox.worker.runs.handle import RunHandle
 from polyvox.worker.runs.history import fetch_history, read_history
-from polyvox.worker.runs.start import RUN_LIMIT, TASK_QUEUE, new_run_id
+from polyvox.worker.runs.start import new_run_id, start_run
 from polyvox.workflows.boundary.calls import RunInput
-from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.flow import FlowError
 from polyvox.workflows.reply import Reply
@@ -38,14 +33,11 @@ class Rerun:
 
     run_id: str
     run_input: RunInput
-    handle: WorkflowHandle[object, Reply]
+    handle: RunHandle
 
     async def reply(self) -> Reply:
         """Wait for its end. Raises ModelError as the client would have been told."""
-        try:
-            return await self.handle.result()
-        except (WorkflowFailureError, ApplicationError) as failed:
-            raise model_error(failed) from None
+        return (await self.handle.outcome()).result()
 
 
 async def rerun(
@@ -79,29 +71,5 @@ async def rerun(
         traceparent="",
     )
     again = new_run_id()
-    ledger.record(
-        RunStarted(
-            run_id=again,
-            model=run_input.model,
-            flow=version.name,
-            protocol=run_input.protocol,
-            stream=False,
-            key_id=run_input.key_id or None,
-            started_at=datetime.now(UTC),
-            rerun_of=run_id,
-        )
-    )
-    await ledger.flush()
-    try:
-        handle: WorkflowHandle[object, Reply] = await client.start_workflow(
-            version.name,
-            run_input,
-            id=again,
-            task_queue=TASK_QUEUE,
-            result_type=Reply,
-            execution_timeout=RUN_LIMIT,
-            static_summary=f"{run_input.model}, again",
-        )
-    except RPCError as error:
-        raise engine_error(error) from None
-    return Rerun(again, run_input, handle)
+    handle = await start_run(client, ledger, run_input, run_id=again)
+    return Rerun(again, run_input, RunHandle(handle))

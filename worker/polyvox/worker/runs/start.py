@@ -1,15 +1,214 @@
-"""What every start of a run has in common, whoever starts it."""
+"""Starts runs. Nothing else in the program does.
+
+``start_run`` records a run and starts it in the engine. ``Runs`` does so for a client's
+request: it resolves the model's name, stores the conversation and opens the run's span first.
+"""
 
 import secrets
 import time
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
+
+from polyvox.activities.ledger.entries import RunEnded, RunStarted
+from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.live.relay import Relay
+from polyvox.activities.model_call.provider import Provider
+from polyvox.activities.registry.registry import Registry, ResolvedModel
+from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.tracing.spans import RunSpan, Tracing
+from polyvox.worker.engine.engine import Engine
+from polyvox.worker.engine.trouble import engine_error, restarting
+from polyvox.worker.runs.handle import RPC_LIMIT, RunHandle
+from polyvox.workflows.boundary.calls import ConversationRef, RunInput
+from polyvox.workflows.conversation import Conversation, Protocol
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Reply
 
 TASK_QUEUE = "polyvox"
 
 RUN_LIMIT = timedelta(hours=2)
-"""Nothing waits for ever: a run that is older is ended by the engine."""
+"""The engine ends a run that takes longer."""
 
 
 def new_run_id() -> str:
-    """Return an id of which later ones sort behind it."""
+    """Return a new id; ids sort in the order they were made."""
     return f"run_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+
+
+async def start_run(
+    client: Client,
+    ledger: Ledger,
+    run_input: RunInput,
+    *,
+    run_id: str,
+    stream: bool = False,
+    engine: Engine | None = None,
+) -> WorkflowHandle[object, Reply]:
+    """Record a run and start it.
+
+    ``engine`` is the engine of this process; without it another process hosts the run. Raises
+    ModelError if the engine does not take the run, which is then recorded as failed.
+    """
+    started = RunStarted(
+        run_id=run_id,
+        model=run_input.model,
+        flow=run_input.flow,
+        protocol=run_input.protocol,
+        stream=stream,
+        key_id=run_input.key_id or None,
+        started_at=datetime.now(UTC),
+        rerun_of=run_input.rerun_of or None,
+    )
+    ledger.record(started)
+    if engine is None:
+        await ledger.flush()  # before the other process records the run's end
+    try:
+        if engine is not None and engine.state != "running":
+            raise restarting()
+        try:
+            handle: WorkflowHandle[object, Reply] = await client.start_workflow(
+                run_input.flow,
+                run_input,
+                id=run_id,
+                task_queue=TASK_QUEUE,
+                result_type=Reply,
+                execution_timeout=RUN_LIMIT,
+                rpc_timeout=RPC_LIMIT,
+                request_eager_start=engine is not None,
+                static_summary=f"{run_input.model}{', again' if run_input.rerun_of else ''}",
+            )
+        except RPCError as error:
+            raise (
+                engine_error(error) if engine is None else await engine.explain(error)
+            ) from error
+    except ModelError as error:
+        record_failure(ledger, run_id, error)
+        raise
+    return handle
+
+
+def record_failure(ledger: Ledger, run_id: str, error: ModelError) -> None:
+    """Record that a run failed with ``error``. A run that has ended keeps its first end."""
+    ledger.record(
+        RunEnded(
+            run_id=run_id,
+            status="failed",
+            ended_at=datetime.now(UTC),
+            error_kind=error.kind,
+            error_message=error.message,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a client wants a run for. ``digest`` is set if the conversation is stored already."""
+
+    run_id: str
+    model: str
+    protocol: Protocol
+    conversation: Conversation
+    stream: bool
+    key_id: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A run under way and its span, which the owner ends."""
+
+    handle: RunHandle
+    span: RunSpan
+
+
+class Runs:
+    """The runs of this process: starts them and finds them again."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        engine: Engine,
+        ledger: Ledger,
+        registry: Registry,
+        providers: Mapping[str, Provider],
+        bodies: Bodies,
+        relay: Relay,
+        tracing: Tracing,
+    ) -> None:
+        self._client = client
+        self._engine = engine
+        self._ledger = ledger
+        self._registry = registry
+        self._providers = providers
+        self._bodies = bodies
+        self._relay = relay
+        self._tracing = tracing
+
+    async def start(self, request: RunRequest) -> StartedRun:
+        """Start a run. Raises ModelError; the ledger has a refused run as well."""
+        model = self._resolve(request)
+        digest = request.digest or await self._bodies.put(request.conversation)
+        span = self._tracing.run_span(
+            request.traceparent, run_id=request.run_id, flow=model.flow, model=request.model
+        )
+        run_input = RunInput(
+            model=request.model,
+            flow=model.flow,
+            digest=model.digest,
+            conversation=ConversationRef(base=digest),
+            params=dict(model.params),
+            protocol=request.protocol,
+            key_id=request.key_id,
+            traceparent=span.traceparent or "",
+            headers=dict(request.headers),
+            limits=model.run_limits,
+        )
+        try:
+            handle = await start_run(
+                self._client,
+                self._ledger,
+                run_input,
+                run_id=request.run_id,
+                stream=request.stream,
+                engine=self._engine,
+            )
+        except ModelError as error:
+            span.end("failed", error)
+            raise
+        return StartedRun(self._own(handle), span)
+
+    def _resolve(self, request: RunRequest) -> ResolvedModel:
+        try:
+            return self._registry.resolve(request.model, self._providers)
+        except ModelError as error:
+            self._ledger.record(
+                RunStarted(
+                    run_id=request.run_id,
+                    model=request.model,
+                    flow="-",
+                    protocol=request.protocol,
+                    stream=request.stream,
+                    key_id=request.key_id,
+                    started_at=datetime.now(UTC),
+                )
+            )
+            record_failure(self._ledger, request.run_id, error)
+            raise
+
+    def find(self, run_id: str) -> RunHandle:
+        """Return the handle of a run that was started before, maybe by another process."""
+        return self._own(self._client.get_workflow_handle(run_id, result_type=Reply))
+
+    def _own(self, handle: WorkflowHandle[object, Reply]) -> RunHandle:
+        return RunHandle(handle, relay=self._relay, explain=self._engine.explain)
+
+    def fail(self, run_id: str, error: ModelError) -> None:
+        """Record a run as failed by a defect outside it."""
+        record_failure(self._ledger, run_id, error)

@@ -1,0 +1,96 @@
+"""Where the answer of an exchange goes, and the way over HTTP."""
+
+from typing import Protocol as Interface
+
+from starlette.types import Receive, Scope, Send
+
+from polyvox.activities.live.relay import RunOutcome
+from polyvox.gateway.http.errors import Headers, send_json
+from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ModelError
+
+STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Sink(Interface):
+    """Takes one answer: ``begin``, ``frames`` and ``finish``, or ``whole``, or ``refuse``.
+
+    ``headers`` tell about the run; content type and length are the sink's own. Each element of
+    ``frames`` holds whole frames of the protocol's stream, or none. What sends raises OSError if
+    the client has left.
+    """
+
+    async def left(self) -> None:
+        """Return when the client has left."""
+
+    async def begin(self, headers: Headers) -> None:
+        """Begin a stream."""
+
+    async def frames(self, frames: list[bytes]) -> None:
+        """Send frames of the stream."""
+
+    async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
+        """Send the last frames of the stream: its ending, or why it breaks off."""
+
+    async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
+        """Send the answer as one document."""
+
+    async def refuse(
+        self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
+    ) -> None:
+        """Send an error document; nothing else is sent of the answer."""
+
+
+class Answer(Interface):
+    """What answers a request."""
+
+    async def answer(self, sink: Sink) -> None:
+        """Send the answer to ``sink``. Returns when all of it is sent or the client has left."""
+
+
+class HttpAnswer:
+    """An answer as an ASGI response."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._answer.answer(HttpSink(receive, send))
+
+
+class HttpSink:
+    """Sends an answer over ASGI."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+
+    async def left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def begin(self, headers: Headers) -> None:
+        headers = [*STREAM_HEADERS, *headers]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def frames(self, frames: list[bytes]) -> None:
+        await self._body(frames, more=True)
+
+    async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
+        await self._body(frames, more=False)
+
+    async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
+        await send_json(self._send, 200, document, headers)
+
+    async def refuse(
+        self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
+    ) -> None:
+        await send_json(self._send, status, document, headers)
+
+    async def _body(self, frames: list[bytes], *, more: bool) -> None:
+        body = b"".join(frames)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
