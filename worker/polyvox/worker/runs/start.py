@@ -179,8 +179,8 @@ class Runs:
                 stream=request.stream,
                 engine=self._engine,
             )
-        except ModelError as error:
-            span.end("failed", error)
+        except BaseException as error:
+            span.end("failed", error if isinstance(error, ModelError) else None)
             raise
         return StartedRun(self._own(handle), span)
 
