@@ -275,6 +275,15 @@ def test_leaving_is_noticed_while_an_answer_is_made(server: Flooded) -> None:
         assert closed.wait(10), "the provider's stream is still open"
 
 
+def test_leaving_is_noticed_while_as_many_messages_wait_as_may(server: Flooded) -> None:
+    with floods.provider(server, floods.endless_answer()) as closed:
+        with raw(server) as connection:
+            connection.sendall(frame(TEXT, asked("endless:m").encode()))
+            assert b"response.created" in connection.recv(65536)
+            connection.sendall(frame(TEXT, asked().encode()) * 64)
+        assert closed.wait(10), "the provider's stream is still open"
+
+
 def test_leaving_in_the_middle_is_no_defect(server: Flooded) -> None:
     """The fixture looks for tracebacks."""
     for begun in (b"", b"\x81", frame(TEXT, b"{", last=False), frame(TEXT, b"{}") * 100):

@@ -14,7 +14,7 @@ from polyvox.gateway.api.registry import registry_router
 from polyvox.gateway.api.runs import api_router
 from polyvox.gateway.generate.routes import create_router
 from polyvox.gateway.http.admission import Admission, WithShares
-from polyvox.gateway.http.errors import protocol_of, retry_headers
+from polyvox.gateway.http.errors import defect_error, protocol_of, retry_headers
 from polyvox.gateway.http.hosts import HostGuard, Names, is_ui
 from polyvox.gateway.models.routes import models_router
 from polyvox.gateway.responses.conversation_routes import conversations_router
@@ -104,5 +104,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _defect(request: Request, error: Exception) -> Response:
     log.error("Unexpected error at %s %s", request.method, request.url.path, exc_info=error)
-    told = ModelError("internal", f"{type(error).__name__} in the gateway; its log tells more.")
-    return await _model_error(request, told)
+    return await _model_error(request, defect_error(error))

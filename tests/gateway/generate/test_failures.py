@@ -12,8 +12,9 @@ import httpx
 import orjson
 import pytest
 
+from polyvox.gateway.generate.exchange import Exchange
 from polyvox.protocols.sse import FrameSplitter
-from tests.programs.running import PROTOCOLS, Live
+from tests.programs.running import PROTOCOLS, Live, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,24 @@ def test_words_that_nobody_saw_do_not_forbid_another_attempt(live: Live, protoco
     assert answer.status_code == 200, answer.text
     run = live.ended(answer.headers["x-polyvox-run"], 2)
     assert [call["status"] for call in run["calls"]] == ["failed", "completed"]
+
+
+def test_a_defect_of_the_gateway_fails_run_and_stream(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger says so, and not that the run was cancelled, which follows from it."""
+
+    def defective(self: object, batch: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Exchange, "_judge", defective)
+    model = "sim-chat:main-n500-itl100-iddefect"
+    answer = live.post("chat", request("chat", model, stream=True))
+    assert answer.status_code == 500
+    assert "RuntimeError in the gateway" in answer.json()["error"]["message"]
+    run = live.ended(answer.headers["x-polyvox-run"])
+    assert (run["status"], run["error"]["kind"]) == ("failed", "internal")
+    until(lambda: live.seen()["disconnects"].get("main-n500-itl100-iddefect"), "it goes on")
 
 
 def test_a_dead_provider_is_named_with_what_to_check(live: Live) -> None:

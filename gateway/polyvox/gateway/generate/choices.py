@@ -86,10 +86,6 @@ class Choices:
     async def _run(self, choice: "_Choice", exchange: Exchange) -> None:
         try:
             await exchange.answer(choice)
-        except Exception as defect:
-            log.exception("Choice %d", choice.index)
-            told = f"{type(defect).__name__} in the gateway; its log tells more."
-            choice.error = ModelError("internal", told)
         finally:
             await self._heard.put((choice, None))
 

@@ -19,11 +19,10 @@ from typing import Protocol as Interface
 
 from starlette.requests import HTTPConnection
 
-from polyvox.activities.ledger.entries import EndStatus
 from polyvox.activities.live.relay import Batch, Channel, Relay, RunOutcome
 from polyvox.activities.tracing.spans import Tracing
 from polyvox.gateway.generate.sinks import Sink
-from polyvox.gateway.http.errors import Headers, retry_headers
+from polyvox.gateway.http.errors import Headers, defect_error, retry_headers
 from polyvox.protocols.client_side import Ask, Encoder, ResponseEncoder
 from polyvox.protocols.header_text import header_list
 from polyvox.worker.runs.handle import RunHandle
@@ -119,6 +118,7 @@ class Exchange:
         self._follow_after_s = follow_after_s
         self._committed = False
         self._left = False
+        self._defect = False
         self._shown: dict[str, int] = {}
         self.refused: ModelError | None = None
         """Why the client was given no answer."""
@@ -130,11 +130,12 @@ class Exchange:
         span = self._program.tracing.request_span(
             caller.method, caller.path, traceparent=caller.traceparent
         )
-        error: ModelError | None = None
+        error: ModelError | None = _interrupted()
         try:
             await self._run(sink, span.traceparent)
-        except ModelError as failed:
-            error = failed
+            error = None
+        except Exception as raised:  # noqa: BLE001 - logged and told by ``_told``
+            error = self._told(raised)
             if not self._left and not self._committed:
                 await self._refuse(sink, error)
         finally:
@@ -153,17 +154,27 @@ class Exchange:
             traceparent=traceparent,
             digest=self._digest,
         )
-        error: ModelError | None = None
+        error: ModelError | None = _interrupted()
         with self._program.relay.subscribe(self._run_id, live=ask.stream) as channel:
             run = await self._program.runs.start(request)
             try:
                 await self._show(channel, run.handle, sink)
+                error = None
             except ModelError as failed:
                 error = failed
                 raise
             finally:
-                status: EndStatus = "failed" if error else "completed"
-                run.span.end("cancelled" if self._left else status, error)
+                run.span.end(RunOutcome(error=error).status, error)
+
+    def _told(self, raised: Exception) -> ModelError:
+        """Return what to tell of ``raised``. A defect is logged and recorded as the run's end."""
+        if isinstance(raised, ModelError):
+            return raised
+        self._defect = True
+        log.error("Run %s met a defect", self._run_id, exc_info=raised)
+        error = defect_error(raised)
+        self._program.runs.fail(self._run_id, error)
+        return error
 
     async def _show(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
         leaving = asyncio.create_task(self._notice_leaving(sink, channel))
@@ -172,10 +183,13 @@ class Exchange:
             await (self._stream if self._ask.stream else self._whole)(channel, sink)
         except OSError:
             self._left = True
+        except Exception as raised:  # noqa: BLE001 - logged and told by ``_told``
+            # Before the run is cancelled, because the ledger keeps the first end of a run.
+            raise self._told(raised) from None
         finally:
             leaving.cancel()
             following.cancel()
-            if self._left or (channel.outcome is None and not self._lasting):
+            if self._left or self._defect or (channel.outcome is None and not self._lasting):
                 await self._end_run(handle)
         if self._left:
             raise ModelError("cancelled", "The client has left.")
@@ -188,7 +202,11 @@ class Exchange:
     async def _follow(self, handle: RunHandle, channel: Channel) -> None:
         """Ask the engine for the run's end, for the case that nobody tells it in process."""
         await asyncio.sleep(self._follow_after_s)
-        channel.end(await handle.outcome())
+        try:
+            outcome = await handle.outcome()
+        except Exception as defect:  # noqa: BLE001 - logged and told by ``_told``
+            outcome = RunOutcome(error=self._told(defect))
+        channel.end(outcome)
 
     async def _end_run(self, handle: RunHandle) -> None:
         try:
@@ -212,10 +230,13 @@ class Exchange:
                 frames.append(encoder.finish(channel.outcome.result()))
                 await self._commit(channel, sink)
                 await sink.finish(channel.outcome, frames)
-        except ModelError as error:
+        except OSError:
+            raise
+        except Exception as raised:  # noqa: BLE001 - logged and told by ``_told``
+            error = self._told(raised)
             if self._committed and not self._left:
                 await sink.finish(RunOutcome(error=error), [encoder.fail(error)])
-            raise
+            raise error from None
 
     async def _relay(self, channel: Channel, encoder: Encoder, sink: Sink) -> list[bytes]:
         """Show events until the run has ended; return frames that were not worth sending yet."""
@@ -268,3 +289,7 @@ class Exchange:
         status, document = self._answers.render_error(error, self._run_id)
         headers = [*self._headers(), *retry_headers(error, status)]
         await sink.refuse(error, status, document, headers)
+
+
+def _interrupted() -> ModelError:
+    return ModelError("cancelled", "The server stopped before the answer was complete.")

@@ -46,6 +46,11 @@ def retry_headers(error: ModelError, status: int) -> Headers:
     return [(b"retry-after", str(max(1, -int(-wait_s // 1))).encode())]
 
 
+def defect_error(defect: Exception) -> ModelError:
+    """Return what to tell a client of an unexpected exception."""
+    return ModelError("internal", f"{type(defect).__name__} in the gateway; its log tells more.")
+
+
 async def send_json(send: Send, status: int, document: Json, headers: Headers) -> None:
     """Send ``document`` as a whole ASGI response."""
     body = orjson.dumps(document)

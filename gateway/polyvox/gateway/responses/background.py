@@ -7,7 +7,6 @@ goes on in the engine, and what was shown is continued from the Reply (``resumed
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -28,8 +27,6 @@ KEEP_ALIVE = b": keep-alive\n\n"
 
 _BATCH_S = 0.1
 """How long frames are gathered before they are kept and shown."""
-
-log = logging.getLogger(__name__)
 
 
 class Recording:
@@ -66,12 +63,7 @@ class Recording:
         """Read the run to its end. Cancelling this task leaves the run alone."""
         showing = asyncio.create_task(self._show_often())
         try:
-            try:
-                await self._exchange.answer(self)
-            except Exception as defect:
-                log.exception("Background response %s", self.kept.response_id)
-                told = f"{type(defect).__name__} in the gateway; its log tells more."
-                self._add(self._encoder.fail(ModelError("internal", told)))
+            await self._exchange.answer(self)
             if self.kept.document is None:
                 stopped = ModelError("cancelled", "The response was cancelled.")
                 self._add(self._encoder.fail(self._exchange.refused or stopped))

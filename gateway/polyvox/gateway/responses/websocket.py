@@ -290,7 +290,8 @@ class _EventSink:
 
     async def frames(self, frames: list[bytes]) -> None:
         with _leaving_as_os_error():
-            await self._connection.send_frames(b"".join(frames))
+            for some in frames:
+                await self._connection.send_frames(some)
 
     async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
         await self.frames(frames)

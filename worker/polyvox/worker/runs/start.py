@@ -67,28 +67,31 @@ async def start_run(
     if engine is None:
         await ledger.flush()  # before the other process records the run's end
     try:
-        if engine is not None and engine.state != "running":
-            raise restarting()
-        try:
-            handle: WorkflowHandle[object, Reply] = await client.start_workflow(
-                run_input.flow,
-                run_input,
-                id=run_id,
-                task_queue=TASK_QUEUE,
-                result_type=Reply,
-                execution_timeout=RUN_LIMIT,
-                rpc_timeout=RPC_LIMIT,
-                request_eager_start=engine is not None,
-                static_summary=f"{run_input.model}{', again' if run_input.rerun_of else ''}",
-            )
-        except RPCError as error:
-            raise (
-                engine_error(error) if engine is None else await engine.explain(error)
-            ) from error
+        return await _started(client, run_input, run_id, engine)
     except ModelError as error:
         record_failure(ledger, run_id, error)
         raise
-    return handle
+
+
+async def _started(
+    client: Client, run_input: RunInput, run_id: str, engine: Engine | None
+) -> WorkflowHandle[object, Reply]:
+    if engine is not None and engine.state != "running":
+        raise restarting()
+    try:
+        return await client.start_workflow(
+            run_input.flow,
+            run_input,
+            id=run_id,
+            task_queue=TASK_QUEUE,
+            result_type=Reply,
+            execution_timeout=RUN_LIMIT,
+            rpc_timeout=RPC_LIMIT,
+            request_eager_start=engine is not None,
+            static_summary=f"{run_input.model}{', again' if run_input.rerun_of else ''}",
+        )
+    except RPCError as error:
+        raise (engine_error(error) if engine is None else await engine.explain(error)) from error
 
 
 def record_failure(ledger: Ledger, run_id: str, error: ModelError) -> None:
@@ -127,35 +130,24 @@ class StartedRun:
     span: RunSpan
 
 
+@dataclass(frozen=True, slots=True)
 class Runs:
     """The runs of this process: starts them and finds them again."""
 
-    def __init__(
-        self,
-        *,
-        client: Client,
-        engine: Engine,
-        ledger: Ledger,
-        registry: Registry,
-        providers: Mapping[str, Provider],
-        bodies: Bodies,
-        relay: Relay,
-        tracing: Tracing,
-    ) -> None:
-        self._client = client
-        self._engine = engine
-        self._ledger = ledger
-        self._registry = registry
-        self._providers = providers
-        self._bodies = bodies
-        self._relay = relay
-        self._tracing = tracing
+    client: Client
+    engine: Engine
+    ledger: Ledger
+    registry: Registry
+    providers: Mapping[str, Provider]
+    bodies: Bodies
+    relay: Relay
+    tracing: Tracing
 
     async def start(self, request: RunRequest) -> StartedRun:
         """Start a run. Raises ModelError; the ledger has a refused run as well."""
         model = self._resolve(request)
-        digest = request.digest or await self._bodies.put(request.conversation)
-        span = self._tracing.run_span(
+        digest = request.digest or await self.bodies.put(request.conversation)
+        span = self.tracing.run_span(
             request.traceparent, run_id=request.run_id, flow=model.flow, model=request.model
         )
         run_input = RunInput(
@@ -172,23 +164,23 @@ class Runs:
         )
         try:
             handle = await start_run(
-                self._client,
-                self._ledger,
+                self.client,
+                self.ledger,
                 run_input,
                 run_id=request.run_id,
                 stream=request.stream,
-                engine=self._engine,
+                engine=self.engine,
             )
-        except ModelError as error:
-            span.end("failed", error)
+        except BaseException as error:
+            span.end("failed", error if isinstance(error, ModelError) else None)
             raise
         return StartedRun(self._own(handle), span)
 
     def _resolve(self, request: RunRequest) -> ResolvedModel:
         try:
-            return self._registry.resolve(request.model, self._providers)
+            return self.registry.resolve(request.model, self.providers)
         except ModelError as error:
-            self._ledger.record(
+            self.ledger.record(
                 RunStarted(
                     run_id=request.run_id,
                     model=request.model,
@@ -199,16 +191,16 @@ class Runs:
                     started_at=datetime.now(UTC),
                 )
             )
-            record_failure(self._ledger, request.run_id, error)
+            record_failure(self.ledger, request.run_id, error)
             raise
 
     def find(self, run_id: str) -> RunHandle:
         """Return the handle of a run that was started before, maybe by another process."""
-        return self._own(self._client.get_workflow_handle(run_id, result_type=Reply))
+        return self._own(self.client.get_workflow_handle(run_id, result_type=Reply))
 
     def _own(self, handle: WorkflowHandle[object, Reply]) -> RunHandle:
-        return RunHandle(handle, relay=self._relay, explain=self._engine.explain)
+        return RunHandle(handle, relay=self.relay, explain=self.engine.explain)
 
     def fail(self, run_id: str, error: ModelError) -> None:
         """Record a run as failed by a defect outside it."""
-        record_failure(self._ledger, run_id, error)
+        record_failure(self.ledger, run_id, error)
