@@ -158,7 +158,7 @@ def test_a_flow_reads_the_texts_of_no_other_package(package: str) -> None:
         top="from importlib.resources import files",
         body=f"    found = files({package!r}).joinpath('x.md').read_text('utf-8')",
     )
-    with pytest.raises(ForbiddenReach, match="texts of its own folder"):
+    with pytest.raises(ForbiddenReach, match="files of its own folder"):
         answer_of(load_bundle(pack({"flow.py": reads, "x.md": "x"}), "folder"))
 
 

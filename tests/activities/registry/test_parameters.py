@@ -48,9 +48,12 @@ def test_a_wrong_voice_is_named_by_its_place_in_the_document(panel: Json, says: 
     [
         ({"matches": "("}, "params.rules.0.matches: '(' is not a regular expression"),
         ({"header": {"x-polyvox-a": "("}}, "params.rules.0.header: '(' is not a regular"),
-        ({"header": {"Authorization": "x"}}, "flows do not see 'Authorization', only x-polyvox-"),
-        ({"language": "klingon"}, "params.rules.0.language: 'klingon' is not told apart, only ar,"),
-        ({"left_below_usd": 1}, "params: a rule has left_below_usd, and there is no budget_usd."),
+        ({"header": {"Authorization": "x"}}, "flows cannot read 'Authorization', only x-polyvox-"),
+        (
+            {"language": "klingon"},
+            "params.rules.0.language: 'klingon' cannot be detected, only ar,",
+        ),
+        ({"left_below_usd": 1}, "params: a rule has left_below_usd, which requires budget_usd."),
     ],
     ids=str,
 )

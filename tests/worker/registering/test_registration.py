@@ -106,7 +106,7 @@ REFUSED = {
     ),
     "swallowed cancellation": (
         f"try:\n    return {ASK.format('a', '')}\nexcept BaseException:\n    return None",
-        f"tried.py:{LINE + 2}: this also swallows the end of a cancelled run",
+        f"tried.py:{LINE + 2}: this also catches the cancellation of a run",
     ),
     "hash": ("hash('a')\nreturn None", f"tried.py:{LINE}: hash() is not allowed"),
 }

@@ -1,1 +1,1 @@
-"""What a flow's code may reach, and the execution that keeps it to that."""
+"""Restricted execution of a flow's code, and the names that it may access."""

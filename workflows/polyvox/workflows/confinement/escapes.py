@@ -1,9 +1,9 @@
-"""Finds what in a flow's source would lead out of what a flow may reach.
+"""Finds names in a flow's source that would give it access to the whole process.
 
-Python keeps the way from any object to the whole process in attributes whose names are known:
+In Python any object leads to the whole process by attributes with known names:
 ``().__class__.__base__.__subclasses__()``, ``function.__globals__``, ``error.__traceback__``. A
-flow's source may not spell them, whether it is registered or loaded. Names that are put together
-when the flow runs are judged then, by the same rule (``execution.py``).
+flow's source must not contain them, which is checked at registration and at loading. Names computed
+at run time are checked then, by the same rule (``execution.py``).
 """
 
 import ast
@@ -26,19 +26,19 @@ _PROTOCOLS = frozenset(
         "rsub rtruediv rxor set set_name setattr setitem str sub truediv trunc xor"
     )
 )
-"""Methods by which a class takes part in the language: they may be defined and called."""
+"""Special methods that a flow may define and call."""
 
 _DEFINED_ONLY = frozenset({"__delete__", "__set__", "__set_name__"})
-"""Those of ``_PROTOCOLS`` that may be defined, but not called by a flow."""
+"""Those of ``_PROTOCOLS`` that a flow may define, but not call."""
 
 READ_ONLY = frozenset({"__name__", "__qualname__", "__doc__", "__cause__", "__members__"})
-"""Attributes that may be read besides; they hold texts, errors and an enumeration's members."""
+"""Other special attributes that may be read: texts, errors and the members of an enumeration."""
 
 _DEFINED = frozenset({"__all__", "__author__", "__doc__", "__slots__", "__version__"})
-"""Names that a module or class may give a value to, besides those of ``_PROTOCOLS``."""
+"""Special names that a module or class may assign, besides those of ``_PROTOCOLS``."""
 
 _MODULE_NAMES = frozenset({"__name__", "__file__", "__package__", "__doc__", "__debug__"})
-"""Names that a module may read."""
+"""Special names that a module may read."""
 
 _FRAMES = words(
     "ag_await ag_code ag_frame co_code co_consts co_names cr_await cr_code cr_frame cr_origin "
@@ -49,10 +49,10 @@ _FRAMES = words(
 _INSIDES = words(
     "_convert_ _evaluate _get_loop _backend _loop get_coro get_loop get_stack mro print_stack"
 )
-"""Attributes of the standard library's and of our objects that lead to their insides."""
+"""Attributes of the standard library's and Polyvox's objects that expose their internals."""
 
 FORMATS = frozenset({"format", "format_map"})
-"""Methods that read attributes by the text they are called on."""
+"""Methods that read attributes named in the format string they are called on."""
 
 WITHHELD_BUILTINS = words(
     "breakpoint compile copyright credits delattr eval exec exit getattr globals hasattr help "
@@ -62,27 +62,27 @@ WITHHELD_BUILTINS = words(
 ALLOWED_BUILTINS = (
     frozenset(name for name in dir(builtins) if not name.startswith("_")) - WITHHELD_BUILTINS
 )
-"""Built-in names that a flow gets as they are."""
+"""Built-in names that a flow gets unchanged."""
 
 _DANGEROUS_BUILTINS = frozenset(dir(builtins)) - ALLOWED_BUILTINS - _MODULE_NAMES
 
-_HOW = "A flow reaches what it imports and its run, nothing behind them."
+_HOW = "A flow may use only what it imports and its run, not their internals."
 
 
 class ForbiddenReach(FlowError):
-    """A flow tried to reach what it did not import."""
+    """A flow tried to access something that it may not use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """``line`` is the 1-based line of the source; ``message`` says what to do."""
+    """A mistake in a flow's source, with its 1-based ``line`` and a message for the author."""
 
     line: int
     message: str
 
 
 def denied(name: str) -> bool:
-    """Whether no object may be asked for its attribute ``name``."""
+    """Return whether the attribute ``name`` is forbidden for all objects."""
     if name in _FRAMES or name in _INSIDES:
         return True
     if name in _DEFINED_ONLY:
@@ -91,7 +91,7 @@ def denied(name: str) -> bool:
 
 
 def why_denied(name: str) -> str:
-    """Return the sentence for an attribute that is ``denied``."""
+    """Return the message for an attribute that is ``denied``."""
     if name == "__class__":
         return f"The attribute {name!r} cannot be used in a flow: use type(...). {_HOW}"
     return f"The attribute {name!r} cannot be used in a flow. {_HOW}"
@@ -106,7 +106,7 @@ def is_private(name: str) -> bool:
 
 
 def escapes(tree: ast.Module) -> list[Complaint]:
-    """Return what in a module leads out of what a flow may reach."""
+    """Return the uses of forbidden names in a module."""
     fine = _uses_that_are_fine(tree)
     found: list[Complaint] = []
     for node in ast.walk(tree):
@@ -117,10 +117,10 @@ def escapes(tree: ast.Module) -> list[Complaint]:
 
 
 def _mistakes_in_hint(node: ast.AST) -> Iterator[str]:
-    """Yield what is wrong with the texts in an annotation.
+    """Yield the mistakes in an annotation's strings.
 
-    The typing module and pydantic evaluate them later, possibly with all built-ins. A text that is
-    put together when the flow runs is not seen here.
+    The typing module and pydantic evaluate these later, possibly with all built-ins. Strings that
+    are computed at run time are not checked here.
     """
     match node:
         case ast.arg(annotation=ast.expr() as hint) | ast.AnnAssign(annotation=hint):
@@ -137,7 +137,7 @@ def _mistakes_in_hint(node: ast.AST) -> Iterator[str]:
 
 
 def _texts_in_hint(hint: ast.expr) -> Iterator[str]:
-    """Yield the texts that stand for types; those of Literal and Annotated are only values."""
+    """Yield the strings that represent types; in Literal and Annotated strings are only values."""
     match hint:
         case ast.Constant(value=str(text)):
             yield text
@@ -155,7 +155,7 @@ def _texts_in_hint(hint: ast.expr) -> Iterator[str]:
 
 
 def mistake_in_text(text: str) -> str:
-    """Return what is wrong with an annotation that is a text, "" if it is fine."""
+    """Return the mistake in an annotation that is a string, "" if there is none."""
     try:
         tree = ast.parse(f"({text},)" if text.startswith("*") else text, mode="eval")
     except SyntaxError:
@@ -214,7 +214,7 @@ def _messages(node: ast.AST, fine: set[int]) -> Iterator[str]:
 
 
 def _uses_that_are_fine(tree: ast.Module) -> set[int]:
-    """Return the ids of the names ``super`` and ``__match_args__`` whose use is plain."""
+    """Return the ids of the AST nodes ``super`` and ``__match_args__`` whose use is allowed."""
     fine: set[int] = set()
     for node in ast.walk(tree):
         match node:

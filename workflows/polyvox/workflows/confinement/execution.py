@@ -1,15 +1,15 @@
-"""Executes a flow's modules so that they reach what they imported, and nothing behind it.
+"""Executes a flow's modules with access only to the names they may import.
 
-Three things together make the border:
+The restriction has three parts:
 
-* The source is refused if it spells an attribute that leads out (``escapes.py``).
-* Imports give a facade with the names of ``surface.py`` instead of the module.
-* Names that are only known when the flow runs are judged then. Built-ins that take such a name are
-  replaced, and the few attributes that need a look are rewritten to a call of a guard: private
-  ones, ``format``, and whatever is assigned to.
+* The source is rejected if it contains a forbidden attribute (``escapes.py``).
+* Imports return a facade with the names of ``surface.py`` instead of the module.
+* Names that are known only at run time are checked then. Built-ins that take such a name are
+  replaced. Accesses to private attributes, ``format`` and assignments to attributes are rewritten
+  to call a guard.
 
-A flow is still a program that runs in the server's process: this keeps an ordinary mistake and the
-known tricks from the server's insides, it is no sandbox for strangers' code.
+A flow is still a program in the server's process. This protects the server's internals from
+ordinary mistakes and known tricks; it is not a sandbox for untrusted code.
 """
 
 import abc
@@ -43,19 +43,19 @@ from polyvox.workflows.confinement.surface import children, is_known, names_of
 _NAMED_TUPLE = frozenset({"_asdict", "_field_defaults", "_fields", "_make", "_replace"})
 
 _OPEN_TO_CHANGES = (BaseException, types.SimpleNamespace, ast.AST, Context)
-"""Instances of classes that are not the flow's own and may be changed by it all the same."""
+"""Other classes whose instances a flow may change."""
 
 
 class Facade:
-    """Stands for a module in a flow: holds the names a flow may see, and cannot be changed."""
+    """A read-only replacement of a module, with the names that a flow may use."""
 
     def __init__(self, module: str, values: Mapping[str, object]) -> None:
         vars(self).update(values)
         vars(self)["_module"] = module
 
     def __getattr__(self, name: str) -> Any:
-        # Not an AttributeError that carries the facade: ``from x import y`` would then look in the
-        # loaded modules for x.y.
+        # Without the facade in the AttributeError: otherwise ``from x import y`` would look for x.y
+        # in the loaded modules.
         if is_dunder(name):
             raise AttributeError(name)
         raise ForbiddenReach(_not_offered(vars(self)["_module"], name))
@@ -67,13 +67,13 @@ class Facade:
         raise ForbiddenReach("A module cannot be changed by a flow.")
 
     def __repr__(self) -> str:
-        return f"<module {vars(self)['_module']!r} as a flow sees it>"
+        return f"<module {vars(self)['_module']!r} with the names for flows>"
 
 
 class Confinement:
-    """The border around the modules of one flow, all of whose names begin with ``package``.
+    """The restricted environment of one flow's modules, whose names all begin with ``package``.
 
-    ``files`` is what ``importlib.resources.files`` gives them, if they have texts.
+    ``files`` is the result of ``importlib.resources.files`` in them, if the flow has text files.
     """
 
     def __init__(self, package: str, files: Callable[[str], object] | None = None) -> None:
@@ -121,8 +121,8 @@ class Confinement:
         level: int = 0,
     ) -> Any:
         if isinstance(fromlist, list):
-            # The interpreter itself, for a built-in that needs a module (strptime, warnings): an
-            # import statement gives a tuple, and what is returned here the interpreter ignores.
+            # The interpreter itself imports a module for a built-in (strptime, warnings), and does
+            # not use the result; an import statement passes a tuple.
             builtins.__import__(name, globals, locals, (), level)
             return None
         if level:
@@ -144,7 +144,7 @@ class Confinement:
         known = self._facades.get(name)
         if known is not None:
             return known
-        # Through the import statement's own function: Temporal's sandbox puts its own there.
+        # By the import statement's function, because Temporal's sandbox replaces that.
         module = builtins.__import__(name, None, None, ("*",), 0)
         values = {
             offered: self._guarded(name, offered, getattr(module, offered))
@@ -156,7 +156,7 @@ class Confinement:
         return facade
 
     def _guarded(self, module: str, name: str, value: object) -> object:
-        """Return what a flow gets for a name that does more than a flow may."""
+        """Return the flow's replacement for a name that does more than a flow may do."""
         match module, name:
             case "importlib.resources", "files":
                 return self._files_of
@@ -181,7 +181,7 @@ class Confinement:
             case "pydantic", "BaseModel":
                 return CheckedModel
             case _:
-                # A list or dict of a module's would be everybody's.
+                # A module's list or dict would be shared with other flows.
                 return copy.deepcopy(value) if type(value) in (dict, list, set) else value
 
     def _check_name(self, name: object) -> str:
@@ -192,17 +192,17 @@ class Confinement:
         return name
 
     def _get(self, value: Any, name: str) -> Any:
-        """Return the attribute ``name`` of ``value``, if the flow may have it."""
+        """Return the attribute ``name`` of ``value``. Raises ForbiddenReach."""
         self._check_name(name)
         if name in FORMATS:
             return self._formatting.method(value, name)
         if name in SETTERS:
             return self._safe_setter(value, name)
         if name == "register" and isinstance(value, abc.ABCMeta) and not self._owns(value):
-            raise ForbiddenReach(f"{_called(value)} belongs to others: a flow registers nothing.")
+            raise ForbiddenReach(f"A flow cannot register subclasses of {_called(value)}.")
         if is_private(name) and not self._may_look_inside(value, name):
             raise ForbiddenReach(
-                f"{name!r} is private to {_called(value)}. A flow uses public attributes only."
+                f"{name!r} is private to {_called(value)}. A flow may use only public attributes."
             )
         return getattr(value, name)
 
@@ -265,13 +265,13 @@ class Confinement:
             )
         if not fine:
             raise ForbiddenReach(
-                f"{name!r} of {_called(value)} cannot be changed by a flow: it belongs to others."
+                f"{name!r} of {_called(value)} cannot be changed by a flow: it is not the flow's."
             )
         return value
 
     def _safe_setter(self, value: Any, name: str) -> Any:
         """Return ``__setattr__`` or ``__delattr__`` of an object, a class or ``super()``."""
-        # Functions and no partials, from which what they wrap could be taken again.
+        # Functions instead of partials, which would expose the wrapped function.
         work = getattr(value, name)
 
         def change(target: Any, attribute: str, *new: Any) -> None:
@@ -288,7 +288,7 @@ class Confinement:
         return lambda attribute, *new: change(owner, attribute, *new)
 
     def _dataclass(self, cls: Any = None, /, **options: Any) -> Any:
-        """The standard library's decorator: it writes the names of fields into code."""
+        """The standard library's decorator, with checks, as it writes field names into code."""
         if cls is None:
             return functools.partial(self._dataclass, **options)
         if not isinstance(cls, type) or not self._owns(cls):
@@ -309,7 +309,7 @@ class Confinement:
         return dataclasses.dataclass(cls, **options)
 
     def _fields(self, class_or_instance: Any) -> Any:
-        """The standard library's, of the flow's own classes: ours say what they are made of."""
+        """The standard library's function, for the flow's own classes only."""
         cls = class_or_instance if isinstance(class_or_instance, type) else type(class_or_instance)
         if not self._owns(cls):
             raise ForbiddenReach(f"The fields of {_called(cls)} are not available to a flow.")
@@ -319,7 +319,7 @@ class Confinement:
         return functools.total_ordering(self._changeable(cls, "__lt__"))
 
     def _update_wrapper(self, wrapper: Any, wrapped: Any, *choices: Any, **named: Any) -> Any:
-        """The standard library's, with the attributes it copies by default."""
+        """The standard library's function, which copies only its default attributes."""
         if choices or named:
             raise ForbiddenReach("functools.update_wrapper takes two arguments in a flow.")
         return functools.update_wrapper(self._changeable(wrapper, "__name__"), wrapped)
@@ -336,7 +336,7 @@ class Confinement:
             or not f"{package}.".startswith(f"{self._package}.")
         ):
             raise ForbiddenReach(
-                "A flow reads the texts of its own folder only: files(__package__)."
+                "A flow may read only the files of its own folder: files(__package__)."
             )
         return self._files(package)
 
@@ -349,7 +349,7 @@ class Confinement:
 
 
 def _check_exports(module: types.ModuleType) -> None:
-    """Refuse a module that exports names a flow cannot spell, such as those of the guards."""
+    """Reject a module that exports names that a flow cannot use, such as those of the guards."""
     exported = vars(module).get("__all__", ())
     plain = type(exported) in (list, tuple) and all(type(name) is str for name in exported)
     if not plain or any(map(is_dunder, exported)):
@@ -357,7 +357,7 @@ def _check_exports(module: types.ModuleType) -> None:
 
 
 def not_importable(module: str) -> str:
-    """Return the sentence for a module that a flow may not import."""
+    """Return the message for a module that a flow may not import."""
     return f"import of {module!r} is not allowed in a flow."
 
 

@@ -1,4 +1,4 @@
-"""``str.format`` as a flow gets it: it reads no attribute that the flow could not read itself."""
+"""``str.format`` for flows, which reads only attributes that the flow may read itself."""
 
 import functools
 import importlib
@@ -9,14 +9,14 @@ from typing import Any
 
 
 class Formatting:
-    """Formats texts; attributes that a text asks for are looked up with ``read``."""
+    """Formats strings; attributes named in a format string are read with ``read``."""
 
     def __init__(self, read: Callable[[Any, str], Any]) -> None:
         self._read = read
 
     def method(self, value: Any, name: str) -> Any:
         if isinstance(value, str):
-            # A subclass of the flow's own may have a method of that name; str's needs a look.
+            # A flow's own subclass may have a method of that name; only str's needs the check.
             found = getattr(value, name)
             if not isinstance(found, types.BuiltinMethodType):
                 return found
@@ -31,7 +31,7 @@ class Formatting:
         return getattr(value, name)
 
     def _str_format(self, text: str, /, *values: Any, **named: Any) -> str:
-        # Only a dot asks for an attribute.
+        # Only a dot reads an attribute.
         if "." not in str.__str__(text):
             return str.format(text, *values, **named)
         return str(self.formatter()().vformat(str.__str__(text), values, named))
@@ -45,7 +45,7 @@ class Formatting:
         read = self._read
 
         class Formatter(string.Formatter):
-            """The standard library's, but for attributes that a flow may not read."""
+            """The standard library's Formatter, which reads attributes with ``read``."""
 
             def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
                 first, rest = _string_field(field_name)

@@ -1,25 +1,25 @@
-"""Rewrites a flow's module so that the attributes that need a look go through a guard."""
+"""Rewrites a flow's module so that accesses to some attributes call a guard."""
 
 import ast
 
 from polyvox.workflows.confinement.escapes import FORMATS, is_private
 
 GET, CHANGE = "__polyvox_get__", "__polyvox_change__"
-"""What the rewritten source calls; no flow can spell names of this form."""
+"""Names that the rewritten source calls; flows cannot use names of this form."""
 
 SETTERS = frozenset({"__delattr__", "__setattr__"})
-"""Methods that change an attribute whose name is a value."""
+"""Methods that change an attribute whose name is computed."""
 
 GUARDED = FORMATS | SETTERS | {"register"}
-"""Public attributes that a flow gets from a guard."""
+"""Public attributes whose access calls a guard."""
 
 
 class Rewriting(ast.NodeTransformer):
-    """Puts the guards where an attribute is private, reads by text, or is set."""
+    """Inserts guards where an attribute is private, formats strings, or is assigned."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._classes: list[str] = []
-        # Then annotations become texts, which are judged when they are resolved.
+        # Annotations are strings then, which are checked when they are resolved.
         self._texts = any(
             isinstance(node, ast.ImportFrom)
             and node.module == "__future__"
@@ -59,7 +59,7 @@ class Rewriting(ast.NodeTransformer):
         return node
 
     def _mangled(self, name: str) -> str:
-        """Return the name as the compiler would write it inside of the class."""
+        """Return the name as the compiler mangles it in the class."""
         if not self._classes or not name.startswith("__") or name.endswith("__"):
             return name
         stripped = self._classes[-1].lstrip("_")

@@ -1,4 +1,4 @@
-"""What a flow gets in place of built-ins and of library functions that do more than a flow may."""
+"""Replacements of built-ins and library functions that do more than a flow may do."""
 
 import types
 import typing
@@ -12,7 +12,7 @@ from polyvox.workflows.confinement.escapes import ForbiddenReach, mistake_in_tex
 class _TypeOfMeta(type):
     def __call__(cls, *values: Any, **named: Any) -> Any:
         if len(values) != 1 or named:
-            raise ForbiddenReach("type(...) takes one value in a flow: write classes out.")
+            raise ForbiddenReach("type(...) takes one argument in a flow: use class statements.")
         found = type(values[0])
         return TypeOf if issubclass(found, type) else found
 
@@ -24,21 +24,21 @@ class _TypeOfMeta(type):
 
 
 class TypeOf(metaclass=_TypeOfMeta):
-    """What ``type`` is in a flow: tells an object's class, and makes none.
+    """The replacement of ``type``, which returns an object's class and does not create classes.
 
-    A class made from values could hold methods and names that no look at the source would find.
+    A class created from values could have names that the checks of the source do not find.
     """
 
     def __class_getitem__(cls, item: Any) -> Any:
-        # Not type[item]: an alias can be called like what it stands for, and would make classes.
+        # Not type[item], because that alias can be called like type and would create classes.
         return types.GenericAlias(cls, item)
 
 
 class CheckedModel(pydantic.BaseModel):
-    """Pydantic's, without ``from_attributes``: it reads attributes by names that are values.
+    """Pydantic's BaseModel without ``from_attributes``, which reads attributes by computed names.
 
-    Nor has it the old methods that read files, or objects from bytes. Annotations that are texts
-    are looked at first: pydantic evaluates them with all built-ins.
+    The deprecated methods that read files or unpickle bytes are removed too. Annotations that are
+    strings are checked first, because pydantic evaluates them with all built-ins.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -51,7 +51,7 @@ class CheckedModel(pydantic.BaseModel):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> typing.Self:
-        """Validate ``obj``; the options are pydantic's."""
+        """Validate ``obj`` with pydantic's options."""
         _no_attributes(options.get("from_attributes"))
         return super().model_validate(obj, **options)
 
@@ -70,13 +70,13 @@ class CheckedModel(pydantic.BaseModel):
 
     @classmethod
     def model_rebuild(cls, *, _parent_namespace_depth: int = 2, **options: Any) -> bool | None:
-        """Resolve the annotations anew; the options are pydantic's."""
+        """Resolve the annotations again with pydantic's options."""
         _no_attributes(cls.model_config.get("from_attributes"))
         return super().model_rebuild(_parent_namespace_depth=_parent_namespace_depth + 1, **options)
 
 
 def _check_hint(hint: Any, seen: set[int]) -> None:
-    """Raise ForbiddenReach for a text in ``hint``, or in the fields it leads to, that does more."""
+    """Raise ForbiddenReach if a string in ``hint``, or in the fields of its types, is forbidden."""
     if id(hint) in seen:
         return
     seen.add(id(hint))
@@ -93,7 +93,7 @@ def _check_hint(hint: Any, seen: set[int]) -> None:
 
 
 def _arguments(hint: Any) -> tuple[Any, ...]:
-    """Return the types in ``hint``; what Literal and Annotated hold besides is not evaluated."""
+    """Return the types in ``hint``; other values in Literal and Annotated are not evaluated."""
     match typing.get_origin(hint):
         case typing.Literal:
             return ()

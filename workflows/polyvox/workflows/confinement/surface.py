@@ -1,7 +1,7 @@
-"""What a flow may import: the modules, and the names of each that a flow gets to see.
+"""The modules that a flow may import, and the names of each that it may use.
 
-A module holds more than its authors offer: ``dataclasses.sys`` leads to every loaded module. So a
-flow never gets a module, only the names listed here, and no name listed here is a module.
+A module contains more than its public API: ``dataclasses.sys`` leads to every loaded module.
+Therefore a flow never gets a module, only the names listed here, none of which is a module.
 """
 
 import functools
@@ -12,12 +12,12 @@ from typing import Any
 
 
 def words(text: str) -> frozenset[str]:
-    """Return the words of ``text``: a set of names that is easily read."""
+    """Return the words of ``text``, for readable sets of names."""
     return frozenset(text.split())
 
 
 _PUBLIC = "public"
-"""All public names of the module, as far as it defines them itself, but for ``_WITHHELD``."""
+"""All public names that the module itself defines, except those in ``_WITHHELD``."""
 
 _ASYNCIO = words(
     "ALL_COMPLETED Barrier BoundedSemaphore BrokenBarrierError CancelledError Condition Event "
@@ -101,8 +101,8 @@ _MODULES: dict[str, str | frozenset[str]] = {
 }
 
 _WITHHELD: dict[str, frozenset[str]] = {
-    # Each of these reads an attribute whose name is a value, opens a file, makes classes or code
-    # from text, or writes into a module.
+    # Each of these reads an attribute whose name is computed, opens a file, creates classes or code
+    # from text, or writes to a module.
     "ast": frozenset({"iter_fields", "main"}),
     "base64": frozenset({"main"}),
     "collections": frozenset({"UserString"}),
@@ -121,7 +121,7 @@ _WITHHELD: dict[str, frozenset[str]] = {
 
 
 def is_known(module: str) -> bool:
-    """Whether a flow may import ``module``, a dotted name."""
+    """Return whether a flow may import ``module``, a dotted name."""
     return module in _MODULES
 
 
@@ -137,7 +137,7 @@ def children(module: str) -> list[str]:
 
 @functools.cache
 def names_of(module: str) -> frozenset[str]:
-    """Return the names in ``module`` that a flow may see; modules below it are not among them."""
+    """Return the names in ``module`` that a flow may use, without its submodules."""
     listed = _MODULES[module]
     if isinstance(listed, frozenset):
         return listed
@@ -158,10 +158,10 @@ def _defined_in(module: str) -> Callable[[object], bool]:
     homes = {module, f"_{module}"}
 
     def is_own(value: object) -> bool:
-        """Constants and aliases do not say where they come from; classes and functions do."""
+        """Return False for classes and functions of other modules; True for other values."""
         if not isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
             return True
-        if value is Any:  # a class that stands for a type of ours, such as Json
+        if value is Any:  # a class that is the value of Polyvox's type aliases, such as Json
             return True
         return value.__module__ in homes
 

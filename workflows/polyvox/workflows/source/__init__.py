@@ -1,1 +1,1 @@
-"""A flow's source: reading it from files, and checking that it is deterministic."""
+"""A flow's source: its stored form, and checks that it is deterministic."""

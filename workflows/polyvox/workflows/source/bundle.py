@@ -1,9 +1,8 @@
-"""A flow's stored form: the text of one file, or a folder of modules and prompts as one text.
+"""The stored form of a flow: the text of one file, or a folder of modules and prompts as one text.
 
 A folder is stored as a JSON object of its files by relative path, sorted, so that the same files
-always have the same address. Everything is loaded from that text alone: modules find each other by
-relative imports, prompts are read with ``importlib.resources.files(__package__)``, and neither ever
-looks at a disk.
+always have the same digest. Flows are loaded from this text without file access: modules import
+each other with relative imports, and read prompts with ``importlib.resources.files(__package__)``.
 """
 
 import ast
@@ -22,7 +21,7 @@ from polyvox.workflows.flow import Flow, FlowError, confined, load_flow
 _HEAD = '{"polyvox_flow_folder":1,"files":'
 
 DATA_SUFFIXES = frozenset({".csv", ".j2", ".json", ".md", ".toml", ".txt", ".xml", ".yaml", ".yml"})
-"""What may lie in a flow's folder besides Python modules; all of it is UTF-8 text."""
+"""The suffixes of files that a flow's folder may contain besides modules; all are UTF-8 text."""
 
 _MODULE = re.compile(r"(?:[A-Za-z_]\w*/)*[A-Za-z_]\w*\.py")
 
@@ -34,7 +33,7 @@ def pack(files: Mapping[str, str]) -> str:
 
 
 def unpack(source: str, filename: str) -> dict[str, str]:
-    """Return the files of a stored flow by path; a single file stands under ``filename``."""
+    """Return the files of a stored flow by path; the path of a single file is ``filename``."""
     if not source.startswith(_HEAD):
         return {filename: source}
     files: dict[str, str] = json.loads(source)["files"]
@@ -46,15 +45,15 @@ def is_folder(source: str) -> bool:
 
 
 def digest_of_source(source: str) -> str:
-    """Return a stored flow's address."""
+    """Return the digest of a stored flow."""
     return hashlib.sha256(source.encode()).hexdigest()
 
 
 def load_bundle(source: str, filename: str, label: str = "") -> Flow:
-    """Load a stored flow; ``filename`` is the file's or folder's name.
+    """Load a stored flow; ``filename`` is the name of the file or folder.
 
-    With a ``label`` (``careful@2``) every file's name in tracebacks ends with it. Raises what
-    ``load_flow`` raises; in a folder exactly one flow must be declared in all modules together.
+    A ``label`` (``careful@2``) is appended to the file names in tracebacks. Raises what
+    ``load_flow`` raises. The modules of a folder together must declare exactly one flow.
     """
     suffix = f" ({label})" if label else ""
     if not is_folder(source):
@@ -78,7 +77,7 @@ def load_bundle(source: str, filename: str, label: str = "") -> Flow:
 
 
 class _Folder:
-    """Loads the modules of one folder, each after those it imports."""
+    """Loads the modules of one folder, each after the modules it imports."""
 
     def __init__(self, package: str, shown: str, suffix: str, files: Mapping[str, str]) -> None:
         self._package = package
@@ -144,7 +143,7 @@ class _Folder:
 
 
 class StoredFolder:
-    """A file or folder stored with a flow: what ``importlib.resources.files`` gives, read-only."""
+    """A stored file or folder of a flow, returned by ``importlib.resources.files``; read-only."""
 
     def __init__(self, files: Mapping[str, str], path: str) -> None:
         self._files = {path: text for path, text in files.items() if not path.endswith(".py")}
@@ -169,7 +168,7 @@ class StoredFolder:
         return any(path.startswith(self._head) for path in self._files)
 
     def iterdir(self) -> Iterator["StoredFolder"]:
-        """Yield what lies directly in this folder, sorted."""
+        """Yield the direct contents of this folder, sorted."""
         below = {
             path.removeprefix(self._head).partition("/")[0]
             for path in self._files
@@ -182,7 +181,7 @@ class StoredFolder:
         return self.read_bytes().decode(encoding, errors)
 
     def read_bytes(self) -> bytes:
-        """Return the file's text in UTF-8. Raises FileNotFoundError."""
+        """Return the file's text encoded as UTF-8. Raises FileNotFoundError."""
         if not self.is_file():
             raise FileNotFoundError(f"The flow has no file {self._path!r}.")
         return self._files[self._path].encode()
@@ -193,14 +192,14 @@ class StoredFolder:
 
 
 def mistakes_in_folder(files: Mapping[str, str]) -> Iterator[str]:
-    """Say of each file that cannot be part of a flow why not."""
+    """Yield a message for each file that cannot be part of a flow."""
     for path in files:
         suffix = PurePosixPath(path).suffix
         if not path.isprintable() or any(step in ("", ".", "..") for step in path.split("/")):
-            yield f"{path!r}: a path is relative and consists of names, such as prompts/judge.md."
+            yield f"{path!r}: a path must consist of relative, printable names: prompts/judge.md."
             continue
         if suffix == ".py" and not _MODULE.fullmatch(path):
-            yield f"{path}: a module's path consists of identifiers, such as prompts/judge.py."
+            yield f"{path}: a module's path must consist of identifiers, such as prompts/judge.py."
         elif suffix != ".py" and suffix not in DATA_SUFFIXES:
             known = " ".join(sorted(DATA_SUFFIXES))
             yield f"{path}: only .py and text files ({known}) can be part of a flow."
@@ -216,7 +215,7 @@ def _parents(path: str) -> list[str]:
 
 
 def _imported(tree: ast.Module, name: str, *, is_package: bool) -> Iterator[str]:
-    """Return the names in this folder that a module may mean by its relative imports."""
+    """Yield the names in this folder that a module's relative imports may refer to."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             steps = name.split(".") if name else []

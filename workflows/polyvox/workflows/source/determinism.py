@@ -1,8 +1,8 @@
-"""Refuses flow source that cannot be replayed: what it does would differ from run to run.
+"""Rejects flow source that is not deterministic and therefore cannot be replayed.
 
-A flow is re-run from its start after a crash, so its code may depend on nothing but its inputs.
-Imports are judged by an allow-list, because what a stranger's module does cannot be seen here;
-calls of the built-ins and clocks that authors reach for are named with what to use instead.
+After a crash a flow is executed again from its start, so its code may depend only on its inputs.
+Imports are checked against an allow-list, because the effects of other modules are not known. For
+common non-deterministic built-ins and clocks the message names an alternative.
 """
 
 import ast
@@ -17,49 +17,48 @@ _INSTEAD = {
     "uuid": "use run.random()",
     "httpx": "ask a model with run.ask(...), or do I/O in a tool",
     "requests": "ask a model with run.ask(...), or do I/O in a tool",
-    "os": "make it a parameter of the flow",
+    "os": "pass the value as a parameter of the flow",
     "threading": "use asyncio tasks",
     "logging": "use run.note(...)",
 }
 
 _CALLS = {
-    "open": "files may change between a run and its replay; make the content a parameter",
-    "input": "nobody is there to answer",
+    "open": "files may change between a run and its replay; pass the content as a parameter",
+    "input": "a flow has no terminal; use run.approve(...)",
     "print": "use run.note(...)",
-    "eval": "write the code out",
-    "exec": "write the code out",
-    "hash": "it differs from process to process; use hashlib",
-    "id": "it differs from process to process; compare values",
+    "eval": "write the code itself",
+    "exec": "write the code itself",
+    "hash": "the result differs between processes; use hashlib",
+    "id": "the result differs between processes; compare values",
 }
 
 _ASYNCIO = {
-    "wait": "it goes through sets, whose order differs; use asyncio.gather or run.panel(...)",
-    "as_completed": "it goes through sets, whose order differs; use run.panel(...)",
+    "wait": "it uses sets, whose order differs; use asyncio.gather or run.panel(...)",
+    "as_completed": "it uses sets, whose order differs; use run.panel(...)",
     "to_thread": "use asyncio tasks",
-    "run": "a flow is already run by a loop; await instead",
+    "run": "the event loop is already running; use await",
     "open_connection": "ask a model with run.ask(...), or do I/O in a tool",
     "create_subprocess_exec": "do it in a tool",
     "create_subprocess_shell": "do it in a tool",
 }
 
 _TOLD = {("asyncio", name) for name in _ASYNCIO}
-"""Attributes of modules that are complained of where they are called."""
+"""Attributes of modules that are reported at their call."""
 
 _NO_NEIGHBOURS = (
-    "a relative import needs its neighbours: register the folder they lie in instead of this file."
+    "a relative import needs the other modules: register the folder instead of this file."
 )
 _SWALLOWS = (
-    "this also swallows the end of a cancelled run: catch Exception or ModelError, or raise again."
+    "this also catches the cancellation of a run: catch Exception or ModelError, or re-raise it."
 )
 
 _CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 
 
 def complaints(source: str, filename: str, *, in_folder: bool = False) -> list[Complaint]:
-    """Return what in ``source`` cannot be replayed, in order of lines.
+    """Return the code in ``source`` that cannot be replayed, ordered by line.
 
-    A module ``in_folder`` may import its neighbours relatively. Raises SyntaxError, which
-    names file and line itself.
+    Relative imports are allowed only ``in_folder``. Raises SyntaxError, which names file and line.
     """
     tree = ast.parse(source, filename)
     found = escapes(tree)
@@ -97,16 +96,16 @@ def complaints(source: str, filename: str, *, in_folder: bool = False) -> list[C
                 found.append(
                     Complaint(
                         node.lineno,
-                        f"{_last_name(owner)}.{attr}() differs at each replay: use run.now().",
+                        f"{_last_name(owner)}.{attr}() differs in each replay: use run.now().",
                     )
                 )
     return sorted((c for c in found if c.message), key=lambda c: c.line)
 
 
 def may_walk_sets(source: str) -> bool:
-    """Whether ``source`` has anything by which a set could come into it; rather yes than no.
+    """Return whether ``source`` may create or get a set; True in case of doubt.
 
-    No module that is allowed hands one out under a name without the word, but for views of dicts.
+    In the allowed modules, every name that yields a set contains "set", except views of dicts.
     """
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -129,7 +128,7 @@ def _import(line: int, module: str) -> Complaint:
     if is_known(module):
         return Complaint(line, "")
     top = module.partition(".")[0]
-    instead = _INSTEAD.get(top, "keep the flow to the standard library's pure modules")
+    instead = _INSTEAD.get(top, "use pure modules of the standard library, such as json")
     return Complaint(line, f"import of {module!r} is not allowed in a flow: {instead}.")
 
 
@@ -141,7 +140,7 @@ def _offered(line: int, module: str, name: str) -> Complaint:
 
 
 def _modules_bound(tree: ast.Module) -> dict[str, str]:
-    """Return the modules that ``tree`` imports as a whole, by the name that means nothing else."""
+    """Return the modules that ``tree`` imports, by names that are not assigned anywhere else."""
     bound = {
         alias.asname or alias.name.partition(".")[0]: (
             alias.name if alias.asname else alias.name.partition(".")[0]

@@ -237,9 +237,10 @@ class Steps(Generic[P]):
     async def remember(self, name: str, value: Json, *, scope: Scope = "turn") -> None:
         """Store a JSON ``value`` for later requests of the same turn or session, or for all.
 
-        The turn or session is identified by what the client sends. Values survive restarts and are
-        separate for each API key and virtual model. With scope ``always`` the name must contain
-        everything the value depends on. If the value cannot be stored, the run gets a note.
+        The turn or session is identified by what the client sends, and separate for each API key
+        and virtual model. Values of scope ``always`` are shared by all runs, so the name must
+        contain everything the value depends on. Values survive restarts. If a value cannot be
+        stored, the run gets a note.
 
         Example::
 

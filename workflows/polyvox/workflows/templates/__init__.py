@@ -1,1 +1,1 @@
-"""The flows that ship with Polyvox; each file is stored and loaded like a user's own."""
+"""The flows that ship with Polyvox; each file is stored and loaded like a user's own flow."""

@@ -1,4 +1,4 @@
-"""A cheap model works, and asks a strong one where it is not sure."""
+"""A cheap model answers, and asks a strong model for advice when it is not sure."""
 
 import json
 
@@ -32,14 +32,16 @@ EXPERT_PROMPT = (
 
 
 class ConsultParams(Params):
-    worker: Model = Field(description="works, answers the client and may ask the expert")
-    expert: Model = Field(description="is asked by the worker")
-    most: int = Field(3, ge=1, le=50, description="questions to the expert in one turn of the user")
+    worker: Model = Field(description="answers the client and may ask the expert")
+    expert: Model = Field(description="gives advice to the worker")
+    most: int = Field(
+        3, ge=1, le=50, description="limit of questions to the expert in one user turn"
+    )
     timeout_s: float = Field(300.0, gt=0, description="seconds for one answer of the expert")
     tool_name: str = Field(
         "ask_expert",
         pattern=r"^[a-zA-Z0-9_-]{1,64}$",
-        description="the expert, as the worker sees it",
+        description="name of the expert's tool",
     )
     tool_description: str = Field(TOOL_DESCRIPTION, description="tells the worker when to ask")
     expert_prompt: str = Field(EXPERT_PROMPT, description="the expert's instructions")
@@ -47,7 +49,7 @@ class ConsultParams(Params):
 
 @flow
 async def consult(run: Run[ConsultParams]) -> Reply:
-    """A cheap model works and may ask a strong one by a tool the client never sees."""
+    """A cheap model answers and may ask a strong one with a tool hidden from the client."""
     params = run.params
 
     async def ask_expert(call: ToolCall) -> str:
@@ -86,7 +88,7 @@ async def consult(run: Run[ConsultParams]) -> Reply:
 
 
 def question_of(call: ToolCall) -> str:
-    """The worker's question; what it wrote, if that is no such JSON."""
+    """Return the worker's question, or the whole arguments if they do not contain one."""
     try:
         question = json.loads(call.arguments).get("question")
     except (ValueError, AttributeError):

@@ -35,7 +35,7 @@ MODES: dict[str, Mode] = {"auto": "auto", "required": "required", "off": "off"}
 MOST_VOICES = 8
 CHARACTERS_PER_TOKEN = 4
 ANSWER_TOKENS = 1500
-"""What one answer of the panel or the judge is taken to have, before it is asked for."""
+"""Output tokens assumed for an answer of the panel or the judge when estimating costs."""
 
 REPORT = "panel's report"
 
@@ -67,7 +67,7 @@ JUDGE_PROMPT = (
 
 
 class Voice(Params):
-    """A model of the panel, with what makes this voice another one than the rest."""
+    """A model of the panel, optionally with a persona and several samples."""
 
     model: Model = Field(description="answers")
     persona: str = Field("", description="added to this branch's instructions")
@@ -77,27 +77,29 @@ class Voice(Params):
 class FusionParams(Params):
     main: Model = Field(description="writes the answer and may call the panel")
     panel: tuple[Model | Voice, ...] = Field(
-        min_length=1, max_length=8, description="answer in parallel, at most 8 voices in all"
+        min_length=1, max_length=8, description="answer in parallel, at most 8 voices in total"
     )
     judge: Model = Field(description="compares the panel's answers")
     mode: Mode = Field(
-        "auto", description="auto: main decides; required: once every user turn; off: never"
+        "auto", description="auto: main decides; required: once per user turn; off: never"
     )
     quorum: int = Field(1, ge=1, description="answers to wait for before the grace time starts")
-    grace_s: float = Field(30.0, ge=0, description="seconds the rest gets after the quorum")
+    grace_s: float = Field(30.0, ge=0, description="seconds the others have after the quorum")
     timeout_s: float = Field(300.0, gt=0, description="seconds for one branch or the judge")
     max_calls: int | None = Field(
-        None, ge=1, description="calls a run may come to; a panel that needs more is skipped"
+        None, ge=1, description="limit of a run's calls; a panel that exceeds it is skipped"
     )
     max_tokens: int | None = Field(
-        None, ge=1, description="input tokens a panel may take, estimated; else it is skipped"
+        None, ge=1, description="limit of a panel's estimated input tokens; else it is skipped"
     )
     max_cost_usd: float | None = Field(
-        None, gt=0, description="US dollars a panel may take, estimated; else it is skipped"
+        None,
+        gt=0,
+        description="limit of a panel's estimated cost in US dollars; else it is skipped",
     )
     progress: bool = Field(False, description="show the client what the panel does, as reasoning")
     tool_name: str = Field(
-        "problem_review", pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="the panel, as main sees it"
+        "problem_review", pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="name of the panel's tool"
     )
     tool_description: str = Field(TOOL_DESCRIPTION, description="tells main when to call it")
     branch_prompt: str = Field(BRANCH_PROMPT, description="added to each branch's instructions")
@@ -111,7 +113,7 @@ class FusionParams(Params):
 
     @property
     def voices(self) -> list[Voice]:
-        """Every voice of the panel, each sample on its own."""
+        """All voices of the panel, one for each sample."""
         named = [v if isinstance(v, Voice) else Voice(model=v) for v in self.panel]
         return [voice for voice in named for _ in range(voice.samples)]
 
@@ -138,7 +140,7 @@ async def fusion(run: Run[FusionParams]) -> Reply:
 
 
 def mode_of(run: Run[FusionParams]) -> Mode:
-    """The request's own mode (header ``x-polyvox-mode``), else the model's."""
+    """Return the request's mode (header ``x-polyvox-mode``), else the model's."""
     wanted = run.headers.get("x-polyvox-mode")
     if wanted is None:
         return run.params.mode
@@ -152,14 +154,14 @@ def mode_of(run: Run[FusionParams]) -> Mode:
 
 
 def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -> MountedTool:
-    """The tool by which the main model asks the panel: once in each turn of the user.
+    """Return the tool with which the main model asks the panel, once in each user turn.
 
-    ``remembering`` gets what goes on beside the main model's answer, which need not wait for it.
+    ``remembering`` gets tasks that run in parallel with the main model's answer.
     """
     told: list[str] = []
 
     async def review(call: ToolCall) -> str:
-        # In a later request of the same turn the panel has reported before.
+        # In a later request of the same turn the panel may have reported before.
         known = None if run.conversation.opens_turn else await run.recall(REPORT)
         known = told[0] if told else known
         if known:
@@ -180,7 +182,7 @@ def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -
 
 
 async def reviewed_first(run: Run[FusionParams], mounted: MountedTool) -> tuple[Message, ...]:
-    """Ask the panel before the main model is asked, as if that had called it."""
+    """Ask the panel first, and return messages as if the main model had called it."""
     problem = run.conversation.last_user_text
     call = ToolCall(
         f"call_{run.random().getrandbits(64):016x}",
@@ -195,7 +197,7 @@ async def already_reported(_call: ToolCall) -> str:
 
 
 def problem_of(call: ToolCall) -> str:
-    """The problem as the main model put it; empty if its arguments are no such JSON."""
+    """Return the problem stated by the main model, empty if its arguments have none."""
     try:
         problem = json.loads(call.arguments).get("problem")
     except (ValueError, AttributeError):
@@ -204,7 +206,7 @@ def problem_of(call: ToolCall) -> str:
 
 
 async def report(run: Run[FusionParams], problem: str) -> str:
-    """Ask the panel, then the judge; what is returned always helps the main model to go on."""
+    """Ask the panel, then the judge; return a text with which the main model can continue."""
     params, voices = run.params, run.params.voices
     asked = run.conversation.then(user(problem)).instructed(params.branch_prompt)
     asked = asked.without_tool_use().with_options(format=None)
@@ -229,7 +231,7 @@ async def report(run: Run[FusionParams], problem: str) -> str:
     if len(answers) == 1:
         return f"Only one expert answered:\n\n{answers[0][1]}\n\n{failures_of(panel)}".strip()
     await tell(run, f"{len(answers)} of {len(branches)} answered; comparing them.\n")
-    # Shuffled, so that no place is always the same model's: judges favour places.
+    # Shuffled, because judges favour certain positions.
     run.random().shuffle(answers)
     run.note("shown to the judge", **{letter: b.step for letter, (b, _) in lettered(answers)})
     texts = [text for _, text in answers]
@@ -250,7 +252,7 @@ async def report(run: Run[FusionParams], problem: str) -> str:
 
 
 def over_budget(run: Run[FusionParams], asked: Conversation, voices: int) -> str:
-    """Why the panel would take more than allowed; empty if it would not."""
+    """Return why the panel would exceed its limits, empty if it would not."""
     params = run.params
     # Besides the branches: the judge, and the main model's answer.
     calls = run.calls + voices + 2
@@ -263,7 +265,7 @@ def over_budget(run: Run[FusionParams], asked: Conversation, voices: int) -> str
 
 
 async def too_dear(run: Run[FusionParams], asked: Conversation, voices: list[Voice]) -> str:
-    """Why the panel would cost more than allowed, as far as can be told; else empty."""
+    """Return why the panel's cost would exceed its limit or is unknown, empty otherwise."""
     params = run.params
     if params.max_cost_usd is None:
         return ""
@@ -291,7 +293,7 @@ async def tell(run: Run[FusionParams], text: str) -> None:
 
 
 def points_of(text: str) -> dict[str, Json]:
-    """The judge's report as data: the points under each heading, by the heading's name."""
+    """Return the points of the judge's report by heading."""
     points: dict[str, Json] = {}
     listed: list[Json] = []
     for line in text.splitlines():
@@ -304,7 +306,7 @@ def points_of(text: str) -> dict[str, Json]:
 
 
 def judged(prompt: str, problem: str, answers: list[str]) -> Conversation:
-    """The judge's conversation: it sees letters instead of model names."""
+    """Return the judge's conversation, with letters instead of model names."""
     told = "\n\n".join([f"<problem>\n{problem}\n</problem>", *labelled(answers)])
     return Conversation((user(told),), system=Message("system", (Text(prompt),)))
 
@@ -318,7 +320,7 @@ def lettered(answers: list[T]) -> list[tuple[str, T]]:
 
 
 def failures_of(panel: Panel) -> str:
-    """One sentence on who did not answer and why, for the main model; empty if all did."""
+    """Return the failed branches and reasons for the main model, empty if there are none."""
     if not panel.failures:
         return ""
     listed = "; ".join(f"{branch.step}: {error.message}" for branch, error in panel.failures)

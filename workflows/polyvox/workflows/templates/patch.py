@@ -1,7 +1,7 @@
-"""Writes code, checks it where it can do no harm, and mends it before the client sees it.
+"""Writes code, checks it in a sandbox, and repairs it before the client gets it.
 
-Files travel in fenced blocks whose first line names language and path. Those in the user's words,
-and the ``files`` of the parameters, lie beside the coder's own when the commands run.
+Files are in fenced blocks whose first line names language and path. The commands run in a folder
+with the coder's files, those in the user's messages and the ``files`` of the parameters.
 """
 
 import ast
@@ -48,28 +48,28 @@ _OPENING = re.compile(
 _CLOSING = re.compile(r"(?P<fence>`{3,})[ \t]*")
 
 LONGEST_PARSED = 200_000
-"""Characters of a file that is parsed here; a larger one is left to the commands."""
+"""Characters of a file up to which its syntax is checked; larger files are not parsed."""
 
 MOST_COMPARED = 4_000_000
-"""Pairs of lines; of larger files a diff takes away the old one and adds the new one."""
+"""Pairs of lines; for larger files a diff removes all old lines and adds all new lines."""
 
 
 class PatchParams(Params):
-    coder: Model = Field(description="writes the code and mends it")
-    reviewer: Model | None = Field(None, description="reads what passed the checks")
+    coder: Model = Field(description="writes and repairs the code")
+    reviewer: Model | None = Field(None, description="reviews code that passed the checks")
     syntax: bool = Field(True, description="parse Python and JSON files; nothing is run")
     commands: tuple[str, ...] = Field(
         (), description="run in the sandbox, in this order: formatter, linter, tests"
     )
     files: dict[str, str] = Field(
-        default_factory=dict, description="files that are always there, tests for example"
+        default_factory=dict, description="files that are always present, for example tests"
     )
-    rounds: int = Field(3, ge=0, le=10, description="repairs at most")
+    rounds: int = Field(3, ge=0, le=10, description="maximum number of repairs")
     output: Literal["files", "diff"] = Field(
-        "files", description="the coder's last words, or a diff against the user's files"
+        "files", description="the coder's last answer, or a diff against the user's files"
     )
     on_failure: Literal["last", "error"] = Field(
-        "last", description="what the client gets when the code never passes"
+        "last", description="what the client gets if the code does not pass"
     )
     progress: bool = Field(False, description="show the client each check as reasoning")
     command_timeout_s: float = Field(60.0, gt=0, le=600, description="seconds for one command")
@@ -77,13 +77,13 @@ class PatchParams(Params):
     coder_prompt: str = Field(CODER_PROMPT, description="added to the coder's instructions")
     reviewer_prompt: str = Field(REVIEWER_PROMPT, description="the reviewer's instructions")
     repair_prompt: str = Field(
-        REPAIR_PROMPT, pattern=r"\{complaints\}", description="asks to mend {complaints}"
+        REPAIR_PROMPT, pattern=r"\{complaints\}", description="asks to fix {complaints}"
     )
 
 
 @flow
 async def patch(run: Run[PatchParams]) -> Reply:
-    """Generate code, check and review it, mend it, deliver it."""
+    """Generate code, check and review it, repair it, deliver it."""
     params = run.params
     given = {**files_said(run.conversation), **params.files}
     conversation = run.conversation.instructed(params.coder_prompt)
@@ -114,12 +114,12 @@ async def patch(run: Run[PatchParams]) -> Reply:
 async def complaints_about(
     run: Run[PatchParams], reply: Reply, given: dict[str, str], written: dict[str, str]
 ) -> list[str]:
-    """What is wrong, told by the first check that finds anything: cheap ones come first."""
+    """Return the complaints of the first check that has any; cheap checks come first."""
     params = run.params
     if params.syntax and (found := syntax_errors(written)):
         return found
     if params.commands:
-        # The parameters' files count: a coder must not mend a test.
+        # The parameters' files override the coder's, which must not change tests.
         try:
             results = await run.tool(
                 "check_code",
@@ -129,13 +129,13 @@ async def complaints_about(
                     "timeout_s": params.command_timeout_s,
                 },
                 step="check",
-                # It may wait half a minute for its turn, and needs some time to begin.
+                # The sandbox may be busy for half a minute, and needs some time to start.
                 timeout_s=params.command_timeout_s * len(params.commands) + 75,
             )
         except ModelError as error:
             if error.kind != "unprocessable":
                 raise
-            # The coder gave files that cannot be written, and can give better ones.
+            # The coder's files cannot be written, which it can correct.
             return [error.message]
         failed = [result for result in results if not result["passed"]]
         if failed:
@@ -147,20 +147,20 @@ async def complaints_about(
 
 
 def shown(written: dict[str, str], reply: Reply) -> Reply:
-    """The code as the reviewer gets it: every file, also those a repair left alone."""
+    """Return the code for the reviewer: all files, including those a repair did not change."""
     blocks = "\n".join(f"```{path}\n{text}```" for path, text in written.items())
     return Reply((Text(f"{split(reply.text)[0].strip()}\n{blocks}"),))
 
 
 def files_in(text: str) -> dict[str, str]:
-    """The files in a text's fenced blocks, by path."""
+    """Return the files in a text's fenced blocks, by path."""
     return split(text)[1]
 
 
 def split(text: str) -> tuple[str, dict[str, str]]:
-    """What a text says outside of its fenced files, and these by path.
+    """Return a text without its fenced files, and these files by path.
 
-    A fence without an end is not a file. Each line is looked at once, whatever the text.
+    A fence without an end is not a file. Each line is read only once.
     """
     lines = text.split("\n")
     ends: dict[str, deque[int]] = {}
@@ -186,7 +186,7 @@ def split(text: str) -> tuple[str, dict[str, str]]:
 
 
 def files_said(conversation: Conversation) -> dict[str, str]:
-    """The files in the user's words; a later one of the same path counts."""
+    """Return the files in the user's messages; of several with one path the last counts."""
     found: dict[str, str] = {}
     for message in conversation.messages:
         if message.role == "user":
@@ -195,7 +195,7 @@ def files_said(conversation: Conversation) -> dict[str, str]:
 
 
 def syntax_errors(files: dict[str, str]) -> list[str]:
-    """What does not even parse, with path and line."""
+    """Return syntax errors with path and line."""
     found: list[str] = []
     for path, text in files.items():
         if len(text) > LONGEST_PARSED:
@@ -225,13 +225,13 @@ def delivered(
     written: dict[str, str],
     complaints: list[str],
 ) -> Reply:
-    """The reply for the client; code that did not pass says so."""
+    """Return the reply for the client; it states if the code did not pass."""
     text = reply.text.strip()
     if params.output == "diff":
         text = "".join(diff_of(path, given.get(path, ""), new) for path, new in written.items())
         text = f"```diff\n{text}```"
     else:
-        # A repair gives only what it changed; the client gets everything.
+        # A repair contains only changed files; the client gets all files.
         said = files_in(text)
         missing = {p: t for p, t in written.items() if p not in said}
         text += "".join(f"\n\n```{p.rpartition('.')[2]} {p}\n{t}```" for p, t in missing.items())
@@ -241,12 +241,12 @@ def delivered(
 
 
 def diff_of(path: str, old: str, new: str) -> str:
-    """A unified diff as ``git apply`` takes it."""
+    """Return a unified diff that ``git apply`` accepts."""
     olds, news = old.splitlines(keepends=True), new.splitlines(keepends=True)
     named = (f"a/{path}" if old else "/dev/null", f"b/{path}")
     if len(olds) * len(news) <= MOST_COMPARED:
         return "".join(difflib.unified_diff(olds, news, *named))
-    # Comparing takes time that grows with the product.
+    # Comparing takes time proportional to the product of the lengths.
     changes = [*(f"-{line}" for line in olds), *(f"+{line}" for line in news)]
     head = f"--- {named[0]}\n+++ {named[1]}\n@@ -1,{len(olds)} +1,{len(news)} @@\n"
     return head + "".join(changes)

@@ -1,4 +1,4 @@
-"""Sends each request to the model that suits it, and to another one when that fails."""
+"""Sends each request to a suitable model, and to another one if that fails."""
 
 import json
 from dataclasses import dataclass
@@ -39,15 +39,15 @@ CHARACTERS_PER_TOKEN = 4
 
 
 class Rule(Params):
-    """A model, and when it is the one: every condition that is given must hold."""
+    """A model, and the conditions under which it is chosen, all of which must hold."""
 
-    model: Model = Field(description="answers when the rule holds")
-    name: str = Field("", description="what the trace calls the rule")
+    model: Model = Field(description="answers if the rule holds")
+    name: str = Field("", description="name of the rule in the trace")
     longer_than: int | None = Field(None, ge=0, description="tokens of the conversation, estimated")
     shorter_than: int | None = Field(
         None, ge=0, description="tokens of the conversation, estimated"
     )
-    images: bool | None = Field(None, description="whether it shows images")
+    images: bool | None = Field(None, description="whether the conversation has images")
     tools: bool | None = Field(None, description="whether the client offers tools")
     matches: str | None = Field(None, description="a regular expression found in the user's text")
     language: str | None = Field(
@@ -56,12 +56,12 @@ class Rule(Params):
     header: dict[str, str] = Field(
         default_factory=dict, description="request headers and the expressions their values match"
     )
-    from_utc: time | None = Field(None, description="from this time of the day on, UTC")
-    until_utc: time | None = Field(None, description="before this time of the day, UTC")
+    from_utc: time | None = Field(None, description="from this time of day on, UTC")
+    until_utc: time | None = Field(None, description="before this time of day, UTC")
     left_below_usd: float | None = Field(
-        None, gt=0, description="US dollars: when less is left of the session's budget_usd"
+        None, gt=0, description="US dollars: if less is left of the session's budget_usd"
     )
-    overrides: bool = Field(False, description="moves a session that sticks to another model")
+    overrides: bool = Field(False, description="applies even if the session already has a model")
 
     @field_validator("matches", "header")
     @classmethod
@@ -80,34 +80,34 @@ class Rule(Params):
         for name in header:
             if not seen_headers({name.lower(): ""}):
                 seen = ", ".join(CLIENT_HEADERS)
-                raise ValueError(f"flows do not see {name!r}, only x-polyvox-... and {seen}")
+                raise ValueError(f"flows cannot read {name!r}, only x-polyvox-... and {seen}")
         return header
 
     @field_validator("language")
     @classmethod
     def _is_told(cls, language: str | None) -> str | None:
         if language is not None and language not in LANGUAGES:
-            raise ValueError(f"{language!r} is not told apart, only {', '.join(LANGUAGES)}")
+            raise ValueError(f"{language!r} cannot be detected, only {', '.join(LANGUAGES)}")
         return language
 
 
 class RouterParams(Params):
-    default: Model = Field(description="answers what no rule and no label sends elsewhere")
-    rules: tuple[Rule, ...] = Field((), description="tried in this order; the first that holds")
+    default: Model = Field(description="answers if no rule or label applies")
+    rules: tuple[Rule, ...] = Field((), description="the first rule that holds is used")
     classifier: Model | None = Field(None, description="a small model that chooses a label")
     labels: dict[str, Model] = Field(
         default_factory=dict, description="the classifier's labels and their models"
     )
     fallbacks: tuple[Model, ...] = Field(
-        (), description="asked in this order when a model fails or refuses"
+        (), description="asked in this order if a model fails or refuses"
     )
     hold: bool = Field(
         False,
-        description="keep an answer back until it is whole, to fall back from worded refusals",
+        description="send only complete answers, to fall back after refusals with text",
     )
-    sticky: bool = Field(True, description="a session stays with its first model")
+    sticky: bool = Field(True, description="a session keeps its first model")
     budget_usd: float | None = Field(
-        None, gt=0, description="US dollars for a session, for rules that ask what is left"
+        None, gt=0, description="US dollars for a session, for rules with left_below_usd"
     )
     classifier_prompt: str = Field(CLASSIFIER_PROMPT, description="the classifier's instructions")
     classifier_timeout_s: float = Field(20.0, gt=0, description="seconds for the classifier")
@@ -116,13 +116,13 @@ class RouterParams(Params):
     @model_validator(mode="after")
     def _has_a_budget(self) -> "RouterParams":
         if self.budget_usd is None and any(rule.left_below_usd for rule in self.rules):
-            raise ValueError("a rule has left_below_usd, and there is no budget_usd")
+            raise ValueError("a rule has left_below_usd, which requires budget_usd")
         return self
 
 
 @flow
 async def router(run: Run[RouterParams]) -> Reply:
-    """Rules, then a classifier, choose the model; a chain of others stands behind it."""
+    """Rules, then a classifier, choose the model; other models are fallbacks."""
     params = run.params
     wanted = ["route"] * params.sticky + ["spent"] * (params.budget_usd is not None)
     known = await run.recall_each(wanted, scope="session")
@@ -141,20 +141,20 @@ async def router(run: Run[RouterParams]) -> Reply:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a session has cost so far: US dollars, and how many calls whose cost is unknown."""
+    """The cost of a session: US dollars, and the number of calls whose cost is unknown."""
 
     usd: float = 0.0
     unknown: int = 0
 
     def left_of(self, budget: float) -> float:
-        """Return what is left; nothing, if it is not known what was spent."""
+        """Return the rest of ``budget``, 0 if the cost of a call is unknown."""
         return 0.0 if self.unknown else max(0.0, budget - self.usd)
 
 
 async def choose(
     run: Run[RouterParams], stuck: str | None, left: float | None = None
 ) -> tuple[str, str]:
-    """Return the model and why it is the one; ``left`` is what the session may still cost."""
+    """Return the model and the reason; ``left`` is the rest of the session's budget."""
     params = run.params
     for number, rule in enumerate(params.rules, start=1):
         if (not stuck or rule.overrides) and holds(run, rule, left):
@@ -169,7 +169,7 @@ async def choose(
 
 
 def holds(run: Run[RouterParams], rule: Rule, left: float | None) -> bool:
-    """Whether every condition of ``rule`` that is given holds."""
+    """Return whether all conditions of ``rule`` hold."""
     conversation = run.conversation
     if rule.left_below_usd is not None and (left is None or left >= rule.left_below_usd):
         return False
@@ -196,14 +196,14 @@ def holds(run: Run[RouterParams], rule: Rule, left: float | None) -> bool:
 
 
 def is_between(now: time, start: time | None, stop: time | None) -> bool:
-    """Whether ``now`` lies in the span, which may go over midnight."""
+    """Return whether ``now`` is in the span, which may include midnight."""
     if start is None or stop is None:
         return (start is None or now >= start) and (stop is None or now < stop)
     return start <= now < stop if start <= stop else now >= start or now < stop
 
 
 def tokens_of(conversation: Conversation) -> int:
-    """An estimate: a token for every four characters of text, calls and results."""
+    """Return an estimate: one token per four characters of text, calls and results."""
     system = [conversation.system] if conversation.system else []
     parts = [part for message in (*system, *conversation.messages) for part in message.parts]
     inner = [p for part in parts if isinstance(part, ToolResult) for p in part.parts]
@@ -213,7 +213,7 @@ def tokens_of(conversation: Conversation) -> int:
 
 
 async def classified(run: Run[RouterParams]) -> str | None:
-    """The classifier's label, None if it fails or names none: then the default answers."""
+    """Return the classifier's label, None if it fails or returns no valid label."""
     params = run.params
     schema = {
         "type": "object",
@@ -244,7 +244,7 @@ async def classified(run: Run[RouterParams]) -> str | None:
 
 
 async def first_that_answers(run: Run[RouterParams], chain: list[str]) -> Reply:
-    """Ask one model after the other until one answers; the last one's word counts, whatever."""
+    """Ask one model after the other until one answers; the last one's result is final."""
     for model in chain[:-1]:
         try:
             reply = await asked(run, model)

@@ -1,4 +1,4 @@
-"""An answer is checked, mended within a budget, and only then given to the client."""
+"""Checks an answer, repairs it within limits, and only then sends it to the client."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -33,28 +33,30 @@ CHECKER_S = 150.0
 
 
 class VerifyParams(Params):
-    model: Model = Field(description="answers, and mends its answers")
+    model: Model = Field(description="answers, and repairs its answers")
     json_schema: dict[str, Any] | None = Field(
-        None, description="what the answer must follow; without it, what the client asks for"
+        None, description="JSON Schema of the answer; default: the one the client requests"
     )
-    tool_arguments: bool = Field(True, description="check calls against the client's own tools")
-    verifier: Model | None = Field(None, description="reads the answer and says what is wrong")
+    tool_arguments: bool = Field(True, description="check calls against the client's tools")
+    verifier: Model | None = Field(None, description="judges the answer")
     checker: str | None = Field(
         None,
         description="source of a Python program that gets the answer as a file and prints "
-        "complaints; it is run in the sandbox",
+        "complaints; runs in the sandbox",
     )
-    rounds: int = Field(2, ge=0, le=10, description="repairs at most")
-    formatter: Model | None = Field(None, description="puts what passed into its final form")
+    rounds: int = Field(2, ge=0, le=10, description="maximum number of repairs")
+    formatter: Model | None = Field(
+        None, description="puts an answer that passed into its final form"
+    )
     on_failure: Literal["error", "last", "message"] = Field(
-        "error", description="what the client gets when it never passes"
+        "error", description="what the client gets if no answer passes"
     )
     failure_message: str = Field(
         "No answer passed its checks.", description="the answer of on_failure = message"
     )
     verifier_prompt: str = Field(VERIFIER_PROMPT, description="the verifier's instructions")
     repair_prompt: str = Field(
-        REPAIR_PROMPT, pattern=r"\{complaints\}", description="asks to mend {complaints}"
+        REPAIR_PROMPT, pattern=r"\{complaints\}", description="asks to fix {complaints}"
     )
     formatter_prompt: str = Field(FORMATTER_PROMPT, description="asks for the final form")
     timeout_s: float = Field(600.0, gt=0, description="seconds for one answer")
@@ -62,7 +64,7 @@ class VerifyParams(Params):
 
 @flow
 async def verify(run: Run[VerifyParams]) -> Reply:
-    """Answer, check, repair; the client gets only what passed."""
+    """Answer, check, repair; the client gets only an answer that passed."""
     params = run.params
     checks = checks_of(run)
     conversation = run.conversation
@@ -93,7 +95,7 @@ async def verify(run: Run[VerifyParams]) -> Reply:
 
 
 def checks_of(run: Run[VerifyParams]) -> list[Check]:
-    """The checks that the parameters and the client's request ask for, cheap ones first."""
+    """Return the checks required by parameters and request, cheap ones first."""
     params, checks = run.params, list[Check]()
     if params.tool_arguments:
         checks.append(FitsTools())
@@ -109,7 +111,7 @@ def checks_of(run: Run[VerifyParams]) -> list[Check]:
 
 
 def program(source: str) -> Check:
-    """A check by a Python program: each line it prints is a complaint, and so is its failure."""
+    """Return a check by a Python program; each printed line, or its failure, is a complaint."""
 
     async def run_checker(run: Any, reply: Reply, /) -> Sequence[str]:
         if reply.tool_calls:
@@ -121,7 +123,7 @@ def program(source: str) -> Check:
                 "commands": [CHECKER_COMMAND],
             },
             step="check",
-            # Longer than the command may take, so that its own words about that are heard.
+            # Longer than the command's own limit, so that its message about that is received.
             timeout_s=CHECKER_S,
         )
         lines = [line for line in result["output"].splitlines() if line.strip()]
@@ -131,7 +133,7 @@ def program(source: str) -> Check:
 
 
 def failed(run: Run[VerifyParams], checked: Checked) -> Reply:
-    """What the client gets for an answer that never passed."""
+    """Return the client's reply if no answer passed."""
     match run.params.on_failure:
         case "last":
             return checked.reply
@@ -146,7 +148,7 @@ def failed(run: Run[VerifyParams], checked: Checked) -> Reply:
 
 
 async def formatted(run: Run[VerifyParams], reply: Reply, checks: Sequence[Check]) -> Reply:
-    """The answer in its final form, or as it is where the formatter does no good."""
+    """Return the answer in its final form, or unchanged if the formatter fails."""
     params = run.params
     asked = run.conversation.then(reply.message, user(params.formatter_prompt)).without_tool_use()
     try:

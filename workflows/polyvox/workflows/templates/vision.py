@@ -1,8 +1,8 @@
-"""Lets a model that only reads see: another one describes the images and answers about them.
+"""Gives a text model access to images: another model describes them and answers questions.
 
-The text model gets a reference in place of each image. The reference is made of the image's content
-and its first description, which is remembered for good, so it is the same in every request: the
-provider's prompt cache holds, and an image in the history is never looked at again.
+The text model gets a reference in place of each image. The reference consists of the digest of the
+image and its first description, which is stored permanently. It is the same in every request, so
+the provider's prompt cache matches, and an image is described only once.
 """
 
 import asyncio
@@ -52,19 +52,19 @@ TOOL_DESCRIPTION = (
 
 class VisionParams(Params):
     main: Model = Field(description="answers the client; it gets no images")
-    eye: Model = Field(description="sees the images")
+    eye: Model = Field(description="describes the images")
     ocr: Literal["off", "also", "only"] = Field(
-        "off", description="read text locally: beside the description, or instead of it"
+        "off", description="read text locally: in addition to the description, or instead of it"
     )
-    pdf_pages: int = Field(0, ge=0, le=20, description="pages of a PDF to look at; 0: pass it on")
+    pdf_pages: int = Field(0, ge=0, le=20, description="pages of a PDF to describe; 0: pass it on")
     most_looks: int = Field(
-        6, ge=0, le=50, description="rounds of looking in one answer; 0: no tool"
+        6, ge=0, le=50, description="rounds of tool calls in one answer; 0: no tool"
     )
-    timeout_s: float = Field(120.0, gt=0, description="seconds for one look")
+    timeout_s: float = Field(120.0, gt=0, description="seconds for one answer of eye")
     tool_name: str = Field(
-        "look", pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="the eye, as main sees it"
+        "look", pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="name of the eye's tool"
     )
-    tool_description: str = Field(TOOL_DESCRIPTION, description="tells main when to look")
+    tool_description: str = Field(TOOL_DESCRIPTION, description="tells main when to call it")
     description_prompt: str = Field(DESCRIPTION_PROMPT, description="asks for the description")
     question_prompt: str = Field(
         QUESTION_PROMPT, pattern=r"\{question\}", description="asks main's {question}"
@@ -73,7 +73,7 @@ class VisionParams(Params):
 
 @dataclass(frozen=True)
 class Sight:
-    """A picture of the conversation: ``label`` is what the text model calls it."""
+    """An image of the conversation; ``label`` is its name for the text model."""
 
     part: Image | File
     digest: str
@@ -89,7 +89,7 @@ class Sight:
 
 @flow
 async def vision(run: Run[VisionParams]) -> Reply:
-    """A text-only model sees through another one; the client notices nothing."""
+    """A text-only model uses a vision model; the client does not see this."""
     params = run.params
     sights = sights_in(run.conversation, documents=params.pdf_pages > 0)
     if not sights:
@@ -111,7 +111,7 @@ async def vision(run: Run[VisionParams]) -> Reply:
 
 
 def sights_in(conversation: Conversation, *, documents: bool) -> list[Sight]:
-    """The pictures of the conversation, each content once, in order."""
+    """Return the images of the conversation in order, without duplicates."""
     seen: dict[str, Sight] = {}
     for part in media_in(conversation):
         if isinstance(part, Image) or (documents and is_pdf(part)):
@@ -121,7 +121,7 @@ def sights_in(conversation: Conversation, *, documents: bool) -> list[Sight]:
 
 
 async def descriptions(run: Run[VisionParams], sights: list[Sight]) -> dict[str, str]:
-    """What each picture shows, by its digest: remembered, or looked at now, all at once."""
+    """Return the descriptions of images by digest, stored ones or new ones made concurrently."""
     places = {memory_of(run.params, sight): sight for sight in sights}
     known = await run.recall_each(list(places), scope="always")
     new = [sight for place, sight in places.items() if place not in known]
@@ -131,13 +131,13 @@ async def descriptions(run: Run[VisionParams], sights: list[Sight]) -> dict[str,
 
 
 def memory_of(params: VisionParams, sight: Sight) -> str:
-    """The name a description is remembered under: everything it depends on."""
+    """Return the name a description is stored under, with everything it depends on."""
     how = f"{params.eye}\0{params.description_prompt}\0{params.ocr}\0{params.pdf_pages}"
     return f"description {sight.digest} {hashlib.sha256(how.encode()).hexdigest()}"
 
 
 async def described(run: Run[VisionParams], sight: Sight) -> str:
-    """Look at a picture for the first time. A failure is told to the text model, not remembered."""
+    """Describe a new image. A failure is reported to the text model and not stored."""
     try:
         if isinstance(sight.part, Image):
             text = await first_look(run, sight, sight.part)
@@ -179,7 +179,7 @@ async def first_pages(run: Run[VisionParams], sight: Sight) -> str:
 
 
 def looking(run: Run[VisionParams], sights: dict[str, Sight]) -> MountedTool:
-    """The tool by which the text model asks about a picture."""
+    """Return the tool with which the text model asks about an image."""
 
     async def look(call: ToolCall) -> str:
         wanted = json.loads(call.arguments or "{}")
@@ -221,7 +221,7 @@ def looking(run: Run[VisionParams], sights: dict[str, Sight]) -> MountedTool:
 
 
 async def seen(run: Run[VisionParams], sight: Sight, wanted: dict[str, Json]) -> Image:
-    """The picture that is asked about: whole, or a region of it."""
+    """Return the requested image or region of it."""
     if isinstance(sight.part, Image) and not wanted.get("region"):
         return sight.part
     where = {
@@ -237,8 +237,8 @@ def picture(made: dict[str, Json]) -> Image:
 
 
 async def asked(run: Run[VisionParams], image: Image, prompt: str, step: str) -> str:
-    """Ask the eye about one picture."""
-    # The client's marks on the image (cache, detail) are meant for another model.
+    """Ask the eye about one image."""
+    # The client's settings of the image (cache, detail) are meant for another model.
     bare = Image(image.source)
     conversation = Conversation((Message("user", (bare, Text(prompt))),))
     reply = await run.ask(run.params.eye, conversation, step=step, timeout_s=run.params.timeout_s)
