@@ -31,10 +31,10 @@ async def second_opinion(run: Run[SecondOpinionParams]) -> Reply:
             quorum=1,
             grace_s=params.grace_s,
         )
-        told = "\n\n".join(
+        opinions = "\n\n".join(
             f'<opinion of="{branch.step}">\n{reply.text}\n</opinion>'
             for branch, reply in panel.answers
         )
-        if told:
-            conversation = conversation.instructed(COMPARE + told)
+        if opinions:
+            conversation = conversation.instructed(COMPARE + opinions)
     return await run.ask(params.first, conversation, step="answer", emit=True)

@@ -55,7 +55,7 @@ def source_files() -> Iterator[Path]:
 
 
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:
-    """A file that passes the limit holds two nouns: name the missing one and split."""
+    """A file above the limit has more than one subject: split it."""
     lengths = {path: len(path.read_text("utf-8").splitlines()) for path in source_files()}
     assert lengths, f"no source files below {ROOT}"
     too_long = {str(p.relative_to(ROOT)): n for p, n in lengths.items() if n > LONGEST}
@@ -63,7 +63,7 @@ def test_no_file_is_longer_than_a_reader_can_hold() -> None:
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
-    """A module is named after the one noun it holds; a drawer for leftovers is not a noun."""
+    """A module is named after its one subject; names for leftovers are not allowed."""
     named = {
         path: {part.removesuffix(".py") for part in path.relative_to(ROOT).parts}
         for path in source_files()

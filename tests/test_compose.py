@@ -1,4 +1,4 @@
-"""The compose file and the image: what they tell the program is something it knows."""
+"""Check that the program accepts the settings in the compose file and the image."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ from tests.samples.known_settings import (
 ROOT = Path(__file__).parent.parent
 SECRET = re.compile(r"KEY|PASSWORD|PWD|SECRET|TOKEN")
 FROM_OUTSIDE = re.compile(r"\$\{(?P<name>[A-Z0-9_]+)(?P<rule>:\?[^}]+|:-)\}")
-"""A value the operator gives: required with a reason, or empty when it is not given."""
+"""A value from the operator: required with a reason, or empty by default."""
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +36,18 @@ def dockerfile() -> str:
 
 
 def test_the_program_knows_its_command_in_the_compose_file(compose: dict[str, Any]) -> None:
-    """A renamed option must not first be noticed at a deployment."""
+    """A renamed option must be noticed before a deployment."""
     parse_command([str(word) for word in compose["services"]["polyvox"]["command"]])
 
 
 def test_the_program_knows_its_environment_in_the_compose_file(compose: dict[str, Any]) -> None:
-    """A variable nobody reads is a setting that silently does nothing."""
+    """A variable that the program does not read would have no effect."""
     given = {*compose["services"]["polyvox"]["environment"]}
     assert given <= environment_variables() | OPENTELEMETRY_VARIABLES
 
 
 def test_the_program_knows_what_the_image_tells_it(dockerfile: str) -> None:
-    """The image's own command and variables are the program's, too."""
+    """The program also accepts the image's command and variables."""
     entry, command = (
         yaml.safe_load(re.findall(rf"^{word} (\[.*\])$", dockerfile, re.M)[-1])
         for word in ("ENTRYPOINT", "CMD")
@@ -64,19 +64,19 @@ def test_the_program_knows_what_the_image_tells_it(dockerfile: str) -> None:
 
 
 def test_the_image_does_not_run_as_root(dockerfile: str) -> None:
-    """The last USER counts, and it is not root."""
+    """The last USER takes effect, and it is not root."""
     assert re.findall(r"^USER (\S+)$", dockerfile, re.M)[-1] not in {"root", "0"}
 
 
 def test_the_image_takes_nothing_from_a_registry_without_its_hash(dockerfile: str) -> None:
-    """The build backend too is code that runs."""
+    """The build backend is executed too."""
     installs = re.findall(r"pip install [^&\n]*", dockerfile)
     assert installs
     assert all("--require-hashes" in line or "--no-index" in line for line in installs), installs
 
 
 def test_every_image_has_a_version(compose: dict[str, Any], dockerfile: str) -> None:
-    """Two deployments of one commit are the same programs."""
+    """Two deployments of one commit use the same versions of all images."""
     services = compose["services"].values()
     images = [service["image"] for service in services if "build" not in service]
     images += [line.split()[0] for line in re.findall(r"^FROM (.*)$", dockerfile, re.M)]
@@ -84,7 +84,7 @@ def test_every_image_has_a_version(compose: dict[str, Any], dockerfile: str) -> 
 
 
 def test_no_secret_stands_in_the_compose_file(compose: dict[str, Any]) -> None:
-    """A password with a default is a password everybody knows."""
+    """Everybody would know a default password."""
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
             if SECRET.search(variable):
@@ -92,14 +92,14 @@ def test_no_secret_stands_in_the_compose_file(compose: dict[str, Any]) -> None:
 
 
 def test_the_key_of_the_server_is_required(compose: dict[str, Any]) -> None:
-    """Nothing starts on a network without a key that somebody chose."""
+    """Nothing listens on a network without a key that the operator chose."""
     asked = FROM_OUTSIDE.fullmatch(compose["services"]["polyvox"]["environment"]["POLYVOX_KEY"])
     assert asked
     assert asked["rule"].startswith(":?")
 
 
 def test_only_the_server_is_published_and_leads_to_the_web_ui(compose: dict[str, Any]) -> None:
-    """Temporal and its Web UI ask nobody for a key."""
+    """Temporal and its Web UI have no authentication."""
     services = compose["services"]
     assert [name for name, service in services.items() if "ports" in service] == ["polyvox"]
     host, _, _ = services["polyvox"]["environment"]["TEMPORAL_UI_ADDRESS"].partition(":")
@@ -120,7 +120,7 @@ def test_what_the_compose_file_mounts_is_there(compose: dict[str, Any]) -> None:
 
 
 def test_the_container_gets_longer_to_stop_than_its_streams(compose: dict[str, Any]) -> None:
-    """A stop that cuts what the program would have let finish is no clean stop."""
+    """A shorter time would kill streams that the program still lets finish."""
     grace = compose["services"]["polyvox"]["stop_grace_period"]
     assert int(grace.removesuffix("s")) > ServerSettings().drain_s
 
@@ -148,7 +148,7 @@ def test_the_dynamic_configuration_lists_values(compose: dict[str, Any]) -> None
 
 
 def test_docker_compose_accepts_the_file() -> None:
-    """`docker compose config` reads it as it would be run."""
+    """`docker compose config` accepts the file."""
     docker = shutil.which("docker")
     found = docker and subprocess.run(
         [docker, "compose", "version"], capture_output=True, check=False
@@ -169,6 +169,6 @@ def test_docker_compose_accepts_the_file() -> None:
 
 
 def test_a_command_the_program_does_not_have_is_noticed() -> None:
-    """Without this the tests above could pass by accepting everything."""
+    """Otherwise the tests above could pass by accepting everything."""
     with pytest.raises(KeyError):
         parse_command(["no-such-command"])

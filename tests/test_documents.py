@@ -1,4 +1,4 @@
-"""What the documents say, held against the program."""
+"""Compare the documents with the program."""
 
 import ast
 import asyncio
@@ -41,7 +41,7 @@ SHOWN_URL = "http://127.0.0.1:8484"
 
 
 def section(document: Path, heading: str) -> str:
-    """Return what stands between ``heading`` (without its marks) and the next one."""
+    """Return the text between ``heading`` (without its marks) and the next heading."""
     parts = re.split(r"^#+ (.*)$", document.read_text("utf-8"), flags=re.M)
     return dict(zip(parts[1::2], parts[2::2], strict=True))[heading]
 
@@ -66,27 +66,27 @@ def default_of(field: FieldInfo) -> str:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_key_of_the_configuration_file_is_documented(name: str) -> None:
-    """Each key stands in its table's section with its default, and none that is gone."""
+    """Each key is in its table's section with its default, and the section has no other keys."""
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section(CONFIGURATION, f"`{name}`"), re.M)
     fields = TABLES[name].model_fields
     assert dict(rows) == {key: default_of(field) for key, field in fields.items()}
 
 
 def test_every_environment_variable_is_documented() -> None:
-    """The list is the one the source reads."""
+    """The list contains all variables that the source reads."""
     rows = re.findall(r"`([A-Z][A-Z0-9_]+)`", section(CONFIGURATION, "Environment variables"))
     assert environment_variables() <= {*rows}
 
 
 def test_every_option_of_up_is_documented() -> None:
-    """The list is the one the command has."""
+    """The list contains exactly the command's options."""
     options = {p.opts[0] for p in loaded("up:up").params}
     rows = re.findall(r"^\| `(--[a-z-]+)", section(CONFIGURATION, "Command line"), re.M)
     assert {*rows} == options
 
 
 def test_everything_a_run_can_do_is_documented() -> None:
-    """Every public member of Run has a row, and no row speaks of a member that is gone."""
+    """Every public member of Run has a row, and every row belongs to a member."""
     rows = re.findall(r"^\| `(\w+)", section(FLOWS, "What a run can do"), re.M)
     members = {name for name in dir(Run) if not name.startswith("_")} - {"finished"}
     assigned = re.findall(r"^        self\.([a-z]\w*)[ :]", inspect.getsource(Run.__init__), re.M)
@@ -99,7 +99,7 @@ def test_the_simulators_grammar_is_documented_as_it_is() -> None:
 
 
 def test_the_flow_in_the_readme_is_the_example() -> None:
-    """What a reader copies is what the tests run."""
+    """The tests run the code that a reader copies."""
     source = (ROOT / "examples" / "careful.py").read_text("utf-8")
     after_docstring = ast.parse(source).body[1].lineno - 1
     code = "".join(source.splitlines(keepends=True)[after_docstring:])
@@ -107,7 +107,7 @@ def test_the_flow_in_the_readme_is_the_example() -> None:
 
 
 def commands_in(document: Path) -> Iterator[list[str]]:
-    """Yield the words after ``polyvox`` of every such line in the document's console blocks."""
+    """Yield the words after ``polyvox`` for each such line in the document's console blocks."""
     for block in re.findall(r"```console\n(.*?)```", document.read_text("utf-8"), re.S):
         for line in block.replace("\\\n", " ").splitlines():
             if found := re.match(r"(?:\.venv/bin/)?polyvox (.*)", line):
@@ -116,13 +116,13 @@ def commands_in(document: Path) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_program_knows_every_command_in_the_documents(document: Path) -> None:
-    """A renamed command or option must not live on in a document."""
+    """No document contains a command or option that was renamed."""
     for words in commands_in(document):
         parse_command(words)
 
 
 def test_commands_are_found_in_the_documents() -> None:
-    """Without this the test above could pass by finding nothing."""
+    """Otherwise the test above could pass without finding any command."""
     assert len([*commands_in(ROOT / "README.md")]) > 3
 
 
@@ -136,7 +136,7 @@ def test_every_link_in_the_documents_leads_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_path_in_the_documents_is_there(document: Path) -> None:
-    """Where a document points into the tree, a reader finds something."""
+    """Every path of the repository that a document names exists."""
     named = re.findall(r"`((?:\w+/)+[\w.-]*)`", document.read_text("utf-8"))
     own = [path for path in named if (ROOT / path.partition("/")[0]).is_dir()]
     assert not [path for path in own if not (ROOT / path).exists()]
@@ -146,7 +146,7 @@ def test_every_path_in_the_documents_is_there(document: Path) -> None:
     "record", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.name
 )
 def test_a_decision_is_short_and_whole(record: Path) -> None:
-    """One decision a file, at most 40 lines, always under the same headings."""
+    """Each file has one decision, at most 40 lines, and the same headings."""
     text = record.read_text("utf-8")
     assert len(text.splitlines()) <= 40
     headings = re.findall(r"^## (.*)$", text, re.M)
@@ -154,7 +154,7 @@ def test_a_decision_is_short_and_whole(record: Path) -> None:
 
 
 def run_code(code: str) -> str:
-    """Run ``code`` in a process of its own, as a reader would, and return what it prints."""
+    """Run ``code`` in a separate process, as a reader would, and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
@@ -163,7 +163,7 @@ def run_code(code: str) -> str:
 
 
 async def test_the_readme_connects_clients_to_the_program(tmp_path: Path) -> None:
-    """The lines `up` prints stand there exactly, and the code for the SDKs gets an answer."""
+    """It contains exactly the lines that `up` prints, and the code for the SDKs gets an answer."""
     environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "POLYVOX_KEY": "YOUR_KEY"}
     empty = tmp_path / "polyvox.toml"
     empty.touch()

@@ -1,4 +1,4 @@
-"""The examples: registered by the command they show, and called for real."""
+"""Register the examples with the commands in their docstrings, and call them."""
 
 import ast
 import os
@@ -25,7 +25,7 @@ STEPS = {
     "careful": ["draft", "review", "final"],
     "second_opinion": ["first", "second", "answer"],
 }
-"""The steps of one turn, by the example's file name; steps that run at once sorted by name."""
+"""The steps of one turn, by the example's file name; parallel steps are sorted by name."""
 
 WEATHER = {
     "type": "function",
@@ -65,7 +65,7 @@ def ask(live: Live, model: str, text: str, **more: Any) -> tuple[Any, dict[str, 
 
 
 def test_every_example_is_called_here() -> None:
-    """A new example gets a line in the table above."""
+    """The table above has a line for each example."""
     assert {file.stem for file in (ROOT / "examples").glob("*.py")} == {*STEPS}
 
 
@@ -80,14 +80,14 @@ def test_an_example_answers_on_a_running_server(live: Live, name: str) -> None:
 
 @pytest.mark.parametrize("name", STEPS)
 def test_an_example_leaves_the_clients_tools_to_the_client(live: Live, name: str) -> None:
-    """An example must not break the agent that uses it."""
+    """Examples must work with agents that use tools."""
     choice, _ = ask(live, register(live, name), "Call get_weather for Paris", tools=[WEATHER])
     assert choice["finish_reason"] == "tool_calls"
     assert [c["function"]["name"] for c in choice["message"]["tool_calls"]] == ["get_weather"]
 
 
 def test_a_missing_second_opinion_does_not_cost_the_answer(live: Live) -> None:
-    """A failed branch costs one voice and stands in the run's notes."""
+    """The answer is given without the failed branch, which is recorded in the run's notes."""
     model = register(live, "second_opinion", "--param", "second=simulator:skeptic-err400")
     choice, run = ask(live, model, QUESTION)
     assert choice["message"]["content"].startswith("[simulated:")
@@ -95,7 +95,7 @@ def test_a_missing_second_opinion_does_not_cost_the_answer(live: Live) -> None:
 
 
 def test_the_example_configuration_is_accepted(tmp_path: Path) -> None:
-    """Its providers are sound, and its models fit the flows they name."""
+    """Its providers are valid, and its models match the parameters of their flows."""
     settings = load_settings(ROOT / "polyvox.example.toml", tmp_path, environ={})
     database = open_database(file_url(tmp_path / "registry.db"))
     registry = Registry(database)

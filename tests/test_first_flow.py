@@ -1,4 +1,4 @@
-"""docs/first_flow.md, done step by step on a running server."""
+"""Execute docs/first_flow.md step by step on a running server."""
 
 import os
 import re
@@ -30,13 +30,13 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 def words(beginning: str, **instead: str) -> list[str]:
-    """Return the words after ``polyvox`` of the page's command that begins so."""
+    """Return the words after ``polyvox`` of the page's command that begins with ``beginning``."""
     (line,) = [line for line in TYPED if line.startswith(f"polyvox {beginning}")]
     return [instead.get(word, word) for word in shlex.split(line)[1:]]
 
 
 def shape(tree: str) -> list[str]:
-    """Return the lines about run and calls, without what differs from run to run."""
+    """Return the lines about run and calls, without the parts that differ between runs."""
     bare = re.sub(r"run_\w+|\d[\d,]*(?= ms)|(?<=tokens in ).*", "", tree)
     return [line.replace("├", "└") for line in bare.splitlines() if "not carried" not in line]
 
@@ -44,7 +44,7 @@ def shape(tree: str) -> list[str]:
 def test_the_page_holds_step_by_step(
     live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it says is typed prints what it says is printed; the flow does what it says."""
+    """The page's commands print the page's output, and the flow behaves as described."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "two_heads.py"
 
@@ -64,7 +64,7 @@ def test_the_page_holds_step_by_step(
 
     file.write_text(CODE.replace("says", "doubts"), "utf-8")
     assert told(live, *words("register")) == CHANGED
-    assert '+    told = run.conversation.instructed(f"A colleague doubts:' in told(
+    assert '+    conversation = run.conversation.instructed(f"A colleague doubts:' in told(
         live, *words("flows diff")
     )
     told(live, *words("models rollback"))
@@ -73,6 +73,6 @@ def test_the_page_holds_step_by_step(
 
 
 def test_the_line_for_claude_code_is_the_one_that_up_prints() -> None:
-    """Only the model's name differs from the line in the README, which is held against `up`."""
+    """Only the model's name differs from the line in the README, which is compared with `up`."""
     (line,) = [line for line in TYPED if "claude --model" in line]
     assert line.replace("two-heads", "simulated-fusion") in (ROOT / "README.md").read_text("utf-8")

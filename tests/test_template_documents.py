@@ -1,4 +1,4 @@
-"""The pages of the templates, and the code in docs/flows.md, held against what they describe."""
+"""Compare the pages of the templates and the code in docs/flows.md with the program."""
 
 import importlib
 import re
@@ -80,7 +80,7 @@ def default_of(value: Any) -> str:
 
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_the_parameters_of_a_template_are_documented_as_they_are(name: str) -> None:
-    """The tables are made from the schema; stale ones are replaced by what this test shows."""
+    """The tables are made from the schema; on failure this prints the new ones."""
     text = (PAGES / f"{name}.md").read_text("utf-8")
     found = re.search(r"## Parameters\n(.*?)(?:\n## |\Z)", text, re.S)
     assert found
@@ -90,7 +90,7 @@ def test_the_parameters_of_a_template_are_documented_as_they_are(name: str) -> N
 
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_a_templates_page_says_when_to_use_it_and_what_it_costs(name: str) -> None:
-    """Always under the same headings."""
+    """All pages have the same headings."""
     text = (PAGES / f"{name}.md").read_text("utf-8")
     headings = re.findall(r"^## (.*)$", text, re.M)
     assert headings[:2] == ["When to use it", "What it costs"]
@@ -98,13 +98,13 @@ def test_a_templates_page_says_when_to_use_it_and_what_it_costs(name: str) -> No
 
 
 def test_every_template_has_a_page() -> None:
-    """And no page speaks of one that is gone."""
+    """Every page belongs to an existing template."""
     assert {page.stem for page in PAGES.glob("*.md")} == {*DOCUMENTED}
 
 
 @pytest.mark.parametrize("code", BLOCKS, ids=lambda code: re.findall(r"def (\w+)", code)[-1])
 def test_the_code_about_flows_runs(code: str) -> None:
-    """Every block is a whole file: its flow loads, its tests pass."""
+    """Every block is a complete file: its flow loads, its tests pass."""
     load_flow(code, "docs/flows.md")
     names: dict[str, Any] = {}
     exec(compile(code, "docs/flows.md", "exec"), names)
@@ -114,6 +114,6 @@ def test_the_code_about_flows_runs(code: str) -> None:
 
 
 def test_code_is_found_in_the_page_about_flows() -> None:
-    """Without this the test above could pass by finding nothing."""
+    """Otherwise the test above could pass without finding any block."""
     assert len(BLOCKS) > 3
     assert any("def test_" in code for code in BLOCKS)

@@ -41,7 +41,7 @@ def polyvox(target: Target, *words: str) -> Any:
 
 
 def new_key(target: Target, name: str, role: str = "user") -> str:
-    """Return the secret of a new key, which the server takes at once."""
+    """Return a new key, which the server accepts immediately."""
     return str(polyvox(target, "keys", "create", name, "--role", role)["secret"])
 
 

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, as an attacker finds it."""
+"""A real server in a separate process, as an attacker would find it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A provider that repeats the request it got, headers and all, in everything it can say."""
+"""A provider that repeats its request, including the headers, in every kind of answer."""
 
 import base64
 import html
@@ -20,11 +20,11 @@ MODES = (*(f"status{s}" for s in STATUSES), *(f"plain{s}" for s in STATUSES), *S
 
 PIECE = 5
 LONG_WAIT = "100"
-"""Seconds in ``retry-after``: too long to be waited for, so that no attempt is repeated."""
+"""Seconds in ``retry-after``: too long to wait for, so that no attempt is retried."""
 
 
 def told(headers: Mapping[str, str]) -> str:
-    """Return the request's headers in every encoding that people print requests in."""
+    """Return the request's headers in all encodings in which requests are usually printed."""
     raw = "\n".join(f"{name}: {value}" for name, value in headers.items())
     values = "\n".join(headers.values())
     return "\n".join(
@@ -214,7 +214,7 @@ class _Echo(BaseHTTPRequestHandler):
         elif mode.startswith("plain"):
             self._say(int(mode.removeprefix("plain")), "text/plain", echo.encode())
         elif mode == "document" or path not in _FRAMES:
-            # Also what a counting route gets as its answer.
+            # This is also the answer of a counting route.
             self._say(200, "application/json", json.dumps({"input_tokens": echo}).encode())
         elif mode == "failed":
             self._say(200, "application/json", error)
@@ -258,12 +258,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that leave in mid-answer, as they are meant to."""
+        """Ignore clients that disconnect during an answer, which is expected here."""
 
 
 @contextmanager
 def echoing() -> Iterator[str]:
-    """Serve the provider; yield its base URL. A model's name says how it repeats."""
+    """Serve the provider; yield its base URL. The model's name selects how it repeats."""
     with _Server(("127.0.0.1", 0), _Echo) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()

@@ -1,7 +1,7 @@
-"""A flow that tries to reach the server's environment, and what most of them are made of.
+"""A flow that tries to reach the server's environment, and building blocks of such flows.
 
 Each is Python that finds ``os`` or its ``environ`` and puts a secret of the environment into the
-answer. ``top`` stands at the top of the module, ``body`` in the flow; ``found`` is what it found.
+answer. ``top`` is code at the top of the module, ``body`` code in the flow, ``found`` its result.
 """
 
 from dataclasses import dataclass

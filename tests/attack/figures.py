@@ -1,7 +1,7 @@
-"""``python -m tests.attack.figures``: what a neighbour notices of each flood, as a table.
+"""``python -m tests.attack.figures``: a table of each flood's effect on another client's stream.
 
-The tests assert ratios, because a machine under load has no absolute times. These are the figures
-themselves, to be read on a machine that does nothing else. Names of attacks limit it to these.
+The tests assert ratios, because absolute times depend on the machine's load. These are the figures
+themselves, meaningful only on an idle machine. Names of attacks as arguments select these.
 """
 
 import sys

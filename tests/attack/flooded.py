@@ -1,7 +1,7 @@
-"""A server to flood: its providers run in other processes, so their work does not count as its own.
+"""A server to flood. Its providers run in other processes, so their work is not measured.
 
-``sim`` is read by the neighbour, ``other`` answers the attacker, and at ``endless`` listens whoever
-plays a provider inside the test.
+The neighbour reads from ``sim``, ``other`` answers the attacker, and ``endless`` is a port on which
+the test itself can act as a provider.
 """
 
 import re
@@ -32,17 +32,17 @@ params = {{ coder = "other:main" }}
 flow = "patch"
 params = {{ coder = "other:main", commands = ["yes"], command_timeout_s = 3, rounds = 0 }}
 """
-"""What flows and fetches are attacked through, besides ``provider:model``."""
+"""The models, besides ``provider:model``, for attacks on flows and fetches."""
 
 NEIGHBOUR = "sim:main-itl10-n100000"
 UNDISTURBED_S = 2.0
 FLOOR_S = 0.05
-"""A gap below this is the machine's own noise, whatever the server does."""
+"""A gap below this is noise of the machine, independent of the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flooded:
-    """The server, and the port where a test may play the provider ``endless``."""
+    """The server, and the port on which a test may act as the provider ``endless``."""
 
     child: Child
     base_url: str
@@ -58,11 +58,11 @@ class Flooded:
         return socket.create_connection(self.address, timeout=timeout)
 
     def resident_mib(self) -> float:
-        """Return the memory that the server's own process holds now."""
+        """Return the current memory of the server's process."""
         return _status_mib(self.child.process.pid, "VmRSS")
 
     def peak_mib(self) -> float:
-        """Return the most memory the process has held since ``forget_peak``."""
+        """Return the peak memory of the process since ``forget_peak``."""
         return _status_mib(self.child.process.pid, "VmHWM")
 
     def forget_peak(self) -> None:
@@ -81,7 +81,7 @@ class Disturbance:
 
     @property
     def ratio(self) -> float:
-        """The longest gap under attack, in undisturbed ones."""
+        """The longest gap under attack, as a multiple of the longest undisturbed one."""
         return self.attacked_s / max(self.undisturbed_s, FLOOR_S)
 
 
@@ -113,7 +113,7 @@ def flooded(folder: Path, server: str = "") -> Iterator[Flooded]:
 
 
 def disturbed(server: Flooded, attack: Callable[[Flooded], object]) -> Disturbance:
-    """Attack ``server`` while a neighbour reads a stream; return what the neighbour noticed."""
+    """Attack ``server`` while a neighbour reads a stream; return the effect on the neighbour."""
     server.forget_peak()
     before = server.resident_mib()
     with neighbour(server.base_url, server.key, NEIGHBOUR) as reading:

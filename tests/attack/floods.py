@@ -1,4 +1,4 @@
-"""Attacks that send or take too much. Each returns what the server answered, if it did."""
+"""Attacks that send or request too much. Each returns the server's answer, if any."""
 
 import json
 import re
@@ -25,12 +25,12 @@ class Told:
 
     @property
     def message(self) -> str:
-        """The sentence of the error document."""
+        """The message of the error document."""
         return str(json.loads(self.body)["error"]["message"])
 
 
 def told(connection: socket.socket) -> Told:
-    """Read one whole answer, or what comes before the connection ends."""
+    """Read one whole answer, or the bytes before the connection ends."""
     received = bytearray()
     with suppress(ConnectionError, TimeoutError):
         while chunk := connection.recv(65536):
@@ -53,7 +53,7 @@ def _is_whole(received: bytearray) -> bool:
 
 
 def sent(server: Flooded, pieces: Iterable[bytes]) -> Told:
-    """Send ``pieces`` as far as the server takes them, and return its answer."""
+    """Send ``pieces`` as far as the server reads them, and return its answer."""
     with server.connect() as connection:
         with suppress(ConnectionError, TimeoutError):
             for piece in pieces:
@@ -106,7 +106,7 @@ def a_long_path(server: Flooded, size: int = 100 * MIB) -> Told:
 
 
 def many_trailers(server: Flooded, size: int = 100 * MIB) -> Told:
-    """Trailers behind a body that never ends."""
+    """Endless trailers after a body."""
 
     def pieces() -> Iterator[bytes]:
         yield head(server, None) + b"1\r\n{\r\n0\r\n"
@@ -135,7 +135,7 @@ def a_long_chunk_extension(server: Flooded, size: int = 100 * MIB) -> Told:
 
 
 def half_open_connections(server: Flooded, count: int = 700) -> int:
-    """Return how many of the connections the server still holds after a moment."""
+    """Return how many of the connections the server still has open after a moment."""
     connections = [server.connect() for _ in range(count)]
     try:
         for connection in connections:
@@ -195,7 +195,7 @@ def many_objects(server: Flooded, size: int = 60 * MIB) -> Told:
 
 
 def many_strings(server: Flooded, size: int = 60 * MIB) -> Told:
-    """No JSON, and told only at its end: a scanner must not look for each quote's partner."""
+    """Not JSON, which shows only at its end: a scanner must not search each quote's partner."""
     return posted(server, b'{"model":"other:main-n20","x":' + b'""' * (size // 2))
 
 
@@ -243,12 +243,12 @@ def large_texts_at_once(server: Flooded, count: int = 6) -> list[int]:
 
 
 Answer = Callable[[socket.socket, bytes], None]
-"""Writes an answer to a connection, whose request's head has been read."""
+"""Writes an answer to a connection after the head of its request was read."""
 
 
 @contextmanager
 def provider(server: Flooded, answer: Answer) -> Iterator[threading.Event]:
-    """Play the provider ``endless``: ``answer`` writes to each connection after its request.
+    """Act as the provider ``endless``: ``answer`` writes to each connection after its request.
 
     The event is set once the server has closed a connection before its answer's end.
     """
@@ -315,7 +315,7 @@ def answer_of(text: str, piece: int = 8) -> Answer:
 
 
 def endless_answer() -> Answer:
-    """Tokens at a pace that a limit of size does not end soon."""
+    """Send tokens so slowly that the size limit is not reached soon."""
 
     def answer(connection: socket.socket, _head: bytes) -> None:
         connection.sendall(STREAM_HEAD)
@@ -351,7 +351,7 @@ def a_huge_event(server: Flooded, size: int = 300 * MIB) -> Told:
 def slow_readers(
     server: Flooded, count: int = 10, tokens: int = 200_000, seconds: float = 15.0, n: int = 1
 ) -> None:
-    """Ask for long answers as fast as they come, and read next to nothing of them."""
+    """Request long answers at full speed, and read almost nothing of them."""
     body = json.dumps(question(f"other:main-itl0-n{tokens}", stream=True, n=n)).encode()
     connections = []
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""The corpus of escapes: flows that try to reach the server's environment, each by another way."""
+"""The corpus of escapes: flows that try to reach the server's environment in different ways."""
 
 from tests.attack.escape import (
     ATTRIBUTES,
@@ -15,7 +15,7 @@ from tests.attack.escape import (
 
 
 def _modules() -> list[Escape]:
-    """Modules that allowed modules hold."""
+    """Modules that are attributes of allowed modules."""
     ways = {
         "dataclasses.sys": ("import dataclasses", "dataclasses.sys.modules['os']"),
         "from dataclasses import sys": ("from dataclasses import sys", "sys.modules['os']"),

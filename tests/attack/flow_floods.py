@@ -10,18 +10,18 @@ WRITES = "Write the function add in solution.py."
 
 
 def unclosed_fences(server: Flooded, size: int = 256 * 1024) -> Told:
-    """Code blocks that are opened and never closed, to a flow that looks for code."""
+    """Code blocks that are opened and never closed, for a flow that searches for code."""
     fences = "```python a.py\n" * (size // 15)
     return posted(server, json.dumps(_asked("patched", fences)).encode())
 
 
 def a_command_that_prints(server: Flooded) -> Told:
-    """A sandboxed program that prints until its time is over."""
+    """A sandboxed program that prints until its time limit."""
     return posted(server, json.dumps(_asked("printing", WRITES)).encode())
 
 
 def many_urls(server: Flooded, count: int = 2000) -> Told:
-    """Images that the server would have to fetch, each from another address."""
+    """Images that the server must fetch, each from another address."""
     images = [
         {"type": "image_url", "image_url": {"url": f"http://127.0.0.1:{server.endless_port}/{at}"}}
         for at in range(count)
@@ -30,7 +30,7 @@ def many_urls(server: Flooded, count: int = 2000) -> Told:
 
 
 def listings_at_once(server: Flooded, count: int = 40, each: int = 20) -> set[int]:
-    """Clients that list runs again and again."""
+    """Clients that list runs repeatedly."""
 
     def one(_number: int) -> set[int]:
         request = (

@@ -1,6 +1,6 @@
-"""A client that reads one long stream while somebody else attacks the server.
+"""A client that reads one long stream while another client attacks the server.
 
-It runs in an interpreter of its own, so that its clock is not disturbed by the attacker's work. The
+It runs in a separate interpreter, so that the attacker's work does not delay it. The
 simulator sends it a token every 10 ms; the longest gap between two arrivals is how long the server
 was unable to serve it. Arrival times are CLOCK_MONOTONIC, which all processes of a machine share.
 

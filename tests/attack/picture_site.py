@@ -1,4 +1,4 @@
-"""An HTTP server on several loopback addresses that counts who connects."""
+"""An HTTP server on several loopback addresses that counts connections."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +12,7 @@ HOSTS = ("127.0.0.1", "127.0.0.2", "::1")
 
 @dataclass
 class Site:
-    """An HTTP server that counts who connects, and answers what it is told to."""
+    """An HTTP server that counts connections and sends given answers."""
 
     port: int
     heard: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ Say = Callable[[asyncio.StreamWriter, str], Awaitable[bool | None]]
 async def listening(say: Say, hosts: tuple[str, ...] = HOSTS) -> AsyncIterator[Site]:
     """Serve with ``say(writer, target)``, which writes the answer.
 
-    If it returns True, the connection is held open until the client leaves.
+    If it returns True, the connection stays open until the client disconnects.
     """
     site = Site(0)
     tasks: set[asyncio.Task[Any] | None] = set()

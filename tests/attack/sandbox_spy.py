@@ -1,7 +1,7 @@
-"""Run inside the sandbox: looks everywhere for a secret and tells where it was, as JSON.
+"""Run inside the sandbox: search for a secret everywhere and print its places as JSON.
 
-Arguments: the secret backwards (so that the arguments do not hold it), the server's port, the name
-of an abstract socket, and paths that must not be there.
+Arguments: the secret reversed (so that the arguments do not hold it), the server's port, the name
+of an abstract socket, and paths that must not exist.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Runs a command in a sandbox with small limits, and programs that want more."""
+"""Run a command in a sandbox with small limits, and programs that exceed them."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ SMALL = Limits(memory_mb=256, disk_mb=64, processes=64, open_files=64)
 
 
 def check(command: str, limits: Limits = SMALL, timeout_s: float = 60, **files: str) -> Any:
-    """Run one command over ``files`` (``_`` in a name stands for a dot)."""
+    """Run one command with ``files`` (``_`` in a name stands for a dot)."""
     named = {name.replace("_", "."): text for name, text in files.items()}
     params = {"files": named, "commands": [command], "timeout_s": timeout_s}
     (done,) = asyncio.run(check_code(params, Conversation(()), limits))

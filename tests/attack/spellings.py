@@ -1,8 +1,8 @@
 # ruff: noqa: RUF001 - digits and letters that look like others are the attack.
 """Ways to write an address that a server must not connect to."""
 
-# PORT is the site's. Each leads to this machine, or to an address that is not public, in some
-# parser or another.
+# PORT is the site's. For some parser, each leads to this machine or to an address that is not
+# public.
 SPELLINGS = (
     # loopback, plainly
     "http://127.0.0.1:PORT/",
@@ -57,7 +57,7 @@ SPELLINGS = (
     "http://%6c%6f%63alhost:PORT/",
     "http://localhost%00.example.com:PORT/",
     "http://localhost%2f.example.com:PORT/",
-    # who is the host?
+    # ambiguous hosts
     "http://public.example@127.0.0.1:PORT/",
     "http://user:password@127.0.0.1:PORT/",
     "http://8.8.8.8:80@127.0.0.1:PORT/",

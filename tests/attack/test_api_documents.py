@@ -1,7 +1,7 @@
-"""JSON that Python reads and nobody else, names no database keeps, and bodies without an end.
+"""JSON that only Python accepts, names that no database can store, and endless bodies.
 
-Each is sent to every route of ``/api`` that takes it. None may break the route, and none may break
-what others read afterwards.
+Each is sent to every route of ``/api`` that accepts a body. None may break the route, or break
+what other clients read afterwards.
 """
 
 import gzip
@@ -53,7 +53,7 @@ READS = [
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A server that takes flows over HTTP."""
+    """A server on which flows can be registered over HTTP."""
     folder = tmp_path_factory.mktemp("documents")
     (folder / "polyvox.toml").write_text(CONFIG, "utf-8")
     environ = {"POLYVOX_KEY": KEY, "POLYVOX_ADMIN_KEY": ADMIN_KEY}
@@ -63,7 +63,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 def refused(target: Target, method: str, path: str, body: bytes, **headers: str) -> str:
-    """Send ``body``, which must be refused as the client's mistake; return why."""
+    """Send ``body``, which must be refused with a client error; return the message."""
     answer = call(target, method, path, target.admin_key, content=body, headers=headers)
     assert 400 <= answer.status_code < 500, (method, path, answer.status_code, answer.text)
     error = answer.json()["error"]
@@ -72,7 +72,7 @@ def refused(target: Target, method: str, path: str, body: bytes, **headers: str)
 
 
 def still_readable(target: Target) -> None:
-    """Every list and document is there, in valid JSON."""
+    """Every list and document is available, in valid JSON."""
     for path in READS:
         answer = call(target, "GET", path, target.admin_key)
         assert answer.status_code == 200, (path, answer.text)
@@ -99,7 +99,7 @@ BODIES = {
 
 @pytest.mark.parametrize(("method", "path"), WRITES)
 def test_a_document_nobody_can_keep_is_refused(target: Target, method: str, path: str) -> None:
-    """With a sentence, on every route; and nothing of it is stored."""
+    """Every route refuses it with a message, and stores nothing."""
     for name, body in BODIES.items():
         assert refused(target, method, path, body), name
     packed = gzip.compress(b'{"message": "' + b"x" * 30 * 1024 * 1024 + b'"}')
@@ -133,7 +133,7 @@ VALUES: dict[str, Any] = {
 def test_a_value_nobody_can_keep_is_refused_with_its_path(
     target: Target, place: tuple[str, ...], value: Any
 ) -> None:
-    """Wherever it stands in a model, by every route that makes one."""
+    """It is refused in every field of a model, by every route that creates one."""
     inner: Any = value
     for name in reversed(place[1:]):
         inner = {name: inner}
@@ -173,7 +173,7 @@ FLOWS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("change", FLOWS.values(), ids=FLOWS)
 def test_a_flow_nobody_can_keep_is_refused(target: Target, change: dict[str, Any]) -> None:
-    """Its name, its files' names and its text are looked at before anything is done with them."""
+    """Its name, its files' names and its text are checked before they are used."""
     document = {"source": SOURCE.format(top="", body="    found = 1"), **change}
     refused(target, "POST", "/api/flows", json.dumps(document).encode())
     still_readable(target)
@@ -206,14 +206,14 @@ ADDRESSES = [
 
 @pytest.mark.parametrize("path", ADDRESSES, ids=lambda path: str(path)[:60])
 def test_an_odd_address_is_the_clients_mistake(target: Target, path: str) -> None:
-    """Read, changed and deleted alike."""
+    """The status is a client error for every method."""
     for method in ("GET", "DELETE", "PUT", "PATCH", "POST"):
         answer = call(target, method, path, target.admin_key, content=b"{}")
         assert 400 <= answer.status_code < 500, (method, answer.status_code, answer.text)
 
 
 def test_what_was_stored_before_is_still_read(target: Target) -> None:
-    """An older program took such values: the lists work, and the model can be set anew."""
+    """Older versions stored such values: the lists work, and the model can be set again."""
     digits = 123456789012345678901234567890
 
     def put(name: str) -> None:

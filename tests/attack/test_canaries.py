@@ -1,7 +1,7 @@
-"""No secret of the server comes out of it, whatever its providers repeat.
+"""The server never reveals a secret, whatever its providers repeat.
 
-Each secret is a canary of its own. A provider repeats all that it was sent, in every way it can;
-then each canary is looked for, in every usual encoding, in all that the server says and keeps.
+Each secret is a separate canary. A provider repeats everything it was sent, in every possible way;
+then each canary is searched for, in all common encodings, in all that the server returns or stores.
 """
 
 import base64
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(600)
 
 CLIENTS = 8
 EXPORTED = ("chat:status400", "messages:pieces", "panel-breaks")
-"""A command takes seconds to start, so the command line is asked about few runs."""
+"""A command takes seconds to start, so only a few runs are checked on the command line."""
 
 LIMIT_S = 120.0
 
@@ -48,7 +48,7 @@ def _canary(name: str) -> str:
 
 @dataclass
 class Search:
-    """Where each canary was found."""
+    """The places where each canary was found."""
 
     canaries: Mapping[str, str]
     found: list[str] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Search:
 
 
 def _needles(canary: str) -> Iterator[tuple[str, bytes]]:
-    # Three characters may have been shown before it was clear what they were.
+    # Three characters may have been sent before the secret was recognised.
     yield "plain text", canary[3:].encode()
     yield "JSON with slashes", canary[3:].replace("/", "\\/").encode()
     yield "URL", quote(canary, safe="").encode()
@@ -75,7 +75,7 @@ def _needles(canary: str) -> Iterator[tuple[str, bytes]]:
     yield "HEX", canary.encode().hex().upper().encode()
     for before in range(3):
         coded = base64.b64encode(bytes(before) + canary.encode())
-        # Without the characters that the neighbours have a part in.
+        # Without the characters that depend on adjacent bytes.
         inner = coded[4 if before else 0 : -4]
         yield f"base64 behind {before}", inner
         yield f"base64url behind {before}", inner.replace(b"+", b"-").replace(b"/", b"_")
@@ -83,7 +83,7 @@ def _needles(canary: str) -> Iterator[tuple[str, bytes]]:
 
 @dataclass(frozen=True)
 class Aftermath:
-    """What a server left behind after its providers repeated everything."""
+    """Everything a server stored and printed after its providers repeated their requests."""
 
     canaries: Mapping[str, str]
     answers: Mapping[str, httpx.Response]
@@ -161,7 +161,7 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Aftermath:
             documents = dict(_documents(child, folder, data, canaries[USER_KEY], answers))
             assert child.stop() == 0
             printed = child.output.read_bytes()
-        # The header got to where it belongs, so the canary was really in use.
+        # The header reached the provider, so the canary was really in use.
         assert arrived.headers["x-otlp-key"] == canaries["OTLP header"]
         spans = [span.SerializeToString() for span in arrived.spans]
     return Aftermath(canaries, answers, documents, spans, printed, data)
@@ -190,7 +190,7 @@ def _ask_all(child: Child, canaries: Mapping[str, str]) -> dict[str, httpx.Respo
 def _documents(
     child: Child, folder: Path, data: Path, key: str, answers: Mapping[str, httpx.Response]
 ) -> Iterator[tuple[str, bytes]]:
-    """What the API and the command line tell of the runs."""
+    """Return what the API and the command line show of the runs."""
     run_of = {
         asked: answer.headers["x-polyvox-run"]
         for asked, answer in answers.items()
@@ -221,7 +221,7 @@ def _command(folder: Path, *words: str) -> bytes:
 
 
 def _unpacked(data: bytes) -> Iterator[bytes]:
-    """``data``, and what is in it if it is compressed."""
+    """Yield ``data``, and its decompressed content if it is compressed."""
     yield data
     if data[:4] == b"\x28\xb5\x2f\xfd":
         yield zstandard.ZstdDecompressor().decompressobj().decompress(data)
@@ -235,7 +235,7 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
 
 
 def _values(file: Path) -> Iterator[bytes]:
-    """Every value of a SQLite database, with what is still in its log of writes."""
+    """Yield every value of a SQLite database, including those in its write-ahead log."""
     with closing(sqlite3.connect(file)) as database:
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
@@ -248,7 +248,7 @@ def _values(file: Path) -> Iterator[bytes]:
 
 
 def test_the_provider_repeated_what_it_was_sent(aftermath: Aftermath) -> None:
-    """Otherwise nothing is tested here: the answers hold the rest of what was repeated."""
+    """The answers contain the rest of the repeated text; else the other tests prove nothing."""
     repeated = [asked for asked, answer in aftermath.answers.items() if "x-team" in answer.text]
     for protocol in PROTOCOLS:
         for mode in ("status400", "plain422", "said", "called", "thought", "broken", "failed"):
@@ -258,7 +258,7 @@ def test_the_provider_repeated_what_it_was_sent(aftermath: Aftermath) -> None:
 
 
 def test_no_answer_holds_a_secret(aftermath: Aftermath) -> None:
-    """Neither its body nor its headers."""
+    """Neither its body nor its headers contain a canary."""
     search = Search(aftermath.canaries)
     for asked, answer in aftermath.answers.items():
         search.look(asked, answer.content)
@@ -275,7 +275,7 @@ def test_no_document_of_a_run_holds_a_secret(aftermath: Aftermath) -> None:
 
 
 def test_no_span_holds_a_secret(aftermath: Aftermath) -> None:
-    """Its attributes and events say what failed, without the key."""
+    """Its attributes and events describe the failure, without the key."""
     assert aftermath.spans
     search = Search(aftermath.canaries)
     for span in aftermath.spans:
@@ -284,14 +284,14 @@ def test_no_span_holds_a_secret(aftermath: Aftermath) -> None:
 
 
 def test_nothing_printed_holds_a_secret(aftermath: Aftermath) -> None:
-    """Only the key for clients is shown, where it is told how to connect."""
+    """Only the user key is printed, in the lines for clients."""
     search = Search(aftermath.canaries)
     search.look("the output", aftermath.printed, but=(USER_KEY,))
     assert search.found == []
 
 
 def test_no_file_of_the_data_folder_holds_a_secret(aftermath: Aftermath) -> None:
-    """Databases with their logs, blobs unpacked, the engine's database and its log."""
+    """This covers databases with their logs, decompressed blobs, and the engine's files."""
     search = Search(aftermath.canaries)
     files = [file for file in aftermath.data.rglob("*") if file.is_file()]
     databases = [f for f in files if f.read_bytes()[:15] == b"SQLite format 3"]

@@ -1,4 +1,4 @@
-"""What lies in the data folder: who may read it, and what is said when it is damaged."""
+"""Files of the data folder: who may read them, and the messages when they are damaged."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def test_nobody_else_can_read_what_the_server_writes(target: Target) -> None:
 
 
 def test_files_that_were_open_to_others_are_closed_at_the_next_start(tmp_path: Path) -> None:
-    """Also in a folder that everybody may enter; what the program did not make stays as it is."""
+    """Also in a folder that everybody may enter; files the program did not create do not change."""
     data = tmp_path / "data"
     with started(tmp_path) as child:
         child.ready().stop()
@@ -102,7 +102,7 @@ def emptied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, d
 def test_lost_content_is_not_found(
     emptied: tuple[Child, dict[str, Any]], path: str, document: dict[str, Any] | None
 ) -> None:
-    """Whoever refers to it is told to send the conversation again."""
+    """A client that refers to it gets an error that says to send the conversation again."""
     child, found = emptied
     body = json.loads(json.dumps(document).replace("{response}", found["response"]))
     if body is not None:
@@ -145,9 +145,9 @@ def used_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_damaged_database_is_named_at_the_start(
     used_folder: Path, tmp_path: Path, name: str, damage: Any
 ) -> None:
-    """One sentence with the file and what to do, no traceback; or the server starts all the same.
+    """The message names the file and what to do, without a traceback; or the server starts anyway.
 
-    A database that was cut may still be readable as far as the start reads it.
+    The start may not reach the damaged part of a truncated database.
     """
     data = tmp_path / "data"
     shutil.copytree(used_folder, data)
@@ -174,7 +174,7 @@ def test_a_command_names_a_damaged_database(used_folder: Path, tmp_path: Path) -
 
 
 def test_an_exported_run_is_private(target: Target, tmp_path: Path) -> None:
-    """It holds what was said in the run."""
+    """It contains the run's prompts and answers."""
     answer = ask(target.base_url, "/v1/responses", {"model": "simulated", "input": "hello"})
     file = tmp_path / "run.json"
     run_id = answer.headers["x-polyvox-run"]

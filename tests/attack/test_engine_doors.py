@@ -1,8 +1,8 @@
-"""The engine's doors as a web page tries them, and the one door that people are given.
+"""The engine's ports as a web page can reach them, and the Web UI as people reach it.
 
-A page can do what a browser lets it do: send HTTP to any address it knows, under its own name
-(DNS rebinding) or from its own origin (across sites), but not to the ports that every browser
-refuses. The page here knows every address and port of the process tree.
+A page can do what a browser allows: send HTTP to any address it knows, under its own name
+(DNS rebinding) or from its own origin (cross-site), but not to the ports that every browser
+blocks. The page here knows every address and port of the process tree.
 """
 
 import ipaddress
@@ -77,7 +77,7 @@ def doors(target: Target) -> set[tuple[str, int]]:
 
 
 def sent(host: str, port: int, request: bytes) -> bytes:
-    """Send bytes, and return what comes back until the other side closes or falls silent."""
+    """Send bytes, and return the answer until the other side closes or stays silent."""
     with socket.create_connection((host, port), 10) as connection:
         connection.settimeout(10)
         answer = b""
@@ -100,7 +100,7 @@ def asked(door: tuple[str, int], method: str, path: str, *lines: str, body: str 
 
 
 def reachable(target: Target) -> list[tuple[str, int]]:
-    """The doors that a browser would connect to."""
+    """Return the ports that a browser would connect to."""
     return sorted(door for door in doors(target) if door[1] not in REFUSED_BY_BROWSERS)
 
 
@@ -136,7 +136,7 @@ def run_id(target: Target) -> str:
 
 @pytest.fixture
 def browser(target: Target) -> Iterator[httpx.Client]:
-    """A browser that keeps cookies and follows nothing by itself."""
+    """A browser that stores cookies and does not follow redirects."""
     with httpx.Client(base_url=target.base_url, trust_env=False, timeout=30) as client:
         client.headers["accept"] = "text/html"
         yield client
@@ -149,7 +149,7 @@ def signed_in(target: Target, browser: httpx.Client) -> httpx.Client:
 
 
 def workflows(client: httpx.Client) -> set[str]:
-    """Return the ids of the engine's workflows, as its own API tells them through the door."""
+    """Return the ids of the engine's workflows, read from its own API through the proxy."""
     answer = client.get(f"/ui{NAMESPACE}/workflows")
     assert answer.status_code == 200, answer.text
     return {one["execution"]["workflowId"] for one in answer.json().get("executions", [])}
@@ -157,7 +157,7 @@ def workflows(client: httpx.Client) -> set[str]:
 
 @linux
 def test_every_port_is_on_loopback_and_most_are_closed_to_browsers(target: Target) -> None:
-    """The engine's Web UI and metrics, which check nothing, are where no browser connects."""
+    """The engine's Web UI and metrics, which have no checks, are on ports that browsers block."""
     found = doors(target)
     assert all(ipaddress.ip_address(host).is_loopback for host, _ in found)
     open_to_all = [
@@ -177,7 +177,7 @@ def test_every_port_is_on_loopback_and_most_are_closed_to_browsers(target: Targe
 def test_a_web_page_reads_and_starts_nothing_at_any_port(
     target: Target, run_id: str, signed_in: httpx.Client, page: str
 ) -> None:
-    """No path of any port answers it with success, and the engine has no run more than before."""
+    """No path of any port answers it with success, and the engine has no additional run."""
     before = workflows(signed_in)
     assert run_id in before
     read = []
@@ -202,7 +202,7 @@ def test_a_web_page_reads_and_starts_nothing_at_any_port(
 def test_a_page_without_an_origin_header_reaches_nothing_of_the_engine(
     target: Target, run_id: str
 ) -> None:
-    """A cross-site image or link sends no Origin; the engine's own ports still answer nothing."""
+    """A cross-site image or link sends no Origin; the engine's own ports still do not answer."""
     port = httpx.URL(target.base_url).port
     for door in reachable(target):
         if door[1] == port:
@@ -218,7 +218,7 @@ def test_a_page_without_an_origin_header_reaches_nothing_of_the_engine(
     "request_line", [b"GET / HTTP/1.1", b"POST /temporal.api HTTP/1.1", b"PRI / HTTP/1.1"]
 )
 def test_a_page_cannot_speak_grpc(target: Target, request_line: bytes) -> None:
-    """HTTP/1.1 with an HTTP/2 preface in its body: the port says hello at most, and hangs up."""
+    """HTTP/1.1 with an HTTP/2 preface in its body: the port sends at most a greeting and closes."""
     ports = json.loads((target.data / "engine" / "ports.json").read_text())
     body = HTTP2_PREFACE * 2
     answer = sent(
@@ -240,7 +240,7 @@ def test_a_page_cannot_speak_grpc(target: Target, request_line: bytes) -> None:
 def test_a_ticket_opens_the_real_web_ui_once(
     target: Target, browser: httpx.Client, run_id: str
 ) -> None:
-    """One click from the command line; a second use is refused with what to do."""
+    """One click is enough; a second use is refused with a message that says what to do."""
     link = command(target, "ui", run_id[:-2])
     entered = browser.get(link)
     assert entered.status_code == 200
@@ -269,7 +269,7 @@ def test_a_ticket_opens_the_real_web_ui_once(
 
 
 def test_the_printed_link_is_a_ticket_too(tmp_path: Path) -> None:
-    """The newcomer's path: start, click. A link is good for ten minutes, so the server is new."""
+    """A new user starts the server and clicks. Links expire, so this needs a new server."""
     with (
         processes.running("up", "--port", "0", "--data", "data", folder=tmp_path) as child,
         httpx.Client(trust_env=False, timeout=30) as browser,
@@ -279,7 +279,7 @@ def test_the_printed_link_is_a_ticket_too(tmp_path: Path) -> None:
 
 
 def test_a_link_is_only_made_for_a_server_that_runs(tmp_path: Path) -> None:
-    """The command says what to do where there is none."""
+    """If no server is running, the command says what to do."""
     done = processes.command("ui", "--data", str(tmp_path))
     assert done.returncode == 1
     assert "Start it with `polyvox up`" in done.stderr
@@ -288,7 +288,7 @@ def test_a_link_is_only_made_for_a_server_that_runs(tmp_path: Path) -> None:
 def test_links_to_runs_lead_through_the_door(
     target: Target, signed_in: httpx.Client, run_id: str
 ) -> None:
-    """From the API and the command line, for whoever is signed in."""
+    """Links from the API and the command line work for a signed-in user."""
     link = f"{target.base_url}/ui/namespaces/default/workflows/{run_id}"
     told = signed_in.get(f"/api/runs/{run_id}", headers={"x-api-key": target.key})
     assert told.json()["link"] == link
@@ -300,7 +300,7 @@ def test_links_to_runs_lead_through_the_door(
 def test_without_a_session_nothing_of_the_web_ui_is_shown(
     target: Target, cookie: str | None
 ) -> None:
-    """A person gets a page that says what to do, a program the same sentence."""
+    """A browser gets a page that says what to do, a program the same sentence."""
     port = httpx.URL(target.base_url).port
     headers = {} if cookie is None else {"cookie": f"polyvox-ui-{port}={cookie}"}
     for path in ("/ui/", "/ui/_app/version.json", f"/ui{NAMESPACE}/workflows", "/ui/healthz"):
@@ -341,7 +341,7 @@ def test_an_admins_key_opens_a_session_that_ends_with_the_key(
 
 
 def test_a_users_key_and_a_wrong_one_are_refused(target: Target, browser: httpx.Client) -> None:
-    """Each is told which it is."""
+    """The status tells which of these it is."""
     _, secret = new_key(target, "user")
     assert sign_in(browser, secret) == 403
     assert sign_in(browser, "nobody's key") == 401
@@ -351,7 +351,7 @@ def test_a_users_key_and_a_wrong_one_are_refused(target: Target, browser: httpx.
 def test_the_sign_in_form_cannot_be_sent_by_another_page(
     target: Target, browser: httpx.Client
 ) -> None:
-    """Nor by something that does not say where it comes from; and it leads nowhere else."""
+    """A request without an origin is refused as well, and the form redirects only below ``/ui``."""
     key_id, secret = new_key(target, "admin")
     assert sign_in(browser, secret, origin="http://evil.example") == 403
     assert sign_in(browser, secret, origin="null") == 403
@@ -368,7 +368,7 @@ def test_the_sign_in_form_cannot_be_sent_by_another_page(
 def test_a_page_at_another_port_of_this_machine_cannot_use_the_session(
     signed_in: httpx.Client,
 ) -> None:
-    """For cookies all ports are one site; the browser says that the request is not ours."""
+    """Cookies are shared by all ports; the browser marks the request as from another origin."""
     path = f"/ui{NAMESPACE}/workflows"
     for site in ("same-site", "cross-site"):
         headers = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors"}
@@ -382,7 +382,7 @@ def test_a_page_at_another_port_of_this_machine_cannot_use_the_session(
 def test_changing_something_needs_the_web_uis_own_token_too(
     signed_in: httpx.Client, run_id: str
 ) -> None:
-    """Its guard against forged requests works through the door."""
+    """Its protection against forged requests works through the proxy."""
     path = f"/ui{NAMESPACE}/workflows/{run_id}/terminate"
     forged = signed_in.post(path, json={})
     assert forged.status_code in {400, 403}
@@ -395,6 +395,6 @@ def test_changing_something_needs_the_web_uis_own_token_too(
 
 
 def test_a_body_larger_than_the_engine_takes_is_refused(signed_in: httpx.Client) -> None:
-    """It is not handed on, and not held for longer than it takes to see its size."""
+    """It is not forwarded, and is dropped as soon as its size is known."""
     refused = signed_in.post(f"/ui{NAMESPACE}/workflows/x", content=b"x" * (5 << 20))
     assert refused.status_code == 413

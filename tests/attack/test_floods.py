@@ -1,7 +1,7 @@
-"""Who sends or takes too much is refused in one sentence, and a neighbour's stream goes on.
+"""A client that sends or requests too much is refused, and other clients' streams continue.
 
-No absolute times: a gap under attack is compared with the same stream's gaps before it. The figures
-themselves are shown by ``make attack``.
+No absolute times: a gap under attack is compared with earlier gaps of the same stream. ``make
+attack`` prints the figures.
 """
 
 import json
@@ -18,7 +18,7 @@ from tests.attack.floods import MIB, Told
 from tests.programs.running import until
 
 MOST_RATIO = 10
-"""Undisturbed gaps of at least 50 ms that an attack may cost; before, it was 70."""
+"""How many undisturbed gaps (of at least 50 ms) a gap under attack may last; it was 70 before."""
 
 MOST_RATIO_LARGE = 30
 
@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flooded]:
 def unharmed(
     server: Flooded, attack: Callable[[Flooded], object], most_ratio: float = MOST_RATIO
 ) -> Disturbance:
-    """Attack; assert that the neighbour hardly noticed, and that the server answers as before."""
+    """Attack; assert that the neighbour's gaps stay small and the server answers as before."""
     found = disturbed(server, attack)
     assert found.ratio < most_ratio, found
     assert floods.posted(server, json.dumps(floods.question("other:main-n20")).encode()).status
@@ -81,7 +81,7 @@ def test_a_websocket_handshake_has_the_same_limits(server: Flooded) -> None:
 
 
 def closes_soon(connection: socket.socket) -> bytes:
-    """Return what comes before the server closes."""
+    """Return the bytes received before the server closes."""
     received = b""
     with suppress(ConnectionError):
         while chunk := connection.recv(65536):
@@ -135,7 +135,7 @@ def test_a_dripping_body_is_refused(server: Flooded) -> None:
 
 
 def test_half_open_connections_go_away(server: Flooded) -> None:
-    """More than may be open at once from an address are refused, the others time out."""
+    """Connections above the limit for an address are refused, the others time out."""
     connections = [server.connect() for _ in range(90)]
     for connection in connections:
         connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nx-")
@@ -206,7 +206,7 @@ def test_millions_of_values_are_refused(server: Flooded, attack: Callable[[Flood
 def test_the_largest_requests_hold_nobody_up(
     server: Flooded, attack: Callable[[Flooded], Told]
 ) -> None:
-    # The parser holds the interpreter for its whole call, which a busy machine makes much longer.
+    # The parser holds the GIL for its whole call, which takes much longer on a busy machine.
     found = unharmed(server, attack, MOST_RATIO_LARGE)
     assert isinstance(found.answer, Told)
     assert found.answer.status == 200
@@ -224,7 +224,7 @@ def test_commas_in_a_text_are_not_values(server: Flooded) -> None:
 
 
 def test_large_requests_at_once_are_bounded_in_memory(server: Flooded) -> None:
-    """Eight of the largest bodies are more than one key may hold."""
+    """Eight bodies of the maximum size exceed what one key may use."""
     statuses = floods.large_texts_at_once(server)
     assert statuses.count(200) >= 1
     assert statuses.count(503) >= 1
@@ -269,7 +269,7 @@ def test_a_reader_that_takes_nothing_is_let_go(server: Flooded) -> None:
 
 
 def test_a_slow_reader_gets_the_whole_answer_in_the_end(server: Flooded) -> None:
-    """What was not shown while it lagged behind is completed from the Reply."""
+    """What was dropped while it lagged behind is completed from the Reply."""
     text = "".join(f"{at} " for at in range(200_000))
     with floods.provider(server, floods.answer_of(text)):
         body = json.dumps(floods.question("endless:m", stream=True)).encode()

@@ -1,7 +1,7 @@
-"""Flows that try to leave what a flow may reach, registered and loaded as an old stored version.
+"""Flows that try to escape their confinement, registered or loaded as an old stored version.
 
-The corpus is in ``flow_escapes.py``. Each escape is also run without the border, so that none is in
-the list that would not work.
+The corpus is in ``flow_escapes.py``. Each escape is also run without confinement, to prove that
+it works there.
 """
 
 import sqlite3
@@ -27,7 +27,7 @@ from tests.attack.flow_escapes import ESCAPES
 SECRET = "canary-of-the-environment"
 
 REFUSALS = (FlowError, AttributeError)
-"""An attribute that is not there at all is told in Python's own words."""
+"""An attribute that does not exist gives Python's own message."""
 
 every_escape = pytest.mark.parametrize("escape", ESCAPES, ids=lambda escape: escape.name)
 
@@ -38,12 +38,12 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer_of(flow: Flow) -> str:
-    """Return what the flow answers."""
+    """Return the flow's answer."""
     return Rehearsal({}).play(flow, "hello").text
 
 
 def test_the_corpus_is_large() -> None:
-    """Its names are different, so that a failure says which one it was."""
+    """The names differ, so that a failure shows which one it was."""
     assert len({escape.name for escape in ESCAPES}) == len(ESCAPES) >= 40
 
 
@@ -51,7 +51,7 @@ def test_the_corpus_is_large() -> None:
 def test_an_escape_works_where_nothing_confines_it(
     escape: Escape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise it would prove nothing that it fails elsewhere."""
+    """Otherwise its failure elsewhere would prove nothing."""
     monkeypatch.delitem(vars(typing), "compile", raising=False)
     module = ModuleType("unconfined")
     monkeypatch.setitem(sys.modules, "unconfined", module)
@@ -59,14 +59,14 @@ def test_an_escape_works_where_nothing_confines_it(
         warnings.simplefilter("ignore", DeprecationWarning)
         exec(compile(escape.source, "escape.py", "exec"), vars(module))
         assert SECRET in answer_of(vars(module)["escape"])
-    # The typing module keeps what it made of a text, and this was made without the guard.
+    # The typing module caches evaluated annotations, and this one was evaluated without the guard.
     for forget in vars(typing)["_cleanups"]:
         forget()
 
 
 @every_escape
 def test_an_escape_of_a_stored_version_fails_with_a_sentence(escape: Escape) -> None:
-    """A version that was stored before the rules were is loaded without being registered."""
+    """A version that was stored before the rules existed is loaded without registration."""
     with pytest.raises(REFUSALS) as caught:
         answer_of(load_bundle(escape.source, "escape.py", "escape@1"))
     said = str(caught.value)
@@ -109,7 +109,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("body", CHANGES.values(), ids=CHANGES)
 def test_a_flow_cannot_change_what_belongs_to_others(body: str) -> None:
-    """All flows and the server share our classes and functions."""
+    """All flows and the server share the classes and functions of Polyvox."""
     before = dict(vars(Conversation))
     lines = "".join(f"    {line}\n" for line in body.splitlines())
     source = SOURCE.format(top="from polyvox.workflows import Conversation", body=lines)
@@ -120,7 +120,7 @@ def test_a_flow_cannot_change_what_belongs_to_others(body: str) -> None:
 
 @pytest.mark.parametrize("shared", ["Params", "BaseModel"])
 def test_the_settings_of_parameters_cannot_be_changed_for_others(shared: str) -> None:
-    """Every flow's parameters begin with them."""
+    """Every flow's parameters derive from them."""
     source = SOURCE.format(
         top="from pydantic import BaseModel",
         body=f"    {shared}.model_config['extra'] = 'allow'",
@@ -130,7 +130,7 @@ def test_the_settings_of_parameters_cannot_be_changed_for_others(shared: str) ->
 
 
 def test_a_list_of_ours_is_not_shared() -> None:
-    """What a flow does to its copy, another flow and the server do not see."""
+    """A flow's changes to its copy do not affect other flows or the server."""
     source = SOURCE.format(
         top="from polyvox.workflows.language import LANGUAGES\nfrom html.entities import html5",
         body="    html5.clear()\n    found = type(LANGUAGES).__name__",
@@ -140,7 +140,7 @@ def test_a_list_of_ours_is_not_shared() -> None:
 
 
 def test_a_guard_cannot_be_replaced_by_a_name_from_elsewhere() -> None:
-    """A star brings whatever ``__all__`` says, also what no flow can spell."""
+    """A star import provides only allowed names, whatever ``__all__`` lists."""
     names = "def __getattr__(name):\n    return lambda value, name: value\n"
     names += "__all__ = ['__polyvox_' + 'change__']\n"
     source = SOURCE.format(
@@ -153,7 +153,7 @@ def test_a_guard_cannot_be_replaced_by_a_name_from_elsewhere() -> None:
 
 @pytest.mark.parametrize("package", ["polyvox.activities", "os", "", "_polyvox_flow_x"])
 def test_a_flow_reads_the_texts_of_no_other_package(package: str) -> None:
-    """Nor does a path lead out of its own folder, for nothing of it is on a disk."""
+    """A path cannot lead out of the flow's folder, because its files are not on a disk."""
     reads = SOURCE.format(
         top="from importlib.resources import files",
         body=f"    found = files({package!r}).joinpath('x.md').read_text('utf-8')",
@@ -164,7 +164,7 @@ def test_a_flow_reads_the_texts_of_no_other_package(package: str) -> None:
 
 @pytest.mark.parametrize("path", ["../../../../etc/hostname", "/etc/hostname", "flow.py"])
 def test_a_path_leads_out_of_no_folder(path: str) -> None:
-    """A stored file is found by its name among the flow's texts, nowhere else."""
+    """A stored file is looked up only among the flow's own files."""
     reads = SOURCE.format(
         top="from importlib.resources import files",
         body=f"    found = files(__package__).joinpath({path!r}).read_text('utf-8')",
@@ -177,7 +177,7 @@ def test_a_path_leads_out_of_no_folder(path: str) -> None:
 def test_a_server_with_an_old_escape_in_its_registry_serves_on(
     target: Target, needs_params: int | None
 ) -> None:
-    """Its runs fail with a sentence; the list of models and other models work."""
+    """Its runs fail with a message; the list of models and other models work."""
     escape = next(escape for escape in ESCAPES if escape.name == "subclasses of object")
     name = f"old_{needs_params}"
     source = escape.source.replace("def escape(", f"def {name}(")

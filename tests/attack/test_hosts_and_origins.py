@@ -1,4 +1,4 @@
-"""Requests as web pages send them: under a stranger's name, or from a stranger's page."""
+"""Requests as web pages send them: with an attacker's host name, or from an attacker's page."""
 
 import json
 import socket
@@ -54,7 +54,7 @@ FOREIGN = (
 
 
 def answer(base_url: str, request: bytes) -> tuple[int, bytes]:
-    """Send a request as it is; return status and body."""
+    """Send a request unchanged; return status and body."""
     port = httpx.URL(base_url).port
     assert port is not None
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
@@ -83,7 +83,7 @@ def configured(folder: Path, server: str) -> Iterator[Child]:
 @pytest.mark.parametrize("host", STRANGERS)
 @pytest.mark.parametrize("path", ["/", "/healthz", "/v1/models", "/api/runs", "/ui/", "/nowhere"])
 def test_a_name_that_a_stranger_can_own_is_refused(target: Target, host: str, path: str) -> None:
-    """This is what DNS rebinding looks like; the answer says what to do if the name is ours."""
+    """DNS rebinding looks like this; the answer says what to do if the name is the server's."""
     status, body = get(target, path, f"Host: {host}")
     assert status == 421
     assert b"server.allowed_hosts" in body
@@ -91,18 +91,18 @@ def test_a_name_that_a_stranger_can_own_is_refused(target: Target, host: str, pa
 
 @pytest.mark.parametrize("host", OURS)
 def test_addresses_and_names_of_private_networks_are_answered(target: Target, host: str) -> None:
-    """Health checks, containers and people keep working without a setting."""
+    """Health checks, containers and people need no setting."""
     assert get(target, "/v1/models", f"Host: {host}")[0] == 200
 
 
 @pytest.mark.parametrize("host", BROKEN)
 def test_a_malformed_host_is_a_bad_request(target: Target, host: str) -> None:
-    """Nobody guesses what was meant."""
+    """The server does not guess which one was meant."""
     assert get(target, "/v1/models", f"Host: {host}")[0] == 400
 
 
 def test_several_hosts_or_none_are_a_bad_request(target: Target) -> None:
-    """A proxy in front may believe the other one."""
+    """A reverse proxy may use the other one."""
     assert get(target, "/v1/models", "Host: localhost", "Host: evil.example")[0] == 400
     assert get(target, "/v1/models", "Host: localhost", "Host: localhost")[0] == 400
     assert get(target, "/v1/models")[0] == 400
@@ -111,7 +111,7 @@ def test_several_hosts_or_none_are_a_bad_request(target: Target) -> None:
 @pytest.mark.parametrize("origin", FOREIGN)
 @pytest.mark.parametrize("path", ["/v1/models", "/api/runs", "/ui/"])
 def test_a_page_of_another_origin_is_refused(target: Target, origin: str, path: str) -> None:
-    """Other pages of this machine are strangers too: a port makes an origin."""
+    """Other pages of this machine are foreign too: the port is part of the origin."""
     status, body = get(target, path, "Host: localhost:8484", f"Origin: {origin}")
     assert status == 403
     assert b"may not send requests to this server" in body
@@ -135,7 +135,7 @@ def test_own_pages_and_editors_are_answered(target: Target, host: str, origin: s
 
 
 def test_an_editor_may_not_open_the_web_ui(target: Target) -> None:
-    """There a cookie is the credential, so only its own pages may use it."""
+    """A cookie is the credential there, so only its own pages may use it."""
     status, _ = get(target, "/ui/", "Host: localhost", "Origin: vscode-webview://0abc")
     assert status == 403
 
@@ -178,7 +178,7 @@ def test_a_websocket_is_refused_before_it_opens(target: Target, header: str, sta
 
 
 def test_the_simulator_refuses_strangers_too(tmp_path: Path) -> None:
-    """It has no keys, so the names are all that stands before it."""
+    """It has no keys, so these checks are its only protection."""
     with running("simulate", "--port", "0", folder=tmp_path) as child:
         url = child.printed(r"at (http\S+)").removesuffix("/v1")
         for header, status in (
@@ -199,7 +199,7 @@ def test_the_simulator_refuses_strangers_too(tmp_path: Path) -> None:
 
 
 def test_names_and_origins_can_be_allowed(tmp_path: Path) -> None:
-    """What the messages name works: a name, all names below one, and an origin."""
+    """The settings named in the messages work: a name, all its subdomains, and an origin."""
     server = (
         'allowed_hosts = ["gw.example.org", "*.corp.example"]\n'
         'allowed_origins = ["https://app.example.org"]'
@@ -232,7 +232,7 @@ def test_names_and_origins_can_be_allowed(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_entry_is_told_at_the_start(tmp_path: Path, line: str) -> None:
-    """An entry that never matches would be found out by a refused request only."""
+    """An entry that never matches would otherwise be noticed only through a refused request."""
     config = tmp_path / "polyvox.toml"
     config.write_text(f"[server]\n{line}\n")
     with pytest.raises(SettingsError, match=r"server\.allowed_(hosts|origins)\.0: .*give a"):
@@ -240,7 +240,7 @@ def test_a_wrong_entry_is_told_at_the_start(tmp_path: Path, line: str) -> None:
 
 
 async def test_the_guard_costs_next_to_nothing_and_holds_nothing_back() -> None:
-    """Each part of an answer passes at once; a check costs less than reading a small body."""
+    """Each part of an answer passes immediately; a check costs less than reading a small body."""
     sent: list[bytes] = []
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:

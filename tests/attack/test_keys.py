@@ -1,4 +1,4 @@
-"""The two keys a server has: what each may do, and how they outlive what happens to a folder."""
+"""The two keys of a server: their rights, and what happens to them in old or damaged folders."""
 
 import re
 import stat
@@ -28,13 +28,13 @@ async def roles(ledger: Ledger) -> dict[str, str]:
 
 
 async def role_of(ledger: Ledger, secret: str) -> str | None:
-    """Return the role that a secret opens with, None if it opens nothing."""
+    """Return the role of a key, or None if it is not valid."""
     key_id = await ledger.find_key(secret)
     return await ledger.role_of(key_id) if key_id else None
 
 
 def test_the_key_for_clients_registers_no_flow(target: Target) -> None:
-    """Agents hold it; a flow is a program that runs in the server."""
+    """Agents have the user key; a flow is a program that runs in the server."""
     source = SOURCE.format(top="", body="    found = 1")
     refused = call(target, "POST", "/api/flows", target.key, {"source": source})
     assert refused.status_code == 403
@@ -45,7 +45,7 @@ def test_the_key_for_clients_registers_no_flow(target: Target) -> None:
 def test_the_admins_key_registers_over_http_only_where_it_is_turned_on(
     target: Target, body: bytes
 ) -> None:
-    """Refused before the body is looked at; the message says both ways to do it."""
+    """It is refused before the body is read; the message names both ways to register."""
     refused = call(target, "POST", "/api/flows", target.admin_key, content=body)
     assert refused.status_code == 403
     said = refused.json()["error"]["message"]
@@ -54,14 +54,14 @@ def test_the_admins_key_registers_over_http_only_where_it_is_turned_on(
 
 
 def test_the_command_line_registers_as_before(target: Target, tmp_path: Path) -> None:
-    """Who may write the data folder is the operator."""
+    """Whoever may write to the data folder is the operator."""
     file = tmp_path / "flow.py"
     file.write_text(SOURCE.format(top="", body="    found = 1"), "utf-8")
     assert polyvox(target, "register", str(file))["flow"] == "escape"
 
 
 def test_keys_are_listed_with_their_roles(target: Target) -> None:
-    """A new key is a user's unless an admin's is asked for."""
+    """A new key has the role user unless admin is requested."""
     new_key(target, "somebody")
     new_key(target, "operator", "admin")
     listed = {key["name"]: key["role"] for key in polyvox(target, "keys", "list")}
@@ -75,7 +75,7 @@ def printed(child: Child) -> str:
 
 
 def test_a_first_start_prints_the_users_key_and_where_the_admins_is(tmp_path: Path) -> None:
-    """The admin's secret is in a file that only its owner reads, and is never printed."""
+    """The admin key is in a file that only its owner can read, and is never printed."""
     data = tmp_path / "data"
     said = []
     for _ in range(2):
@@ -103,7 +103,7 @@ def test_a_first_start_prints_the_users_key_and_where_the_admins_is(tmp_path: Pa
     ],
 )
 def test_one_key_cannot_be_both(tmp_path: Path, environ: dict[str, str]) -> None:
-    """Every client would be an admin; said in one line, and nothing is started."""
+    """Otherwise every client would be an admin; the error is one line, and nothing starts."""
     with running(
         "up", "--port", "0", "--data", str(tmp_path / "data"), folder=tmp_path, environ=environ
     ) as child:
@@ -113,7 +113,7 @@ def test_one_key_cannot_be_both(tmp_path: Path, environ: dict[str, str]) -> None
 
 
 async def test_a_new_folder_gets_a_key_of_each_role(ledger: Ledger, tmp_path: Path) -> None:
-    """Both are found again at the next start, and nothing is news then."""
+    """The next start uses both again, and reports nothing new."""
     first = await own_keys(ledger, tmp_path, {})
     admin = (tmp_path / ADMIN_KEY_FILE).read_text("utf-8").strip()
     assert first.user is not None
@@ -127,7 +127,7 @@ async def test_a_new_folder_gets_a_key_of_each_role(ledger: Ledger, tmp_path: Pa
 async def test_keys_for_clients_that_were_admins_become_users(
     ledger: Ledger, tmp_path: Path
 ) -> None:
-    """So they were made by older programs; keys that an operator made admins' stay so."""
+    """Older versions made them admin keys; admin keys that an operator created do not change."""
     await ledger.add_key("first-secret", "first key", "admin")
     (tmp_path / KEY_FILE).write_text("first-secret\n", "utf-8")
     await ledger.add_key("given-secret", "from the environment", "admin")
@@ -145,7 +145,7 @@ async def test_keys_for_clients_that_were_admins_become_users(
 
 
 async def test_an_older_folder_gets_an_admins_key(ledger: Ledger, tmp_path: Path) -> None:
-    """When its only key became a user's there would be no admin left."""
+    """When its only key becomes a user key, an admin key must be created."""
     await ledger.add_key("first-secret", "first key", "admin")
     (tmp_path / KEY_FILE).write_text("first-secret\n", "utf-8")
     keys = await own_keys(ledger, tmp_path, {})
@@ -165,7 +165,7 @@ async def test_a_client_key_of_before_may_become_the_admins(ledger: Ledger, tmp_
 
 
 async def test_a_users_key_cannot_be_made_the_admins(ledger: Ledger, tmp_path: Path) -> None:
-    """Somebody has it who is no admin."""
+    """Somebody who is not an admin has it."""
     await ledger.add_key("a-users", "laptop", "user")
     with pytest.raises(UnusableKey, match=r"which is a user's.*Choose another secret"):
         await own_keys(ledger, tmp_path, {"POLYVOX_ADMIN_KEY": "a-users"})
@@ -175,7 +175,7 @@ async def test_a_users_key_cannot_be_made_the_admins(ledger: Ledger, tmp_path: P
 
 
 async def test_keys_outlive_the_ledger(tmp_path: Path) -> None:
-    """The database was lost or is older than the files: both keys open again, and it is said."""
+    """If the database is lost or older than the files, both keys work again; this is reported."""
     async with Ledger.open(file_url(tmp_path / "one.db")) as ledger:
         first = await own_keys(ledger, tmp_path, {})
     admin = (tmp_path / ADMIN_KEY_FILE).read_text("utf-8").strip()
@@ -190,7 +190,7 @@ async def test_keys_outlive_the_ledger(tmp_path: Path) -> None:
 
 
 async def test_a_revoked_key_stays_revoked(ledger: Ledger, tmp_path: Path) -> None:
-    """Its file changes nothing; what to do is said."""
+    """Its file changes nothing; the message says what to do."""
     first = await own_keys(ledger, tmp_path, {})
     for key in await ledger.list_keys():
         await ledger.revoke_key(key.key_id)
@@ -212,7 +212,7 @@ async def test_a_revoked_key_stays_revoked(ledger: Ledger, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", [KEY_FILE, ADMIN_KEY_FILE])
 async def test_an_empty_key_file_is_filled(ledger: Ledger, tmp_path: Path, name: str) -> None:
-    """A start that broke off left it; there is no key to lose in it."""
+    """An interrupted start left it; it contains no key."""
     (tmp_path / name).write_text("\n", "utf-8")
     await own_keys(ledger, tmp_path, {})
     assert await ledger.find_key((tmp_path / name).read_text("utf-8").strip()) is not None
@@ -223,7 +223,7 @@ async def test_an_empty_key_file_is_filled(ledger: Ledger, tmp_path: Path, name:
 async def test_a_key_file_without_a_key_is_refused(
     ledger: Ledger, tmp_path: Path, name: str, content: bytes
 ) -> None:
-    """The message names the file and what to do; the file is left as it was."""
+    """The message names the file and what to do; the file is not changed."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnusableKey, match="Delete it to have a new key made") as caught:
         await own_keys(ledger, tmp_path, {})
@@ -250,7 +250,7 @@ async def test_a_key_that_no_header_can_carry_is_refused(ledger: Ledger, tmp_pat
 async def test_no_second_admins_key_is_made_beside_the_operators(
     ledger: Ledger, tmp_path: Path
 ) -> None:
-    """Whoever made one has it; clients get a key all the same."""
+    """Its creator has it; a user key is created nevertheless."""
     await ledger.add_key("operators", "ops", "admin")
     keys = await own_keys(ledger, tmp_path, {})
     assert keys.user is not None
@@ -258,7 +258,7 @@ async def test_no_second_admins_key_is_made_beside_the_operators(
 
 
 def test_an_open_host_needs_a_key_that_somebody_chose(tmp_path: Path) -> None:
-    """An admin's key alone is none that clients could send."""
+    """An admin key alone is not a key for clients."""
     words = ("up", "--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path / "data"))
     for environ in ({}, {"POLYVOX_ADMIN_KEY": "chosen-admin-key"}):
         with running(*words, folder=tmp_path, environ=environ) as child:

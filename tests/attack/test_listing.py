@@ -1,4 +1,4 @@
-"""Whoever lists runs, however many there are, does not hold up those who ask a model."""
+"""A client that lists runs, however many, does not delay other clients' requests."""
 
 import sqlite3
 import statistics
@@ -23,7 +23,7 @@ EACH = 10
 LOOKS = 60
 MOST_SLOWER = 12.0
 """The median request under attack, as a multiple of an undisturbed one. Two cores are shared with
-the attacker; what a listing that holds up authentication costs is a multiple of a thousand."""
+the attacker; if a listing blocks authentication, the multiple is a thousand."""
 
 FLOOR_S = 0.004
 
@@ -48,7 +48,7 @@ FROM numbers
 
 @pytest.fixture(scope="module")
 def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
-    """A server with a long past."""
+    """A server with many past runs."""
     folder: Path = tmp_path_factory.mktemp("listing")
     data = folder / "data"
     environ = {"POLYVOX_KEY": KEY, "POLYVOX_ADMIN_KEY": ADMIN_KEY}
@@ -63,7 +63,7 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
 
 
 def median_s(client: httpx.Client, enough: Callable[[int], bool]) -> float:
-    """Return how long a request takes that asks for nothing but whose key it has."""
+    """Return the duration of a request that only needs authentication."""
     times: list[float] = []
     while not enough(len(times)):
         began = time.perf_counter()
@@ -73,7 +73,7 @@ def median_s(client: httpx.Client, enough: Callable[[int], bool]) -> float:
 
 
 def listings(base_url: str, number: int) -> list[tuple[int, str]]:
-    """List again and again; return each answer's status and the end of its text."""
+    """List repeatedly; return each answer's status and the end of its text."""
     answers: list[tuple[int, str]] = []
     headers = {"x-api-key": KEY}
     with httpx.Client(base_url=base_url, headers=headers, timeout=LIMIT_S, trust_env=False) as one:
@@ -90,13 +90,13 @@ def attack(base_url: str) -> list[tuple[int, str]]:
 
 
 def test_listings_do_not_hold_up_authentication(child: Child) -> None:
-    """Each is answered, or told in a sentence that there are too many of them."""
+    """Each is answered, or refused with a message that there are too many."""
     headers = {"x-api-key": KEY}
     with (
         httpx.Client(
             base_url=child.base_url, headers=headers, timeout=LIMIT_S, trust_env=False
         ) as client,
-        # In a process of its own, so that the attacker does not slow its neighbour's client.
+        # In a separate process, so that the attacker does not slow the neighbour's client.
         ProcessPoolExecutor(1, get_context("spawn")) as attackers,
     ):
         attackers.submit(int).result()
@@ -112,7 +112,7 @@ def test_listings_do_not_hold_up_authentication(child: Child) -> None:
 
 @pytest.mark.parametrize("prefix", ["run_00000", "run_000000000000000000000000001"])
 def test_a_prefix_is_found_by_the_index(child: Child, prefix: str) -> None:
-    """Several runs are named, one is shown."""
+    """If several runs match, the error says so; if one matches, it is returned."""
     headers = {"x-api-key": KEY}
     url = f"{child.base_url}/api/runs/{prefix}"
     answer = httpx.get(url, headers=headers, timeout=LIMIT_S, trust_env=False)

@@ -1,4 +1,4 @@
-"""A user's key tries to see what others asked, what it cost, and what the operator set up."""
+"""A user key tries to see other keys' requests, their costs, and the operator's settings."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def run_id(target: Target) -> str:
 
 
 def test_another_keys_run_does_not_exist(target: Target, stranger: str, run_id: str) -> None:
-    """By its id and by the beginning of it, in the words of a run that never was."""
+    """Neither its id nor a prefix finds it; the message is the same as for an unknown run."""
     for given in (run_id, run_id[:-4], run_id[:5]):
         answer = call(target, "GET", f"/api/runs/{given}", stranger)
         assert answer.status_code == 404, answer.text
@@ -39,7 +39,7 @@ def test_another_keys_run_does_not_exist(target: Target, stranger: str, run_id: 
 
 
 def test_the_list_has_own_runs_only(target: Target, stranger: str, run_id: str) -> None:
-    """Whatever it is narrowed by; another's run is no place to go on from either."""
+    """No filter shows another key's run, and none can be used as a page marker."""
     own = run_of(target, stranger)
     until(
         lambda: call(target, "GET", f"/api/runs/{own}", stranger).is_success or None,
@@ -60,7 +60,7 @@ def test_the_list_has_own_runs_only(target: Target, stranger: str, run_id: str) 
 def test_a_prefix_of_several_runs_names_own_ones_only(
     target: Target, stranger: str, run_id: str
 ) -> None:
-    """The message that asks for more of the id tells no other ids."""
+    """The message that asks for a longer prefix shows no other ids."""
     mine = {run_of(target, stranger) for _ in range(2)}
 
     def listed() -> bool | None:
@@ -74,7 +74,7 @@ def test_a_prefix_of_several_runs_names_own_ones_only(
 
 
 def test_an_admin_sees_all_runs(target: Target, run_id: str) -> None:
-    """Somebody must be able to find out what a run cost."""
+    """Somebody must be able to look up what a run cost."""
     assert call(target, "GET", f"/api/runs/{run_id}", target.admin_key).status_code == 200
     runs = call(target, "GET", "/api/runs?limit=1000", target.admin_key).json()["runs"]
     assert run_id in {run["run_id"] for run in runs}
@@ -83,7 +83,7 @@ def test_an_admin_sees_all_runs(target: Target, run_id: str) -> None:
 def test_a_user_cannot_tell_whether_a_run_waits_for_approval(
     target: Target, stranger: str, run_id: str
 ) -> None:
-    """Refused before anything is looked up, in the same words for every id."""
+    """It is refused before anything is looked up, with the same message for every id."""
     said = {
         call(target, "POST", f"/api/runs/{given}/approve", stranger, {"approved": True}).text
         for given in (run_id, "run_none")
@@ -112,7 +112,7 @@ REGISTRY = [
 
 @pytest.mark.parametrize(("method", "path"), REGISTRY)
 def test_the_registry_is_closed_to_users(target: Target, method: str, path: str) -> None:
-    """The answer is the same for what exists, for what does not, and for a broken body."""
+    """The answer is the same for existing and unknown names, and for a malformed body."""
     answers = [
         call(target, method, path.format(name), target.key, content=body)
         for name in ("simulated-fusion", "fusion", "none")
@@ -124,7 +124,7 @@ def test_the_registry_is_closed_to_users(target: Target, method: str, path: str)
 
 
 def test_models_are_listed_to_users_without_what_they_are_made_of(target: Target) -> None:
-    """Names, descriptions and sizes; no prompt, no parameter, no flow."""
+    """The list has names, descriptions and sizes, but no prompts, parameters or flows."""
     admin = call(target, "GET", "/api/models/simulated-fusion", target.admin_key).json()
     hidden = {str(value) for value in admin["params"].values() if isinstance(value, str)}
     for path in ("/v1/models", "/v1/models/simulated-fusion", "/v1/models?client_version=1"):
@@ -135,7 +135,7 @@ def test_models_are_listed_to_users_without_what_they_are_made_of(target: Target
 
 
 def test_kept_answers_are_their_keys_own(target: Target, stranger: str) -> None:
-    """A response cannot be read, gone on from, cancelled or deleted by another key."""
+    """Another key cannot read, continue, cancel or delete a response."""
     made = call(
         target, "POST", "/v1/responses", target.key, {"model": "simulator:main", "input": "hi"}
     ).json()["id"]
@@ -154,7 +154,7 @@ def test_kept_answers_are_their_keys_own(target: Target, stranger: str) -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/"])
 def test_what_needs_no_key_tells_nothing(target: Target, path: str) -> None:
-    """Whether the server is well, and nothing of its models, keys, runs or folders."""
+    """They show whether the server is healthy, but no models, keys, runs or folders."""
     said = call(target, "GET", path, "").text
     for told in ("simulat", "key_", "run_", str(target.data), "/tmp", "temporal:"):
         assert told not in said

@@ -37,7 +37,7 @@ def refused(tool: str, content: str, media_type: str = "image/png", **params: Js
 
 
 def claimed(width: int, height: int) -> str:
-    """A PNG of a few bytes that says it is that large."""
+    """Return a PNG of a few bytes that claims to have this size."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + data))
@@ -51,13 +51,13 @@ def claimed(width: int, height: int) -> str:
 
 @pytest.mark.parametrize("size", [(30_000, 30_000), (2**31 - 1, 2**31 - 1), (65_000_000, 1)])
 def test_a_picture_of_too_many_pixels_is_not_decoded(size: tuple[int, int]) -> None:
-    """The answer says how many there may be."""
+    """The message says how many are allowed."""
     told = refused("crop_image", claimed(*size), box=WHOLE)
     assert "more than 64,000,000 are not decoded" in told or "cannot be decoded" in told
 
 
 def test_what_is_returned_is_no_larger_than_a_model_looks_at() -> None:
-    """Of a large picture the whole is scaled down; a region of it keeps its pixels."""
+    """A large picture is scaled down; a region of it keeps its pixels."""
     large = png(Pillow.new("L", (7000, 7000)))
     whole = run("crop_image", large, box=WHOLE)
     assert 7_000_000 < whole["width"] * whole["height"] <= 8_000_000
@@ -77,7 +77,7 @@ def test_of_many_frames_only_the_first_is_decoded() -> None:
 def test_a_picture_that_needs_too_much_memory_ends_nothing_but_its_own_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The decoder's process has an end, and the answer says why."""
+    """The decoder's process is stopped, and the message says why."""
     monkeypatch.setattr(pictures, "_MEMORY", 300 << 20)
     assert "too much memory" in refused(
         "crop_image", png(Pillow.new("RGB", (7900, 7900))), box=WHOLE
@@ -102,7 +102,7 @@ def document(content: bytes, box: str = "0 0 600 800", pages: int = 1) -> str:
 @reads_pdf
 @pytest.mark.parametrize("box", ["0 0 1e9 1e9", "0 0 1 14400", "0 0 0.0001 0.0001", "0 0 0 0"])
 def test_a_page_of_any_size_is_rendered_small_or_refused(box: str) -> None:
-    """Its pixels do not depend on what it says of itself."""
+    """The number of its pixels does not depend on its claimed size."""
     paper = document(zlib.compress(b"0 0 1 rg 0 0 1 1 re f"), box)
     pages: list[Any] = []
     with suppress(ModelError):
@@ -112,7 +112,7 @@ def test_a_page_of_any_size_is_rendered_small_or_refused(box: str) -> None:
 
 @reads_pdf
 def test_of_many_pages_only_the_first_are_rendered() -> None:
-    """However many are asked for."""
+    """The limit applies however many are requested."""
     paper = document(zlib.compress(b""), "0 0 60 80", pages=5000)
     found = run("pdf_pages", paper, "application/pdf", most=10**9)
     assert (len(found["pages"]), found["count"]) == (20, 5000)
@@ -120,7 +120,7 @@ def test_of_many_pages_only_the_first_are_rendered() -> None:
 
 @reads_pdf
 def test_a_page_that_takes_for_ever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few kilobytes of drawing that unpack to a hundred megabytes."""
+    """A few kilobytes of drawing decompress to a hundred megabytes."""
     monkeypatch.setattr(pictures, "_SECONDS", 2.0)
     drawing = zlib.compress(b"0 0 600 800 re 10 10 m 500 700 l 0 0 m 9 9 l B* " * 2_000_000, 9)
     told = refused("pdf_pages", document(drawing), "application/pdf")

@@ -1,4 +1,4 @@
-"""Requests that bend HTTP, headers and WebSockets: no 500, no traceback, no hang."""
+"""Malformed HTTP, headers and WebSockets cause no 500, no traceback and no hang."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flooded]:
 
 @pytest.fixture(autouse=True)
 def quiet(server: Flooded) -> Iterator[None]:
-    """Whatever a client does, the log shows no traceback and the server goes on."""
+    """Whatever a client does, the log has no traceback and the server continues."""
     before = len(server.child.output.read_bytes())
     yield
     assert httpx.get(f"{server.base_url}/healthz", trust_env=False).is_success
@@ -41,13 +41,13 @@ def quiet(server: Flooded) -> Iterator[None]:
     assert "Traceback" not in printed, printed
 
 
-# -- Headers that we write -----------------------------------------------------------------------
+# -- Headers that Polyvox writes -------------------------------------------------------------------
 
 NASTY = ["a\r\nset-cookie: stolen", "nul\0byte", "bell\x07", "del\x7f", "café ☕", "\ue000"]
 
 
 def across(path: str, stream: bool, **more: object) -> bytes:
-    """A request that a Chat provider cannot carry whole."""
+    """A request with fields that cannot be carried over to a Chat provider."""
     name = "input" if path == "responses" else "messages"
     talk = [{"role": "user", "content": "Say exactly: ok"}]
     asked = {"model": "other:main-n20", "max_tokens": 50, name: talk, "stream": stream, **more}
@@ -71,7 +71,7 @@ def test_a_fields_name_cannot_break_the_answers_headers(
 
 @pytest.mark.parametrize("path", ["messages", "responses"])
 def test_many_long_names_do_not_make_a_long_header(server: Flooded, path: str) -> None:
-    """Two KiB at most; the run has them all."""
+    """The header has at most two KiB; the run has all losses."""
     names = [f"field_{at}_{'x' * 120}" for at in range(500)]
     told = floods.posted(server, across(path, False, **dict.fromkeys(names, 1)), f"/v1/{path}")
     assert told.status == 200
@@ -92,7 +92,7 @@ def run_of(server: Flooded, run_id: str) -> dict[str, list[str]] | None:
 
 
 def test_no_client_header_adds_one_upstream(server: Flooded) -> None:
-    """Bytes that HTTP allows in a value, and that another server may read otherwise."""
+    """HTTP allows these bytes in a value, but another server may interpret them differently."""
     seen: list[bytes] = []
 
     def answer(connection: socket.socket, head: bytes) -> None:
@@ -111,7 +111,7 @@ def test_no_client_header_adds_one_upstream(server: Flooded) -> None:
 
 @pytest.mark.parametrize("wait", ["nan", "1e999", "-5", "9" * 400])
 def test_a_providers_retry_after_is_taken_with_care(server: Flooded, wait: str) -> None:
-    """The client gets the provider's status, and a wait that makes sense."""
+    """The client gets the provider's status and a plausible retry-after."""
 
     def answer(connection: socket.socket, _head: bytes) -> None:
         head = f"HTTP/1.1 429 Slow\r\nretry-after: {wait}\r\ncontent-length: 2\r\n\r\n"
@@ -211,7 +211,7 @@ def test_an_odd_transfer_encoding_is_refused(server: Flooded, coding: str) -> No
 
 
 def test_length_and_chunks_together_are_refused(server: Flooded) -> None:
-    """Two servers in a row could read two different requests out of it."""
+    """Two servers in a row could interpret it as two different requests."""
     head = floods.head(server, 5).removesuffix(b"\r\n") + b"transfer-encoding: chunked\r\n\r\n"
     assert floods.sent(server, [head, b"0\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n"]).status == 400
 
@@ -240,7 +240,7 @@ def test_garbage_behind_a_request_does_not_change_its_answer(server: Flooded) ->
 
 
 def test_a_refused_upload_still_reads_its_answer(server: Flooded) -> None:
-    """The connection is not cut while the client sends what nobody wants."""
+    """The connection is not closed while the client still sends its unwanted body."""
     told = floods.posted(server, b" " * (20 * MIB))
     assert told.status == 413
     assert "8 MiB" in told.message
@@ -277,7 +277,7 @@ def test_an_aborted_upload_is_no_defect(
 def test_a_client_that_has_said_all_gets_its_answer(
     server: Flooded, path: str, stream: bool
 ) -> None:
-    """It ends its side of the connection behind the request, and waits."""
+    """It closes its sending side after the request, and waits."""
     body = across(path, stream, model="other:main-ttft1500-n20")
     with server.connect() as connection:
         connection.sendall(floods.head(server, len(body), f"/v1/{path}") + body)
@@ -293,7 +293,7 @@ def test_a_client_that_has_said_all_gets_its_answer(
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_a_client_that_closes_at_once_ends_its_run(server: Flooded, stream: bool) -> None:
-    """It looks like one that has said all, until it is written to."""
+    """It looks like a half-closed client until something is written to it."""
     arrived = []
 
     def answer(connection: socket.socket, _head: bytes) -> None:

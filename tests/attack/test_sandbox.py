@@ -1,4 +1,4 @@
-"""Code that is checked tries to get out of its sandbox, and to outlive its client."""
+"""Checked code tries to escape from its sandbox, and to outlive its client."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ async def probe(run: Run[Nothing]) -> Reply:
 
 @contextmanager
 def probed(folder: Path, environ: Mapping[str, str]) -> Iterator[tuple[Child, Path]]:
-    """A server that has the flow ``probe``, and its data folder."""
+    """A server with the flow ``probe``, and its data folder."""
     data = folder / "data"
     file = folder / "probe.py"
     file.write_text(FLOW, "utf-8")
@@ -69,7 +69,7 @@ def probed(folder: Path, environ: Mapping[str, str]) -> Iterator[tuple[Child, Pa
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, Path]]:
-    """A real server whose environment, data and working directory hold the canary."""
+    """A real server whose environment, data and working directory contain the canary."""
     folder = tmp_path_factory.mktemp("probed")
     (folder / ".env").write_text(f"KEY={CANARY}\n")
     environ = {"POLYVOX_KEY": KEY, "SOME_PROVIDER_KEY": CANARY}
@@ -101,7 +101,7 @@ def spied(result: Any) -> Any:
 
 
 def test_a_file_cannot_read_the_servers_secrets(server: tuple[Child, Path]) -> None:
-    """Not in a process, a file, a descriptor, the network or the kernel; a planted one is found."""
+    """It is not in any process, file, descriptor, network or kernel; a planted one is found."""
     child, data = server
     name = f"polyvox-attack-{os.getpid()}"
     port = httpx.URL(child.base_url).port
@@ -119,7 +119,7 @@ def test_a_file_cannot_read_the_servers_secrets(server: tuple[Child, Path]) -> N
 
 
 def test_a_descriptor_the_server_has_open_is_not_inherited(tmp_path: Path) -> None:
-    """Also not one that it lets children inherit."""
+    """This includes descriptors that child processes may inherit."""
     secret = tmp_path / "secret"
     secret.write_text(CANARY)
     descriptor = os.open(secret, os.O_RDONLY)
@@ -134,7 +134,7 @@ def test_a_descriptor_the_server_has_open_is_not_inherited(tmp_path: Path) -> No
 
 @pytest.fixture
 def as_ordinary_user() -> Callable[..., Any]:
-    """Run ``check`` in a process of a user without privileges."""
+    """Run ``check`` in a process of an unprivileged user."""
     interpreter = shutil.which("python3", path="/usr/bin:/bin")
     packages = [
         *(ROOT / part for part in ("activities", "protocols", "workflows")),
@@ -192,7 +192,7 @@ def _speaks(interpreter: str, version: str) -> bool:
 def test_the_border_also_holds_for_a_server_that_is_not_root(
     as_ordinary_user: Callable[..., Any],
 ) -> None:
-    """There the sandbox is made by a user namespace, and runs as the server's own user."""
+    """Without root the sandbox uses a user namespace, and runs as the server's own user."""
     result = as_ordinary_user(f"python3 spy.py {CANARY[::-1]} 9 none {ROOT}", spy_py=SPY)
     assert spied(result) == {"found": [], "reached": []}
     forked = as_ordinary_user("python3 p.py", p_py=FORKS)
@@ -203,7 +203,7 @@ def test_the_border_also_holds_for_a_server_that_is_not_root(
 def test_where_a_limit_cannot_be_set_nothing_is_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A bubblewrap that leaves out the filter of system calls makes no sandbox."""
+    """If bubblewrap does not install the system call filter, nothing is run."""
     real = shutil.which("bwrap")
     careless = tmp_path / "bwrap"
     careless.write_text(
@@ -220,7 +220,7 @@ def test_where_a_limit_cannot_be_set_nothing_is_run(
 
 
 def test_a_command_that_goes_on_behind_its_back_is_stopped_with_it() -> None:
-    """What it leaves in the background does not see the next command."""
+    """Background processes end before the next command."""
     first = "(setsid sh -c 'while :; do echo late > late; done' &) ; echo begun"
     second = "rm -f late; sleep 0.3; ls late 2>/dev/null || echo gone"
     params = {"commands": [first, second]}
@@ -229,7 +229,7 @@ def test_a_command_that_goes_on_behind_its_back_is_stopped_with_it() -> None:
 
 
 def test_a_command_gets_no_input_and_ends_in_time() -> None:
-    """One that waits for words waits for nobody; one that computes is stopped."""
+    """A command that reads standard input gets none; one that computes is stopped."""
     assert check("cat; echo ended")["output"] == "ended"
     done = python("import os\nos.fork(); os.fork()\nwhile True: pass", timeout_s=1)
     assert done["output"].endswith("Stopped after 1 s.")
@@ -238,7 +238,7 @@ def test_a_command_gets_no_input_and_ends_in_time() -> None:
 def test_a_flood_of_output_keeps_head_and_tail_and_little_memory(
     server: tuple[Child, Path],
 ) -> None:
-    """The server's own memory does not grow with what is printed."""
+    """The server's memory does not grow with the output."""
     child, _ = server
     params = {"commands": ["echo first; head -c 500M /dev/zero; echo; echo last"]}
     ask(child, "check_code", {"commands": ["true"]})
@@ -260,7 +260,7 @@ def resident(pid: int) -> int:
 
 
 def sandboxes(pid: int) -> set[int]:
-    """Return the processes of sandboxes below ``pid``."""
+    """Return the sandbox processes below ``pid``."""
 
     def is_one(process: int) -> bool:
         try:
@@ -273,7 +273,7 @@ def sandboxes(pid: int) -> set[int]:
 
 @contextmanager
 def checking(child: Child, times: int, command: str) -> Iterator[Callable[[], None]]:
-    """Clients that have ``command`` checked; calling what is yielded makes them leave."""
+    """Start clients that have ``command`` checked; yield a function that disconnects them."""
     document = {"tool": "check_code", "params": {"commands": [command], "timeout_s": 300}}
     body = {"model": "probe", "messages": [{"role": "user", "content": json.dumps(document)}]}
     loop = asyncio.new_event_loop()
@@ -308,7 +308,7 @@ def checking(child: Child, times: int, command: str) -> Iterator[Callable[[], No
 
 
 def test_a_client_that_leaves_takes_its_sandbox_with_it(server: tuple[Child, Path]) -> None:
-    """Long before the command would have ended."""
+    """The sandbox ends long before the command would."""
     child, _ = server
     with checking(child, 1, "sleep 300") as leave:
         pids = until(lambda: sandboxes(child.process.pid), "no sandbox was started")
@@ -318,7 +318,7 @@ def test_a_client_that_leaves_takes_its_sandbox_with_it(server: tuple[Child, Pat
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
 def test_a_server_that_ends_takes_its_sandboxes_with_it(tmp_path: Path, end: str) -> None:
-    """Killed or stopped."""
+    """The sandbox ends if the server is killed or stopped."""
     with probed(tmp_path, {"POLYVOX_KEY": KEY}) as (child, _), checking(child, 1, "sleep 300"):
         pids = until(lambda: sandboxes(child.process.pid), "no sandbox was started")
         getattr(child, end)()
@@ -326,7 +326,7 @@ def test_a_server_that_ends_takes_its_sandboxes_with_it(tmp_path: Path, end: str
 
 
 def test_ten_checks_at_once_do_not_keep_others_waiting(server: tuple[Child, Path]) -> None:
-    """A chat and another tool take about as long as they did before."""
+    """A chat and another tool take about as long as before."""
     child, _ = server
     calls = {"calls": [{"model": "demo:main", "input": 1, "output": 1}]}
 
@@ -346,7 +346,7 @@ def test_ten_checks_at_once_do_not_keep_others_waiting(server: tuple[Child, Path
 
 
 def test_many_checks_at_once_all_get_their_own_answer() -> None:
-    """Sandboxes do not meet."""
+    """Sandboxes do not share files."""
     with ThreadPoolExecutor(6) as pool:
         said = pool.map(lambda n: check(f"echo {n} > f; sleep 0.2; cat f")["output"], range(12))
         assert [*said] == [str(n) for n in range(12)]

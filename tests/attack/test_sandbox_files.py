@@ -1,4 +1,4 @@
-"""Files that a model or a client asks for, and that cannot be written."""
+"""Files from models or clients that cannot be written."""
 
 import asyncio
 
@@ -34,7 +34,7 @@ pytestmark = sandboxed
     ],
 )
 def test_a_path_that_cannot_be_written_is_named(files: dict[str, str], named: str) -> None:
-    """In a sentence, before anything is run."""
+    """The message names them, before anything is run."""
     with pytest.raises(ModelError) as refused:
         asyncio.run(check_code({"files": files, "commands": ["true"]}, Conversation(())))
     assert refused.value.kind == "unprocessable"
@@ -44,7 +44,7 @@ def test_a_path_that_cannot_be_written_is_named(files: dict[str, str], named: st
 
 
 def test_files_that_can_be_written_are() -> None:
-    """Also deep ones, dotted ones, ones in other scripts and with line ends of other systems."""
+    """Also nested or dotted names, other scripts, and line ends of other systems."""
     files = {"a/b/c.py": "x", ".hidden": "y", "schön/日本.txt": "é\r\n", "a.b/c": ""}
     command = "find . -type f | sort; od -c schön/日本.txt | head -1"
     params = {"files": files, "commands": [command]}

@@ -1,4 +1,4 @@
-"""Code that is checked tries to take more than it may."""
+"""Checked code tries to exceed its limits."""
 
 import pytest
 
@@ -9,7 +9,7 @@ pytestmark = sandboxed
 
 
 def test_a_fork_bomb_meets_its_limit() -> None:
-    """The kernel refuses the next process; root's would not be counted, so it is not root."""
+    """The kernel refuses the next process. It does not count root's, so the code is not root."""
     done = python(FORKS)
     assert int(done["output"].splitlines()[-1]) < SMALL.processes
     threads = python(
@@ -40,7 +40,7 @@ def test_a_fork_bomb_meets_its_limit() -> None:
     ids=["one process", "many processes", "memory that is not resident", "empty files"],
 )
 def test_a_hoarder_is_stopped_and_told_why(program: str, told: str) -> None:
-    """All its processes count together, and what is written counts too."""
+    """All processes count together, including the files they wrote."""
     done = python(program)
     assert (done["passed"], done["exit"]) == (False, None)
     assert "Stopped: it " in done["output"]
@@ -49,7 +49,7 @@ def test_a_hoarder_is_stopped_and_told_why(program: str, told: str) -> None:
 
 @pytest.mark.parametrize("folder", [".", "/tmp", "/dev/shm"])
 def test_a_disk_has_an_end(folder: str) -> None:
-    """Many files or one: the folders are memory of a fixed size, not the server's disk."""
+    """Many files or one: the folders are memory of a fixed size, not on the server's disk."""
     program = (
         "import os\nwritten = n = 0\n"
         "try:\n"
@@ -63,7 +63,7 @@ def test_a_disk_has_an_end(folder: str) -> None:
 
 
 def test_a_limit_cannot_be_raised() -> None:
-    """Neither by itself, nor by a new namespace or a privilege."""
+    """Neither directly, nor with a new namespace or a privilege."""
     program = (
         "import resource\n"
         "for name in ('NPROC', 'AS', 'NOFILE', 'FSIZE', 'CPU', 'CORE', 'MEMLOCK'):\n"

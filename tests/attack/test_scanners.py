@@ -1,7 +1,7 @@
-"""Everything that reads a text of a client, a provider or a model takes time that is linear in it.
+"""Code that scans text of a client, a provider or a model takes linear time.
 
-The table holds the worst case that is known for each reader. A reader holds the interpreter while
-it reads, and with it every stream of the server, so a quadratic one lets one message stop all.
+The table has the known worst case for each reader. A reader holds the interpreter while
+it reads, so with a quadratic one, a single message could stop all streams of the server.
 """
 
 import gc
@@ -19,7 +19,7 @@ ATTEMPTS = 3
 def taken(case: Case, size: int) -> float:
     """Return the processor time of one reading."""
     text = case.make(size)
-    # The collector of garbage looks at all objects again and again; it is not what is measured.
+    # The garbage collector scans all objects repeatedly, and must not be measured.
     gc.collect()
     gc.disable()
     try:
@@ -32,9 +32,9 @@ def taken(case: Case, size: int) -> float:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_text_twice_as_long_takes_about_twice_the_time(case: Case) -> None:
-    """On the average of four doublings, for caches and neighbours disturb a single one.
+    """The average of four doublings, because caches and other processes disturb a single one.
 
-    What they disturb all the same is measured again: a reader that is quadratic is so each time.
+    A failure is measured again, because a quadratic reader fails each time.
     """
     for _ in range(ATTEMPTS - 1):
         if measured(case) is None:
@@ -85,7 +85,7 @@ REVIEWED = {
     "workflows/polyvox/workflows/steps/transcript.py": "one class of characters",
     "protocols/polyvox/protocols/messages/blocks.py": "one class of characters",
 }
-"""Modules with regular expressions, and the case above, or why there is none."""
+"""Modules with regular expressions, and the case above, or the reason why none is needed."""
 
 
 def test_every_module_with_a_regular_expression_was_reviewed() -> None:

@@ -1,6 +1,6 @@
-"""No spelling of an address leads the server into its own network.
+"""No spelling of an address makes the server connect to its own network.
 
-A connection that leaves this machine fails the test by itself (see the tests' conftest); one to
+A connection to another machine fails the test automatically (see the tests' conftest); one to
 this machine is counted by the site, which listens on several loopback addresses.
 """
 
@@ -42,7 +42,7 @@ def loopback_too(address: Address) -> bool:
 async def test_no_spelling_connects_to_an_address_that_is_not_public(
     site: Site, spelling: str
 ) -> None:
-    """The site sees no connection, and the error says what to do."""
+    """The site gets no connection, and the error says what to do."""
     with pytest.raises(ModelError) as refused:
         await MediaFetcher().fetch(spelling.replace("PORT", str(site.port)))
     assert refused.value.kind == "invalid_request"
@@ -52,7 +52,7 @@ async def test_no_spelling_connects_to_an_address_that_is_not_public(
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 async def test_no_redirect_leads_to_an_address_that_is_not_public(spelling: str) -> None:
-    """Each hop is judged as the first one is; 127.0.0.1 plays the public site."""
+    """Each hop is checked like the first; 127.0.0.1 stands for the public site."""
     async with listening(say_picture, ("127.0.0.2",)) as inner:
         target = spelling.replace("127.0.0.1", "127.0.0.2").replace("PORT", str(inner.port))
 
@@ -65,7 +65,7 @@ async def test_no_redirect_leads_to_an_address_that_is_not_public(spelling: str)
         async with listening(redirect, ("127.0.0.1",)) as outer:
             with pytest.raises(ModelError) as refused:
                 await MediaFetcher(loopback_too).fetch(f"{outer.url}/")
-            # Some of these are a path of the public site to every parser, or go to its own port.
+            # For every parser, some of these are a path of the public site, or go to its own port.
             assert outer.connections <= 4
         assert refused.value.kind == "invalid_request"
         assert inner.connections == 0
@@ -78,7 +78,7 @@ async def test_no_redirect_leads_to_an_address_that_is_not_public(spelling: str)
 async def test_a_name_with_one_inner_address_is_refused(
     site: Site, answers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever else it resolves to."""
+    """This applies whatever its other addresses are."""
     asked = names(monkeypatch, lambda _: answers)
     with pytest.raises(ModelError, match=r"'rebinding\.example' has no public address"):
         await MediaFetcher().fetch(f"http://rebinding.example:{site.port}/")
@@ -89,7 +89,7 @@ async def test_a_name_with_one_inner_address_is_refused(
 async def test_a_name_that_changes_its_address_is_asked_once_for_each_connection(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was checked is what is connected to: there is no second answer to fall for."""
+    """The checked address is the one that is connected to; there is no second look-up."""
     asked = names(monkeypatch, lambda n: ("127.0.0.1",) if n == 0 else ("127.0.0.2",))
     source = await MediaFetcher(loopback_too).fetch(f"http://rebinding.example:{site.port}/")
     assert source.data == base64.b64encode(PNG).decode()
@@ -102,7 +102,7 @@ async def test_a_name_that_changes_its_address_is_asked_once_for_each_connection
 async def test_a_name_that_does_not_exist_reads_as_one_that_is_ours(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody can find out which names exist in the server's network."""
+    """Clients cannot find out which names exist in the server's network."""
     names(monkeypatch, lambda _: ("10.0.0.7",))
     with pytest.raises(ModelError) as inner:
         await MediaFetcher().fetch("http://db.example/")
@@ -145,7 +145,7 @@ def names(
 async def test_a_proxy_of_the_environment_is_not_used(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would connect to addresses that nobody checked."""
+    """A proxy would connect to unchecked addresses."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, site.url)
     with pytest.raises(ModelError, match="no public address"):
@@ -156,7 +156,7 @@ async def test_a_proxy_of_the_environment_is_not_used(
 async def test_nothing_of_the_servers_goes_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No cookie that an earlier hop set, no referrer, no credentials of a netrc file."""
+    """No cookie of an earlier hop, no referrer, no credentials of a netrc file."""
 
     async def say(writer: asyncio.StreamWriter, target: str) -> None:
         if target == "/":
@@ -177,14 +177,14 @@ async def test_nothing_of_the_servers_goes_along(
 
 
 async def test_thousands_of_urls_are_not_fetched(site: Site) -> None:
-    """One request asks for a few at most, and only some of them at the same time."""
+    """One request fetches only a few, and only some of them concurrently."""
     with pytest.raises(ModelError, match="holds 2000 different URLs"):
         await MediaFetcher(loopback_too).inlined(pictures(site, 2000), (Image,))
     assert site.connections == 0
 
 
 async def test_few_urls_of_a_request_are_fetched_at_once() -> None:
-    """The others wait for their turn, so that a request is no flood for the site either."""
+    """The others wait, so that a request does not flood the site either."""
     enough = asyncio.Event()
 
     async def say(writer: asyncio.StreamWriter, _target: str) -> None:
@@ -208,7 +208,7 @@ async def test_few_urls_of_a_request_are_fetched_at_once() -> None:
 
 
 async def test_the_first_url_that_fails_ends_the_other_fetches() -> None:
-    """Nothing goes on for a request that is refused."""
+    """A refused request leaves no fetch running."""
     begun = asyncio.Event()
 
     async def say(writer: asyncio.StreamWriter, target: str) -> bool:
@@ -221,14 +221,14 @@ async def test_the_first_url_that_fails_ends_the_other_fetches() -> None:
         begun.set()
         return True
 
-    # The site ends when all of its clients have left.
+    # The site ends when all of its clients have disconnected.
     async with asyncio.timeout(60), listening(say) as site:
         with pytest.raises(ModelError, match="status 404"):
             await MediaFetcher(loopback_too).inlined(pictures(site, 2), (Image,))
 
 
 async def test_the_urls_of_a_request_share_a_number_of_bytes() -> None:
-    """Each may be large, but not all of them."""
+    """Each file may be large, but not all of them together."""
 
     async def say(writer: asyncio.StreamWriter, _target: str) -> None:
         writer.write(answer(bytes(9 * 1024 * 1024)))
@@ -268,7 +268,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_answer_is_an_error_that_says_why(name: str) -> None:
-    """Nothing of it is kept, and nothing of it is a defect of ours."""
+    """None of it is used, and the error is not an internal one."""
 
     async def say(writer: asyncio.StreamWriter, _target: str) -> None:
         writer.write(HOSTILE[name])
@@ -282,7 +282,7 @@ async def test_a_hostile_answer_is_an_error_that_says_why(name: str) -> None:
 
 
 async def test_a_site_that_never_ends_is_left() -> None:
-    """It may send as slowly as it likes, but not for longer than the limit."""
+    """It may send slowly, but not for longer than the limit."""
 
     async def say(writer: asyncio.StreamWriter, _target: str) -> bool:
         writer.write(OK + b"\r\n" + PNG)
@@ -299,7 +299,7 @@ async def test_a_site_that_never_ends_is_left() -> None:
 
 
 async def test_a_url_in_an_error_is_short_and_without_its_query(site: Site) -> None:
-    """A query may be a signature, and errors are kept in the ledger and the engine's history."""
+    """A query may contain a signature, and errors are stored in the ledger and the history."""
     host = f"someone:test-password@127.0.0.1:{site.port}"
     with pytest.raises(ModelError) as refused:
         await MediaFetcher().fetch(f"http://{host}/{'a' * 100_000}?signature=test-signature#part")
@@ -310,7 +310,7 @@ async def test_a_url_in_an_error_is_short_and_without_its_query(site: Site) -> N
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "192.0.1.1", "198.20.0.1"])
 def test_an_address_of_the_internet_is_public(address: str) -> None:
-    """Also beside the special ranges, and in the two IPv6 forms that stand for it."""
+    """Also next to the special ranges, and in the two IPv6 forms of an IPv4 address."""
     assert is_public(ip_address(address))
     assert is_public(ip_address(f"::ffff:{address}"))
     assert is_public(ip_address(f"64:ff9b::{address}"))

@@ -22,7 +22,7 @@ async def site() -> AsyncIterator[Site]:
 
 @pytest.fixture(scope="module")
 def inlining(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A server whose providers do not fetch URLs themselves, so that it fetches all of them."""
+    """A server that fetches all URLs, because its providers do not."""
     folder = tmp_path_factory.mktemp("inlining")
     tables = [
         f'[providers.{protocol}]\nprotocol = "{protocol}"\n'

@@ -1,4 +1,4 @@
-"""The processes in which flows are tried before they are registered, taken over by a flow."""
+"""Flows that attack the processes in which they are tried before registration."""
 
 import os
 from pathlib import Path
@@ -16,12 +16,12 @@ LIMITED = (
     "trial._limit(); json.load(sys.stdin); {}"
 )
 
-# Root has no limit of processes.
+# The kernel does not limit root's processes.
 NOBODY = "os.setuid(65534); " if os.getuid() == 0 else ""
 
 
 def refusal(program: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return why a flow is refused whose trial does what ``program`` says."""
+    """Return why a flow whose trial runs ``program`` is refused."""
     monkeypatch.setattr(trials, "_PROGRAM", program)
     with Trials() as ready, pytest.raises(FlowError) as caught:
         ready.run(Task("", "flow.py"), twice=False)
@@ -29,7 +29,7 @@ def refusal(program: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_trial_gets_nothing_of_the_servers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keys of providers are there."""
+    """The server's environment contains the providers' keys."""
     monkeypatch.setenv(CANARY, "canary-of-the-environment")
     said = refusal(LIMITED.format("sys.exit(repr(dict(os.environ)))"), monkeypatch)
     assert "the dry run failed" in said
@@ -40,13 +40,13 @@ def test_a_trial_gets_nothing_of_the_servers_environment(monkeypatch: pytest.Mon
 
 
 def test_a_trial_that_says_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server reads no more of it than a report can have."""
+    """The server reads only as much as a report may have."""
     endless = "[os.write(1, b'x' * 65536) for _ in iter(int, 1)]"
     assert "printed more than 16 MiB" in refusal(LIMITED.format(endless), monkeypatch)
 
 
 def test_a_trial_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what it has started."""
+    """This includes the processes it started."""
     monkeypatch.setattr(trials, "TRIAL_S", 2.0)
     waits = "import time; time.sleep(600)"
     assert "took more than 2 s" in refusal(LIMITED.format(waits), monkeypatch)
@@ -65,14 +65,14 @@ def test_a_trial_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_trial_cannot_take_the_hosts_resources(
     hostile: str, error: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Memory, disk, files and processes are bounded; the limits cannot be raised again."""
+    """Memory, disk, files and processes are limited; the limits cannot be raised again."""
     folder = f"os.chdir({str(tmp_path)!r}); "
     assert error in refusal(LIMITED.format(folder + hostile), monkeypatch)
     assert all(file.stat().st_size == 0 for file in tmp_path.iterdir())
 
 
 def test_a_flow_that_wants_all_memory_is_refused() -> None:
-    """At its import and in its run alike."""
+    """This applies to its import and its run."""
     for top, body in [("KEPT = bytearray(4 << 30)", "    pass"), ("", "    bytearray(4 << 30)")]:
         with pytest.raises(FlowError, match="MemoryError"):
             examine(SOURCE.format(top=top, body=body), "flow.py")

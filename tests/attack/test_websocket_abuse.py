@@ -1,4 +1,4 @@
-"""A WebSocket is no way around the limits of HTTP, and none to wear the server out."""
+"""A WebSocket cannot be used to avoid the limits of HTTP or to exhaust the server."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def frame(code: int, data: bytes = b"", *, last: bool = True, length: int | None
 
 @contextmanager
 def raw(server: Flooded) -> Iterator[socket.socket]:
-    """A connection after its handshake, for bytes that no library sends."""
+    """A connection after its handshake, for bytes that no library would send."""
     with server.connect() as connection:
         connection.sendall(
             b"GET /v1/responses HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n"
@@ -95,7 +95,7 @@ def raw(server: Flooded) -> Iterator[socket.socket]:
 
 
 def closing(connection: socket.socket) -> bytes:
-    """Return what comes until the server closes."""
+    """Return the bytes received until the server closes."""
     received = b""
     with suppress(ConnectionError):
         while chunk := connection.recv(65536):
@@ -128,7 +128,7 @@ def test_a_large_message_holds_nobody_up(server: Flooded) -> None:
 
 
 def test_messages_that_wait_are_bounded_in_bytes(server: Flooded) -> None:
-    """While one answer is made, one further message of the largest size may wait."""
+    """During one answer, one further message of the maximum size may wait."""
 
     def attack(target: Flooded) -> bytes:
         with raw(target) as connection:
@@ -155,7 +155,7 @@ def test_messages_in_advance_are_answered_in_turn(server: Flooded) -> None:
 
 
 def test_a_revoked_key_ends_its_socket(server: Flooded) -> None:
-    """At the next message: what is running may end."""
+    """The next message is refused; a running request may finish."""
     created = keys(server, "create", "short-lived", "--json")
     secret = json.loads(created)["secret"]
     with opened(server, secret) as connection:

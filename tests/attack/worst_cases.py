@@ -1,4 +1,4 @@
-"""The worst case that is known for each reader of a stranger's text."""
+"""The known worst case for each reader of untrusted text."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -30,16 +30,16 @@ from polyvox.workflows.templates import fusion, patch
 
 LARGEST = 1 << 20
 BRIEF = 1 << 17
-"""For readers of the simulator, of which there are many: enough to see a square."""
+"""For readers of the simulator, of which there are many: enough to detect quadratic time."""
 
 GROWTH = 2.5
-"""How much longer twice the text may take."""
+"""How many times longer a text of twice the size may take."""
 
 LONG_S = 5.0
-"""A reading of this time tells enough."""
+"""A reading of this duration is long enough to measure."""
 
 FLOOR_S = 0.02
-"""A reader that is quicker with the largest text cannot be measured, and need not be."""
+"""A reader that is faster than this with the largest text is not measured."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def call(index: int | None, text: str, **more: Any) -> dict[str, Any]:
 
 
 def waiting_calls(size: int) -> list[Any]:
-    """A second call waits while the first grows, which is then looked at for its end."""
+    """A second call waits while the first grows, which is then searched for its end."""
     first = delta(tool_calls=[call(0, '{"', id="a"), call(1, "{", id="b")])
     return [first, *(delta(tool_calls=[call(0, "}")]) for _ in range(size // 64))]
 
@@ -124,7 +124,7 @@ def chat_request(messages: Callable[[int], list[Any]], each: int) -> Callable[[i
 
 
 def tool_turns(count: int) -> list[Any]:
-    """As many calls, each with its result, all results last."""
+    """Many calls, each with its result, all results last."""
     calls = [
         {"id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
         for n in range(count)
@@ -222,7 +222,7 @@ HOSTILE = {
 
 
 def redacted(text: str) -> None:
-    """In pieces as large as a socket gives at once."""
+    """In pieces of the size that a socket returns at once."""
     rewriting = Redaction(["a-secret-of-the-server"]).stream()
     for at in range(0, len(text), 1 << 16):
         rewriting.feed(text[at : at + (1 << 16)])

@@ -1,4 +1,4 @@
-"""One running program for all agents, and for each test a folder to work in."""
+"""One running program for all agents, and a working folder for each test."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -37,7 +37,7 @@ def program(
 
 @pytest.fixture(params=AGENTS)
 def agent(program: Program, tmp_path: Path, request: pytest.FixtureRequest) -> Agent:
-    """An agent that was told of the program, with a home of its own."""
+    """An agent that is configured for the program, with its own home."""
     return AGENTS[request.param](program.base_url, program.key, tmp_path / "home")
 
 

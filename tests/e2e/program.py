@@ -1,4 +1,4 @@
-"""The real program as a child process, and what its clients can ask it about its runs."""
+"""The real program as a child process, and requests about its runs."""
 
 import os
 import re
@@ -21,7 +21,7 @@ READY_LIMIT_S = 600.0
 STOP_LIMIT_S = 60.0
 
 FLOWS = {"simulated": "direct@1", "simulated-fusion": "fusion@1"}
-"""Virtual models that CONFIG declares, each with the flow version behind it."""
+"""Virtual models that CONFIG declares, each with its flow version."""
 
 STEPS = {
     "simulated": {"main"},
@@ -53,12 +53,12 @@ class Program:
 def running(folder: Path, show: Callable[[str], None], document: str = CONFIG) -> Iterator[Program]:
     """Run ``polyvox up`` on a free port with its data in ``folder``.
 
-    ``show`` gets what it prints until it is ready; ``document`` is its ``polyvox.toml``. A clean
-    end on SIGTERM is part of the contract: any other exit code than 0 is an AssertionError.
+    ``show`` gets its output until it is ready; ``document`` is its ``polyvox.toml``. A clean
+    exit on SIGTERM is required: any exit code other than 0 is an AssertionError.
     """
     config, log = folder / "polyvox.toml", folder / "output.txt"
     config.write_text(document, "utf-8")
-    # Port 0 and not one found free beforehand: the program's own engine might take that first.
+    # Port 0 instead of a port found free beforehand, which the program's engine might take first.
     command = [str(EXECUTABLE), "up", "--port", "0"]
     command += ["--data", str(folder / "data"), "--config", str(config)]
     with log.open("wb") as output:
@@ -83,14 +83,14 @@ def running(folder: Path, show: Callable[[str], None], document: str = CONFIG) -
 
 
 def _environment() -> dict[str, str]:
-    # The engine's cache belongs to the user; settings of another program do not belong here.
+    # Only the engine's cache comes from the environment, not settings for another program.
     foreign = ("OTEL_", "POLYVOX_", "TEMPORAL_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "POLYVOX_KEY": KEY}
 
 
 def _ready(process: subprocess.Popen[bytes], log: Path, show: Callable[[str], None]) -> str:
-    """Return the base URL the program prints, once /readyz there says yes."""
+    """Return the base URL the program prints, as soon as /readyz succeeds."""
     deadline = time.monotonic() + READY_LIMIT_S
     with log.open(encoding="utf-8", errors="replace") as output:
         while time.monotonic() < deadline:

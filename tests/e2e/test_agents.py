@@ -11,7 +11,7 @@ from tests.e2e.program import FLOWS, STEPS
 
 pytestmark = [
     pytest.mark.e2e,
-    # The first test waits for the program, which has a limit of its own.
+    # The first test waits for the program, whose start has a time limit of its own.
     pytest.mark.timeout(120, func_only=True),
     pytest.mark.parametrize("model", FLOWS),
 ]
@@ -35,7 +35,7 @@ async def test_a_prompt_is_answered(
 async def test_a_tool_call_changes_a_file(
     agent: Agent, model: str, project: Path, new_runs: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """The model's call reaches the agent whole, and the result comes back as a second run."""
+    """The model's complete call reaches the agent, and the result arrives as a second run."""
     prompt = "Create hello.txt containing exactly: hi there"
     result = await agent.run(prompt, model=model, cwd=project, timeout_s=LIMIT_S)
     assert result.exit_code == 0, result
@@ -52,7 +52,7 @@ async def test_an_image_in_the_prompt_is_seen(
     picture: Path,
     new_runs: Callable[[], list[dict[str, Any]]],
 ) -> None:
-    """The model gets the picture's own bytes: it knows size and colour."""
+    """The model gets the unchanged bytes of the image: it reports size and colour."""
     result = await agent.run(
         "What does this image show?", model=model, cwd=project, image=picture, timeout_s=LIMIT_S
     )
@@ -65,7 +65,7 @@ async def test_an_image_in_the_prompt_is_seen(
 async def test_an_image_a_tool_read_is_seen(
     agent: Agent, model: str, project: Path, picture: Path
 ) -> None:
-    """A picture inside a tool's result is a picture to the model."""
+    """The model gets an image inside a tool's result as an image."""
     result = await agent.run(f"Look at {picture}", model=model, cwd=project, timeout_s=LIMIT_S)
     assert result.exit_code == 0, result
     assert "48x32" in result.text

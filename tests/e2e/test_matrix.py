@@ -1,4 +1,4 @@
-"""The matrix itself, without any client: its cells, its reasons, its verdicts."""
+"""The matrix without clients: its cells, reasons and verdicts."""
 
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ def run(status: str, protocol: str, **members: Any) -> dict[str, Any]:
 
 
 def test_every_cell_has_a_simulated_model_of_its_own() -> None:
-    """Faults are counted by name: two cells of one name would take them from each other."""
+    """Faults are counted by model name, so two cells must not share a name."""
     names = [cell.upstream for cell in cells()]
     assert len(names) == len(set(names)) == 3 * len(ROWS) * len(SCENARIOS)
     assert len({cell.model for cell in cells()}) == len(names)
 
 
 def test_every_reason_belongs_to_a_cell() -> None:
-    """A reason for a client or a column that is gone explains nothing."""
+    """Every reason belongs to a client and a column that exist."""
     known = {(c.row.client, c.row.protocol, c.scenario.name) for c in cells()}
     assert set(SHOWS) <= known
     assert set(ABSENT) <= {(client, scenario) for client, _, scenario in known}
@@ -42,7 +42,7 @@ def test_a_word_chooses_clients_and_protocols() -> None:
 
 
 def test_an_answer_from_one_completed_run_passes() -> None:
-    """The plain column wants the answer, over the protocol of the row, asked for once."""
+    """The plain column requires the answer, over the row's protocol, after one request."""
     plain, answered = cell("codex", "plain"), Outcome(ANSWER, ANSWER, failed=False)
     assert judge(plain, answered, [run("completed", "responses")]) == Verdict("passed")
     for runs in (
@@ -55,7 +55,7 @@ def test_an_answer_from_one_completed_run_passes() -> None:
 
 
 def test_half_an_answer_taken_for_one_fails() -> None:
-    """A client that ends well with the words before the cut has not recovered."""
+    """A client that succeeds with only the text before the cut has not recovered."""
     cut = cell("codex", "cut")
     runs = [run("failed", "responses")]
     assert judge(cut, Outcome("[simulated:main]", "", failed=False), runs).mark == "failed"
@@ -64,7 +64,7 @@ def test_half_an_answer_taken_for_one_fails() -> None:
 
 
 def test_an_error_counts_only_if_it_is_expected_and_shown() -> None:
-    """Where a client does not ask again, its user reads the error and the run's name."""
+    """If a client does not retry, its user must see the error and the run's id."""
     cut, runs = cell("cline/chat", "cut"), [run("failed", "chat")]
     shown = Outcome("", "It broke off. (run run_1)", failed=True)
     assert judge(cut, shown, runs).mark == "shown"

@@ -1,4 +1,4 @@
-"""What a newcomer pastes: the lines `polyvox up` prints, and the steps of docs/first_flow.md."""
+"""Lines a new user pastes: those `polyvox up` prints, and the steps of docs/first_flow.md."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from tests.e2e.program import EXECUTABLE, Program
 
 pytestmark = [
     pytest.mark.e2e,
-    # The first test waits for the program, which has a limit of its own.
+    # The first test waits for the program, whose start has a time limit of its own.
     pytest.mark.timeout(120, func_only=True),
 ]
 
@@ -42,7 +42,7 @@ def newcomer(tmp_path: Path) -> Mapping[str, str]:
 
 
 async def paste(line: str, shell: Mapping[str, str], cwd: Path) -> str:
-    """Return what a shell prints that is given ``line``."""
+    """Run ``line`` in a shell and return what it prints."""
     ended = await run(["sh", "-c", line], environment=shell, cwd=cwd, timeout_s=LIMIT_S)
     assert ended.exit_code == 0, ended
     return ended.stdout
@@ -52,7 +52,7 @@ async def paste(line: str, shell: Mapping[str, str], cwd: Path) -> str:
     ("printed", "more", "says"),
     [
         ("curl ", "", "data: [DONE]"),
-        # Without a terminal the agents want their prompt on the line.
+        # Without a terminal the agents need their prompt as an argument.
         ("ANTHROPIC_BASE_URL=", f" -p '{ASKED}'", "[simulated:main]"),
         ("POLYVOX_KEY=", f" exec --skip-git-repo-check '{ASKED}'", "[simulated:main]"),
     ],
@@ -67,7 +67,7 @@ async def test_a_printed_line_works_when_it_is_pasted(
     more: str,
     says: str,
 ) -> None:
-    """Nothing has to be set up before; the panel answers."""
+    """The line needs no preparation; the panel answers."""
     lines = program.log.read_text("utf-8").splitlines()
     (line,) = [line for line in lines if line.startswith(printed)]
     answer = await paste(line + more, newcomer, project)
@@ -91,7 +91,7 @@ async def test_what_is_wrong_with_a_key_is_told_at_once(
     instead: tuple[str, str],
     says: str,
 ) -> None:
-    """Claude Code neither repeats in silence what no repeating mends, nor sends to a login."""
+    """Claude Code shows the error: it neither retries silently nor asks the user to log in."""
     lines = program.log.read_text("utf-8").splitlines()
     (line,) = [line for line in lines if line.startswith("ANTHROPIC_BASE_URL=")]
     line = f"{line.replace(*instead)} -p '{ASKED}'"
@@ -106,7 +106,7 @@ async def test_the_first_flow_answers_claude_code(
     project: Path,
     new_runs: Callable[[], list[dict[str, Any]]],
 ) -> None:
-    """The page's file, command and line, one after the other; the agent's tool writes the file."""
+    """The page's file, command and line work in this order; the agent's tool writes the file."""
     (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.S | re.M)
     (project / "two_heads.py").write_text(code, "utf-8")
     (register,) = re.findall(r"^polyvox (register .*)$", PAGE, re.M)

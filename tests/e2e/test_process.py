@@ -1,4 +1,4 @@
-"""How a client's process is run, without any client."""
+"""Running a client's process, without a real client."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.e2e.headless.process import Stuck, environment, run
 
 
 async def test_a_client_that_hangs_says_where_it_stands(tmp_path: Path) -> None:
-    """It is killed, and what it answered to SIGUSR2 is kept."""
+    """The process is killed, and its report after SIGUSR2 is kept."""
     waits = "import faulthandler, signal; faulthandler.register(signal.SIGUSR2); signal.pause()"
     with pytest.raises(Stuck) as stuck:
         await run(

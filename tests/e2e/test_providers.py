@@ -12,7 +12,7 @@ PROVIDERS = ("simulator-chat", "simulator-responses", "simulator-messages")
 
 pytestmark = [
     pytest.mark.e2e,
-    # The first test waits for the program, which has a limit of its own.
+    # The first test waits for the program, whose start has a time limit of its own.
     pytest.mark.timeout(120, func_only=True),
     pytest.mark.parametrize("agent", ["claude_code", "codex"], indirect=True),
 ]
@@ -24,7 +24,7 @@ LIMIT_S = 60.0
 async def test_a_tool_call_and_an_image_cross_every_protocol(
     agent: Agent, provider: str, project: Path, picture: Path
 ) -> None:
-    """Which protocol the provider speaks makes no difference to what the agent can do."""
+    """The agent works the same with a provider of any protocol."""
     prompt = "Create hello.txt containing exactly: hi there"
     result = await agent.run(
         prompt, model=f"{provider}:main", cwd=project, image=picture, timeout_s=LIMIT_S
@@ -37,7 +37,7 @@ async def test_a_tool_call_and_an_image_cross_every_protocol(
 async def test_an_answer_cut_in_the_middle_is_asked_for_again(
     agent: Agent, project: Path, new_runs: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """The agent sees that the stream failed, so that it does not take half an answer for one."""
+    """The agent sees that the stream failed, so it does not treat half an answer as complete."""
     model = f"simulator:main-itl50-cut5x1-id{type(agent).__name__}"
     result = await agent.run("What is 17 + 25?", model=model, cwd=project, timeout_s=LIMIT_S)
     assert result.exit_code == 0, result
@@ -50,7 +50,7 @@ async def test_an_answer_cut_in_the_middle_is_asked_for_again(
 async def test_a_provider_s_refusal_is_shown_with_its_words_and_the_run(
     agent: Agent, project: Path, new_runs: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """The user learns what the provider said, and which run tells the rest."""
+    """The user sees the provider's message and the id of the run."""
     result = await agent.run(
         "Say hello.", model="simulator:main-err400", cwd=project, timeout_s=LIMIT_S
     )

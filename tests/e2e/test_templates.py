@@ -1,4 +1,4 @@
-"""Every flow that ships, behind a real agent that changes a file with its own tools."""
+"""Every shipped flow, used by a real agent that changes a file with its own tools."""
 
 import os
 import re
@@ -22,7 +22,7 @@ LIMIT_S = 60.0
 class Driven:
     """``steps`` are those of each run of the turn, as "step of model", sorted.
 
-    ``written`` and ``said`` are found in the file that the agent leaves and in its last words.
+    ``written`` must be in the file that the agent leaves, ``said`` in its last message.
     """
 
     flow: str
@@ -75,7 +75,7 @@ DRIVEN = [
         ),
         said=r"^\[simulated:main\] (?!.*2 \+ 2 = 5)",
     ),
-    Driven(  # calls are handed through; code fails its test in the sandbox and is mended
+    Driven(  # calls are passed through; code fails its test in the sandbox and is fixed
         "patch",
         f"{CREATE}. Then write the function add in solution.py",
         (
@@ -94,7 +94,7 @@ DRIVEN = [
 
 pytestmark = [
     pytest.mark.e2e,
-    # The first test waits for the program, which has a limit of its own.
+    # The first test waits for the program, whose start has a time limit of its own.
     pytest.mark.timeout(120, func_only=True),
     pytest.mark.parametrize("agent", ["claude_code", "codex"], indirect=True),
 ]
@@ -127,7 +127,7 @@ async def test_a_flow_works_behind_an_agent(
 
 @pytest.fixture
 def picture(picture: Path) -> Path:
-    """A picture that no other test shows: what the eye has seen once it is not asked again."""
+    """Return an image that no other test uses, because the eye describes each image only once."""
     Image.new("RGB", (48, 32), tuple(os.urandom(3))).save(picture)
     return picture
 

@@ -1,4 +1,4 @@
-"""What every coding agent offers: one prompt in, what it said and left behind out."""
+"""The interface of every coding agent: it gets one prompt and returns its output."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ VENVS = Path(__file__).parents[3] / ".clients"
 
 @dataclass(frozen=True, slots=True)
 class AgentResult:
-    """``stdout`` is what the agent printed; ``text`` its last words, empty when it said none."""
+    """``stdout`` is the agent's output; ``text`` is its last message, or empty."""
 
     exit_code: int
     stdout: str
@@ -25,14 +25,14 @@ class AgentResult:
 
 
 class Agent(Protocol):
-    """A coding agent that was told which endpoint to use."""
+    """A coding agent that is configured for an endpoint."""
 
     async def run(
         self, prompt: str, *, model: str, cwd: Path, image: Path | None = None, timeout_s: float
     ) -> AgentResult:
-        """Let the agent answer ``prompt`` in folder ``cwd``, free to change files there.
+        """Run the agent with ``prompt`` in folder ``cwd``, where it may change files.
 
-        ``image`` is a PNG shown with the prompt. Raises Stuck after ``timeout_s`` seconds.
+        ``image`` is a PNG sent with the prompt. Raise Stuck after ``timeout_s`` seconds.
         """
 
 
@@ -48,7 +48,7 @@ def json_lines(stdout: str) -> Iterator[dict[str, Any]]:
 
 
 def program(pattern: str, folder: Path = CLIENTS) -> str:
-    """Return the one program matching ``pattern``: npm installs only what fits this machine."""
+    """Return the one program matching ``pattern``: npm installs only this machine's build."""
     packages = folder / "node_modules"
     match sorted(packages.glob(pattern)):
         case [only]:

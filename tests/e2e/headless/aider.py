@@ -1,4 +1,4 @@
-"""aider, which speaks Chat and Messages and edits files from the text of the answer."""
+"""aider, which uses Chat and Messages and edits files from the text of the answer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ _PREFIXES = {"chat": "openai", "messages": "anthropic"}
 class Aider:
     """``base_url`` has no ``/v1``; ``home`` need not exist.
 
-    ``idle_limit_s`` is how long it waits for the next bytes: 600 s unless lowered here. It ends
+    ``idle_limit_s`` is how long it waits for the next bytes; its default is 600 s. It exits
     with exit code 0 even if every request has failed.
     """
 
@@ -57,7 +57,7 @@ class Aider:
         return result(ended, ended.stdout)
 
     def _capabilities(self) -> dict[str, object]:
-        # It shows images only to models it knows to see.
+        # It sends images only to models that it knows to accept them.
         return {
             "mode": "chat",
             "litellm_provider": _PREFIXES[self.protocol],

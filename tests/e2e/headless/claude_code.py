@@ -1,4 +1,4 @@
-"""Claude Code, which speaks Messages."""
+"""Claude Code, which uses Messages."""
 
 import base64
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tests.e2e.headless.process import environment, run
 class ClaudeCode:
     """``base_url`` has no ``/v1``; ``home`` need not exist.
 
-    ``idle_limit_s`` is how long it waits for the next bytes: 300 s unless lowered here.
+    ``idle_limit_s`` is how long it waits for the next bytes; its default is 300 s.
     """
 
     base_url: str

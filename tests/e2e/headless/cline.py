@@ -1,4 +1,4 @@
-"""Cline, which speaks all three protocols, each under the name of a provider of its own."""
+"""Cline, which uses all three protocols, each under a separate provider name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ _PROVIDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Cline:
-    """``base_url`` has no ``/v1``; ``home`` need not exist. Its idle limit cannot be lowered."""
+    """``base_url`` has no ``/v1``; ``home`` need not exist. Its idle timeout cannot be changed."""
 
     base_url: str
     key: str

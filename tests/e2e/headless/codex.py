@@ -1,4 +1,4 @@
-"""Codex, which speaks Responses."""
+"""Codex, which uses Responses."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ from tests.e2e.headless.process import environment, run
 class Codex:
     """``base_url`` has no ``/v1``; ``home`` need not exist.
 
-    ``idle_limit_s`` is how long it waits for the next event: 300 s unless lowered here. With
-    ``websocket`` it asks over one connection, if the server offers that.
+    ``idle_limit_s`` is how long it waits for the next event; its default is 300 s. With
+    ``websocket`` it uses one connection for all requests, if the server offers that.
     """
 
     base_url: str
@@ -50,7 +50,7 @@ class Codex:
         return result(ended, "".join(said[-1:]))
 
     def _config(self, model: str) -> str:
-        # A JSON string is a TOML string too.
+        # A JSON string is also a valid TOML string.
         quoted = orjson.dumps(model).decode(), orjson.dumps(f"{self.base_url}/v1").decode()
         more = "supports_websockets = true\n" if self.websocket else ""
         if self.idle_limit_s is not None:

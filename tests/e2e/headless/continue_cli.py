@@ -1,4 +1,4 @@
-"""The Continue CLI (cn), which speaks Chat and Messages, and Responses to models of some names."""
+"""The Continue CLI (cn), which uses Chat and Messages, and Responses for some model names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ _PROVIDERS = {"chat": "openai", "responses": "openai", "messages": "anthropic"}
 
 @dataclass(frozen=True, slots=True)
 class ContinueCli:
-    """``base_url`` has no ``/v1``; ``home`` need not exist. Its idle limit cannot be lowered.
+    """``base_url`` has no ``/v1``; ``home`` need not exist. Its idle timeout cannot be changed.
 
-    Responses is spoken only to models whose names begin with ``gpt-5`` or ``o`` and a digit, Chat
-    to all others.
+    It uses Responses only for models whose names begin with ``gpt-5`` or ``o`` and a digit, Chat
+    for all others.
     """
 
     base_url: str
@@ -45,7 +45,7 @@ class ContinueCli:
         return result(ended, ended.stdout.strip())
 
     def _config(self, model: str) -> bytes:
-        # JSON is YAML too. The base URL must end in a slash.
+        # JSON is also valid YAML. The base URL must end in a slash.
         declared = {
             "name": "polyvox",
             "provider": _PROVIDERS[self.protocol],

@@ -1,4 +1,4 @@
-"""OpenCode, which speaks all three protocols: through one library of its own for each."""
+"""OpenCode, which uses all three protocols, with a separate library for each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ _LIBRARIES = {
 class OpenCode:
     """``base_url`` has no ``/v1``; ``home`` need not exist.
 
-    ``idle_limit_s`` is how long it waits for the next bytes: 300 s unless lowered here.
+    ``idle_limit_s`` is how long it waits for the next bytes; its default is 300 s.
     """
 
     base_url: str
@@ -38,7 +38,7 @@ class OpenCode:
         ended = await run(
             [
                 program("opencode-*/bin/opencode", MORE_CLIENTS),
-                # With a title given, no second request asks the model for one.
+                # With a title, it does not send a second request for one.
                 *("run", "--format", "json", "--title", "matrix", "--model", f"polyvox/{model}"),
                 *(["--file", str(image)] if image else []),
                 *("--", prompt),

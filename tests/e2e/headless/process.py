@@ -1,7 +1,7 @@
-"""Runs one client as a child process, in a home of its own, and ends whatever it started.
+"""Run one client as a child process in its own home, and end everything it started.
 
-A client is isolated: its environment is made from nothing, so that neither the machine's
-configuration nor another session has a say.
+A client is isolated: its environment starts empty, so that neither the machine's
+configuration nor another session affects it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ ANSWER_LIMIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the process ended: its exit code, and all it printed."""
+    """The result of the process: its exit code and its output."""
 
     exit_code: int
     stdout: str
@@ -34,7 +34,7 @@ class Stuck(AssertionError):
 
 
 def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return a whole environment with ``settings``; ``home`` is made if it does not exist."""
+    """Return a complete environment with ``settings``. Create ``home`` if it does not exist."""
     scratch = home / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     return {
@@ -61,10 +61,10 @@ async def run(
 
     Input and output go through files: a child the client leaves behind may hold a pipe open, but
     it cannot keep a file from being read. Such children are killed, also those that have left the
-    process group: they are known by the home they were given.
+    process group: they are identified by their home.
 
-    A client that did not end is first asked by SIGUSR2 where it stands. What the matrix starts in
-    Node or Python answers on its standard error; any other program ends by it.
+    A client that did not end first gets SIGUSR2, to report where it hangs. The matrix's programs in
+    Node or Python report to standard error; any other program exits.
     """
     with (
         tempfile.TemporaryFile() as given,
@@ -107,7 +107,7 @@ async def run(
 
 
 def _at_home(home: str) -> Iterator[int]:
-    """Yield the ids of the processes whose home is ``home``; none where there is no /proc."""
+    """Yield the ids of the processes whose home is ``home``; none without /proc."""
     wanted = f"HOME={home}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         try:

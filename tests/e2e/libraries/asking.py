@@ -1,8 +1,8 @@
-"""What every library is asked to do, and how a process that holds one is told.
+"""The tasks for a library, and how a process that runs one receives them.
 
-Libraries run in environments of their own, because they do not agree on versions. Such a process
-gets ``BASE_URL KEY`` as arguments and a JSON list of tasks on stdin, works on them at the same
-time, and prints for each a line ``{"id", "text", "error"}``: the last words, or how asking failed.
+Libraries run in separate environments, because they need conflicting versions. Such a process
+gets ``BASE_URL KEY`` as arguments and a JSON list of tasks on stdin, runs them at the same
+time, and prints for each a line ``{"id", "text", "error"}``: the last answer, or the error.
 """
 
 import faulthandler
@@ -70,7 +70,7 @@ def data_url(image: str) -> str:
 
 
 def answer_all(answer: Callable[[Endpoint, Task], str], *, at_once: int = 6) -> None:
-    """Do all tasks of this process; ``answer`` returns the last words or raises."""
+    """Run all tasks of this process; ``answer`` returns the last answer or raises."""
     faulthandler.register(signal.SIGUSR2)  # where all threads stand, should this process hang
     endpoint = Endpoint(sys.argv[1], sys.argv[2])
     tasks = [Task(**task) for task in json.load(sys.stdin)]
@@ -88,7 +88,7 @@ def answer_all(answer: Callable[[Endpoint, Task], str], *, at_once: int = 6) -> 
         stdout.write(f"{line}\n")
         stdout.flush()
 
-    # Some libraries print; stdout is for the answers alone.
+    # Some libraries print; stdout must contain only the answers.
     with redirect_stdout(sys.stderr), ThreadPoolExecutor(at_once) as pool:
         for _ in pool.map(attempt, tasks):
             pass

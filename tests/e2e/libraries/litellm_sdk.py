@@ -23,7 +23,7 @@ def answer(endpoint: Endpoint, task: Task) -> str:
     if task.idle_limit_s is not None:
         asked["timeout"] = task.idle_limit_s
     if task.protocol == "responses":
-        # Without streaming, and then in pieces, is how it asks a model it does not know.
+        # For a model it does not know it requests without streaming and then splits the answer.
         known = {"litellm_provider": "openai", "supports_native_streaming": True}
         litellm.register_model({task.model: known})
         return _responses(task, model=f"openai/{task.model}", api_base=endpoint.v1, **asked)
@@ -87,7 +87,7 @@ def _responses(task: Task, **asked: Any) -> str:
 
 def _final(stream: Any) -> Any:
     for event in stream:
-        # The library does not raise what a stream says about its own failure.
+        # The library does not raise a failure that is reported in a stream.
         if event.type in ("error", "response.failed"):
             raise RuntimeError(event.model_dump_json())
         if event.type == "response.completed":
@@ -96,5 +96,5 @@ def _final(stream: Any) -> Any:
 
 
 if __name__ == "__main__":
-    # Its threads share connections and close those that another one still reads from.
+    # Its threads share connections and close ones that another thread still reads from.
     answer_all(answer, at_once=1)

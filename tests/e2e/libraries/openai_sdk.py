@@ -59,7 +59,7 @@ def responses(client: openai.OpenAI, task: Task) -> str:
         if task.stream:
             with client.responses.stream(input=items, **asked) as stream:
                 for event in stream:
-                    # The library does not raise what a stream says about its own failure.
+                    # The library does not raise a failure that is reported in a stream.
                     if event.type in ("error", "response.failed"):
                         raise RuntimeError(event.to_json())
                 response: Any = stream.get_final_response()

@@ -1,4 +1,4 @@
-"""Lets clients ask: an agent is one process for each cell, a library one for all its cells."""
+"""Run clients: an agent is one process for each cell, a library one for all its cells."""
 
 import base64
 import time
@@ -20,14 +20,14 @@ from tests.e2e.program import Program
 AGENT_LIMIT_S = 120.0
 LIBRARY_LIMIT_S = 240.0
 LONGEST_TOLD = 40_000
-"""Characters of what a library printed that the document keeps: a whole report of where it hung."""
+"""How many characters of a library's output the document keeps: enough for a stack report."""
 
 ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Asks ``program``; every client gets a home and a project below ``folder``."""
+    """Send requests to ``program``; every client gets a home and a project below ``folder``."""
 
     program: Program
     folder: Path
@@ -94,7 +94,7 @@ def _outcome(answer: dict[str, Any] | None, ended: Ended, seconds: float) -> Out
 
 
 def _task(cell: Cell, image: str) -> dict[str, object]:
-    """Return the cell as ``tests.e2e.libraries.asking.Task`` has it."""
+    """Return the cell as a JSON object of ``tests.e2e.libraries.asking.Task``."""
     scenario = cell.scenario
     return {
         "id": cell.id,

@@ -1,4 +1,4 @@
-"""Judges a cell by what the client said and by the runs the server has recorded for it."""
+"""Judge a cell by the client's output and by the runs that the server recorded for it."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,11 +14,11 @@ WRITTEN = "hi there\n"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one client made of one question.
+    """The outcome of one client for one question.
 
-    ``text`` is its last words, ``shown`` all its user sees. ``failed`` is whether the client says
-    so itself. ``written`` is what it left in ``hello.txt``, None without one or for a library.
-    ``stuck`` tells of a client that never came to an end; then nothing else counts.
+    ``text`` is its last answer, ``shown`` all its user sees. ``failed`` is whether the client
+    reports failure. ``written`` is the content of ``hello.txt``, None without one or for a library.
+    ``stuck`` says where a client hung that did not end; then nothing else counts.
     """
 
     text: str = ""
@@ -31,7 +31,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``reason`` says what is wrong, or why the cell is empty or an error is right."""
+    """``reason`` says what is wrong, or why the cell is empty or an error is expected."""
 
     mark: Mark
     reason: str = ""
@@ -60,7 +60,7 @@ def _spoke(cell: Cell, runs: list[dict[str, Any]]) -> None:
 def _showed(outcome: Outcome, runs: list[dict[str, Any]]) -> None:
     assert "= 42" not in outcome.text, "there is an answer, where an error was to be expected"
     assert _statuses(runs) == ["failed"], f"runs: {_statuses(runs)}, expected one that failed"
-    # The words of the error name the run, so that whoever sees them can look further.
+    # The error must contain the run's id, so that its user can look up the run.
     assert runs[0]["run_id"] in outcome.shown, "the run's error was not shown"
 
 
@@ -87,7 +87,7 @@ def _asked(cell: Cell, runs: list[dict[str, Any]]) -> None:
         finishes = [run["finish"] for run in runs]
         assert finishes == ["tool_calls", "stop"], f"runs finished with {finishes}"
     elif not scenario.image:
-        # An agent may look at an image with a tool of its own, and so ask twice.
+        # An agent may read an image with its own tool, and so send two requests.
         assert len(runs) == 1, f"{len(runs)} runs where one was to be expected"
     if scenario.name == "mended":
         assert len(runs[0]["calls"]) == 3, f"{len(runs[0]['calls'])} attempts, expected 3"
