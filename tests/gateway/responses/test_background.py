@@ -1,5 +1,7 @@
 """Background responses: polling, cancelling, and streams that are broken off and resumed."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +10,7 @@ import openai
 import orjson
 import pytest
 
+from polyvox.activities.storage.responses import StoredResponse
 from tests.programs.clients import Client
 from tests.programs.running import KEY, LIMIT_S, PROTOCOLS, Live, until
 
@@ -93,6 +96,41 @@ def test_an_unknown_model_is_refused_at_once(sdk: Any) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         sdk.responses.create(model="no-such-model", input="hi", background=True)
     assert refused.value.code == "model_not_found"
+
+
+def test_a_reader_that_comes_while_the_end_is_stored_gets_the_end(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream is not over before its last frames are shown."""
+    store = live.program.runtime.responses
+    keep, flush = store.keep, store.flush
+    ending, read = threading.Event(), threading.Event()
+
+    def keep_and_note(kept: StoredResponse) -> None:
+        keep(kept)
+        if kept.document is not None:
+            ending.set()
+
+    async def held_flush() -> None:
+        if ending.is_set():
+            await asyncio.to_thread(read.wait, LIMIT_S)
+        await flush()
+
+    monkeypatch.setattr(store, "keep", keep_and_note)
+    monkeypatch.setattr(store, "flush", held_flush)
+    client = httpx.Client(
+        base_url=live.base_url, headers={"x-api-key": KEY}, timeout=LIMIT_S, trust_env=False
+    )
+    asked = {"model": "sim-chat:main", "input": "hi", "background": True, "stream": True}
+    with client, client.stream("POST", "/v1/responses", json=asked) as first:
+        created = next(line for line in first.iter_lines() if line.startswith("data: "))
+        response_id = orjson.loads(created.removeprefix("data: "))["response"]["id"]
+        assert ending.wait(LIMIT_S)
+        with client.stream("GET", f"/v1/responses/{response_id}?stream=true") as second:
+            lines = second.iter_lines()
+            assert "event: response.created" in lines
+            read.set()
+            assert [line for line in lines if line][-1] == "data: [DONE]"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

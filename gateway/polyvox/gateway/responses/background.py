@@ -69,14 +69,17 @@ class Recording:
                 self._add(self._encoder.fail(self._exchange.refused or stopped))
         finally:
             showing.cancel()
-            self._over = True
-            if self.kept.document is not None:
-                # All frames as one, then the ending: with it alone the stream would lack its own.
-                self._keep_frames(0)
-                self._store.keep(self.kept)
-                await self._store.flush()
-                self._shown = len(self._frames)
-            self._tell()
+            try:
+                if self.kept.document is not None:
+                    # The frames first: a stored end without them would cut the stream off.
+                    self._keep_frames(0)
+                    self._store.keep(self.kept)
+                    await self._store.flush()
+                    self._shown = len(self._frames)
+            finally:
+                # Not before the last frames are shown: a reader stops where both are true.
+                self._over = True
+                self._tell()
 
     def cancel(self) -> None:
         """Let the client leave: the run is ended and so is its spending."""
