@@ -235,7 +235,7 @@ def test_a_wrong_entry_is_told_at_the_start(tmp_path: Path, line: str) -> None:
     """An entry that never matches would otherwise be noticed only through a refused request."""
     config = tmp_path / "polyvox.toml"
     config.write_text(f"[server]\n{line}\n")
-    with pytest.raises(SettingsError, match=r"server\.allowed_(hosts|origins)\.0: .*give a"):
+    with pytest.raises(SettingsError, match=r"server\.allowed_(hosts|origins)\.0: .*use an? "):
         load_settings(config, tmp_path, environ={})
 
 
