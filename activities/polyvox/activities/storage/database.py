@@ -6,6 +6,7 @@ revision, when a database is opened that has not the newest one (``migrations/``
 
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,12 +142,18 @@ def _unusable(engine: Engine, schema: Schema, why: str) -> DatabaseError:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # Readers in other processes (the command line) do not wait for the writer. With NORMAL a
     # power cut may cost the newest rows, never the file.
-    for setting in (
-        f"busy_timeout = {LOCK_WAIT_S * 1000:.0f}",
-        "journal_mode = WAL",
-        "synchronous = NORMAL",
-    ):
+    for setting in (f"busy_timeout = {LOCK_WAIT_S * 1000:.0f}", "synchronous = NORMAL"):
         connection.execute(f"PRAGMA {setting}").close()
+    # SQLite does not wait for a lock here, and another process may be making the same file.
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _bring_up_to_date(engine: Engine, schema: Schema) -> None:
