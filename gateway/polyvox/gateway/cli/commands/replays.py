@@ -214,9 +214,7 @@ def _with_engine(
     data = data.expanduser()
     chosen = chosen_engine(data, engine, namespace)
     if not ledger_file(data).is_file():
-        give_up(
-            f"There is no ledger in {str(data)!r}. Name the server's data folder: --data FOLDER."
-        )
+        give_up(f"There is no ledger in {str(data)!r}. Name the server's: --data FOLDER.")
 
     async def opened() -> T:
         async with AsyncExitStack() as stack:
