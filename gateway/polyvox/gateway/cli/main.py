@@ -81,7 +81,7 @@ COMMANDS = (
     (
         "runs export",
         "replays:export",
-        "Export a run with all that a replay needs: history, flow and bodies, with their texts.",
+        "Export a run with all that a replay needs: history, flow, prompts and answers.",
     ),
     (
         "keys list",

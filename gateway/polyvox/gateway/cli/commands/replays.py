@@ -135,7 +135,7 @@ def export(
     engine: EngineOption = None,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Export a run with all that a replay needs: history, flow and bodies, with their texts."""
+    """Export a run with all that a replay needs: history, flow, prompts and answers."""
 
     async def exported(opened: _Open) -> bytes:
         run_id = await opened.run_id(run)
@@ -147,7 +147,7 @@ def export(
         file.write_bytes(document + b"\n")
     except OSError as error:
         give_up(f"Cannot write {str(file)!r}: {error.strerror}.")
-    typer.echo(f"{file}: {len(document):,} bytes. It contains the texts of the run.")
+    typer.echo(f"{file}: {len(document):,} bytes. It contains the run's prompts and answers.")
 
 
 def rerun_run(
@@ -247,13 +247,13 @@ def _tell(verdicts: list[Verdict], missing: list[str], *, as_json: bool) -> None
         for verdict in verdicts:
             told = f"{verdict.run_id}  {verdict.flow}  "
             if verdict.holds:
-                told += f"same: all {verdict.work} recorded steps and the result match"
+                told += f"matches: {verdict.work} recorded activities and the result are the same"
             else:
                 told += f"differs: {verdict.difference}"
             console().print(Text(told, style="" if verdict.holds else "red"))
         for run_id in missing:
             console().print(Text(f"{run_id}  the engine no longer has its history"))
         if len(verdicts) != 1 or missing:
-            console().print(f"{len(verdicts) - len(broken)} of {len(verdicts)} are the same.")
+            console().print(f"{len(verdicts) - len(broken)} of {len(verdicts)} match.")
     if broken:
         raise typer.Exit(1)
