@@ -264,7 +264,7 @@ def test_a_ticket_opens_the_real_web_ui_once(
     assert history.status_code == 200
     again = httpx.get(link, trust_env=False)
     assert again.status_code == 401
-    assert "was used already, or is older than ten minutes. Run `polyvox ui`" in again.text
+    assert "has already been used or is older than ten minutes. Run `polyvox ui`" in again.text
     assert "set-cookie" not in again.headers
 
 

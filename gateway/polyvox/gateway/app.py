@@ -29,7 +29,7 @@ from polyvox.workflows.errors import ErrorKind, ModelError
 log = logging.getLogger(__name__)
 
 _KINDS: dict[int, ErrorKind] = {404: "not_found", 405: "invalid_request"}
-_WHAT = {404: "No such route", 405: "This route does not take the method"}
+_WHAT = {404: "No such route", 405: "This route does not allow the method"}
 
 
 def create_app(runtime: Runtime) -> FastAPI:

@@ -69,8 +69,8 @@ async def own_keys(ledger: Ledger, data: Path, environ: Mapping[str, str]) -> Ow
     admin = _find(_ADMIN, data, environ.get(ADMIN_KEY_VARIABLE, ""))
     if user and admin and user.secret == admin.secret:
         raise UnusableKey(
-            f"{_place(_USER, user)} and {_place(_ADMIN, admin)} hold the same key, so every client "
-            "would be an admin. Choose another secret for one of them."
+            f"{_place(_USER, user)} and {_place(_ADMIN, admin)} contain the same key, so every "
+            "client would be an admin. Choose another secret for one of them."
         )
     news: list[str] = []
     await _demote_clients(ledger, admin, news)
@@ -113,8 +113,8 @@ async def _demote_clients(ledger: Ledger, admin: _Found | None, news: list[str])
 async def _demote(ledger: Ledger, key: KeyRecord, news: list[str]) -> None:
     await ledger.set_role(key.key_id, "user")
     news.append(
-        f"Key {key.key_id} ({key.name}) was an admin's and is a user's now, because clients have "
-        "it. Changing flows and models needs the admin key."
+        f"Key {key.key_id} ({key.name}) was an admin key and is now a user key, because clients "
+        "have it. Changing flows and models needs the admin key."
     )
 
 
@@ -134,7 +134,7 @@ async def _admin_key(ledger: Ledger, data: Path, found: _Found | None, news: lis
     elif known.role != "admin":
         raise UnusableKey(
             f"{_place(_ADMIN, found)} holds the key {known.key_id} ({known.name}), which is a "
-            "user's: whoever has it would become an admin. Choose another secret."
+            "user key: everyone who has it would become an admin. Choose another secret."
         )
     return f"in {_place(_ADMIN, found)}"
 
@@ -145,7 +145,7 @@ async def _add(ledger: Ledger, kind: _Kind, found: _Found, news: list[str]) -> N
     await ledger.add_key(found.secret, name, kind.role)
     if found.file:
         news.append(
-            f"The key in {found.file} was not in the ledger and is good again: the ledger is new "
+            f"The key in {found.file} was not in the ledger and is valid again: the ledger is new "
             "or older than the key."
         )
 
@@ -153,9 +153,9 @@ async def _add(ledger: Ledger, kind: _Kind, found: _Found, news: list[str]) -> N
 def _revoked(kind: _Kind, found: _Found, known: KeyRecord, news: list[str]) -> None:
     create = "polyvox keys create" + (" NAME --role admin" if kind.role == "admin" else "")
     instead = (
-        f"Delete the file and start again, or make one with `{create}`."
+        f"Delete the file and start again, or create a key with `{create}`."
         if found.file
-        else f"Choose another secret, or make one with `{create}`."
+        else f"Choose another secret, or create a key with `{create}`."
     )
     news.append(f"The key {known.key_id} in {_place(kind, found)} was revoked. {instead}")
 
@@ -170,8 +170,8 @@ def _find(kind: _Kind, data: Path, given: str) -> _Found | None:
     if given:
         if not _is_plain(given):
             raise UnusableKey(
-                f"{kind.variable} cannot be sent as a key: it may hold printable ASCII characters "
-                "without spaces only. Choose another secret."
+                f"{kind.variable} cannot be sent as a key: it may contain printable ASCII "
+                "characters without spaces only. Choose another secret."
             )
         return _Found(given, None)
     file = data / kind.file
@@ -189,8 +189,8 @@ def _find(kind: _Kind, data: Path, given: str) -> _Found | None:
         return None
     if not _is_plain(secret):
         raise UnusableKey(
-            f"The key file {file} does not hold a key: one line of printable characters is "
-            "expected. Delete it to have a new key made."
+            f"The key file {file} does not contain a key: one line of printable characters is "
+            "expected. Delete it to have a new key created."
         )
     return _Found(secret, file)
 

@@ -63,13 +63,13 @@ async def started(
     Raises what ``running``, ``serving`` and ``own_keys`` raise, and UnsafeHost.
     """
     host = settings.server.host
-    # First of all: a taken port shall be told at once, not after an engine was built for minutes.
+    # First, so that a taken port is reported before an engine is built, which takes minutes.
     listener = listen(host, settings.server.port)
     port = listener.getsockname()[1]
     files = raise_file_limit()
     if files < FEW_FILES:
         report(
-            f"This process may open only {files} files, so it serves at most "
+            f"This process may open only {files} files, so it accepts at most "
             f"{most_connections(files)} connections. Raise the limit: ulimit -n {FEW_FILES}."
         )
     async with AsyncExitStack() as stack:
@@ -120,8 +120,8 @@ async def _refuse_open_host(host: str, ledger: Ledger, environ: Mapping[str, str
     if any(key.revoked_at is None for key in await ledger.list_keys()):
         return
     raise UnsafeHost(
-        f"--host {host} opens the server to a network, and it has no key yet. Set {KEY_VARIABLE}, "
-        "or make a key first: polyvox keys create."
+        f"--host {host} opens the server to a network, but it has no key yet. Set {KEY_VARIABLE}, "
+        "or create a key first: polyvox keys create."
     )
 
 

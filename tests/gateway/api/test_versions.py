@@ -61,7 +61,7 @@ def test_the_story_of_two_versions(live: Live, tmp_path: Path) -> None:
     assert history[1]["message"] == "two was too much"
     assert all(h["author"] and h["created_at"] for h in history)
     for run in (older, newer, back):
-        assert "holds" in told(live, "runs", "replay", run["run_id"])
+        assert "matches" in told(live, "runs", "replay", run["run_id"])
     tested = told_json(live, "flows", "test", "story")
     assert [v["flow"] for v in tested["verdicts"]] == ["story@1", "story@2", "story@1"]
     assert all(verdict["holds"] for verdict in tested["verdicts"])
@@ -72,7 +72,7 @@ def test_an_exported_run_is_replayed_without_a_server(live: Live, tmp_path: Path
     _, run = ask(live, "panel-auto", ADVICE)
     file = tmp_path / "run.json"
     told(live, "runs", "export", run["run_id"], str(file))
-    assert "holds" in told(live, "runs", "replay", str(file))
+    assert "matches" in told(live, "runs", "replay", str(file))
     other = file.read_text("utf-8").replace('step=\\"synthesis\\"', 'step=\\"report\\"')
     file.write_text(other, "utf-8")
     differs = polyvox(live, "runs", "replay", str(file))

@@ -135,7 +135,7 @@ async def test_a_web_ui_that_is_gone_is_told(tmp_path: Path) -> None:
     database = open_database(url)
     sessions = UiSessions(database)
     for proxy, status, told in (
-        (UiProxy("http://127.0.0.1:1"), 502, "Try again in some seconds"),
+        (UiProxy("http://127.0.0.1:1"), 502, "Try again in a few seconds"),
         (None, 404, "engine.ui_address"),
     ):
         entered = await sessions.enter(sessions.issue_ticket())

@@ -10,7 +10,7 @@ from polyvox.activities.storage.private_files import OTHERS
 from polyvox.gateway.cli.lazy import add, group
 
 GROUPS = {
-    "runs": "Look at runs: list them, show one, answer one, execute one again.",
+    "runs": "Runs: list, show, approve, replay, rerun, export.",
     "keys": "Keys of the server: list, create, revoke.",
     "flows": "Flows and their versions.",
     "models": "Virtual models and their versions.",
@@ -31,27 +31,27 @@ COMMANDS = (
     (
         "register",
         "register:register",
-        "Register a flow. A running server serves it from its next request on.",
+        "Register a flow. A running server uses it from the next request on.",
     ),
     (
         "apply",
         "apply:apply",
-        "Apply a whole configuration file's models as one change, and show what changes.",
+        "Apply all models of a configuration file as one change, and show what changes.",
     ),
     (
         "ui",
         "ui:ui",
-        "Print a link that opens Temporal's Web UI, once, within ten minutes.",
+        "Print a link to Temporal's Web UI that works once, within ten minutes.",
     ),
     (
         "simulate",
         "simulate:simulate",
-        "Run the simulated provider alone: three protocols, no model, no key.",
+        "Run only the simulated provider: three protocols, without a model or a key.",
     ),
     (
         "doctor",
         "doctor:doctor",
-        "Examine Python, engine, ports, data folder, config, keys and providers.",
+        "Check Python, engine, ports, data folder, config, keys and providers.",
     ),
     (
         "runs list",
@@ -66,22 +66,22 @@ COMMANDS = (
     (
         "runs approve",
         "approve:approve_run",
-        "Answer the question a run waits for.",
+        "Answer the question that a run is waiting on.",
     ),
     (
         "runs replay",
         "replays:replay_run",
-        "Execute a run's history again with its stored flow version, and say whether it holds.",
+        "Replay a run's history with its stored flow version and report any difference.",
     ),
     (
         "runs rerun",
         "replays:rerun_run",
-        "Run the same input again; what was asked before is answered from the record, at no cost.",
+        "Run the same input again; repeated calls are answered from the record, at no cost.",
     ),
     (
         "runs export",
         "replays:export",
-        "Write a run with all that its replay needs: history, flow and bodies, what was said too.",
+        "Export a run with all that a replay needs: history, flow, prompts and answers.",
     ),
     (
         "keys list",
@@ -91,12 +91,12 @@ COMMANDS = (
     (
         "keys create",
         "keys:create_key",
-        "Create a key. Its secret is shown this once; a running server takes it at once.",
+        "Create a key. Its secret is shown only once; a running server accepts it immediately.",
     ),
     (
         "keys revoke",
         "keys:revoke_key",
-        "Refuse a key from now on; a running server notices within seconds.",
+        "Revoke a key. A running server refuses it within seconds.",
     ),
     (
         "flows list",
@@ -111,17 +111,17 @@ COMMANDS = (
     (
         "flows diff",
         "flows:diff_flows",
-        "Show what differs between two versions: of NAME from the one before, or from OTHER to it.",
+        "Show the differences from the previous version to NAME, or from NAME to OTHER.",
     ),
     (
         "flows test",
         "replays:check_flow",
-        "Replay the last runs of a flow, each with its own version; exit status 1 if one differs.",
+        "Replay the last runs of a flow, each with its own version; exit status 1 if any differs.",
     ),
     (
         "flows retire",
         "flows:retire_flow",
-        "Take a version, or a whole flow, out of use for new runs; those that began go on.",
+        "Retire a version or a whole flow: new runs cannot use it, running ones continue.",
     ),
     (
         "models list",
@@ -131,12 +131,12 @@ COMMANDS = (
     (
         "models show",
         "models:show_model",
-        "Show what a model is: its flow, what is set of its parameters, its limits.",
+        "Show a model: its flow, the parameters that are set, and its limits.",
     ),
     (
         "models set",
         "models:set_model",
-        "Make a virtual model, or change what is named of it, as its next version.",
+        "Create a virtual model, or store the given changes to one as its next version.",
     ),
     (
         "models history",
@@ -151,25 +151,25 @@ COMMANDS = (
     (
         "models rollback",
         "models:roll_back",
-        "Make a model again what it was in an earlier version, as its next one.",
+        "Restore an earlier version of a model, as its next version.",
     ),
     (
         "models retire",
         "models:retire_model",
-        "Take a name out of use. Its history stays, and rolling it back brings it back.",
+        "Retire a model. Its history is kept, and a rollback restores it.",
     ),
     (
         "engine install",
         "engine:install",
-        "Find the engine's program, or fetch or build it (minutes, once a machine).",
+        "Find the engine's executable, or download or build it (minutes, once per machine).",
     ),
 )
-"""Each command's words, where its function is, and the first line of that one's docstring."""
+"""Each command's words, the place of its function, and the first line of its docstring."""
 
 
 def commands() -> Typer:
     """Return the whole command line, of which nothing is imported yet."""
-    whole = group("One model name in front, many voices behind.")
+    whole = group("A self-hosted gateway that answers each request by running a flow.")
     groups = {name: group(about) for name, about in GROUPS.items()}
     for words, place, about in COMMANDS:
         first, _, second = words.partition(" ")
@@ -185,15 +185,15 @@ app = commands()
 def main() -> None:
     """Run the command line and end the process with its status.
 
-    At once, when all is said and done: the Temporal SDK's threads may still be handing something
-    back, which aborts an interpreter that is being taken down in order.
+    Ends it without an orderly shutdown: threads of the Temporal SDK may still be returning results,
+    which would abort an interpreter that is shutting down.
     """
-    # What commands write (keys, exported runs, databases) is nobody else's to read.
+    # Only the user may read what commands write: keys, exported runs, databases.
     os.umask(OTHERS)
     try:
         app()
     except SystemExit as leaving:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # nobody reads it any more
+            with contextlib.suppress(OSError):  # the reader has gone
                 stream.flush()
         os._exit(leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None))

@@ -1,4 +1,4 @@
-"""What one key, and all of them together, may have under way at once.
+"""Limits on the concurrent requests of one key, and of all keys together.
 
 Two things are counted: requests, and the bytes of large requests, which stay in memory until their
 answer is complete. A request takes its share as it goes along and gives it back when it ends.
@@ -60,8 +60,8 @@ class Share:
         if admission.requests[key_id] + requests > admission.requests_per_key:
             raise ModelError(
                 "rate_limit",
-                f"Your key has {admission.requests[key_id]} requests under way, and may have "
-                f"{admission.requests_per_key}. Try again when one has ended, or raise "
+                f"Your key has {admission.requests[key_id]} requests in progress; at most "
+                f"{admission.requests_per_key} are allowed. Try again when one has ended, or raise "
                 "server.max_requests_per_key in polyvox.toml.",
                 retry_after_s=1,
             )
@@ -82,7 +82,7 @@ class Share:
             share = most // 2 if held > most // 2 else most
             raise ModelError(
                 "overloaded",
-                f"{whose} {share // _MIB} MiB of large requests under way, as much as is allowed. "
+                f"{whose} {share // _MIB} MiB of large requests in progress, which is the limit. "
                 "Try again when one has ended.",
                 retry_after_s=2,
             )

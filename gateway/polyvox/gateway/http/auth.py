@@ -1,13 +1,13 @@
-"""Who is asking: the Polyvox key of a request."""
+"""Authentication: find the Polyvox key of a request."""
 
 from collections.abc import Mapping
 
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.workflows.errors import ModelError
 
-# Not a word of the other header: at "x-api-key" Claude Code tells its user to log in, and no more.
+# Does not mention the other header: on "x-api-key" Claude Code only asks its user to log in.
 HOW = "Send a Polyvox key as `Authorization: Bearer KEY`."
-WHERE = "`polyvox keys create` makes one."
+WHERE = "Run `polyvox keys create` to create one."
 
 
 async def authenticate(headers: Mapping[str, str], ledger: Ledger) -> str:

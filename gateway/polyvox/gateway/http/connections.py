@@ -79,7 +79,7 @@ class Doors:
         if self._open[address] > self.limits.per_address:
             return ModelError(
                 "rate_limit",
-                f"There are {self.limits.per_address} open connections from your address already. "
+                f"Your address already has {self.limits.per_address} open connections. "
                 "Close some, or raise server.max_connections_per_address in polyvox.toml.",
             )
         return None
@@ -266,7 +266,10 @@ class Connection(HttpToolsProtocol):
             else:
                 self.transport.close()
         if self._reader.is_stuck(self.transport, now, limits.write_s):
-            log.info("A client took nothing of its answer for %g s and was let go.", limits.write_s)
+            log.info(
+                "A client read nothing of its answer for %g s; its connection was closed.",
+                limits.write_s,
+            )
             self.transport.abort()
 
     def _is_answering(self) -> bool:
@@ -328,7 +331,7 @@ def _head_too_large() -> ModelError:
 def _url_too_long() -> ModelError:
     return ModelError(
         "invalid_request",
-        f"The request's URL is longer than {MOST_URL_BYTES // 1024} KiB. Send what is long in the "
+        f"The request's URL is longer than {MOST_URL_BYTES // 1024} KiB. Send long values in the "
         "body.",
         status=HTTPStatus.REQUEST_URI_TOO_LONG,
     )

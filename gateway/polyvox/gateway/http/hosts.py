@@ -72,8 +72,8 @@ class Names:
         if self._accepts(name):
             return None
         return MISDIRECTED, (
-            f"This server does not answer to the name {name[:100]!r}, which could belong to a "
-            "stranger. Call it by its address or as localhost, or add the name to "
+            f"This server does not answer to the name {name[:100]!r}, which could belong to "
+            "someone else. Call it by its address or as localhost, or add the name to "
             "server.allowed_hosts."
         )
 
@@ -95,9 +95,9 @@ class Names:
         if origin.lower() in self._origins and not is_ui(path):
             return None
         remedy = (
-            "Open the Web UI in a tab of its own; a proxy in front must pass the Host header on."
+            "Open the Web UI in its own tab; a reverse proxy must forward the Host header."
             if is_ui(path)
-            else "If it may, add its origin to server.allowed_origins."
+            else "To allow it, add its origin to server.allowed_origins."
         )
         return ModelError(
             "permission",

@@ -72,7 +72,7 @@ def parse_document(
     except TooManyValues:
         raise ModelError(
             "too_large",
-            f"The {what} holds more than {MOST_VALUES} JSON values. Send fewer, for example by "
+            f"The {what} has more than {MOST_VALUES} JSON values. Send fewer, for example by "
             "shortening the conversation.",
         ) from None
     except orjson.JSONDecodeError as error:
@@ -88,7 +88,7 @@ def parse_document(
         if isinstance(elements, list) and len(elements) > MOST_MESSAGES:
             raise ModelError(
                 "too_large",
-                f"{name!r} has {len(elements)} elements; at most {MOST_MESSAGES} are taken. "
+                f"{name!r} has {len(elements)} elements; at most {MOST_MESSAGES} are allowed. "
                 "Shorten the conversation.",
                 param=name,
             )
@@ -118,12 +118,14 @@ async def _received(request: Request, share: Share, limit: int, read_s: float) -
     except TimeoutError:
         raise ModelError(
             "timeout",
-            f"The request's body stopped arriving for {math.ceil(read_s)} s, or came too slowly. "
+            f"The request's body stopped arriving for {math.ceil(read_s)} s or arrived too slowly. "
             "Send it again; server.read_timeout_s in polyvox.toml sets the limit.",
             status=HTTPStatus.REQUEST_TIMEOUT,
         ) from None
     except ClientDisconnect:
-        raise ModelError("cancelled", "The client left while it sent its request.") from None
+        raise ModelError(
+            "cancelled", "The client disconnected while sending its request."
+        ) from None
     return chunks
 
 
@@ -136,12 +138,12 @@ def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
         else:
             raise ModelError(
                 "invalid_request",
-                f"The body's content-encoding {encoding!r} is not known. Send gzip, deflate, zstd "
-                "or the plain JSON.",
+                f"The body's content-encoding {encoding!r} is not supported. Send gzip, deflate, "
+                "zstd or uncompressed JSON.",
                 status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             )
     except (zlib.error, zstandard.ZstdError) as error:
-        raise ModelError("invalid_request", f"The body is no {encoding}: {error}.") from None
+        raise ModelError("invalid_request", f"The body is not valid {encoding}: {error}.") from None
     if len(plain) > limit:
         raise _too_large(limit)
     return plain

@@ -64,7 +64,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (")[0]
         raise PortTaken(
-            f"Cannot listen on {host}:{port} ({why}). Choose another with --port, or "
+            f"Cannot listen on {host}:{port} ({why}). Choose another port with --port, or "
             "--port 0 for any free one."
         ) from error
     listener.setblocking(False)

@@ -72,7 +72,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         del self._rest[:_SLICE_BYTES]
         super().data_received(data)
         if len(self.frames) > _MOST_FRAGMENTS:
-            self._cut_off("A message is cut into too many fragments.")
+            self._cut_off("A message has too many fragments.")
         self._note_progress(len(data))
         if self.read_paused:
             return  # a message waits for the application; receive() goes on
@@ -134,7 +134,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             if now - self._partial_since > allowed:
                 self._cut_off("A message did not arrive in time.")
         if self._reader.is_stuck(self.transport, now, limits.write_s):
-            log.info("A client took nothing of its answer for %g s and was let go.", limits.write_s)
+            log.info("A client read nothing for %g s; its connection was closed.", limits.write_s)
             self.transport.abort()
 
     def _cut_off(self, why: str) -> None:

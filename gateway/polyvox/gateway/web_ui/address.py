@@ -1,4 +1,4 @@
-"""Where the door to the Web UI is, remembered in the data folder for the command line.
+"""The address of the Web UI, stored in the data folder for the command line.
 
 Every command imports this, so it must not import what only a server needs.
 """
@@ -28,7 +28,7 @@ class Door:
 
 
 def remember_door(data: Path, door: Door | None) -> None:
-    """Write the door down, so that links of commands lead through it; None: there is none."""
+    """Store the address for the links that commands print; None if there is no Web UI."""
     if door is None:
         _file(data).unlink(missing_ok=True)
     else:

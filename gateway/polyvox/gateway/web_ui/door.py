@@ -1,4 +1,4 @@
-"""Temporal's Web UI behind a door of ours, at ``/ui``.
+"""Temporal's Web UI behind Polyvox's own sign-in, at ``/ui``.
 
 The Web UI has no sign-in of its own and can start, change and read every run. Here it is opened by
 a session in a cookie: from a ticket, which ``polyvox up`` and ``polyvox ui`` print, or from an
@@ -22,21 +22,21 @@ MAX_FORM_BYTES = 16 * 1024
 
 _SIGN_IN = (
     "To see the Web UI, run `polyvox ui` on the server's machine and open the link it prints, or "
-    "sign in with an admin's key."
+    "sign in with an admin key."
 )
 _USED = (
-    "This link was used already, or is older than ten minutes. Run `polyvox ui` for a new one, or "
-    "sign in with an admin's key."
+    "This link has already been used or is older than ten minutes. Run `polyvox ui` for a new "
+    "one, or sign in with an admin key."
 )
 _NO_UI = (
     "There is no Web UI: the engine runs without one, or it is a cluster whose Web UI this server "
     "does not know. Set engine.ui_address to the HOST:PORT of the cluster's Web UI."
 )
-_FOREIGN = "Another site's page may not use the Web UI. Open it in a tab of its own."
+_FOREIGN = "Another site's page may not use the Web UI. Open it in its own tab."
 
 
 class UiDoor:
-    """The door's state: who is in, and where it leads. ``proxy`` is None without a Web UI."""
+    """The sign-in and the routes below ``/ui``. ``proxy`` is None without a Web UI."""
 
     def __init__(self, ledger: Ledger, sessions: UiSessions, proxy: UiProxy | None) -> None:
         self._ledger = ledger
@@ -70,14 +70,14 @@ class UiDoor:
         if key_id is None:
             return sign_in_page("The key is unknown or was revoked.", 401, going_to)
         if await self._ledger.role_of(key_id) != "admin":
-            told = "This is a user's key, and the Web UI needs an admin's."
+            told = "This is a user key, and the Web UI needs an admin key."
             return sign_in_page(told, 403, going_to)
         response = RedirectResponse(going_to, 303)
         _set_session(request, response, await self._sessions.open(key_id))
         return response
 
     async def show(self, request: Request) -> Response:
-        """Hand the request on to the Web UI, if its session is open."""
+        """Forward the request to the Web UI if its session is open."""
         if _foreign(request):
             return sentence_page(_FOREIGN, 403)
         session = request.cookies.get(_cookie(request))

@@ -1,4 +1,4 @@
-"""The few pages of ours at the Web UI's door. They load nothing and run no script."""
+"""Polyvox's own pages for signing in to the Web UI. They load nothing and run no script."""
 
 from html import escape
 
@@ -44,14 +44,14 @@ def onward_page(path: str) -> HTMLResponse:
     """
     there = escape(path)
     return _page(
-        f'<p>Signed in. <a href="{there}">Go on to the Web UI</a></p>',
+        f'<p>Signed in. <a href="{there}">Continue to the Web UI</a></p>',
         200,
         f'<meta http-equiv="refresh" content="0;url={there}">',
     )
 
 
 def sentence_page(told: str, status: int) -> HTMLResponse:
-    """Return a page that says one thing."""
+    """Return a page with one sentence."""
     return _page(f"<p>{escape(told)}</p>", status)
 
 

@@ -1,4 +1,4 @@
-"""Hands requests on to Temporal's Web UI and its answers back, part by part.
+"""Forwards requests to Temporal's Web UI and streams its answers back.
 
 What passes is listed, in both directions; everything else stays here, above all Polyvox's own keys
 and cookies. The Web UI is served below ``/ui`` at its own address too, so no path is rewritten.
@@ -66,7 +66,7 @@ class UiProxy:
         url = f"{self._upstream}{path}" + (f"?{query}" if query else "")
         body = await _body(request)
         if body is None:
-            return sentence_page("The request is larger than the engine takes.", 413)
+            return sentence_page("The request is larger than the engine accepts.", 413)
         try:
             upstream = await self._session.request(
                 request.method,
@@ -77,8 +77,8 @@ class UiProxy:
             )
         except (aiohttp.ClientError, TimeoutError, OSError):
             return sentence_page(
-                "Temporal's Web UI does not answer at the moment. Try again in some seconds; "
-                "if it stays so, the engine's log tells more.",
+                "Temporal's Web UI is not responding. Try again in a few seconds; "
+                "if this persists, see the engine's log.",
                 502,
             )
         return await _returned(request, upstream)
@@ -157,7 +157,7 @@ async def _parts(
                 raise _TooLarge
             yield part
     finally:
-        # Of a client that has left nothing more is read.
+        # Stop reading once the client has disconnected.
         upstream.close()
 
 

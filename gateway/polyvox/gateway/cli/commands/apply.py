@@ -1,4 +1,4 @@
-"""``polyvox apply``: make the virtual models what a configuration file declares."""
+"""``polyvox apply``: apply the virtual models that a configuration file declares."""
 
 import os
 from pathlib import Path
@@ -25,23 +25,25 @@ from polyvox.worker.settings.shipped_templates import apply_models
 def apply(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="Default: the polyvox.toml `up` would read."),
+        typer.Argument(metavar="[FILE]", help="Default: the polyvox.toml that `up` would read."),
     ] = None,
     data: DataOption = DEFAULT_DATA,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Apply a whole configuration file's models as one change, and show what changes.
+    """Apply all models of a configuration file as one change, and show what changes.
 
-    A model the file does not declare any more is retired if it came from the file. Providers and
-    server settings of the file count from the next start on.
+    A model that the file no longer declares is retired if it came from the file. The file's
+    providers and server settings take effect at the next start.
     """
     try:
         settings = load_settings(file, data, environ=dict(os.environ))
     except SettingsError as error:
         give_up(str(error))
     if settings.config is None:
-        give_up("There is no polyvox.toml here or in the data folder. Name one: apply FILE.")
+        give_up(
+            "There is no polyvox.toml here or in the data folder. Name a file: polyvox apply FILE."
+        )
 
     def applied(registry: Registry) -> None:
         plan = apply_models(registry, settings, dry_run=True)

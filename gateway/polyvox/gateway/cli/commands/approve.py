@@ -1,4 +1,4 @@
-"""``polyvox runs approve``: a person's answer to the question a run waits for."""
+"""``polyvox runs approve``: answer the question that a run is waiting on."""
 
 import asyncio
 from pathlib import Path
@@ -24,7 +24,9 @@ from polyvox.workflows.errors import ModelError
 
 
 def approve_run(
-    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id, or how it begins.")],
+    run_id: Annotated[
+        str, typer.Argument(metavar="ID", help="A run's id, or the beginning of one.")
+    ],
     data: DataOption = DEFAULT_DATA,
     no: Annotated[bool, typer.Option("--no", help="Refuse instead.")] = False,
     question: Annotated[
@@ -33,7 +35,7 @@ def approve_run(
     engine: EngineOption = None,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Answer the question a run waits for."""
+    """Answer the question that a run is waiting on."""
     run = with_ledger(data, lambda ledger: ledger.run(run_id))
     if run is None:
         give_up(f"There is no run {run_id!r}. `polyvox runs list` shows them.")
@@ -48,7 +50,7 @@ def approve_run(
 
 
 def questions(data: Path, run_id: str) -> list[str] | None:
-    """Return what a run asks the engine in ``data``; None if that does not say."""
+    """Return the open questions of a run in the engine of ``data``; None if it does not answer."""
     engine = own_engine(data)
 
     async def asked(engine: EngineAddress) -> list[str] | None:

@@ -23,12 +23,12 @@ MODEL = "simulated-fusion"
 
 def demo(
     keep: Annotated[
-        bool, typer.Option("--keep", envvar="DEMO_KEEP", help="Stay up until Ctrl-C.")
+        bool, typer.Option("--keep", envvar="DEMO_KEEP", help="Keep running until Ctrl-C.")
     ] = False,
 ) -> None:
     """Start everything on free ports, ask a simulated panel a question, show the trace."""
     if find_spec("openai") is None:
-        data_folder.give_up("The demo asks through the OpenAI SDK: pip install 'polyvox[demo]'.")
+        data_folder.give_up("The demo needs the OpenAI SDK: pip install 'polyvox[demo]'.")
     run(lambda: _demo(keep=keep))
 
 
@@ -48,18 +48,18 @@ async def _demo(*, keep: bool) -> None:
             if asking.done():
                 asking.result()
                 if keep:
-                    console.print("The demo stays up; Ctrl-C ends it.")
+                    console.print("The demo keeps running; press Ctrl-C to stop it.")
                     await stopping
             asking.cancel()
             stopping.cancel()
 
 
 async def ask(program: Program, console: Console) -> None:
-    """Ask the panel through the front door, print the answer as it comes, then the trace."""
+    """Ask the panel over HTTP, print the answer as it arrives, then the trace."""
     # Only this command needs the OpenAI SDK: it is an extra, not a dependency of the server.
     import openai  # noqa: PLC0415
 
-    console.print(f"[bold]{MODEL}[/bold] is asked: {QUESTION}\n")
+    console.print(f"[bold]{MODEL}[/bold] receives the question: {QUESTION}\n")
     async with openai.AsyncOpenAI(
         base_url=f"{program.base_url}/v1", api_key=program.keys.user or "", max_retries=0
     ) as client:

@@ -1,4 +1,4 @@
-"""``polyvox doctor``: what would keep the program from working, and how to mend it."""
+"""``polyvox doctor``: what would keep the program from working, and how to fix it."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ _MARKS = {"ok": "[green]ok  [/green]", "warn": "[yellow]warn[/yellow]", "fail": 
 def doctor(
     data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Examine Python, engine, ports, data folder, config, keys and providers."""
+    """Check Python, engine, ports, data folder, config, keys and providers."""
     environ = dict(os.environ)
     mistake: SettingsError | None = None
     try:

@@ -1,4 +1,4 @@
-"""``polyvox engine``: the Temporal engine's program."""
+"""``polyvox engine``: the executable of the Temporal engine."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from polyvox.worker.engine.install import install_engine
 
 
 def install() -> None:
-    """Find the engine's program, or fetch or build it (minutes, once a machine)."""
+    """Find the engine's executable, or download or build it (minutes, once per machine)."""
     try:
         binary = asyncio.run(install_engine(print, environ=dict(os.environ)))
     except EngineError as error:

@@ -1,4 +1,4 @@
-"""``polyvox flows``: which flows there are, in which versions, and what they take."""
+"""``polyvox flows``: the flows, their versions and their parameters."""
 
 from typing import Annotated
 
@@ -19,13 +19,15 @@ from polyvox.gateway.cli.input.options import (
 )
 from polyvox.gateway.cli.input.stores import with_registry
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A flow, or like careful@2.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A flow or a version, such as careful@2.")
+]
 
 
 def list_flows(
     data: DataOption = DEFAULT_DATA,
     everything: Annotated[
-        bool, typer.Option("--all", help="All versions, retired ones too.")
+        bool, typer.Option("--all", help="Include all versions, also retired ones.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -80,12 +82,12 @@ def show_flow(
 def diff_flows(
     name: NameArgument,
     other: Annotated[
-        str | None, typer.Argument(metavar="[OTHER]", help="Default: the version before.")
+        str | None, typer.Argument(metavar="[OTHER]", help="Default: the previous version.")
     ] = None,
     data: DataOption = DEFAULT_DATA,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what differs between two versions: of NAME from the one before, or from OTHER to it."""
+    """Show the differences from the previous version to NAME, or from NAME to OTHER."""
 
     def compare(registry: Registry) -> None:
         newer = registry.flow(name)
@@ -105,7 +107,7 @@ def diff_flows(
 def retire_flow(
     name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
 ) -> None:
-    """Take a version, or a whole flow, out of use for new runs; those that began go on."""
+    """Retire a version or a whole flow: new runs cannot use it, running ones continue."""
 
     def retired(registry: Registry) -> None:
         versions = registry.retire_flow(name)

@@ -33,27 +33,29 @@ def create_key(
     data: DataOption = DEFAULT_DATA,
     role: Annotated[
         Role,
-        typer.Option(help="An admin may change flows and models and see everybody's runs."),
+        typer.Option(help="An admin may change flows and models and see the runs of all keys."),
     ] = "user",
     as_json: JsonOption = False,
 ) -> None:
-    """Create a key. Its secret is shown this once; a running server takes it at once."""
+    """Create a key. Its secret is shown only once; a running server accepts it immediately."""
     key_id, secret = with_ledger(data, lambda ledger: ledger.create_key(name, role), create=True)
     if as_json:
         print_json({"key_id": key_id, "name": name, "role": role, "secret": secret})
     else:
         typer.echo(
-            f"{secret}\nThis is key {key_id}, of role {role}. Keep the line above: "
+            f"{secret}\nThis is key {key_id} with role {role}. Save the line above: "
             "it is not shown again."
         )
 
 
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, like key_0123abcd.")],
+    key_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The key's id, such as key_0123abcd.")
+    ],
     data: DataOption = DEFAULT_DATA,
     as_json: JsonOption = False,
 ) -> None:
-    """Refuse a key from now on; a running server notices within seconds."""
+    """Revoke a key. A running server refuses it within seconds."""
     key = with_ledger(data, lambda ledger: ledger.revoke_key(key_id))
     if as_json:
         print_json(_document(key))
@@ -64,7 +66,7 @@ def revoke_key(
 def render_keys(keys: Sequence[KeyRecord]) -> RenderableType:
     """Render a table, one key a row."""
     if not keys:
-        return Text("No keys. `polyvox keys create` makes one.")
+        return Text("No keys. Run `polyvox keys create` to create one.")
     table = Table("KEY", "NAME", "ROLE", "CREATED", "STATE", box=None, pad_edge=False)
     for key in keys:
         table.add_row(

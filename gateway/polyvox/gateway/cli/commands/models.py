@@ -1,4 +1,4 @@
-"""``polyvox models``: virtual models, their prompts and parameters, and how they came to be so."""
+"""``polyvox models``: virtual models, their prompts and parameters, and their history."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -62,7 +62,7 @@ def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) ->
 def show_model(
     name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
 ) -> None:
-    """Show what a model is: its flow, what is set of its parameters, its limits."""
+    """Show a model: its flow, the parameters that are set, and its limits."""
 
     def shown(registry: Registry) -> None:
         binding = registry.virtual_model(name)
@@ -83,20 +83,22 @@ def set_model(
     name: NameArgument,
     data: DataOption = DEFAULT_DATA,
     flow: Annotated[
-        str | None, typer.Option(help="careful: its newest version; careful@2: that one.")
+        str | None, typer.Option(help="careful for its newest version, careful@2 for that version.")
     ] = None,
     param: ParamOption = None,
     param_file: ParamFileOption = None,
     unset: Annotated[
-        list[str] | None, typer.Option(help="A parameter to take away, several times.")
+        list[str] | None, typer.Option(help="A parameter to remove; may be repeated.")
     ] = None,
     limit: LimitOption = None,
     card: CardOption = None,
-    description: Annotated[str | None, typer.Option(help="What lists of models say.")] = None,
+    description: Annotated[
+        str | None, typer.Option(help="The description shown in lists of models.")
+    ] = None,
     message: MessageOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a virtual model, or change what is named of it, as its next version."""
+    """Create a virtual model, or store the given changes to one as its next version."""
 
     def made(registry: Registry) -> None:
         present = {binding.model: binding for binding in registry.virtual_models()}.get(name)
@@ -164,12 +166,12 @@ def diff_model(
 
 def roll_back(
     name: NameArgument,
-    to: Annotated[int | None, typer.Option(help="The version; default: the one before.")] = None,
+    to: Annotated[int | None, typer.Option(help="The version; default: the previous one.")] = None,
     data: DataOption = DEFAULT_DATA,
     message: MessageOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a model again what it was in an earlier version, as its next one."""
+    """Restore an earlier version of a model, as its next version."""
 
     def rolled(registry: Registry) -> None:
         goal = earlier(name, registry.history(name), to)
@@ -185,7 +187,7 @@ def retire_model(
     message: MessageOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Take a name out of use. Its history stays, and rolling it back brings it back."""
+    """Retire a model. Its history is kept, and a rollback restores it."""
     with_registry(data, lambda registry: _change(registry, {name: None}, message, as_json=as_json))
 
 

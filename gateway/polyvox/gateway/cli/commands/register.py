@@ -1,4 +1,4 @@
-"""``polyvox register``: a flow becomes the next version of its name, live at once."""
+"""``polyvox register``: a flow becomes the next version of its name and is live immediately."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,14 +23,14 @@ def register(
     data: DataOption = DEFAULT_DATA,
     message: MessageOption = "",
     model: Annotated[
-        str | None, typer.Option(help="Also make this the virtual model of that name.")
+        str | None, typer.Option(help="Also bind the flow to a virtual model of this name.")
     ] = None,
     param: ParamOption = None,
     param_file: ParamFileOption = None,
     limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register a flow. A running server serves it from its next request on."""
+    """Register a flow. A running server uses it from the next request on."""
 
     # The flow is tried in processes that need half a second to get ready: the registry is imported
     # meanwhile.

@@ -19,7 +19,7 @@ from polyvox.worker.settings.shipped_templates import system_user
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be registered, as the command line says it."""
+    """The arguments of the command."""
 
     path: Path
     message: str = ""
@@ -30,7 +30,7 @@ class Order:
 
 
 def registered(data: Path, order: Order, trials: Trials, *, as_json: bool) -> None:
-    """Register, and tell what came of it."""
+    """Register a flow and print the result."""
     with_registry(data, lambda registry: _register(registry, order, trials, as_json=as_json))
 
 
@@ -67,4 +67,4 @@ def _register(registry: Registry, order: Order, trials: Trials, *, as_json: bool
             f'KEY=VALUE, or declare [models.NAME] flow = "{version.flow}" in polyvox.toml.'
         )
     else:
-        typer.echo(f"Call it as model {version.flow!r}, this version always as {version.name!r}.")
+        typer.echo(f"Call it as model {version.flow!r}, or this exact version as {version.name!r}.")

@@ -53,7 +53,9 @@ T = TypeVar("T")
 _LEDGER_LOOK_S = 0.05
 _LEDGER_LOOKS = 60
 
-RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run's id, or how it begins.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="A run's id, or the beginning of one.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,13 @@ class _Open:
 
 
 def replay_run(
-    run: Annotated[str, typer.Argument(metavar="ID", help="A run, or a file of `runs export`.")],
+    run: Annotated[str, typer.Argument(metavar="ID", help="A run, or a file from `runs export`.")],
     data: DataOption = DEFAULT_DATA,
     engine: EngineOption = None,
     namespace: NamespaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Execute a run's history again with its stored flow version, and say whether it holds."""
+    """Replay a run's history with its stored flow version and report any difference."""
     if Path(run).is_file():
         try:
             verdict = asyncio.run(replay_exported(parse_exported(Path(run).read_text("utf-8"))))
@@ -103,14 +105,16 @@ def replay_run(
 
 
 def check_flow(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A flow, or like careful@2.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A flow or a version, such as careful@2.")
+    ],
     data: DataOption = DEFAULT_DATA,
     last: Annotated[int, typer.Option(min=1, max=LIST_LIMIT, help="How many runs.")] = 20,
     engine: EngineOption = None,
     namespace: NamespaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay the last runs of a flow, each with its own version; exit status 1 if one differs."""
+    """Replay the last runs of a flow, each with its own version; exit status 1 if any differs."""
 
     async def tested(opened: _Open) -> tuple[list[Verdict], list[str]]:
         opened.registry.flow(name)
@@ -136,7 +140,7 @@ def export(
     engine: EngineOption = None,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Write a run with all that its replay needs: history, flow and bodies, what was said too."""
+    """Export a run with all that a replay needs: history, flow, prompts and answers."""
 
     async def exported(opened: _Open) -> bytes:
         run_id = await opened.run_id(run)
@@ -148,24 +152,24 @@ def export(
         file.write_bytes(document + b"\n")
     except OSError as error:
         give_up(f"Cannot write {str(file)!r}: {error.strerror}.")
-    typer.echo(f"{file}: {len(document):,} bytes. It holds what was said in the run.")
+    typer.echo(f"{file}: {len(document):,} bytes. It contains the run's prompts and answers.")
 
 
 def rerun_run(
     run: RunArgument,
     data: DataOption = DEFAULT_DATA,
     flow: Annotated[
-        str | None, typer.Option(help="Another version or flow, like careful@2.")
+        str | None, typer.Option(help="Another flow or version, such as careful@2.")
     ] = None,
     change: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE of a parameter, several times.")
+        list[str] | None, typer.Option("--set", help="KEY=VALUE of a parameter; may be repeated.")
     ] = None,
     set_file: ParamFileOption = None,
     engine: EngineOption = None,
     namespace: NamespaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the same input again; what was asked before is answered from the record, at no cost."""
+    """Run the same input again; repeated calls are answered from the record, at no cost."""
 
     async def again(opened: _Open) -> tuple[str, str]:
         params = {**assigned(change, "--set"), **read_params(None, set_file)}
@@ -186,7 +190,7 @@ def rerun_run(
     run_id, said = _with_engine(data, engine, namespace, again)
     record = with_ledger(data, lambda ledger: _recorded(ledger, run_id))
     if record is None:
-        give_up(f"The ledger has lost run {run_id}.")
+        give_up(f"Run {run_id} is not in the ledger.")
     link = engine_link(data, run_id)
     if as_json:
         print_json({**render_whole_run(record, link, []).model_dump(), "text": said})
@@ -248,13 +252,13 @@ def _tell(verdicts: list[Verdict], missing: list[str], *, as_json: bool) -> None
         for verdict in verdicts:
             told = f"{verdict.run_id}  {verdict.flow}  "
             if verdict.holds:
-                told += f"holds: {verdict.work} pieces of work and the end are the same"
+                told += f"matches: {verdict.work} recorded activities and the result are the same"
             else:
                 told += f"differs: {verdict.difference}"
             console().print(Text(told, style="" if verdict.holds else "red"))
         for run_id in missing:
-            console().print(Text(f"{run_id}  the engine has no history of it any more"))
+            console().print(Text(f"{run_id}  the engine no longer has its history"))
         if len(verdicts) != 1 or missing:
-            console().print(f"{len(verdicts) - len(broken)} of {len(verdicts)} hold.")
+            console().print(f"{len(verdicts) - len(broken)} of {len(verdicts)} match.")
     if broken:
         raise typer.Exit(1)

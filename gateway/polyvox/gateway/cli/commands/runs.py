@@ -1,4 +1,4 @@
-"""``polyvox runs list|show``: which runs there were, and what happened in one."""
+"""``polyvox runs list|show``: the runs of a server, and the details of one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +37,9 @@ def list_runs(
 
 
 def show_run(
-    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id, or how it begins.")],
+    run_id: Annotated[
+        str, typer.Argument(metavar="ID", help="A run's id, or the beginning of one.")
+    ],
     data: DataOption = DEFAULT_DATA,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,7 +58,7 @@ def show_run(
 
 
 def _questions(data: Path, run: RunRecord) -> list[str] | None:
-    """Return what a running run waits for; None if its engine does not say."""
+    """Return the open questions of a running run; None if its engine does not answer."""
     if run.status != "running":
         return []
     # The engine's SDK takes half a second to import.

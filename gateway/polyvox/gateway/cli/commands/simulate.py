@@ -1,4 +1,4 @@
-"""``polyvox simulate``: the simulator alone."""
+"""``polyvox simulate``: the simulator without the rest of the program."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def simulate(
     run(lambda: _simulate(host, port))
 
 
-simulate.__doc__ = f"""Run the simulated provider alone: three protocols, no model, no key.
+simulate.__doc__ = f"""Run only the simulated provider: three protocols, without a model or a key.
 
 \b
 {GRAMMAR}"""
@@ -27,6 +27,6 @@ async def _simulate(host: str, port: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     stop = stop_signal(console)
     simulator = await serve(host, port)
-    console.print(f"Simulated provider at {simulator.url}/v1 (Ctrl-C ends it)")
+    console.print(f"Simulated provider at {simulator.url}/v1 (press Ctrl-C to stop)")
     await stop.wait()
     await simulator.stop()

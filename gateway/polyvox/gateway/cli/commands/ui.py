@@ -1,4 +1,4 @@
-"""``polyvox ui``: a fresh link into Temporal's Web UI."""
+"""``polyvox ui``: a new link to Temporal's Web UI."""
 
 import webbrowser
 from pathlib import Path
@@ -23,12 +23,13 @@ from polyvox.worker.engine.data_lock import lock_holder
 
 def ui(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A run to show: its id, or how it begins.")
+        str | None,
+        typer.Argument(metavar="[ID]", help="A run to show: its id or the beginning of it."),
     ] = None,
     data: DataOption = DEFAULT_DATA,
-    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser too.")] = False,
+    opened: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,
 ) -> None:
-    """Print a link that opens Temporal's Web UI, once, within ten minutes."""
+    """Print a link to Temporal's Web UI that works once, within ten minutes."""
     door = read_door(data)
     if door is None:
         give_up(
@@ -41,7 +42,7 @@ def ui(
     link = door.enter_link(_ticket(data, target))
     typer.echo(link)
     if opened and not webbrowser.open(link):
-        give_up("No browser could be started here. Open the link above by hand.")
+        give_up("No browser could be started. Open the link above yourself.")
 
 
 def _whole_id(data: Path, run_id: str) -> str:

@@ -47,14 +47,16 @@ ConfigOption = Annotated[
 ]
 EngineOption = Annotated[
     str | None,
-    typer.Option("--engine", help="HOST:PORT of a Temporal cluster; default: one of our own."),
+    typer.Option("--engine", help="HOST:PORT of a Temporal cluster; default: start one."),
 ]
 
 
 def up(
     data: DataOption = None,
     config: ConfigOption = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; loopback.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; default: loopback.")
+    ] = None,
     port: Annotated[
         int | None, typer.Option(help="Port to listen on; default 8484, 0: any free one.")
     ] = None,
@@ -100,7 +102,7 @@ async def _up(settings: Settings, environ: Mapping[str, str]) -> None:
         await stop.wait()
         console.print(
             f"Stopping: running streams get up to {settings.server.drain_s:g} s to finish. "
-            "Once more to stop now."
+            "Press Ctrl-C again to stop now."
         )
     console.print("Stopped.")
 

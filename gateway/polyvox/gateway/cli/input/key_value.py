@@ -1,4 +1,4 @@
-"""``KEY=VALUE`` as commands take it: the value is JSON where it is, else text."""
+"""``KEY=VALUE`` as commands accept it: a value that is not valid JSON is text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from polyvox.workflows.flow import FlowError
 
 ParamOption = Annotated[
     list[str] | None,
-    typer.Option("--param", help="KEY=VALUE, several times; VALUE is JSON or text."),
+    typer.Option("--param", help="KEY=VALUE, may be repeated; VALUE is JSON or text."),
 ]
 ParamFileOption = Annotated[
     list[str] | None,
@@ -21,22 +21,22 @@ ParamFileOption = Annotated[
 LimitOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--limit", help="calls=N, deadline_s=SECONDS or cost_usd=DOLLARS; null takes one away."
+        "--limit", help="calls=N, deadline_s=SECONDS or cost_usd=DOLLARS; null removes one."
     ),
 ]
 CardOption = Annotated[
     list[str] | None,
     typer.Option(
         "--card",
-        help="What clients are told, several times: context_window=TOKENS, "
-        "max_output_tokens=TOKENS, capabilities=[...], efforts=[...]; null takes a line away.",
+        help="Facts for clients, may be repeated: context_window=TOKENS, "
+        "max_output_tokens=TOKENS, capabilities=[...], efforts=[...]; null removes one.",
     ),
 ]
 MessageOption = Annotated[str, typer.Option("--message", "-m", help="What is new, and why.")]
 
 
 def assigned(given: Sequence[str] | None, option: str = "--param") -> dict[str, Json]:
-    """Return what ``given`` assigns. Raises FlowError for what is no KEY=VALUE."""
+    """Return what ``given`` assigns. Raises FlowError if one is not KEY=VALUE."""
     return {key: _value(text) for key, text in _pairs(given, option)}
 
 

@@ -1,4 +1,4 @@
-"""What commands share: the data folder, where its engine is, how they print and give up.
+"""What commands share: options, the engine's address, printing, and exiting with an error.
 
 Every command imports this, so it must not import what only some need.
 """
@@ -24,7 +24,11 @@ DataOption = Annotated[
 ]
 EngineOption = Annotated[
     str | None,
-    typer.Option("--engine", envvar="TEMPORAL_ADDRESS", help="HOST:PORT, if not our own engine."),
+    typer.Option(
+        "--engine",
+        envvar="TEMPORAL_ADDRESS",
+        help="HOST:PORT of a Temporal cluster; default: the engine in the data folder.",
+    ),
 ]
 NamespaceOption = Annotated[
     str | None,

@@ -1,7 +1,7 @@
-"""What runs tell about themselves, in words: durations, tokens, money, notes.
+"""The facts of runs as text: durations, tokens, money, notes.
 
-Everything that came from outside is put into Text and loses its control characters, so that a
-provider's message can neither style nor steer the terminal.
+Text from clients and providers is wrapped in Text without its control characters, so that it can
+neither style nor control the terminal.
 """
 
 import math

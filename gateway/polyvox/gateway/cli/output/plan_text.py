@@ -1,4 +1,4 @@
-"""What changes of virtual models, for people's eyes. Values in, rich renderables out."""
+"""Changes of virtual models as text. Values in, rich renderables out."""
 
 from collections.abc import Sequence
 

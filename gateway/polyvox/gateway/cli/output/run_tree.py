@@ -1,4 +1,4 @@
-"""Runs for people's eyes: a table of many, a tree of one.
+"""Runs as text: a table of many, a tree of one.
 
 Values in, rich renderables out; the words for single facts are in ``format.py``.
 """
@@ -69,7 +69,7 @@ def render_tree(run: RunRecord, link: str | None) -> RenderableType:
             Text(duration(run.duration_ms)) if run.ended_at else None,
             Text(f"tokens {tokens(spent)}"),
             Text(f"cost {money(run.cost)}") if run.calls else None,
-            Text("again, as ") + plain(run.rerun_of) if run.rerun_of else None,
+            Text("rerun of ") + plain(run.rerun_of) if run.rerun_of else None,
         ),
         guide_style="dim",
     )
@@ -106,8 +106,8 @@ def _call(call: CallRecord) -> Text:
 
 
 def _failure(kind: str, message: str | None, http_status: int | None = None) -> Text:
-    """What it means in plain words, then what the other side said."""
-    text = Text(_MEANINGS.get(kind, "An error this version does not know."), style="red")
+    """Return the meaning of the error kind, then the provider's message."""
+    text = Text(_MEANINGS.get(kind, "An error kind that this version does not know."), style="red")
     text.append(f" ({kind}" + (f", HTTP {http_status})" if http_status else ")"), style="dim")
     if message:
         text.append(" ").append_text(plain(message))
