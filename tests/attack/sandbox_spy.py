@@ -124,7 +124,7 @@ def main() -> None:
             look_into(path)
     for path in files_below("/", SYSTEM):
         look_into(path)
-    private = ("/etc/passwd", "/etc/shadow", "/root/.ssh", "/home", "/run", "/var", *PATHS)
+    private = ("/etc/passwd", "/etc/shadow", "/home", "/run", "/var", *PATHS)
     reached.extend(name for name in private if Path(name).exists())
     network()
     kernel()

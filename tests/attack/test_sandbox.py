@@ -105,7 +105,9 @@ def test_a_file_cannot_read_the_servers_secrets(server: tuple[Child, Path]) -> N
     child, data = server
     name = f"polyvox-attack-{os.getpid()}"
     port = httpx.URL(child.base_url).port
-    hidden = " ".join(map(str, (data, data.parent / ".env", ROOT / "pyproject.toml")))
+    hidden = " ".join(
+        map(str, (data, data.parent / ".env", ROOT / "pyproject.toml", Path.home() / ".ssh"))
+    )
     command = f"python3 spy.py {CANARY[::-1]} {port} {name} {hidden}"
     with closing(socket.socket(socket.AF_UNIX)) as abstract:
         abstract.bind(f"\0{name}")

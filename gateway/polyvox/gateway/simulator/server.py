@@ -26,6 +26,7 @@ from polyvox.gateway.simulator.record import Record
 from polyvox.gateway.simulator.stream import GARBAGE, Cut
 from polyvox.gateway.simulator.tally import Tally
 from polyvox.protocols.client_side import Ask
+from polyvox.protocols.error_status import KIND_OF_STATUS
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import (
     ROOT,
@@ -41,21 +42,7 @@ from polyvox.workflows.reply import Reply
 WRONG_KEY = "wrong-key"
 """The one key the simulator refuses, with 401."""
 
-KINDS: dict[int, ErrorKind] = {
-    400: "invalid_request",
-    401: "authentication",
-    402: "billing",
-    403: "permission",
-    404: "model_not_found",
-    408: "timeout",
-    409: "conflict",
-    413: "too_large",
-    422: "unprocessable",
-    429: "rate_limit",
-    503: "overloaded",
-    504: "timeout",
-    529: "overloaded",
-}
+KINDS: dict[int, ErrorKind] = {**KIND_OF_STATUS, 401: "authentication", 404: "model_not_found"}
 """What a status of ``errSTATUS`` means; other 4xx are invalid_request, other 5xx provider_error."""
 
 _HEADERS = {"x-simulated": "true", "cache-control": "no-store"}

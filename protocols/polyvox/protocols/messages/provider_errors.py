@@ -6,6 +6,7 @@ from http import HTTPStatus
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.error_status import kind_of_status
 from polyvox.protocols.retry_after import retry_after_s
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ErrorKind, ModelError
@@ -22,22 +23,6 @@ _BY_TYPE: Mapping[str, ErrorKind] = {
     "timeout_error": "timeout",
     "overloaded_error": "overloaded",
     "api_error": "provider_error",
-}
-
-_BY_STATUS: Mapping[int, ErrorKind] = {
-    400: "invalid_request",
-    401: "provider_authentication",
-    402: "billing",
-    403: "permission",
-    404: "not_found",
-    408: "timeout",
-    409: "conflict",
-    413: "too_large",
-    422: "unprocessable",
-    429: "rate_limit",
-    503: "overloaded",
-    504: "timeout",
-    529: "overloaded",
 }
 
 _BY_WORDS: tuple[tuple[ErrorKind, str, ErrorKind], ...] = (
@@ -82,7 +67,7 @@ def _model_error(
     message = str(error.get("message") or name or "The provider gave no message.")
     kind = _BY_TYPE.get(name) if isinstance(name, str) else None
     if kind is None:
-        kind = _BY_STATUS.get(status or 500, _by_class(status or 500))
+        kind = kind_of_status(status or 500)
     for by_type, words, meant in _BY_WORDS:
         if kind == by_type and words in message.lower():
             kind = meant
@@ -97,10 +82,6 @@ def _model_error(
         code=code if isinstance(code, str) else name if isinstance(name, str) else None,
         body=body,
     )
-
-
-def _by_class(status: int) -> ErrorKind:
-    return "provider_error" if status >= 500 else "invalid_request"
 
 
 def _phrase(status: int) -> str:

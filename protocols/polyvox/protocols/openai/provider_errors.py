@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.error_status import kind_of_status
 from polyvox.protocols.retry_after import retry_after_s
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ErrorKind, ModelError
@@ -45,22 +46,6 @@ KIND_OF_TYPE: dict[str, ErrorKind] = {
     "server_error": "provider_error",
     "timeout_error": "timeout",
     "usage_limit_reached": "quota",
-}
-
-KIND_OF_STATUS: dict[int, ErrorKind] = {
-    400: "invalid_request",
-    401: "provider_authentication",
-    402: "billing",
-    403: "permission",
-    404: "not_found",
-    408: "timeout",
-    409: "conflict",
-    413: "too_large",
-    422: "unprocessable",
-    429: "rate_limit",
-    503: "overloaded",
-    504: "timeout",
-    529: "overloaded",
 }
 
 _AGAIN = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|s)\b")
@@ -111,7 +96,7 @@ def _kind_of_status(status: int | None, kind_name: str) -> ErrorKind | None:
         return None
     if status == 429 and kind_name in KIND_OF_TYPE:
         return KIND_OF_TYPE[kind_name]
-    return KIND_OF_STATUS.get(status, "provider_error" if status >= 500 else "invalid_request")
+    return kind_of_status(status)
 
 
 def _nameless(status: int | None, body: str | None) -> str:
