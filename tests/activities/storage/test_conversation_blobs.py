@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -118,4 +119,26 @@ async def test_a_longer_turn_stores_its_news_alone(tmp_path: Path) -> None:
     before = store.stored_bytes()
     await bodies.put(talk.then(user("news"), user("more news")))
     assert store.stored_bytes() - before < 3000
+    store.close()
+
+
+async def test_a_conversation_is_read_beside_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams go on meanwhile: the loop itself lets the reading finish here."""
+    store = BlobStore(tmp_path / "blobs.db")
+    conversation = Conversation((user("x"),))
+    digest = await Bodies(store).put(conversation)
+    goes_on = threading.Event()
+    get = store.get
+
+    def held(address: str) -> bytes:
+        assert goes_on.wait(10), "the loop stands still"
+        return get(address)
+
+    monkeypatch.setattr(store, "get", held)
+    reading = asyncio.create_task(Bodies(store).fetch(digest))
+    await asyncio.sleep(0)
+    goes_on.set()
+    assert await reading == conversation
     store.close()

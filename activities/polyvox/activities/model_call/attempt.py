@@ -145,7 +145,8 @@ class ModelCaller:
                 "a limit cost_usd. Set the price in polyvox.toml: "
                 f'[providers.{provider.name}.prices."{destination.model}"] input and output.',
             )
-        base = self._bodies.get(call.conversation.base) if call.conversation.base else _EMPTY
+        digest = call.conversation.base
+        base = await self._bodies.fetch(digest) if digest else _EMPTY
         conversation = resolve(call.conversation, base)
         if call.owner:
             conversation = await self._memory.restored(conversation, base.messages, call.owner)

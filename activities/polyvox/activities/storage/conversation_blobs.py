@@ -11,6 +11,7 @@ message.
 Objects are kept by digest in a cache bounded in bytes; in one process nothing is parsed twice.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,10 +107,18 @@ class Bodies:
         self._conversations.keep(packed.digest, conversation, _weight(conversation, packed.size))
         return packed.digest
 
+    async def fetch(self, digest: str) -> Conversation:
+        """Return what ``get`` returns, and read the store in a thread where that is needed.
+
+        A megabyte takes some 60 ms to read and parse, in which no stream could go on.
+        """
+        known = self._conversations.get(digest)
+        return known if known is not None else await asyncio.to_thread(self.get, digest)
+
     def get(self, digest: str) -> Conversation:
         """Return a stored conversation; the very object that was put while it is remembered.
 
-        Raises ModelError("not_found") if a part of it is not stored.
+        Blocks. Raises ModelError("not_found") if a part of it is not stored.
         """
         known = self._conversations.get(digest)
         if known is None:

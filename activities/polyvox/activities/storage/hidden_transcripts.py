@@ -44,7 +44,7 @@ class Memory:
     @activity.defn(name=REMEMBER_TRANSCRIPT)
     async def remember(self, hidden: HiddenTurn) -> None:
         """Store a turn's hidden messages, durable on return. Remembering twice is once."""
-        client = self._bodies.get(hidden.base)
+        client = await self._bodies.fetch(hidden.base)
         body = orjson.dumps(dump(hidden.messages))
         digest = digest_of(body)
         key = reply_key(client.messages, hidden.visible, hidden.owner)

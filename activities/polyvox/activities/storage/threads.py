@@ -131,7 +131,7 @@ class ConversationsStore:
         # Of those who write at the same time one succeeds, so this ends.
         while True:
             row = await self._row(conversation_id, key_id)
-            changed = edit(self._thread(row))
+            changed = edit(await self._thread(row))
             content = await self._content(changed)
             if await self._query(partial(_replace, row=row, content=content)):
                 return changed
@@ -139,7 +139,7 @@ class ConversationsStore:
     async def find(self, conversation_id: str, key_id: str) -> Thread:
         """Return a conversation of that key. Raises ModelError("not_found")."""
         await self._added(conversation_id)
-        return self._thread(await self._row(conversation_id, key_id))
+        return await self._thread(await self._row(conversation_id, key_id))
 
     async def messages(self, conversation_id: str, key_id: str) -> tuple[Message, ...]:
         """Return a conversation's messages. Raises ModelError("not_found")."""
@@ -205,12 +205,12 @@ class ConversationsStore:
             )
         return row
 
-    def _thread(self, row: ConversationRow) -> Thread:
+    async def _thread(self, row: ConversationRow) -> Thread:
         return Thread(
             row.conversation_id,
             int(row.created_at.timestamp()),
             row.labels,
-            self._bodies.get(row.items).messages,
+            (await self._bodies.fetch(row.items)).messages,
             tuple(row.item_ids),
         )
 

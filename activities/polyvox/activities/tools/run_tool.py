@@ -66,7 +66,7 @@ class Toolbox:
             )
         beating = asyncio.create_task(_beat())
         try:
-            client = self._bodies.get(use.base) if use.base else Conversation(())
+            client = await self._bodies.fetch(use.base) if use.base else Conversation(())
             return await self._run(use, tool, client)
         except ModelError as error:
             raise failure(error, retryable=True) from error

@@ -22,10 +22,10 @@ _PREFIXES = {
 }
 
 
-def input_items(bodies: Bodies, kept: StoredResponse) -> list[dict[str, Json]]:
+async def input_items(bodies: Bodies, kept: StoredResponse) -> list[dict[str, Json]]:
     """Return what ``kept`` was asked as items, oldest first; ids of ours tell the run."""
     items = []
-    for index, message in enumerate(bodies.get(kept.conversation).messages):
+    for index, message in enumerate((await bodies.fetch(kept.conversation)).messages):
         item = message.on_wire("responses") or {}
         prefix = _PREFIXES.get(_kind(item), "item")
         items.append(listed_item(message, item.get("id") or f"{prefix}_{kept.run_id}_in_{index}"))

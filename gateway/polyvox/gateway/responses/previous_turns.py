@@ -26,9 +26,9 @@ Near = Mapping[str, tuple[Message, ...]]
 """Whole conversations by the response that ends them: what a connection knows without the store."""
 
 
-def messages_after(bodies: Bodies, kept: StoredResponse) -> tuple[Message, ...]:
+async def messages_after(bodies: Bodies, kept: StoredResponse) -> tuple[Message, ...]:
     """Return what ``kept`` was asked and what it answered."""
-    asked = bodies.get(kept.conversation).messages
+    asked = (await bodies.fetch(kept.conversation)).messages
     return asked + tuple(wire.parse_message(item) for item in kept.output)
 
 
@@ -92,7 +92,7 @@ class History:
                 "longer 'in_progress', then go on from it.",
                 param="previous_response_id",
             )
-        return messages_after(self._bodies, kept)
+        return await messages_after(self._bodies, kept)
 
     async def _resolved(self, message: Message, at: int, key_id: str, near: Near) -> Message:
         if _kind(message) == "compaction":
@@ -119,7 +119,7 @@ class History:
             kept = await self._responses.find(owner, key_id)
             if kept is None:
                 continue
-            for item in (*kept.output, *input_items(self._bodies, kept)):
+            for item in (*kept.output, *await input_items(self._bodies, kept)):
                 if item.get("id") == item_id:
                     return wire.parse_message(item)
         return None

@@ -82,9 +82,9 @@ def own_messages(ask: Ask, whole: Ask) -> tuple[Message, ...]:
 async def retrieve(request: Request) -> Response:
     state, caller = await _admit(request)
     kept = await state.find(request.path_params["response_id"], caller.key_id)
-    shows = state.shows(kept, wishes(request))
+    shows = await state.shows(kept, wishes(request))
     if request.query_params.get("stream") != "true":
-        return as_json(shows.response(state.document(kept)), kept.run_id)
+        return as_json(shows.response(await state.document(kept)), kept.run_id)
     if not (kept.background and kept.stream):
         raise ModelError(
             "invalid_request",
@@ -106,14 +106,14 @@ async def delete(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     state, caller = await _admit(request)
     kept = await state.cancel(request.path_params["response_id"], caller.key_id)
-    return as_json(state.shows(kept, ()).response(state.document(kept)))
+    return as_json((await state.shows(kept, ())).response(await state.document(kept)))
 
 
 async def list_input(request: Request) -> Response:
     state, caller = await _admit(request)
     kept = await state.find(request.path_params["response_id"], caller.key_id)
-    shows = state.shows(kept, wishes(request))
-    items = [shows.item(item) for item in input_items(_runtime(request).bodies, kept)]
+    shows = await state.shows(kept, wishes(request))
+    items = [shows.item(item) for item in await input_items(_runtime(request).bodies, kept)]
     return as_json(page(items, request.query_params))
 
 

@@ -189,17 +189,17 @@ class ResponsesState:
             kept = await self._settled(kept)
         return kept
 
-    def document(self, kept: StoredResponse) -> dict[str, Json]:
+    async def document(self, kept: StoredResponse) -> dict[str, Json]:
         """Return the whole response object as it is now."""
         if kept.document is not None:
             return kept.document
         if kept.response_id in self._recordings:
             return self._recordings[kept.response_id][0].document
-        return responses_document.begun(self._ask(kept), kept.response_id, kept.created)
+        return responses_document.begun(await self._ask(kept), kept.response_id, kept.created)
 
-    def shows(self, kept: StoredResponse, asked: Iterable[str]) -> Included:
+    async def shows(self, kept: StoredResponse, asked: Iterable[str]) -> Included:
         """Return what is shown of ``kept``: what its request asked for and what is ``asked``."""
-        return included(self._ask(kept)).also(asked)
+        return included(await self._ask(kept)).also(asked)
 
     async def events(
         self, kept: StoredResponse, after: int, shows: Included
@@ -266,8 +266,8 @@ class ResponsesState:
         said = [wire.parse_message(item) for item in document["output"]]
         self._runtime.conversations.add(keeping.thread, key_id, [*own, *said])
 
-    def _ask(self, kept: StoredResponse) -> Ask:
-        conversation = self._runtime.bodies.get(kept.conversation)
+    async def _ask(self, kept: StoredResponse) -> Ask:
+        conversation = await self._runtime.bodies.fetch(kept.conversation)
         return Ask("responses", kept.model, conversation, kept.stream)
 
     async def _settled(self, kept: StoredResponse) -> StoredResponse:
@@ -283,7 +283,7 @@ class ResponsesState:
             self._store.keep(finished[0])
 
         shown = await self._store.frames(kept.response_id) if kept.stream else b""
-        writing = resumed(self._ask(kept), kept, shown, keep)
+        writing = resumed(await self._ask(kept), kept, shown, keep)
         try:
             frames = writing.finish(outcome.result())
         except ModelError as error:
