@@ -81,6 +81,8 @@ async def test_an_engine_that_does_not_answer_in_time_is_said_to_be_slow(
 ) -> None:
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGSTOP)
+    # The signal stops the engine's threads one by one, and only this reports that all have stopped.
+    await asyncio.to_thread(os.waitid, os.P_PID, engine.pid, os.WSTOPPED | os.WNOWAIT)
     try:
         error = await engine.explain(await failed_write(client, 0.2))
     finally:
