@@ -10,16 +10,16 @@ from polyvox.activities.model_call.stop_sequences import Stopping
 from polyvox.gateway.simulator import tokens
 from polyvox.gateway.simulator.acting import arithmetic, judgement, mistakes, question, rules
 from polyvox.gateway.simulator.plan import parse as parse_plan
-from polyvox.protocols.chat import client_request as chat_front
-from polyvox.protocols.chat import provider_request as chat_provider
-from polyvox.protocols.chat.provider_calls import Nesting
-from polyvox.protocols.messages import client_request as messages_front
-from polyvox.protocols.messages import model_capabilities as messages_models
-from polyvox.protocols.messages import provider_request as messages_provider
+from polyvox.protocols.chat.client import request as chat_front
+from polyvox.protocols.chat.provider import request as chat_provider
+from polyvox.protocols.chat.provider.calls import Nesting
+from polyvox.protocols.messages.client import model_capabilities as messages_models
+from polyvox.protocols.messages.client import request as messages_front
+from polyvox.protocols.messages.provider import request as messages_provider
 from polyvox.protocols.openai import model_capabilities as openai_models
 from polyvox.protocols.openai import provider_errors as openai_errors
-from polyvox.protocols.responses import client_request as responses_front
-from polyvox.protocols.responses import provider_request as responses_provider
+from polyvox.protocols.responses.client import request as responses_front
+from polyvox.protocols.responses.provider import request as responses_provider
 from polyvox.protocols.sse import FrameSplitter
 from polyvox.workflows.checks import schema_complaints
 from polyvox.workflows.conversation import Conversation, Text, user

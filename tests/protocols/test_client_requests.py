@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from polyvox.protocols.client_side import Ask, RequestParser
-from polyvox.protocols.messages import client_request as messages_front
-from polyvox.protocols.responses import client_request as responses_front
+from polyvox.protocols.messages.client import request as messages_front
+from polyvox.protocols.responses.client import request as responses_front
 from polyvox.protocols.table import PROTOCOLS
 
 CLIENTS = Path(__file__).parents[1] / "fixtures" / "clients"

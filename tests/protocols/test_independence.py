@@ -22,7 +22,7 @@ IMPORT_THE_REST = textwrap.dedent(
     for name in (*kept, "openai"):
         package = importlib.import_module(f"polyvox.protocols.{name}")
         assert package.__file__.startswith(copy), package.__file__
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     try:
         importlib.import_module("polyvox.protocols.table")

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from polyvox.protocols.chat import provider_request as chat
+from polyvox.protocols.chat.provider import request as chat
 from polyvox.workflows.events import (
     Event,
     Finished,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from openai.types.responses import ResponseIncludable
 
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses import client_request as responses
-from polyvox.protocols.responses import provider_request as provider
-from polyvox.protocols.responses.client_stream import Encoder
+from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.responses.client.stream import Encoder
+from polyvox.protocols.responses.provider import request as provider
 from polyvox.workflows.conversation import (
     Conversation,
     File,

@@ -10,7 +10,7 @@ from aiohttp import web
 from polyvox.activities.model_call.provider import Provider
 from polyvox.activities.model_call.redaction import Secrets
 from polyvox.activities.model_call.upstream import Upstream
-from polyvox.protocols.chat import provider_request as chat
+from polyvox.protocols.chat.provider import request as chat
 from polyvox.workflows.conversation import Conversation, user
 from polyvox.workflows.errors import ModelError
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.protocols.chat import client_request as chat
-from polyvox.protocols.messages import client_request as messages
-from polyvox.protocols.responses import client_request as responses
+from polyvox.protocols.chat.client import request as chat
+from polyvox.protocols.messages.client import request as messages
+from polyvox.protocols.responses.client import request as responses
 from polyvox.workflows.boundary.serialization import dump
 from polyvox.workflows.conversation import Conversation, user
 from polyvox.workflows.errors import ModelError

@@ -13,7 +13,7 @@ from temporalio.client import WorkflowFailureError
 
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.protocols.messages import client_request as messages
+from polyvox.protocols.messages.client import request as messages
 from polyvox.worker.runs.start import TASK_QUEUE, new_run_id
 from polyvox.workflows.boundary.calls import ConversationRef, RunInput
 from polyvox.workflows.boundary.failures import model_error

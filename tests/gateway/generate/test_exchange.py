@@ -11,7 +11,7 @@ from polyvox.activities.live.relay import Batch, Relay, RunOutcome
 from polyvox.activities.tracing.spans import RequestSpan, RunSpan, Tracing
 from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.http.errors import Headers
-from polyvox.protocols.chat import client_request as chat
+from polyvox.protocols.chat.client import request as chat
 from polyvox.protocols.client_side import Ask, Encoder
 from polyvox.worker.runs.handle import RunHandle
 from polyvox.worker.runs.start import RunRequest, StartedRun

@@ -13,8 +13,8 @@ import pytest
 from polyvox.gateway.simulator import plan
 from polyvox.gateway.simulator.acting import rules
 from polyvox.protocols.client_side import RequestParser
-from polyvox.protocols.messages import client_request as messages
-from polyvox.protocols.responses import client_request as responses
+from polyvox.protocols.messages.client import request as messages
+from polyvox.protocols.responses.client import request as responses
 from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.reply import Reply
 

@@ -8,7 +8,7 @@ import pytest
 
 from polyvox.gateway.simulator import plan, stream
 from polyvox.gateway.simulator.acting import rules
-from polyvox.protocols.messages import client_request as messages
+from polyvox.protocols.messages.client import request as messages
 from polyvox.workflows.conversation import Conversation, user
 from polyvox.workflows.events import fold
 

@@ -1,7 +1,7 @@
 import pytest
 
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.messages import client_request as messages
+from polyvox.protocols.messages.client import request as messages
 from polyvox.workflows.conversation import (
     Conversation,
     Refusal,

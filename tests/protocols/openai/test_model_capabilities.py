@@ -2,9 +2,9 @@
 
 import pytest
 
-from polyvox.protocols.chat import provider_request as chat
+from polyvox.protocols.chat.provider import request as chat
 from polyvox.protocols.openai import model_capabilities as openai_models
-from polyvox.protocols.responses import provider_request as responses
+from polyvox.protocols.responses.provider import request as responses
 from polyvox.workflows.conversation import Conversation, Options, Wire, user
 
 

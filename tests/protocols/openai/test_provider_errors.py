@@ -5,7 +5,7 @@ import json
 import pytest
 
 from polyvox.protocols.provider_side import ProviderProtocol
-from polyvox.protocols.responses import provider_request as responses
+from polyvox.protocols.responses.provider import request as responses
 from polyvox.workflows.conversation import (
     Json,
 )

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from polyvox.protocols.responses import client_request as responses
 from polyvox.protocols.responses import elements as wire
-from polyvox.protocols.responses import provider_request as provider
+from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.responses.provider import request as provider
 from polyvox.protocols.responses.storing import Keeping, continued, parse_keeping
 from polyvox.workflows.errors import ModelError
 

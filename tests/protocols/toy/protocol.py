@@ -1,20 +1,16 @@
 """The record of the toy protocol."""
 
 from polyvox.protocols.wire_protocol import WireProtocol
-from tests.protocols.toy import (
-    client_request,
-    client_response,
-    elements,
-    model_list,
-    provider_request,
-)
+from tests.protocols.toy import elements
+from tests.protocols.toy.client import model_list, request, response
+from tests.protocols.toy.provider import request as provider_request
 
 TOY = WireProtocol(
     name="toy",
     title="Toy",
     path="toy",
-    parser=client_request,
-    answers=client_response,
+    parser=request,
+    answers=response,
     model_list=model_list,
     provider=provider_request,
     elements={

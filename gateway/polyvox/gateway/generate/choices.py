@@ -16,9 +16,9 @@ from polyvox.activities.live.relay import RunOutcome
 from polyvox.gateway.generate.exchange import Caller, Exchange, Program
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.errors import Headers, retry_headers
-from polyvox.protocols.chat import client_request as chat
-from polyvox.protocols.chat.client_response import choice_of, usage_of_choices
-from polyvox.protocols.chat.client_stream import DONE, Encoder
+from polyvox.protocols.chat.client import request as chat
+from polyvox.protocols.chat.client.response import choice_of, usage_of_choices
+from polyvox.protocols.chat.client.stream import DONE, Encoder
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.header_text import header_list
 from polyvox.worker.runs.start import new_run_id

@@ -16,8 +16,8 @@ from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.http.errors import Headers
 from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses import provider_request as provider
 from polyvox.protocols.responses.include import EVERYTHING, Included
+from polyvox.protocols.responses.provider import request as provider
 from polyvox.protocols.sse import FrameSplitter
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from polyvox.gateway.responses.stored_encoder import KeptEncoder
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses import client_request as responses
 from polyvox.protocols.responses import elements as wire
-from polyvox.protocols.responses.client_stream import Encoder
+from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.responses.client.stream import Encoder
 from polyvox.protocols.sealed_reasoning import seal, unseal
 from polyvox.workflows.conversation import Conversation, Json, Message, Opaque, Wire, user
 from polyvox.workflows.errors import ModelError

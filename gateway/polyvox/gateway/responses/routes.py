@@ -18,8 +18,8 @@ from polyvox.gateway.responses.compaction import CompactionEncoder, asking_for_s
 from polyvox.gateway.responses.item_lists import input_items, page, query_number
 from polyvox.gateway.responses.state import ResponsesState
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses import client_request as responses
 from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.client import request as responses
 from polyvox.protocols.responses.include import included
 from polyvox.protocols.responses.storing import Keeping, parse_keeping
 from polyvox.worker.runtime import Runtime

@@ -23,8 +23,8 @@ from polyvox.gateway.responses.compaction import SummaryEncoder, asking_for_summ
 from polyvox.gateway.responses.previous_turns import History, Near
 from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses import client_response as responses_document
 from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.client import response as responses_document
 from polyvox.protocols.responses.include import Included, included
 from polyvox.protocols.responses.storing import Keeping
 from polyvox.worker.runs.start import new_run_id

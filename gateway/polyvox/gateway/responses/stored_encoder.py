@@ -8,8 +8,8 @@ answer at once is understood.
 from collections.abc import Callable
 
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses import client_request as responses
-from polyvox.protocols.responses.client_stream import Encoder
+from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.responses.client.stream import Encoder
 from polyvox.protocols.responses.include import Included
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError

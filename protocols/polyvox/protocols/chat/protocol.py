@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from polyvox.protocols.chat import client_request, elements, provider_request
+from polyvox.protocols.chat import elements
+from polyvox.protocols.chat.client import request as client_request
 from polyvox.protocols.chat.neutral import NEUTRAL
+from polyvox.protocols.chat.provider import request as provider_request
 from polyvox.protocols.openai import model_list
 from polyvox.protocols.wire_protocol import WireProtocol
 

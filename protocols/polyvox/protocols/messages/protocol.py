@@ -2,8 +2,11 @@
 
 from typing import Final
 
-from polyvox.protocols.messages import client_request, elements, model_list, provider_request
+from polyvox.protocols.messages import elements
+from polyvox.protocols.messages.client import model_list
+from polyvox.protocols.messages.client import request as client_request
 from polyvox.protocols.messages.neutral import NEUTRAL
+from polyvox.protocols.messages.provider import request as provider_request
 from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
 
 MESSAGES: Final = WireProtocol(

@@ -3,8 +3,10 @@
 from typing import Final
 
 from polyvox.protocols.openai import model_list
-from polyvox.protocols.responses import client_request, elements, provider_request
+from polyvox.protocols.responses import elements
+from polyvox.protocols.responses.client import request as client_request
 from polyvox.protocols.responses.neutral import NEUTRAL
+from polyvox.protocols.responses.provider import request as provider_request
 from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
 
 RESPONSES: Final = WireProtocol(

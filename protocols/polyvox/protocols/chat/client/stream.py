@@ -1,0 +1,289 @@
+"""Encodes an answer as a Chat Completions stream.
+
+A chat client joins all text to one string, all reasoning to another, and pairs tool calls by index.
+So what was sent is remembered by channel, and ``finish`` compares channels, not parts.
+"""
+
+from typing import Final
+
+import orjson
+
+from polyvox.protocols.chat.client.legacy_functions import finish_reason
+from polyvox.protocols.chat.client.response import answer_id, ending, further_members, render_usage
+from polyvox.protocols.client_side import Ask
+from polyvox.protocols.openai.client_errors import error_object
+from polyvox.protocols.tool_aliases import own_calls, restored
+from polyvox.protocols.tool_names import flat_name
+from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, ToolCall
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.events import (
+    Event,
+    PartDelta,
+    PartEnded,
+    PartStarted,
+    Started,
+    opened,
+    written,
+)
+from polyvox.workflows.reply import Reply
+
+_dumps = orjson.dumps
+
+DONE: Final = b"data: [DONE]\n\n"
+
+_MEMBERS: Final[dict[type[Part], bytes]] = {
+    Text: b'{"content":',
+    Refusal: b'{"refusal":',
+    Reasoning: b'{"reasoning_content":',
+}
+_GROWN: Final = {"function": "arguments", "custom": "input"}
+
+
+class Encoder:
+    """Encodes one answer; see ``client_side.Encoder``. ``index`` is that of its choice."""
+
+    def __init__(self, ask: Ask, *, run_id: str, created: int, index: int = 0) -> None:
+        asked = ask.conversation.options.on_wire("chat") or {}
+        self.tells_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        self._ask = ask
+        self._own_calls = own_calls(ask)
+        self._run_id = run_id
+        head = {
+            "id": answer_id(run_id),
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": ask.model,
+        }
+        self._index = index
+        self._answer: dict[str, Json] = head
+        self._head = self._before = b""
+        self._say_of_answer({})
+        usage = b',"usage":null' if self.tells_usage else b""
+        self._end = usage + b"}\n\n"
+        self._after = b',"logprobs":null,"finish_reason":null}]' + self._end
+
+        self._begun = False
+        self._told_logprobs = False
+        # What was sent: the pieces of each part of a channel; index and pieces of each call by id.
+        self._channels: dict[type[Part], list[list[str]]] = {kind: [] for kind in _MEMBERS}
+        self._calls: dict[str, tuple[int, list[str]]] = {}
+        self._call_count = 0
+        self._opaque = 0
+        # The open part: its pieces, what stands before and after each, whether it had asides.
+        self._open: type[Part] | None = None
+        self._pieces: list[str] | None = None
+        self._prefix = b""
+        self._suffix = b""
+        self._told_further = False
+
+    def feed(self, event: Event) -> bytes:
+        if self._own_calls is not None:
+            own = self._own_calls.event(event)
+            return b"" if own is None else self._encode(own)
+        return self._encode(event)
+
+    def _encode(self, event: Event) -> bytes:
+        if type(event) is PartDelta:
+            if event.wire is not None and event.wire.protocol == "chat":
+                return self._aside(event.text, event.wire.json)
+            return self._grow(event.text)
+        match event:
+            case Started(wire=wire):
+                return self._begin(wire.json if wire and wire.protocol == "chat" else {})
+            case PartStarted(part):
+                return self._start(part)
+            case PartEnded(part):
+                return self._complete(part)
+        return b""
+
+    def keep_alive(self) -> bytes:
+        return b": keep-alive\n\n"
+
+    def finish(self, reply: Reply) -> bytes:
+        reply = restored(reply, self._ask)
+        answer, choice = ending(reply)
+        frames = [self._begin(answer), *self._missing(reply)]
+        if self._told_logprobs or not choice.get("logprobs"):
+            choice["logprobs"] = None
+        if self._ask.in_functions:
+            choice["finish_reason"] = finish_reason(choice["finish_reason"])
+        last = {"index": self._index, "delta": {}, **choice} | {"index": self._index}
+        self._say_of_answer(answer)
+        frames.append(self._head + b',"choices":[' + _dumps(last) + b"]" + self._end)
+        frames.append(self.end(reply))
+        return b"".join(frames)
+
+    def end(self, reply: Reply) -> bytes:
+        """Write what ends the whole answer behind its choice."""
+        usage = render_usage(reply) if self.tells_usage else None
+        if usage is None:
+            return DONE
+        return self._head + b',"choices":[],"usage":' + _dumps(usage) + b"}\n\n" + DONE
+
+    @property
+    def head(self) -> dict[str, Json]:
+        """The members every chunk has."""
+        return self._answer
+
+    def fail(self, error: ModelError) -> bytes:
+        return b"data: " + _dumps({"error": error_object(error, self._run_id)}) + b"\n\n"
+
+    def _begin(self, said: dict[str, Json]) -> bytes:
+        """Begin the answer; ``said`` are members of a provider's chunk of this protocol."""
+        if self._begun:
+            return b""
+        self._begun = True
+        members = dict(said)
+        choices = members.pop("choices", None) or [{}]
+        self._say_of_answer(members)
+        empty = choices[0].get("delta") or {}
+        return self._chunk({"role": "assistant", "content": "", "refusal": None, **empty})
+
+    def _say_of_answer(self, members: dict[str, Json]) -> None:
+        """Say ``members`` of the whole answer in every chunk from now on, as providers do."""
+        self._answer |= members
+        self._head = b"data: " + _dumps(self._answer)[:-1]
+        self._before = self._head + b',"choices":[{"index":%d,"delta":' % self._index
+
+    def _chunk(self, delta: Json) -> bytes:
+        return self._before + _dumps(delta) + self._after
+
+    def _grow(self, text: str) -> bytes:
+        if self._pieces is None or not text:
+            return b""
+        self._pieces.append(text)
+        return self._prefix + _dumps(text) + self._suffix
+
+    def _start(self, part: Part) -> bytes:
+        self._open = type(part)
+        self._told_further = False
+        self._pieces = None
+        begun = self._begin({})
+        if isinstance(part, ToolCall):
+            return begun + self._start_call(part)
+        if isinstance(part, Opaque):
+            self._opaque += 1
+            fragment = part.on_wire("chat")
+            return begun + (self._chunk(fragment) if fragment else b"")
+        if (member := _MEMBERS.get(type(part))) is not None:
+            self._pieces = []
+            self._channels[type(part)].append(self._pieces)
+            self._prefix = self._before + member
+            self._suffix = b"}" + self._after
+        return begun
+
+    def _start_call(self, call: ToolCall) -> bytes:
+        index, pieces = self._call_count, list[str]()
+        self._call_count += 1
+        self._pieces = pieces
+        self._calls[call.id] = (index, pieces)
+        grown = _GROWN[call.kind]
+        entry = ((call.on_wire("chat") or {}).get("tool_calls") or [{}])[0]
+        said = {"name": flat_name(call.name, call.namespace), grown: ""}
+        if self._is_function(index, call):
+            self._prefix, self._suffix = self._around({"function_call": {grown: ""}})
+            return self._chunk({"function_call": said})
+        header = {**entry, "index": index, "id": call.id, "type": call.kind, call.kind: said}
+        opening = {"tool_calls": [{"index": index, call.kind: {grown: ""}}]}
+        self._prefix, self._suffix = self._around(opening)
+        return self._chunk({"tool_calls": [header]})
+
+    def _is_function(self, index: int, call: ToolCall) -> bool:
+        return self._ask.in_functions and index == 0 and call.kind == "function"
+
+    def _around(self, delta: Json) -> tuple[bytes, bytes]:
+        """Return what stands before and after a text in place of the last ``""`` of ``delta``."""
+        before, after = _dumps(delta).rsplit(b'""', 1)
+        return self._before + before, after + self._after
+
+    def _aside(self, text: str, choice: Json) -> bytes:
+        """Encode a delta that says more than text: ``choice`` is a fragment of the choice."""
+        if self._open is None:
+            return b""
+        delta = dict(choice.get("delta") or {})
+        logprobs = choice.get("logprobs")
+        if delta:
+            self._told_further = True
+        if (entries := delta.get("tool_calls")) and self._call_count:
+            index = self._call_count - 1
+            delta["tool_calls"] = [{**entry, "index": index} for entry in entries]
+        said = self._chunk(delta) if delta else b""
+        if logprobs is None:
+            return self._grow(text) + said
+        self._told_logprobs = True
+        told = b',"logprobs":' + _dumps(logprobs) + b',"finish_reason":null}]' + self._end
+        frame = self._grow(text) or self._chunk({})
+        return frame[: -len(self._after)] + told + said
+
+    def _complete(self, part: Part) -> bytes:
+        frames = [] if self._open is type(part) else [self._start(opened(part))]
+        if self._pieces is not None:
+            sent, text = "".join(self._pieces), written(part)
+            if text.startswith(sent):
+                frames.append(self._grow(text[len(sent) :]))
+        if not self._told_further and not isinstance(part, Opaque):
+            frames.append(self._tell_further(part))
+        self._open = self._pieces = None
+        return b"".join(frames)
+
+    def _tell_further(self, part: Part) -> bytes:
+        offset = 0
+        if type(part) is Text and part.on_wire("chat") is None:
+            offset = sum(len(text) for pieces in self._channels[Text][:-1] for text in pieces)
+        members = further_members(part, offset)
+        return self._chunk(members) if members else b""
+
+    def _missing(self, reply: Reply) -> list[bytes]:
+        """Encode what of the parts was not sent."""
+        frames: list[bytes] = []
+        left = {kind: _sent(pieces, reply, kind) for kind, pieces in self._channels.items()}
+        opaque = self._opaque
+        for part in reply.parts:
+            kind = type(part)
+            if isinstance(part, ToolCall):
+                if part.id in self._calls:
+                    frames.append(self._rest_of_call(part))
+                else:
+                    frames += (self._start(opened(part)), self._complete(part))
+            elif isinstance(part, Opaque):
+                opaque -= 1
+                if opaque < 0:
+                    frames += (self._start(part), self._complete(part))
+            elif kind in left:
+                text = written(part)
+                sent = min(left[kind], len(text))
+                left[kind] -= sent
+                if sent == 0:
+                    frames += (self._start(opened(part)), self._complete(part))
+                elif sent < len(text):
+                    self._start(opened(part))
+                    frames.append(self._grow(text[sent:]))
+        self._open = self._pieces = None
+        return frames
+
+    def _rest_of_call(self, call: ToolCall) -> bytes:
+        index, pieces = self._calls[call.id]
+        sent = "".join(pieces)
+        if len(sent) == len(call.arguments) or not call.arguments.startswith(sent):
+            return b""
+        rest = {_GROWN[call.kind]: call.arguments[len(sent) :]}
+        pieces.append(call.arguments[len(sent) :])
+        if self._is_function(index, call):
+            return self._chunk({"function_call": rest})
+        return self._chunk({"tool_calls": [{"index": index, call.kind: rest}]})
+
+
+def _sent(parts: list[list[str]], reply: Reply, kind: type[Part]) -> int:
+    """Return how many characters of the reply's channel ``kind`` were sent.
+
+    Earlier parts may have been sent that the reply does not repeat (a flow that streamed a note
+    before its answer). Words that fit nowhere count as the whole channel: sending more would only
+    make one garbled text of two.
+    """
+    whole = "".join(written(part) for part in reply.parts if type(part) is kind)
+    said = [text for pieces in parts if (text := "".join(pieces))]
+    for first in range(len(said)):
+        tail = "".join(said[first:])
+        if whole.startswith(tail):
+            return len(tail)
+    return len(whole) if said else 0

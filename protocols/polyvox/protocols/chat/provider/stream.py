@@ -1,0 +1,400 @@
+"""Decodes a Chat Completions stream.
+
+A chunk carries members of the growing message. Text, refusal and reasoning grow one at a time, but
+tool calls may be written in turns. One call is live at a time: the next one is shown when the live
+one cannot grow any more (its arguments are a whole JSON document) or when the answer ends; until
+then it is held back. Text that comes while a call is live waits for the end too.
+
+``finish_reason`` ends the answer. Usage comes in a later chunk, so Finished waits for ``[DONE]`` or
+the end of the body.
+
+Every part's ``wire`` is a message fragment, as in ``polyvox.protocols.chat.elements``; a delta's
+is a fragment of the chunk's choice: ``{"delta": {...}}`` or ``{"logprobs": {...}}``.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.chat.elements import FINISH_REASONS, WHOLE_MEMBERS
+from polyvox.protocols.chat.provider.calls import Call
+from polyvox.protocols.chat.provider.growth import Grown
+from polyvox.protocols.chat.usage import parse_usage, usage_elsewhere
+from polyvox.protocols.openai import provider_errors as openai_errors
+from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, Wire
+from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.events import (
+    Event,
+    Finished,
+    PartDelta,
+    PartEnded,
+    PartStarted,
+    Started,
+    UsageReported,
+)
+from polyvox.workflows.reply import FinishReason
+
+_PartKind = type[Text] | type[Refusal] | type[Reasoning] | type[Opaque] | type[Call]
+
+_BLANK: Final[dict[_PartKind, Part]] = {
+    Text: Text(""),
+    Refusal: Refusal(""),
+    Reasoning: Reasoning("", origin="chat"),
+}
+
+# Of the chunk itself: ours to write anew, or padding.
+_PASSING: Final = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "obfuscation", "error"}
+)
+_PASSING_CHOICE: Final = frozenset({"index", "delta", "logprobs", "usage"})
+# Endings that are none: DeepSeek out of machines, OpenRouter and GLM with a failed upstream.
+_BROKEN: Final[dict[str, ErrorKind]] = {
+    "insufficient_system_resource": "overloaded",
+    "error": "provider_error",
+    "network_error": "provider_error",
+}
+_WHOLE: Final = frozenset({"content", *WHOLE_MEMBERS})
+_DIALECTS: Final = frozenset({"reasoning_content", "reasoning"})
+
+
+class Decoder:
+    """Decodes one stream; see ``provider_side.Decoder``."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, Callable[[Json, list[Event]], None]] = {
+            "role": lambda value, events: None,
+            "content": self._on_content,
+            "refusal": self._on_refusal,
+            "reasoning_content": self._on_reasoning,
+            "reasoning": self._on_reasoning,
+            "tool_calls": self._on_tool_calls,
+            "function_call": self._on_function_call,
+        }
+        self._started = False
+        self._closed = False
+        self._open: _PartKind | None = None
+        self._texts: list[str] = []
+        self._further = Grown()
+        # Remarks on the message that came before its first part, which will carry them.
+        self._ahead = Grown()
+        self._dialect = "reasoning_content"
+        self._aside: Wire | None = None
+        self._calls: dict[int, Call] = {}
+        self._by_id: dict[str, int] = {}
+        self._highest: int | None = None
+        self._live: Call | None = None
+        self._waiting: deque[Call] = deque()
+        self._late: list[tuple[_PartKind, str]] = []
+        self._refused = False
+        self._reason: str | None = None
+        self._usage: Json = None
+        self._usage_told: Json = None
+        self._answer: dict[str, Json] = {}
+        self._choice: dict[str, Json] = {}
+        self._logprobs = Grown()
+
+    def feed(self, name: str | None, data: bytes) -> list[Event]:
+        if data[:6] == b"[DONE]":
+            return self.finish()
+        if not data or self._closed:
+            return []
+        try:
+            chunk = parse_json(data)
+            if name == "error" or chunk.get("error") or chunk.get("object") == "error":
+                raise _stream_error(chunk.get("error") or chunk)
+            return self._read(chunk)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                "bad_stream",
+                f"The provider sent a chunk that is not Chat Completions: {data[:200]!r}",
+                body=data.decode(errors="replace"),
+            ) from error
+
+    def finish(self) -> list[Event]:
+        if self._closed:
+            return []
+        self._closed = True
+        events: list[Event] = []
+        if self._reason is not None:
+            self._end_all(events)
+        self._tell_usage(events)
+        if self._reason is not None:
+            self._start("", events)
+            wire = self._ending()
+            events.append(Finished(self._finish_reason(), wire=Wire("chat", wire)))
+        return events
+
+    def _read(self, chunk: Json) -> list[Event]:
+        events: list[Event] = []
+        if usage := chunk.get("usage"):
+            self._usage = usage
+        choices = chunk.get("choices")
+        if not choices:
+            self._note(chunk)
+            self._tell_usage(events)
+            return events
+        for choice in choices:
+            if choice.get("index"):
+                # One answer is one choice; for more the provider is asked more often.
+                continue
+            if not self._started:
+                self._note(chunk)
+                self._start(str(chunk.get("model") or ""), events, self._beginning(choice))
+            self._read_choice(choice, events)
+            if self._reason is not None:
+                self._note(chunk)
+                self._usage = self._usage or usage_elsewhere(chunk, choice)
+        return events
+
+    def _read_choice(self, choice: Json, events: list[Event]) -> None:
+        logprobs = choice.get("logprobs")
+        if logprobs:
+            self._aside = Wire("chat", {"logprobs": logprobs})
+            self._logprobs.add(logprobs)
+        delta = choice.get("delta")
+        if delta:
+            for member, value in delta.items():
+                if value is None or value == "":
+                    continue
+                if member == "reasoning" and delta.get("reasoning_content"):
+                    # Some servers spell the same words in both dialects.
+                    continue
+                if on := self._members.get(member):
+                    if member in _DIALECTS:
+                        self._dialect = member
+                    on(value, events)
+                else:
+                    self._on_other(member, value, events)
+        if self._aside is not None:
+            if self._open is not None:
+                events.append(PartDelta("", self._aside))
+            self._aside = None
+        reason = choice.get("finish_reason")
+        if reason is not None and self._reason is None:
+            if broken := _BROKEN.get(reason):
+                raise ModelError(broken, f"The provider gave up with finish_reason {reason!r}.")
+            self._reason = reason
+            for member, value in choice.items():
+                if member not in _PASSING_CHOICE:
+                    self._choice[member] = value
+            self._end_all(events)
+
+    def _on_content(self, value: Json, events: list[Event]) -> None:
+        if isinstance(value, str):
+            self._grow(Text, value, events)
+            return
+        for piece in value:
+            # Mistral's reasoning models write typed pieces where others write a string.
+            if piece["type"] == "text":
+                self._grow(Text, piece["text"], events)
+            elif piece["type"] == "thinking":
+                text = "".join(inner.get("text", "") for inner in piece["thinking"])
+                self._grow(Reasoning, text, events)
+            else:
+                self._on_other("content", [piece], events)
+
+    def _on_refusal(self, value: Json, events: list[Event]) -> None:
+        self._grow(Refusal, value, events)
+
+    def _on_reasoning(self, value: Json, events: list[Event]) -> None:
+        self._grow(Reasoning, value, events)
+
+    def _grow(self, kind: _PartKind, text: Json, events: list[Event]) -> None:
+        if type(text) is not str:
+            raise TypeError(f"{text!r} is no text")
+        if self._open is not kind:
+            if self._open is Call:
+                self._late.append((kind, text))
+                return
+            self._end_part(events)
+            self._open = kind
+            self._refused = self._refused or kind is Refusal
+            events.append(PartStarted(_BLANK[kind]))
+            self._remark(events)
+        self._texts.append(text)
+        events.append(PartDelta(text, self._aside))
+        self._aside = None
+
+    def _on_other(self, member: str, value: Json, events: list[Event]) -> None:
+        piece = {member: value}
+        if self._open is None or (member == "reasoning_details" and self._open is Text):
+            self._end_part(events)
+            if member == "reasoning_details":
+                self._open = Reasoning
+                events.append(PartStarted(_BLANK[Reasoning]))
+                self._remark(events)
+            elif member not in _WHOLE:
+                self._ahead.add(piece)
+                return
+            else:
+                self._open = Opaque
+                self._further.add(piece)
+                events.append(PartStarted(Opaque(wire=Wire("chat", piece))))
+                return
+        self._further.add(piece)
+        events.append(PartDelta("", Wire("chat", {"delta": piece})))
+
+    def _remark(self, events: list[Event]) -> None:
+        """Give the part that has just begun what was said ahead of it."""
+        if self._ahead:
+            ahead, self._ahead = self._ahead.whole(), Grown()
+            events.append(PartDelta("", Wire("chat", {"delta": ahead})))
+            self._further.add(ahead)
+
+    def _on_tool_calls(self, entries: Json, events: list[Event]) -> None:
+        for entry in entries:
+            index, call = self._call_of(entry)
+            text, further = call.take(entry)
+            if call.id:
+                self._by_id[call.id] = index
+            if call is self._live:
+                if text:
+                    events.append(PartDelta(text, self._aside))
+                    self._aside = None
+                if further:
+                    piece = {"delta": {"tool_calls": [further]}}
+                    events.append(PartDelta("", Wire("chat", piece)))
+            elif call.ended and text.strip():
+                raise ValueError(f"tool call {call.id!r} goes on after its arguments were whole")
+        if self._waiting and (self._live is None or self._live.is_whole()):
+            self._next_call(events)
+
+    def _on_function_call(self, value: Json, events: list[Event]) -> None:
+        self._on_tool_calls([{"index": 0, "function": value}], events)
+
+    def _call_of(self, entry: Json) -> tuple[int, Call]:
+        index, call_id = entry.get("index"), entry.get("id")
+        if index is None:
+            # Without an index a new id begins a call; anything else goes on with a known one.
+            known = self._by_id.get(call_id) if call_id else self._highest
+            if known is None or (call_id and self._calls[known].id not in ("", call_id)):
+                known = len(self._calls)
+            index = known
+        call = self._calls.get(index)
+        if call is not None and call_id and call.id and call_id != call.id:
+            said = entry.get("function") or entry.get("custom") or {}
+            if said.get("name"):
+                # Some servers number every call 0; a new id with a name is a new call.
+                call = None
+        if call is None:
+            call = Call()
+            self._calls[index] = call
+            self._highest = index if self._highest is None else max(index, self._highest)
+            self._waiting.append(call)
+        return index, call
+
+    def _next_call(self, events: list[Event]) -> None:
+        while self._waiting and (self._live is None or self._live.is_whole()):
+            if not self._waiting[0].name:
+                return
+            self._end_part(events)
+            call = self._live = self._waiting.popleft()
+            self._open = Call
+            events.append(PartStarted(call.opened()))
+            self._remark(events)
+            if text := call.text:
+                events.append(PartDelta(text, self._aside))
+                self._aside = None
+
+    def _end_part(self, events: list[Event]) -> None:
+        kind, text, further = self._open, "".join(self._texts), self._further.whole()
+        if kind is None:
+            return
+        self._open, self._texts, self._further = None, [], Grown()
+        part: Part
+        if kind is Text:
+            part = Text(text, wire=_fragment("content", text, further))
+        elif kind is Refusal:
+            part = Refusal(text, wire=_fragment("refusal", text, further))
+        elif kind is Reasoning:
+            wire = _fragment(self._dialect, text, further)
+            if wire is None and self._dialect != "reasoning_content":
+                wire = Wire("chat", {self._dialect: text})
+            part = Reasoning(text, origin="chat", wire=wire)
+        elif kind is Opaque:
+            part = Opaque(wire=Wire("chat", further))
+        else:
+            call, self._live = self._live, None
+            assert call is not None
+            part = call.end(further, events)
+        events.append(PartEnded(part))
+
+    def _end_all(self, events: list[Event]) -> None:
+        self._end_part(events)
+        while self._waiting:
+            if not self._waiting[0].name:
+                raise ModelError("bad_stream", "The provider sent a tool call without a name.")
+            self._next_call(events)
+            self._end_part(events)
+        late, self._late = self._late, []
+        for kind, text in late:
+            self._grow(kind, text, events)
+        self._end_part(events)
+        if self._ahead:
+            alone = Opaque(wire=Wire("chat", self._ahead.whole()))
+            events += (PartStarted(alone), PartEnded(alone))
+            self._ahead = Grown()
+
+    def _start(self, model: str, events: list[Event], wire: Wire | None = None) -> None:
+        if not self._started:
+            self._started = True
+            events.append(Started(model, wire=wire))
+
+    def _beginning(self, choice: Json) -> Wire:
+        """Return what the first chunk says of the answer, and which members it leaves empty."""
+        delta = choice.get("delta") or {}
+        empty = {member: value for member, value in delta.items() if value in (None, "")}
+        return Wire("chat", {**self._answer, "choices": [{"delta": empty}]})
+
+    def _note(self, chunk: Json) -> None:
+        for member, value in chunk.items():
+            # A member that is null in a later chunk was not taken back.
+            if member not in _PASSING and (value is not None or member not in self._answer):
+                self._answer[member] = value
+
+    def _tell_usage(self, events: list[Event]) -> None:
+        # Running totals before the answer's end wait: usage follows the parts.
+        if self._usage is not None and self._usage is not self._usage_told:
+            if self._reason is None and not self._closed:
+                return
+            self._usage_told = self._usage
+            self._start("", events)
+            events.append(UsageReported(parse_usage(self._usage)))
+
+    def _finish_reason(self) -> FinishReason:
+        reason = FINISH_REASONS.get(self._reason or "", "stop")
+        if reason == "stop":
+            # Not every server says so.
+            if self._calls:
+                return "tool_calls"
+            if self._refused:
+                return "refusal"
+        return reason
+
+    def _ending(self) -> dict[str, Json]:
+        choice = dict(self._choice)
+        if self._logprobs:
+            choice["logprobs"] = self._logprobs.whole()
+        ending = {**self._answer, "choices": [choice]}
+        if self._usage is not None:
+            ending["usage"] = self._usage
+        return ending
+
+
+def _fragment(member: str, text: str, further: dict[str, Json]) -> Wire | None:
+    if not further:
+        return None
+    return Wire("chat", {member: text, **further} if text else further)
+
+
+def _stream_error(said: Json) -> ModelError:
+    if isinstance(said, str):
+        said = {"message": said}
+    status = said.get("code") if isinstance(said, dict) else None
+    if isinstance(status, int) and 400 <= status < 600:
+        # OpenRouter passes an upstream's status on where others have a word.
+        return openai_errors.parse_error(status, {}, orjson.dumps({"error": said}))
+    return openai_errors.parse_event(said)

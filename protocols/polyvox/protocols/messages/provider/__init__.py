@@ -1,0 +1,1 @@
+"""The provider side of Messages: writes requests and reads streams and errors."""

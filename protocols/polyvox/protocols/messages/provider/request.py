@@ -1,0 +1,101 @@
+"""Anthropic Messages as an upstream: its request, and the keys and errors that go with it."""
+
+from collections.abc import Mapping
+
+from polyvox.protocols.coverage.losses import LOST_REASONING
+from polyvox.protocols.messages import elements as messages
+from polyvox.protocols.messages.client.model_capabilities import (
+    SAMPLING,
+    fit_budget,
+    fit_history,
+    fit_sampling,
+    fit_thinking,
+    takes_system_turns,
+)
+from polyvox.protocols.messages.provider.errors import parse_error
+from polyvox.protocols.messages.provider.stream import MessagesDecoder
+from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.tool_names import allowed_tools
+from polyvox.workflows.conversation import Conversation, Json
+
+__all__ = ["authorize", "decoder", "parse_error", "render"]
+
+DEFAULT_MAX_TOKENS = 32_000
+"""Output limit where a foreign request names none, because this API requires one.
+
+Every current Claude model may write this much, and coding agents ask for it themselves.
+"""
+
+VERSION = "2026-10-21"
+"""The API version we speak of our own accord."""
+
+SAMPLING_VERSION = "2023-06-01"
+"""The newest version that still takes temperature, top_p and top_k."""
+
+_FORWARDED = ("anthropic-beta", "anthropic-version")
+
+
+def render(conversation: Conversation, model: str) -> Rendered:
+    """Render the request; see ``ProviderProtocol.render``."""
+    losses: list[str] = []
+    body: dict[str, Json] = {"model": model}
+    system = messages.render_system(conversation, losses)
+    if system is not None:
+        body["system"] = system
+    body["messages"] = messages.render_messages(
+        conversation, losses, system_turns=takes_system_turns(model)
+    )
+    spoken = conversation.options.on_wire("messages") is not None
+    choice = None if spoken else conversation.options.tool_choice
+    tools = messages.render_tools(allowed_tools(conversation.tools, choice), losses)
+    if tools:
+        body["tools"] = tools
+    body |= messages.render_options(conversation.options, losses)
+    body.setdefault("max_tokens", DEFAULT_MAX_TOKENS)
+    body["stream"] = True
+    headers = {name: value for name, value in conversation.headers if name in _FORWARDED}
+    _fit(body, conversation, model, headers, losses)
+    version = SAMPLING_VERSION if any(name in body for name in SAMPLING) else VERSION
+    headers.setdefault("anthropic-version", version)
+    return Rendered("messages", body, headers, tuple(dict.fromkeys(losses)))
+
+
+def _fit(
+    body: dict[str, Json],
+    conversation: Conversation,
+    model: str,
+    headers: Mapping[str, str],
+    losses: list[str],
+) -> None:
+    """Fit what the client did not word itself to the model and to the client's API version."""
+    said: dict[str, Json] = conversation.options.on_wire("messages") or {}
+    choice = body.get("tool_choice")
+    if choice is not None and not _offers(body.get("tools", ()), choice):
+        del body["tool_choice"]
+        if choice["type"] in ("any", "tool"):
+            losses.append("tool_choice: no such tool is offered")
+    if body.get("thinking") != said.get("thinking"):
+        fit_thinking(body, model, losses)
+    if body.get("thinking") != said.get("thinking") or LOST_REASONING in losses:
+        fit_history(body, losses)
+    if body["max_tokens"] != said.get("max_tokens"):
+        fit_budget(body, losses)
+    ours = [name for name in SAMPLING if name in body and body[name] != said.get(name)]
+    if ours:
+        version = headers.get("anthropic-version", SAMPLING_VERSION)
+        fit_sampling(body, ours, model, version, losses)
+
+
+def _offers(tools: list[Json], choice: dict[str, Json]) -> bool:
+    name = choice.get("name")
+    return bool(tools) if name is None else any(tool.get("name") == name for tool in tools)
+
+
+def authorize(key: str) -> dict[str, str]:
+    """Return the header for the key; every server of this protocol knows this one."""
+    return {"x-api-key": key}
+
+
+def decoder() -> MessagesDecoder:
+    """Return a new Decoder."""
+    return MessagesDecoder()

@@ -1,0 +1,1 @@
+"""The client side of Responses: reads requests; writes answers, streams and errors."""

@@ -1,0 +1,1 @@
+"""The provider side of Responses: writes requests and reads streams and errors."""

@@ -1,0 +1,197 @@
+"""Decodes the streams of a Responses provider.
+
+The Decoder counts on ``output_index`` alone: some servers give an item another id in every event,
+and some events carry none. Items may be open side by side there but not in our grammar, so what
+belongs to a later item waits until the one before it is done.
+"""
+
+from collections.abc import Callable
+
+import orjson
+
+from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.openai import provider_errors as openai_errors
+from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.provider.items import OpenItem
+from polyvox.workflows.conversation import Json, Part, Wire
+from polyvox.workflows.errors import ModelError
+from polyvox.workflows.events import Event, Finished, PartEnded, Started, UsageReported
+
+# Members of a response object that repeat the request or that every answer has its own of. A flow
+# may ask with other tools and instructions than the client's, so these are not for the client. How
+# the model was set where nobody said it (reasoning, sampling, truncation) is part of the answer.
+_NOT_OF_THE_ANSWER = frozenset(
+    (
+        "background",
+        "completed_at",
+        "conversation",
+        "created_at",
+        "error",
+        "id",
+        "input",
+        "instructions",
+        "max_output_tokens",
+        "metadata",
+        "model",
+        "object",
+        "output",
+        "parallel_tool_calls",
+        "previous_response_id",
+        "prompt",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "safety_identifier",
+        "status",
+        "store",
+        "tool_choice",
+        "tools",
+        "user",
+    )
+)
+
+
+class Decoder:
+    """Decodes one stream of response events."""
+
+    def __init__(self) -> None:
+        self._items: dict[int, OpenItem] = {}
+        self._current: OpenItem | None = None
+        self._parts: list[Part] = []
+        self._started = False
+        self._finished = False
+        self._failed = False
+        self._actions: dict[str, Callable[[Json], list[Event]]] = {
+            "error": self._fail,
+            "response.created": self._start,
+            "response.queued": self._start,
+            "response.in_progress": self._start,
+            "response.completed": self._finish,
+            "response.incomplete": self._finish,
+            "response.failed": self._fail,
+            "response.cancelled": self._fail,
+            "response.output_item.added": self._add_item,
+            "response.output_item.done": self._end_item,
+        }
+
+    def feed(self, name: str | None, data: bytes) -> list[Event]:
+        if self._finished or data == b"[DONE]":
+            return []
+        try:
+            json = parse_json(data)
+            kind = json.get("type")
+            if type(kind) is not str:
+                kind = json["type"] = name or ""
+            act = self._actions.get(kind)
+            if act is None:
+                # The hot path: everything inside an item, text above all.
+                item = self._items.get(json.get("output_index"))
+                if item is None or item.done or not kind:
+                    return []
+                events = item.feed(kind, json)
+                if item is self._current:
+                    return events
+                item.waiting += events
+                return []
+            return act(json)
+        except ModelError as error:
+            if self._failed:
+                raise
+            # An item that cannot be parsed is not the client's mistake but the provider's.
+            raise _bad(f"an item in which {error.message} {data[:200]!r}") from error
+        except orjson.JSONDecodeError as defect:
+            raise _bad(f"no JSON: {data[:80]!r}") from defect
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as defect:
+            raise _bad(f"an event with {defect!r}: {data[:200]!r}") from defect
+
+    def finish(self) -> list[Event]:
+        # Only a terminal event ends an answer, and it is decoded when it comes.
+        return []
+
+    def _start(self, json: Json) -> list[Event]:
+        return self._begin(str((json.get("response") or {}).get("model") or ""))
+
+    def _begin(self, model: str) -> list[Event]:
+        if self._started:
+            return []
+        self._started = True
+        return [Started(model)]
+
+    def _add_item(self, json: Json) -> list[Event]:
+        if json["output_index"] in self._items:
+            raise ValueError("an item begun twice")
+        return [*self._begin(""), *self._open(json["output_index"], json["item"])]
+
+    def _open(self, index: int, added: Json) -> list[Event]:
+        item = OpenItem(added)
+        self._items[index] = item
+        if self._current is None:
+            self._current = item
+            return item.begin()
+        item.waiting += item.begin()
+        return []
+
+    def _end_item(self, json: Json) -> list[Event]:
+        events = [*self._begin(""), *self._close(json["output_index"], json["item"])]
+        self._note(events)
+        return events
+
+    def _close(self, index: int, done: Json) -> list[Event]:
+        events: list[Event] = []
+        item = self._items.get(index)
+        if item is None:
+            events += self._open(index, done)
+            item = self._items[index]
+        elif item.done:
+            return events
+        ended = item.end(done)
+        if item is not self._current:
+            item.waiting += ended
+            return events
+        events += ended
+        return events + self._advance()
+
+    def _advance(self) -> list[Event]:
+        """Take up the items that waited for the current one: all that are done, and one more."""
+        events: list[Event] = []
+        self._current = None
+        for index in sorted(self._items):
+            item = self._items[index]
+            events += item.waiting
+            item.waiting = []
+            if not item.done:
+                self._current = item
+                break
+        return events
+
+    def _finish(self, json: Json) -> list[Event]:
+        response = json["response"]
+        events = self._begin(str(response.get("model") or ""))
+        output = response.get("output") or []
+        for index, item in sorted(self._items.items()):
+            if not item.done:
+                last = output[index] if index < len(output) else None
+                events += self._close(index, last if item.is_same(last) else item.so_far())
+        for late in output[len(self._items) :]:
+            events += self._close(max(self._items, default=-1) + 1, late)
+        self._note(events)
+        self._finished = True
+        extra = {k: v for k, v in response.items() if k not in _NOT_OF_THE_ANSWER}
+        reason = wire.finish_reason(response, self._parts)
+        events.append(UsageReported(wire.parse_usage(response.get("usage"))))
+        events.append(Finished(reason, None, Wire("responses", extra)))
+        return events
+
+    def _note(self, events: list[Event]) -> None:
+        self._parts += [event.part for event in events if isinstance(event, PartEnded)]
+
+    def _fail(self, json: Json) -> list[Event]:
+        self._failed = True
+        response = json.get("response") or {}
+        error = json.get("error") or response.get("error") or json
+        if response.get("status") == "cancelled":
+            error = {"message": "The provider cancelled the response.", "code": "server_error"}
+        raise openai_errors.parse_event(error)
+
+
+def _bad(what: str) -> ModelError:
+    return ModelError("bad_stream", f"The provider sent {what}, which Responses does not allow.")
