@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from polyvox.protocols.citations import citations_of
 from polyvox.protocols.coverage.answer_losses import answer_losses
+from polyvox.protocols.neutral import citations_of
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Json, Protocol, Text, Wire
 from polyvox.workflows.events import fold, unfold

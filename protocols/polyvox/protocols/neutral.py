@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Literal
 
 from polyvox.protocols.coverage.row import Row
-from polyvox.workflows.conversation import Json, Wire
+from polyvox.workflows.conversation import Conversation, Json, Text, Wire
+from polyvox.workflows.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +128,33 @@ def neutral(protocol: str) -> Neutral:
 
     known = PROTOCOLS.get(protocol)
     return UNKNOWN if known is None else known.neutral
+
+
+def citations_of(part: Text) -> list[Citation]:
+    """Return the citations of ``part`` that its protocol's reader understands.
+
+    Messages cites block by block: each cited span is a text block of its own, with the citations in
+    it. OpenAI's protocols annotate a longer text with offsets. So a Messages citation becomes an
+    annotation of the whole text of its part. The opposite is impossible: a Messages citation of a
+    web page has an ``encrypted_index`` that only its own provider can write.
+    """
+    if part.wire is None:
+        return []
+    found = neutral_of(part.wire).citations(part.wire.json, len(part.text))
+    return [citation for citation in found if citation is not None]
+
+
+def refuse_prefill(conversation: Conversation) -> None:
+    """Raise ModelError("unsupported") if a Messages client ended its request with an answer.
+
+    A Messages provider continues that answer; the other protocols would begin a new one after it.
+    """
+    last = conversation.messages[-1] if conversation.messages else None
+    if last is None or last.role != "assistant" or not neutral_of(last.wire).continues_answers:
+        return
+    raise ModelError(
+        "unsupported",
+        "The last message is the assistant's, but this model's provider cannot continue it. End "
+        "the request with a user message.",
+        param=f"messages.{len(conversation.messages) - 1}.role",
+    )

@@ -12,6 +12,7 @@ from polyvox.activities.tracing.spans import RequestSpan, RunSpan, Tracing
 from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.http.errors import Headers
 from polyvox.protocols.chat.client import request as chat
+from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.client_side import Ask, Encoder
 from polyvox.worker.runs.handle import RunHandle
 from polyvox.worker.runs.start import RunRequest, StartedRun
@@ -316,11 +317,11 @@ async def test_an_end_that_cannot_be_learned_is_told_at_once(stream: bool) -> No
 class Defective:
     """Answers whose encoder fails at the first event, and whose document cannot be made."""
 
-    render_error = staticmethod(chat.render_error)
+    render_error = staticmethod(chat_response.render_error)
 
     @staticmethod
     def encoder(ask: Ask, *, run_id: str, created: int) -> Encoder:
-        class Failing(type(chat.encoder(ask, run_id="", created=0))):  # type: ignore[misc]
+        class Failing(type(chat_response.encoder(ask, run_id="", created=0))):  # type: ignore[misc]
             def feed(self, event: Event) -> bytes:
                 if isinstance(event, PartEnded):
                     raise RuntimeError("a defect")

@@ -9,6 +9,7 @@ import pytest
 from polyvox.gateway.simulator import plan, stream
 from polyvox.gateway.simulator.acting import rules
 from polyvox.protocols.messages.client import request as messages
+from polyvox.protocols.messages.client import response as messages_response
 from polyvox.workflows.conversation import Conversation, user
 from polyvox.workflows.events import fold
 
@@ -38,7 +39,7 @@ async def _times(model: str) -> list[float]:
     """Return when each delta of an answer of ``model`` leaves, in seconds from its start."""
     planned = plan.parse(model)
     reply = rules.answer(Conversation((user("hi"),)), planned)
-    encoder = messages.encoder(messages.parse(ASKED, {}), run_id="run", created=0)
+    encoder = messages_response.encoder(messages.parse(ASKED, {}), run_id="run", created=0)
     loop = asyncio.get_running_loop()
     frames = stream.play(reply, encoder, planned, planned.fault(0))
     return [loop.time() async for frame in frames if b"content_block_delta" in frame]

@@ -1,7 +1,7 @@
 import pytest
 
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.messages.client import request as messages
+from polyvox.protocols.messages.client import response as messages_response
 from polyvox.workflows.conversation import (
     Conversation,
     Refusal,
@@ -33,7 +33,7 @@ WINDOW = Wire("messages", {"delta": {"stop_reason": "model_context_window_exceed
     ],
 )
 def test_the_stop_reason_says_why_the_answer_ended(reply: Reply, reason: str) -> None:
-    document = messages.render(ASK, reply, run_id="r1", created=0)
+    document = messages_response.render(ASK, reply, run_id="r1", created=0)
     assert document["stop_reason"] == reason
     assert document["stop_sequence"] == reply.stop_sequence
 
@@ -47,10 +47,10 @@ def test_usage_of_several_calls_keeps_only_what_stays_true() -> None:
         "service_tier": "standard",
     }
     wire = Wire("messages", {"usage": said})
-    one = messages.render(
+    one = messages_response.render(
         ASK, Reply((), usage=Usage(1, output=2), wire=wire), run_id="r", created=0
     )
-    many = messages.render(
+    many = messages_response.render(
         ASK, Reply((), usage=Usage(8, output=9), wire=wire), run_id="r", created=0
     )
     assert one["usage"].items() >= said.items()

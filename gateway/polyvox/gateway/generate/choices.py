@@ -17,6 +17,7 @@ from polyvox.gateway.generate.exchange import Caller, Exchange, Program
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.errors import Headers, retry_headers
 from polyvox.protocols.chat.client import request as chat
+from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.chat.client.response import choice_of, usage_of_choices
 from polyvox.protocols.chat.client.stream import DONE, Encoder
 from polyvox.protocols.client_side import Ask
@@ -155,7 +156,7 @@ class Choices:
         await sink.refuse(error, status, document, [*self._headers, *retry_headers(error, status)])
 
     def _told(self, error: ModelError) -> tuple[int, dict[str, Json]]:
-        return chat.render_error(error, self._failed.run_id if self._failed else None)
+        return chat_response.render_error(error, self._failed.run_id if self._failed else None)
 
     def _outcome(self) -> RunOutcome:
         return RunOutcome(reply=self._choices[0].reply)
@@ -217,10 +218,10 @@ class _Choice:
         return self._writing
 
     def render(self, ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
-        return chat.render(ask, reply, run_id=self._answer_id, created=self._created)
+        return chat_response.render(ask, reply, run_id=self._answer_id, created=self._created)
 
     def render_error(self, error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
-        return chat.render_error(error, run_id)
+        return chat_response.render_error(error, run_id)
 
     async def left(self) -> None:
         await self._over.wait()

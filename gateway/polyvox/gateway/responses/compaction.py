@@ -10,7 +10,7 @@ from dataclasses import replace
 from polyvox.gateway.responses.stored_encoder import KeptEncoder
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
-from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.responses.client import response as answers
 from polyvox.protocols.responses.client.stream import Encoder
 from polyvox.protocols.sealed_reasoning import seal, unseal
 from polyvox.workflows.conversation import Conversation, Json, Message, Opaque, Wire, user
@@ -81,7 +81,7 @@ class CompactionEncoder:
         self._asked = asked
 
     def encoder(self, ask: Ask, *, run_id: str, created: int) -> Encoder:
-        return responses.encoder(ask, run_id=run_id, created=created)
+        return answers.encoder(ask, run_id=run_id, created=created)
 
     def render(self, ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
         """Render the compacted conversation: the user's messages, then the summary, sealed."""
@@ -109,7 +109,7 @@ class CompactionEncoder:
         }
 
     def render_error(self, error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
-        return responses.render_error(error, run_id)
+        return answers.render_error(error, run_id)
 
 
 def _parts(item: dict[str, Json]) -> Json:

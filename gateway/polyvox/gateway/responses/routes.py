@@ -20,6 +20,7 @@ from polyvox.gateway.responses.state import ResponsesState
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.responses.client import response as answers
 from polyvox.protocols.responses.include import included
 from polyvox.protocols.responses.storing import Keeping, parse_keeping
 from polyvox.worker.runtime import Runtime
@@ -57,7 +58,7 @@ async def create(request: Request) -> Any:
         return _as_stream(recording.follow(-1, keep_alive_s, included(ask)), recording.kept.run_id)
     if keeping.store or keeping.thread is not None or is_triggered(ask):
         return HttpAnswer(await state.exchange(ask, keeping, caller, own))
-    return HttpAnswer(Exchange(_runtime(request), responses, ask, caller))
+    return HttpAnswer(Exchange(_runtime(request), answers, ask, caller))
 
 
 async def _asked(

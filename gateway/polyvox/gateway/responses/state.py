@@ -24,7 +24,7 @@ from polyvox.gateway.responses.previous_turns import History, Near
 from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
-from polyvox.protocols.responses.client import response as responses_document
+from polyvox.protocols.responses.client import response_object
 from polyvox.protocols.responses.include import Included, included
 from polyvox.protocols.responses.storing import Keeping
 from polyvox.worker.runs.start import new_run_id
@@ -195,7 +195,7 @@ class ResponsesState:
             return kept.document
         if kept.response_id in self._recordings:
             return self._recordings[kept.response_id][0].document
-        return responses_document.begun(await self._ask(kept), kept.response_id, kept.created)
+        return response_object.begun(await self._ask(kept), kept.response_id, kept.created)
 
     async def shows(self, kept: StoredResponse, asked: Iterable[str]) -> Included:
         """Return what is shown of ``kept``: what its request asked for and what is ``asked``."""

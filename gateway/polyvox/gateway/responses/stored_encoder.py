@@ -8,7 +8,7 @@ answer at once is understood.
 from collections.abc import Callable
 
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.responses.client import response as answers
 from polyvox.protocols.responses.client.stream import Encoder
 from polyvox.protocols.responses.include import Included
 from polyvox.workflows.conversation import Json
@@ -66,4 +66,4 @@ class KeptAnswer:
         return writing.shown
 
     def render_error(self, error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
-        return responses.render_error(error, run_id)
+        return answers.render_error(error, run_id)

@@ -31,6 +31,7 @@ from polyvox.gateway.responses.state import ResponsesState
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.responses.client import response as answers
 from polyvox.protocols.responses.include import included
 from polyvox.protocols.responses.storing import Keeping, parse_keeping
 from polyvox.worker.runtime import Runtime
@@ -67,7 +68,7 @@ async def connect(websocket: WebSocket) -> None:
     try:
         key_id = await authenticate(websocket.headers, runtime.ledger)
     except ModelError as error:
-        status, document = responses.render_error(error, None)
+        status, document = answers.render_error(error, None)
         body = orjson.dumps(document)
         await websocket.send_denial_response(
             Response(body, status_code=status, media_type="application/json")
@@ -166,14 +167,14 @@ class Connection:
             else:
                 await self._create(event, waiting.share, len(waiting.text))
         except ModelError as error:
-            status, document = responses.render_error(error, None)
+            status, document = answers.render_error(error, None)
             await self.send_error(status, document["error"], retry_headers(error, status))
 
     async def _authenticate(self) -> None:
         try:
             await authenticate(self._websocket.headers, self._runtime.ledger)
         except ModelError as error:
-            status, document = responses.render_error(error, None)
+            status, document = answers.render_error(error, None)
             await self.send_error(status, document["error"], retry_headers(error, status))
             raise _Leaving from error
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from polyvox.protocols.chat import elements
-from polyvox.protocols.chat.client import request as client_request
+from polyvox.protocols.chat.client import request, response
 from polyvox.protocols.chat.neutral import NEUTRAL
 from polyvox.protocols.chat.provider import request as provider_request
 from polyvox.protocols.openai import model_list
@@ -13,8 +13,8 @@ CHAT: Final = WireProtocol(
     name="chat",
     title="Chat Completions",
     path="chat/completions",
-    parser=client_request,
-    answers=client_request,
+    parser=request,
+    answers=response,
     model_list=model_list,
     provider=provider_request,
     neutral=NEUTRAL,
@@ -23,6 +23,6 @@ CHAT: Final = WireProtocol(
         "tool": elements.parse_tool,
         "options": elements.parse_options,
     },
-    choices_wanted=client_request.choices_wanted,
+    choices_wanted=request.choices_wanted,
     takes_file_urls=False,
 )

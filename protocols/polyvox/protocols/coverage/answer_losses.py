@@ -6,8 +6,7 @@ The Reply alone decides it, so it is the same whether the answer is streamed or 
 from collections.abc import Iterable
 from typing import Final
 
-from polyvox.protocols.citations import citations_of
-from polyvox.protocols.neutral import neutral, neutral_of
+from polyvox.protocols.neutral import citations_of, neutral, neutral_of
 from polyvox.workflows.conversation import (
     Audio,
     File,

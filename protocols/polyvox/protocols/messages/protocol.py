@@ -3,8 +3,7 @@
 from typing import Final
 
 from polyvox.protocols.messages import elements
-from polyvox.protocols.messages.client import model_list
-from polyvox.protocols.messages.client import request as client_request
+from polyvox.protocols.messages.client import model_list, request, response, token_estimate
 from polyvox.protocols.messages.neutral import NEUTRAL
 from polyvox.protocols.messages.provider import request as provider_request
 from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
@@ -13,8 +12,8 @@ MESSAGES: Final = WireProtocol(
     name="messages",
     title="Messages",
     path="messages",
-    parser=client_request,
-    answers=client_request,
+    parser=request,
+    answers=response,
     model_list=model_list,
     provider=provider_request,
     neutral=NEUTRAL,
@@ -28,7 +27,7 @@ MESSAGES: Final = WireProtocol(
         "messages/count_tokens",
         frozenset(("messages", "system", "tools", "tool_choice", "thinking", "output_config")),
         defaults={"max_tokens": 1},
-        estimate=client_request.estimate_tokens,
+        estimate=token_estimate.estimate_tokens,
     ),
     recognized_by="anthropic-version",
     signs_reasoning=True,

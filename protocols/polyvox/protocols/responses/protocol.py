@@ -4,7 +4,7 @@ from typing import Final
 
 from polyvox.protocols.openai import model_list
 from polyvox.protocols.responses import elements
-from polyvox.protocols.responses.client import request as client_request
+from polyvox.protocols.responses.client import request, response
 from polyvox.protocols.responses.neutral import NEUTRAL
 from polyvox.protocols.responses.provider import request as provider_request
 from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
@@ -13,8 +13,8 @@ RESPONSES: Final = WireProtocol(
     name="responses",
     title="Responses",
     path="responses",
-    parser=client_request,
-    answers=client_request,
+    parser=request,
+    answers=response,
     model_list=model_list,
     provider=provider_request,
     neutral=NEUTRAL,

@@ -10,6 +10,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from polyvox.protocols.chat.client import request as chat
+from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.chat.provider import request as provider
 from polyvox.protocols.client_side import Ask
 from polyvox.workflows.conversation import (
@@ -36,7 +37,7 @@ def ask(**fields: Any) -> Ask:
 
 
 def render(reply: Reply) -> dict[str, Any]:
-    document = chat.render(ask(), reply, run_id="r1", created=7)
+    document = chat_response.render(ask(), reply, run_id="r1", created=7)
     # The SDK builds what it reads without checking; this checks.
     ChatCompletion.model_validate(orjson.loads(orjson.dumps(document)), strict=False)
     return document
@@ -137,7 +138,7 @@ def test_a_bad_request_is_refused_by_the_name_of_its_field(body: Any, param: str
     """A client sees which field to mend."""
     with pytest.raises(ModelError) as caught:
         chat.parse(body, {})
-    status, document = chat.render_error(caught.value, None)
+    status, document = chat_response.render_error(caught.value, None)
     assert status == 400
     assert document["error"]["type"] == "invalid_request_error"
     assert document["error"]["param"] == param
@@ -217,7 +218,7 @@ def test_unknown_usage_is_left_out() -> None:
 def test_every_error_kind_has_its_words(kind: ErrorKind) -> None:
     """All four members are always there, and the run can be looked up."""
     error = ModelError(kind, "It broke.", param="x", code="their_code")
-    status, document = chat.render_error(error, "r1")
+    status, document = chat_response.render_error(error, "r1")
     assert status == error.http_status
     assert document["error"].keys() == {"message", "type", "param", "code"}
     assert document["error"]["message"] == "It broke. (run r1)"

@@ -13,6 +13,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 from polyvox.protocols.chat.client import request as chat
+from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.chat.client.stream import Encoder
 from polyvox.protocols.chat.provider import request as provider
 from polyvox.protocols.client_side import Encoder as EncoderInterface
@@ -61,7 +62,7 @@ def replies(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Reply:
 
 def encoder(**fields: Any) -> Encoder:
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
-    return chat.encoder(chat.parse({**body, **fields}, {}), run_id="r1", created=7)
+    return chat_response.encoder(chat.parse({**body, **fields}, {}), run_id="r1", created=7)
 
 
 def data(stream: bytes) -> list[bytes]:

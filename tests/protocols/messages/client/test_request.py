@@ -3,6 +3,7 @@ import pytest
 
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.messages.client import request as messages
+from polyvox.protocols.messages.client.token_estimate import estimate_tokens
 from polyvox.protocols.messages.provider import request as provider
 from polyvox.workflows.conversation import (
     Json,
@@ -74,7 +75,7 @@ def test_tokens_are_estimated_from_text_and_media() -> None:
     plain = {"messages": [{"role": "user", "content": "x" * 4000}]}
     image = {"type": "image", "source": {"type": "base64", "data": "A" * 10**6}}
     pictured = {"messages": [{"role": "user", "content": [image]}]}
-    assert 1000 <= messages.estimate_tokens(plain) <= 1010
-    assert 1600 <= messages.estimate_tokens(pictured) <= 1610
-    assert messages.estimate_tokens({**plain, "system": "y" * 400}) >= 1100
-    assert messages.estimate_tokens({**plain, "tools": [{"name": "z" * 400}]}) >= 1100
+    assert 1000 <= estimate_tokens(plain) <= 1010
+    assert 1600 <= estimate_tokens(pictured) <= 1610
+    assert estimate_tokens({**plain, "system": "y" * 400}) >= 1100
+    assert estimate_tokens({**plain, "tools": [{"name": "z" * 400}]}) >= 1100

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from polyvox.protocols.client_side import Encoder
 from polyvox.protocols.messages.client import request as messages
+from polyvox.protocols.messages.client import response as messages_response
 from polyvox.protocols.messages.provider import request as provider
 from polyvox.protocols.messages.usage import render_usage
 from polyvox.protocols.sealed_reasoning import seal
@@ -64,7 +65,7 @@ FOREIGN: list[Part] = [
 
 
 def encoder() -> Encoder:
-    return messages.encoder(ASK, run_id="r1", created=0)
+    return messages_response.encoder(ASK, run_id="r1", created=0)
 
 
 def encoded(events: list[Event], reply: Reply) -> bytes:
@@ -209,14 +210,14 @@ def test_the_official_sdk_reads_what_is_written(name: str) -> None:
     for document in documents(encoded([], reply)):
         event.validate_python(document)
     kind = BetaMessage if name in BETA else SdkMessage
-    kind.model_validate(messages.render(ASK, reply, run_id="r1", created=0))
+    kind.model_validate(messages_response.render(ASK, reply, run_id="r1", created=0))
 
 
 def test_the_official_sdk_reads_a_foreign_answer() -> None:
     reply = Reply((*FOREIGN, Refusal("no")), "refusal", Usage(1, None, None, 2), "m")
     for document in documents(encoded([], reply)):
         SDK_EVENT.validate_python(document)
-    whole = SdkMessage.model_validate(messages.render(ASK, reply, run_id="r1", created=0))
+    whole = SdkMessage.model_validate(messages_response.render(ASK, reply, run_id="r1", created=0))
     assert whole.stop_details is not None
     assert whole.stop_details.explanation == "no"
 
@@ -226,7 +227,7 @@ def test_the_official_sdk_reads_a_foreign_answer() -> None:
 def test_parts_of_other_protocols_are_spelled_in_this_one(part: Any, live: bool) -> None:
     reply = Reply((part,), "length", model="public-name")
     stream = encoded(unfold(reply) if live else [], reply)
-    block = messages.render(ASK, reply, run_id="r1", created=0)["content"][0]
+    block = messages_response.render(ASK, reply, run_id="r1", created=0)["content"][0]
     assert decoded(stream).parts[0].on_wire("messages") == block
     match part:
         case Reasoning(text, opaque, origin):
@@ -318,7 +319,7 @@ def test_an_empty_part_leaves_no_block() -> None:
     for stream in (encoded(unfold(reply), reply), encoded([], reply)):
         assert [event.get("index") for event in documents(stream)][1:4] == [0, 0, 0]
         assert decoded(stream).parts == (Text("a"),)
-    assert len(messages.render(ASK, reply, run_id="r1", created=0)["content"]) == 1
+    assert len(messages_response.render(ASK, reply, run_id="r1", created=0)["content"]) == 1
 
 
 def test_a_waiting_client_gets_pings_once_the_message_has_begun() -> None:
@@ -393,5 +394,5 @@ def test_the_sdk_s_own_accumulation_gives_the_reply() -> None:
         event = SDK_EVENT.validate_python(document)
         snapshot = accumulate_event(event=event, current_snapshot=snapshot, json_bufs=buffers)
     assert snapshot is not None
-    whole = SdkMessage.model_validate(messages.render(ASK, reply, run_id="r1", created=0))
+    whole = SdkMessage.model_validate(messages_response.render(ASK, reply, run_id="r1", created=0))
     assert snapshot.to_dict(exclude_none=True) == whole.to_dict(exclude_none=True)

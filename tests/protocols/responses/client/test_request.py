@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from polyvox.protocols.openai.client_errors import TYPE_AND_CODE
 from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.responses.client import response as answers
 from polyvox.protocols.responses.provider import request as provider
 from polyvox.workflows.conversation import (
     Conversation,
@@ -41,7 +42,7 @@ STREAM_EVENT: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent
 @given(replies)
 def test_the_whole_document_is_the_one_that_ends_the_stream(reply: Reply) -> None:
     """There is one way to an answer; streamed or not it says the same."""
-    document = responses.render(asked(), reply, run_id="run-1", created=100)
+    document = answers.render(asked(), reply, run_id="run-1", created=100)
     Response.model_validate(document)
     last = documents(encoded(reply, unfold(reply)))[-1]["response"]
     assert {**document, "completed_at": None} == {**last, "completed_at": None}
@@ -76,12 +77,12 @@ def test_what_the_answer_says_of_itself_reaches_the_client() -> None:
     events = recorded("moderation")
     reply = fold(events)
     _, last = original("moderation")[-1]
-    document = responses.render(asked(), reply, run_id="run-1", created=100)
+    document = answers.render(asked(), reply, run_id="run-1", created=100)
     said = json.loads(last)["response"]
     for field in ("service_tier", "moderation", "tool_usage", "usage"):
         assert document[field] == said[field], field
     assert (document["id"], document["model"]) == ("resp_run-1", "panel")
-    doubled = responses.render(
+    doubled = answers.render(
         asked(), reply.with_usage(reply.usage + reply.usage), run_id="r", created=1
     )
     assert doubled["usage"]["input_tokens"] == 2 * said["usage"]["input_tokens"]
@@ -100,7 +101,7 @@ def test_the_answer_repeats_the_request() -> None:
         background=False,
         max_tool_calls=3,
     )
-    document = responses.render(ask, Reply((Text("x"),)), run_id="r", created=7)
+    document = answers.render(ask, Reply((Text("x"),)), run_id="r", created=7)
     Response.model_validate(document)
     expected: dict[str, Json] = {
         "object": "response",
@@ -154,7 +155,7 @@ def test_an_answer_that_was_cut_says_so() -> None:
 @pytest.mark.parametrize("kind", get_args(ErrorKind))
 def test_every_error_has_its_document(kind: ErrorKind) -> None:
     """All four members are always there, and the provider's own words."""
-    status, document = responses.render_error(ModelError(kind, "Said so.", param="p"), "r1")
+    status, document = answers.render_error(ModelError(kind, "Said so.", param="p"), "r1")
     assert set(document["error"]) == {"message", "type", "param", "code"}
     assert document["error"]["message"] == "Said so. (run r1)"
     assert (document["error"]["type"], document["error"]["code"]) == TYPE_AND_CODE[kind]
@@ -164,10 +165,10 @@ def test_every_error_has_its_document(kind: ErrorKind) -> None:
 
 def test_a_status_that_would_mislead_is_ours() -> None:
     """OpenAI knows no 529; without a status of the provider's, no key is the client's."""
-    assert responses.render_error(ModelError("overloaded", "m", status=529), None)[0] == 503
+    assert answers.render_error(ModelError("overloaded", "m", status=529), None)[0] == 503
     refused = ModelError("provider_authentication", "m", code="invalid_api_key")
-    assert responses.render_error(refused, None)[0] == 502
-    _, document = responses.render_error(ModelError("rate_limit", "m", code="tokens"), None)
+    assert answers.render_error(refused, None)[0] == 502
+    _, document = answers.render_error(ModelError("rate_limit", "m", code="tokens"), None)
     assert document["error"]["code"] == "tokens"
 
 
@@ -210,7 +211,7 @@ def test_tools_inside_the_input_are_offered_to_every_provider() -> None:
     item = {"type": "additional_tools", "role": "developer", "tools": [space]}
     ask = asked(input=[item, {"role": "user", "content": "go"}])
     assert [(t.name, t.kind) for t in ask.conversation.tools] == [("functions__exec", "custom")]
-    assert responses.render(ask, Reply(()), run_id="r", created=1)["tools"] == []
+    assert answers.render(ask, Reply(()), run_id="r", created=1)["tools"] == []
 
 
 def test_a_call_comes_back_under_the_clients_own_name() -> None:

@@ -1,21 +1,14 @@
-"""Chat Completions towards clients: parses requests, renders answers and errors."""
+"""Parses the requests of Chat Completions clients."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from polyvox.protocols.chat import elements as wire
 from polyvox.protocols.chat.client import legacy_functions as chat_functions
-from polyvox.protocols.chat.client import response as chat_document
-from polyvox.protocols.chat.client.stream import Encoder
 from polyvox.protocols.chat.options import ill_typed
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.openai.client_errors import error_object, error_status
-from polyvox.protocols.tool_aliases import restored
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.reply import Reply
-
-__all__ = ["Encoder", "encoder", "parse", "render", "render_error"]
 
 _T = TypeVar("_T")
 
@@ -91,18 +84,3 @@ def choices_wanted(ask: Ask) -> int:
     """Return how many answers a request asks for."""
     said = ask.conversation.options.on_wire("chat") or {}
     return int(said.get("n") or 1)
-
-
-def encoder(ask: Ask, *, run_id: str, created: int) -> Encoder:
-    """Return a new Encoder."""
-    return Encoder(ask, run_id=run_id, created=created)
-
-
-def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
-    """Render the whole answer."""
-    return chat_document.render(ask, restored(reply, ask), run_id=run_id, created=created)
-
-
-def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
-    """Return HTTP status and error document."""
-    return error_status(error), {"error": error_object(error, run_id)}

@@ -8,8 +8,8 @@ from typing import Final
 
 import orjson
 
+from polyvox.protocols.chat.client.ending import answer_id, ending, further_members, render_usage
 from polyvox.protocols.chat.client.legacy_functions import finish_reason
-from polyvox.protocols.chat.client.response import answer_id, ending, further_members, render_usage
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.openai.client_errors import error_object
 from polyvox.protocols.tool_aliases import own_calls, restored

@@ -8,9 +8,9 @@ from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat import elements as wire
 from polyvox.protocols.chat.provider.stream import Decoder
 from polyvox.protocols.coverage.losses import lose
+from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
-from polyvox.protocols.prefill import refuse_prefill
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Json

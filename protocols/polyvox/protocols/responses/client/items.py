@@ -9,8 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
-from polyvox.protocols.citations import citations_of
-from polyvox.protocols.neutral import neutral_of
+from polyvox.protocols.neutral import citations_of, neutral_of
 from polyvox.protocols.openai.annotations import responses_annotations
 from polyvox.protocols.responses.client.frames import Frames, delta_ends
 from polyvox.protocols.sealed_reasoning import seal

@@ -1,18 +1,13 @@
-"""OpenAI Responses towards clients: parses its requests, renders its answers and errors."""
+"""Parses the requests of Responses clients."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.openai import client_errors as openai_errors
 from polyvox.protocols.responses import elements as wire
-from polyvox.protocols.responses.client.stream import Encoder
 from polyvox.protocols.responses.include import check_include
 from polyvox.workflows.conversation import Conversation, Json, Message
-from polyvox.workflows.errors import ErrorKind, ModelError
-from polyvox.workflows.reply import Reply
-
-__all__ = ["encoder", "parse", "render", "render_error"]
+from polyvox.workflows.errors import ModelError
 
 FORWARDED = ("openai-beta", "x-openai-internal-codex-responses-lite")
 """Request headers that change what the body means to a provider of this protocol."""
@@ -101,26 +96,3 @@ def _at(place: str, parse: Callable[[Json], _Value], json: Json) -> _Value:
     except ModelError as error:
         error.param = f"{place}.{error.param}" if error.param else place
         raise
-
-
-def encoder(ask: Ask, *, run_id: str, created: int) -> Encoder:
-    """Return a new Encoder; ``created`` is in seconds since the epoch."""
-    return Encoder(ask, run_id=run_id, created=created)
-
-
-def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
-    """Render the whole answer: the response object that ends a stream of the same reply."""
-    writing = Encoder(ask, run_id=run_id, created=created)
-    writing.finish(reply)
-    return writing.shown
-
-
-_FINAL: tuple[ErrorKind, ...] = ("model_not_found", "flow_error")
-"""A 400 here, unlike in Chat: Codex asks again for any other status, up to thirty times, running
-the flow each time, and of a 500 it does not show the words."""
-
-
-def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
-    """Return status and error document."""
-    status = 400 if error.kind in _FINAL else openai_errors.error_status(error)
-    return status, {"error": openai_errors.error_object(error, run_id)}

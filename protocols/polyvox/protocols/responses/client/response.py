@@ -1,160 +1,29 @@
-"""The response object around the output: what the request said, what the answer says of itself."""
+"""Writes the answers to Responses clients: as a stream, as one document, or as an error."""
 
-from typing import cast
+from typing import Final
 
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.openai.client_errors import error_object, error_status
+from polyvox.protocols.responses.client.stream import Encoder
 from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.reply import Reply
 
-# The request fields every response repeats, with what a null or absent one means.
-_ECHOED: dict[str, Json] = {
-    "frequency_penalty": 0.0,
-    "instructions": None,
-    "max_output_tokens": None,
-    "max_tool_calls": None,
-    "metadata": {},
-    "parallel_tool_calls": True,
-    "presence_penalty": 0.0,
-    "previous_response_id": None,
-    "prompt_cache_key": None,
-    "prompt_cache_retention": None,
-    "safety_identifier": None,
-    "temperature": 1.0,
-    "tool_choice": "auto",
-    "top_logprobs": 0,
-    "top_p": 1.0,
-    "truncation": "disabled",
-    "user": None,
-}
+_NOT_RETRIED: Final[tuple[ErrorKind, ...]] = ("model_not_found", "flow_error")
+"""Kinds with status 400 here, unlike in Chat: Codex repeats a request after any other status, up to
+thirty times, and runs the flow each time. It does not show the message of a 500."""
 
-# How the model was set: where the client did not say, the provider's word is the truth.
-_SETTINGS = (
-    "frequency_penalty",
-    "max_tool_calls",
-    "presence_penalty",
-    "prompt_cache_retention",
-    "temperature",
-    "top_logprobs",
-    "top_p",
-    "truncation",
-)
-_NESTED_SETTINGS = ("reasoning", "text")
-
-# Echoed only where the client sent them.
-_ECHOED_IF_SENT = ("prompt", "prompt_cache_options")
+encoder = Encoder
 
 
-def begun(ask: Ask, response_id: str, created: int) -> dict[str, Json]:
-    """Return the response object as it begins: in progress, without output and usage."""
-    conversation = ask.conversation
-    sent = conversation.options.on_wire("responses") or {}
-    echoed = {
-        field: default if sent.get(field) is None else sent[field]
-        for field, default in _ECHOED.items()
-    }
-    echoed |= {field: sent[field] for field in _ECHOED_IF_SENT if sent.get(field) is not None}
-    if thread := sent.get("conversation"):
-        echoed["conversation"] = thread if isinstance(thread, dict) else {"id": thread}
-    echoed["instructions"] = conversation.system and conversation.system.on_wire("responses")
-    # A served tier is not known before the answer, and a requested one may be refused.
-    tier = sent.get("service_tier") or "auto"
-    return {
-        "id": response_id,
-        "object": "response",
-        "created_at": created,
-        "status": "in_progress",
-        "background": bool(sent.get("background")),
-        "completed_at": None,
-        "error": None,
-        "incomplete_details": None,
-        "model": ask.model,
-        "output": [],
-        "reasoning": {"effort": None, "summary": None, **(sent.get("reasoning") or {})},
-        "service_tier": tier,
-        "store": sent.get("store") is not False,
-        "text": {"format": {"type": "text"}, "verbosity": "medium", **(sent.get("text") or {})},
-        "tools": _tools(ask),
-        "usage": None,
-        **echoed,
-    }
+def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
+    """Render the whole answer: the response object that ends a stream of the same reply."""
+    stream = Encoder(ask, run_id=run_id, created=created)
+    stream.finish(reply)
+    return stream.shown
 
 
-def _tools(ask: Ask) -> list[Json]:
-    conversation = ask.conversation
-    given = wire.given_tools(conversation.messages)
-    own = [tool for tool in conversation.tools if tool.on_wire("responses") not in given]
-    return [_echoed_tool(tool) for tool in wire.render_tools(own, [])]
-
-
-def _echoed_tool(tool: Json) -> Json:
-    if tool.get("type") != "function":
-        return tool
-    strict = tool.get("strict")
-    return {
-        "description": None,
-        "parameters": None,
-        **tool,
-        "strict": True if strict is None else strict,
-    }
-
-
-def ended(
-    response: dict[str, Json], ask: Ask, reply: Reply, output: list[Json], completed_at: int
-) -> dict[str, Json]:
-    """Return the response object as it ends with ``reply``, whose items are ``output``."""
-    status, reason = wire.status_of(reply.finish, reply.parts)
-    said = reply.wire.json if reply.wire and reply.wire.protocol == "responses" else {}
-    said = dict(cast(dict[str, Json], said))
-    settings = _settings(said, ask.conversation.options.on_wire("responses") or {}, response)
-    details = said.pop("incomplete_details", None)
-    usage = _usage(reply, said.pop("usage", None))
-    tier = said.pop("service_tier", None)
-    if status == "completed":
-        details = None
-    elif not details:
-        details = {"reason": reason}
-    served = "default" if response["service_tier"] == "auto" else response["service_tier"]
-    return {
-        **response,
-        **said,
-        **settings,
-        "status": status,
-        "completed_at": completed_at if status == "completed" else None,
-        "incomplete_details": details,
-        "output": output,
-        "service_tier": tier or served,
-        "usage": usage,
-    }
-
-
-def _settings(
-    said: dict[str, Json], sent: dict[str, Json], response: dict[str, Json]
-) -> dict[str, Json]:
-    """Take the settings out of what the provider ``said``; return what the client is told."""
-    told = {
-        name: said.pop(name) if sent.get(name) is None else response[name]
-        for name in _SETTINGS
-        if name in said
-    }
-    for name in _NESTED_SETTINGS:
-        given = said.pop(name, None)
-        if isinstance(given, dict):
-            own = {k: v for k, v in (sent.get(name) or {}).items() if v is not None}
-            told[name] = {**response[name], **given, **own}
-    if "text" in told:
-        # The form of the words is what the client asked for, whatever a flow asked its model.
-        told["text"]["format"] = response["text"]["format"]
-    return told
-
-
-def _usage(reply: Reply, said: Json) -> dict[str, Json]:
-    usage = wire.render_usage(reply.usage)
-    if not isinstance(said, dict) or wire.parse_usage(said) != reply.usage:
-        # Several calls: what one of them said besides the meters is not true of the whole run.
-        return usage
-    merged = {**said, **usage}
-    for details in ("input_tokens_details", "output_tokens_details"):
-        further = said.get(details)
-        merged[details] = {**(further if isinstance(further, dict) else {}), **usage[details]}
-    return merged
+def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
+    """Return status and error document; see ``ResponseEncoder.render_error``."""
+    status = 400 if error.kind in _NOT_RETRIED else error_status(error)
+    return status, {"error": error_object(error, run_id)}

@@ -12,7 +12,7 @@ import orjson
 
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.openai import client_errors as openai_errors
-from polyvox.protocols.responses.client import response as responses_document
+from polyvox.protocols.responses.client import response_object
 from polyvox.protocols.responses.client.frames import Frames
 from polyvox.protocols.responses.client.items import (
     CallWriter,
@@ -69,7 +69,7 @@ class Encoder:
         clock: Callable[[], float] = time.time,
         shows: Included | None = None,
     ) -> None:
-        self.response = responses_document.begun(ask, f"resp_{run_id}", created)
+        self.response = response_object.begun(ask, f"resp_{run_id}", created)
         self._ask = ask
         self._own_calls = own_calls(ask)
         self._run_id = run_id
@@ -126,7 +126,7 @@ class Encoder:
             frames.append(self._end_part(PartEnded(part)))
         frames.append(self._close_item())
         now = int(self._clock())
-        self.response = responses_document.ended(self.response, self._ask, reply, self._output, now)
+        self.response = response_object.ended(self.response, self._ask, reply, self._output, now)
         kind = f"response.{self.response['status']}"
         frames.append(self._frames.event(kind, {"response": self.response}))
         frames.append(_DONE)

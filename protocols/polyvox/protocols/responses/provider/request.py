@@ -1,8 +1,8 @@
 """OpenAI Responses as a provider: its requests, and the keys and errors that go with them."""
 
+from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks
-from polyvox.protocols.prefill import refuse_prefill
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.provider.stream import Decoder

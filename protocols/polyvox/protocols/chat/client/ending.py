@@ -1,0 +1,73 @@
+"""What a Chat Completions stream and a whole answer share: ids, finish, usage, further members."""
+
+from polyvox.protocols.chat import elements as wire
+from polyvox.protocols.chat.transcript import (
+    Fragment,
+)
+from polyvox.protocols.neutral import citations_of
+from polyvox.protocols.openai.annotations import chat_annotations
+from polyvox.workflows.conversation import Json, Part, Reasoning, Refusal, Text, ToolCall
+from polyvox.workflows.reply import Reply
+
+_TYPED: dict[type[Part], tuple[str, ...]] = {
+    Text: ("content",),
+    Refusal: ("refusal",),
+    Reasoning: ("reasoning_content", "reasoning"),
+    ToolCall: ("tool_calls", "function_call"),
+}
+
+
+def answer_id(run_id: str) -> str:
+    """Return the ``id`` of the answer of a run."""
+    return f"chatcmpl-{run_id}"
+
+
+def further_members(part: Part, offset: int) -> Fragment:
+    """Return the message members of ``part`` beside its own: annotations, reasoning details.
+
+    ``offset`` is where the text of ``part`` begins in the message's.
+    """
+    typed = _TYPED.get(type(part), ())
+    fragment = part.on_wire("chat") or {}
+    members = {name: value for name, value in fragment.items() if name not in typed}
+    if isinstance(part, Reasoning):
+        members.update(wire.seal_reasoning(part))
+    elif (
+        isinstance(part, Text)
+        and part.on_wire("chat") is None
+        and (cited := chat_annotations(citations_of(part), offset))
+    ):
+        members["annotations"] = cited
+    return members
+
+
+def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Return the members of the whole answer, and those of its choice with ``finish_reason``."""
+    answer = dict(_said(reply))
+    choices = answer.pop("choices", None) or [{}]
+    answer.pop("usage", None)
+    choice = dict(choices[0])
+    if not choice and (logprobs := _logprobs(reply)):
+        choice["logprobs"] = {"content": logprobs, "refusal": None}
+    said = choice.get("finish_reason")
+    choice["finish_reason"] = wire.finish_reason(reply.finish, said)
+    return answer, choice
+
+
+def _logprobs(reply: Reply) -> list[Json]:
+    """Return the log probabilities of a Responses answer; both protocols spell a token alike."""
+    parts = (part.on_wire("responses") for part in reply.parts if isinstance(part, Text))
+    spelled = (own.get("part", own).get("logprobs") for own in parts if own is not None)
+    return [token for tokens in spelled if isinstance(tokens, list) for token in tokens]
+
+
+def render_usage(reply: Reply) -> dict[str, Json] | None:
+    """Return the ``usage`` of ``reply``, None if nothing is known."""
+    return wire.render_usage(reply.usage, _said(reply).get("usage"))
+
+
+def _said(reply: Reply) -> dict[str, Json]:
+    if reply.wire is None or reply.wire.protocol != "chat":
+        return {}
+    said: dict[str, Json] = reply.wire.json
+    return said
