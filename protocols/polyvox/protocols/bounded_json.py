@@ -1,9 +1,8 @@
-"""Reads JSON that somebody else wrote, within limits that keep it harmless.
+"""Reads untrusted JSON within limits on nesting and on the number of values.
 
-A document may be readable and yet never be written again: orjson reads 1024 levels and writes 254,
-our own documents put some around what they carry, and recursion ends Python's stack. Many small
-values take far more memory and time than their text. Both are refused where the text comes in, so
-nothing behind needs to ask.
+orjson reads 1024 levels but writes only 254, our own documents add levels around what they carry,
+and recursive code would overflow Python's stack. Many small values take far more memory and time
+than their text. Both are refused here, where the text enters, so later code need not check.
 """
 
 import orjson
@@ -14,23 +13,23 @@ MOST_LEVELS = 128
 """Levels of lists and objects; JSON Schemas of real tools have about 20."""
 
 MOST_VALUES = 300_000
-"""A conversation of a thousand long turns has some 20,000; parsing these takes about 0.1 s."""
+"""A conversation of a thousand long turns has about 20,000; parsing them takes about 0.1 s."""
 
 _SLICE = 256 * 1024
 
 
 class TooManyValues(orjson.JSONDecodeError):
-    """The text spells more than ``MOST_VALUES`` values."""
+    """The text contains more than ``MOST_VALUES`` values."""
 
 
 def parse_json(text: bytes | str) -> Json:
-    """Return the value that ``text`` spells.
+    """Parse ``text``.
 
     Raises TooManyValues before anything is built, and orjson.JSONDecodeError for what is not JSON
     or nested deeper than ``MOST_LEVELS``.
     """
     if len(text) <= 2 * MOST_LEVELS:
-        # The hot path, the events of a stream: too short to nest that deep.
+        # The hot path: the events of a stream are too short to nest that deep.
         return orjson.loads(text)
     if isinstance(text, str):
         commas, opened = text.count(","), text.count("[") + text.count("{")
@@ -45,9 +44,9 @@ def parse_json(text: bytes | str) -> Json:
 
 
 def _spells_more(text: bytes | str, most: int) -> bool:
-    """Whether ``text`` holds more than ``most`` values: commas inside strings do not count.
+    """Whether ``text`` holds more than ``most`` values; commas inside strings do not count.
 
-    It is searched in slices, so that other threads get their turn.
+    It is searched in slices, so that other threads can run in between.
     """
     body = text.encode() if isinstance(text, str) else text
     commas = strings = 0

@@ -1,4 +1,4 @@
-"""What a protocol offers towards clients: it reads requests and writes answers and model lists.
+"""The client side of a protocol: it reads requests and writes answers and model lists.
 
 Modules and classes implement these interfaces; they do no I/O.
 """
@@ -18,7 +18,7 @@ from polyvox.workflows.reply import Reply
 class Ask:
     """A parsed request: the public model name, the conversation, and how to answer.
 
-    ``in_functions`` is for a Chat client that knows no tools, only their predecessor.
+    ``in_functions`` marks a Chat client that uses ``functions``, the predecessor of tools.
     """
 
     protocol: Protocol
@@ -34,18 +34,18 @@ class Encoder(Interface):
     Built as ``Encoder(ask, run_id=..., created=...)`` (seconds since the epoch). It is fed the
     Events of several model calls one after the other (a flow may stream some text, ask a hidden
     question and stream on): it opens the protocol's stream once, numbers parts itself, and
-    ignores UsageReported and Finished, because only the Reply knows usage and end of the whole
-    run. All methods return whole wire frames, possibly none (``b""``).
+    ignores UsageReported and Finished, because only the Reply has the usage and the finish reason
+    of the whole run. All methods return whole wire frames, possibly none (``b""``).
     """
 
     def feed(self, event: Event) -> bytes:
         """Encode one Event."""
 
     def keep_alive(self) -> bytes:
-        """Return what tells a waiting client that the answer is still being made."""
+        """Return a frame that shows a waiting client that the answer is still in progress."""
 
     def finish(self, reply: Reply) -> bytes:
-        """Write what of ``reply`` was not sent yet, then the protocol's complete ending."""
+        """Write what has not been sent of ``reply``, then the protocol's complete ending."""
 
     def fail(self, error: ModelError) -> bytes:
         """Write the protocol's error ending for a stream that has begun."""
@@ -57,8 +57,8 @@ class RequestParser(Interface):
     def parse(self, body: Json, headers: Mapping[str, str]) -> Ask:
         """Parse a request body (a decoded JSON document) and its lower-case headers.
 
-        Unknown fields are kept, never refused. Raises ModelError("invalid_request", param=...)
-        for a missing or ill-typed known field.
+        Unknown fields are passed through, never refused. Raises ModelError("invalid_request",
+        param=...) for a missing or ill-typed known field.
         """
 
 

@@ -1,4 +1,4 @@
-"""What the status of a provider's error answer means where its body does not say more."""
+"""The error kind for each HTTP status, for provider errors whose body is not more precise."""
 
 from typing import Final
 

@@ -1,8 +1,8 @@
-"""Header values made of texts that somebody else chose.
+"""Header values made of untrusted texts.
 
-A field's name, a model's name or an error may hold line ends, NUL, or anything of Unicode. In a
-header such a text breaks the connection, or worse begins a header of its own. All values that are
-not constants of ours go through here.
+The name of a field, a model or an error may contain line ends, NUL or any Unicode character. In a
+header such a text breaks the connection or starts another header. Every header value that is not
+a constant of Polyvox is encoded here.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from urllib.parse import quote
 LONGEST_VALUE = 1024
 
 LONGEST_LIST = 2048
-"""Clients and proxies take some KiB of headers; a list of losses must not use them up."""
+"""Clients and proxies accept a few KiB of headers; a list of losses must not use them up."""
 
 _VISIBLE = " !\"#$&'()*+-./:;<=>?@[\\]^_`{|}~"
 _CUT = "..."
@@ -26,7 +26,7 @@ def header_value(text: str, longest: int = LONGEST_VALUE) -> str:
 
 
 def header_list(texts: Iterable[str], longest: int = LONGEST_LIST) -> str:
-    """Return ``texts`` as a list that a comma separates; what does not fit is only counted."""
+    """Return ``texts`` as a comma-separated list; those that do not fit are only counted."""
     shown: list[str] = []
     size = left_out = 0
     for text in texts:

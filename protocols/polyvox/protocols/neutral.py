@@ -1,7 +1,7 @@
-"""What the elements of one protocol say in terms that all protocols understand.
+"""Reads the elements of one protocol in terms that all protocols understand.
 
-A renderer meets elements of any protocol. It never looks into one of another protocol: it asks
-``neutral_of(wire)``, which is the reader that the element's own protocol provides.
+A renderer gets elements of any protocol. It never looks into those of another protocol: it calls
+``neutral_of(wire)``, the reader that the element's own protocol provides.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,12 +16,12 @@ from polyvox.workflows.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class FurtherOptions:
-    """What a request says beside the typed ``Options`` and more than one protocol has a field for.
+    """Options besides the typed ``Options`` that more than one protocol has a field for.
 
-    ``openai`` are members that OpenAI's protocols spell alike. ``user`` names who the request is
-    for, ``metadata`` is kept with the answer. ``standard_tier`` forbids a faster, dearer service.
-    ``top_logprobs`` is None where log probabilities are not asked for. ``shows_thoughts`` asks for
-    the text of the model's thinking.
+    ``openai`` are members that OpenAI's protocols spell alike. ``user`` identifies the end user,
+    ``metadata`` is stored with the answer. ``standard_tier`` forbids a faster, more expensive
+    service tier. ``top_logprobs`` is None unless log probabilities are requested.
+    ``shows_thoughts`` requests the text of the model's thinking.
     """
 
     openai: Mapping[str, Json] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class CacheMark:
-    """A mark up to where a prompt is worth caching, and for how long; None is the usual time.
+    """A mark up to which the prompt should be cached, and for how long; None is the default time.
 
     ``openai`` is the mark as OpenAI's protocols spell it, if it came from one of them.
     """
@@ -79,18 +79,18 @@ def _element(json: Json) -> tuple[str, dict[str, Json]]:
 class Neutral:
     """One protocol's reader of its own elements, on behalf of the other protocols.
 
-    ``rows`` say what becomes of its fields. ``request`` reads a request's document, ``tool``
+    ``rows`` are the coverage rows of its fields. ``request`` reads a request's document, ``tool``
     returns the members of a client's tool, ``custom_format`` the format of a free-text tool
     (``{"type": "grammar", "syntax", "definition"}``), ``namespace`` the namespace and the name of a
-    tool that lives in one. ``element`` returns the type and the members of a part's element,
-    ``element_name`` what an element of an unknown type is called. ``citations`` reads those of a
-    text of the given length, ``cache_mark`` the mark on a part.
+    tool in one. ``element`` returns the type and the members of a part's element, ``element_name``
+    the name of an element of an unknown type. ``citations`` reads the citations of a text of the
+    given length, ``cache_mark`` the mark on a part.
 
-    The last ones are about answers. ``unshown`` yields the names of members of a part that only
-    this protocol knows; ``has_logprobs`` and ``ends_with_logprobs`` look into a part and into the
-    ending. ``cites`` and ``shows_logprobs`` say what a client of this protocol can be shown,
-    ``cites_by_block`` that a text is cut into parts at each citation, ``continues_answers`` that a
-    request may end with the beginning of the answer.
+    The others are about answers. ``unshown`` yields the names of members of a part that only this
+    protocol knows; ``has_logprobs`` and ``ends_with_logprobs`` test a part and an ending. ``cites``
+    and ``shows_logprobs`` say what a client of this protocol can receive, ``cites_by_block`` that a
+    text is split into parts at each citation, ``continues_answers`` that a request may end with the
+    beginning of the answer.
     """
 
     rows: tuple[Row, ...] = ()
@@ -112,11 +112,11 @@ class Neutral:
 
 
 UNKNOWN = Neutral()
-"""Reads nothing: of a protocol that tells others nothing of its elements."""
+"""The reader of a protocol that provides none: it finds nothing."""
 
 
 def neutral_of(wire: Wire | None) -> Neutral:
-    """Return the reader of ``wire``; one that reads nothing where nobody knows the protocol."""
+    """Return the reader of ``wire``; for an unknown protocol, one that finds nothing."""
     return UNKNOWN if wire is None else neutral(wire.protocol)
 
 

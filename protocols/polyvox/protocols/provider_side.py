@@ -1,6 +1,6 @@
-"""What a protocol offers towards providers: it writes requests and reads streams and errors.
+"""The provider side of a protocol: it writes requests and reads streams and errors.
 
-Modules implement these interfaces. They do no I/O: who owns the socket feeds them.
+Modules implement these interfaces. They do no I/O: the owner of the socket feeds them.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class Rendered:
     ``path`` is relative to the provider's base URL (which ends in ``/v1`` or the like), without a
     leading slash. ``body`` always asks for a stream. ``losses`` name each field of the
     conversation that this protocol cannot carry, as ``field`` or ``field: why``. ``stop`` are
-    sequences the provider was not told of: whoever reads the answer ends it there.
+    stop sequences that are not in the request: the reader of the stream ends the answer there.
     """
 
     path: str
@@ -30,7 +30,7 @@ class Rendered:
 
 
 class Decoder(Interface):
-    """Turns one upstream stream into Events; keeps the grammar of ``events.py``."""
+    """Turns one upstream stream into Events that follow the grammar in ``events.py``."""
 
     def feed(self, name: str | None, data: bytes) -> list[Event]:
         """Decode one server-sent event: its ``event:`` name, if any, and its data.
@@ -60,4 +60,4 @@ class ProviderProtocol(Interface):
         """Return a new Decoder."""
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
-        """Read an error answer: kind by status and code, message and retry-after of its own."""
+        """Read an error answer: its kind (from status and code), message and retry-after."""

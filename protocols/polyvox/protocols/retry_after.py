@@ -1,4 +1,4 @@
-"""How long a provider asks to wait before the next attempt, read from its answer's headers."""
+"""Reads how long a provider asks to wait before the next attempt from its answer's headers."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ _UNITS_S = {"retry-after-ms": 0.001, "retry-after": 1.0}
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the wait in seconds, never negative; None if no header says it readably.
+    """Return the wait in seconds, never negative; None if no header has a readable one.
 
     ``retry-after`` is a number of seconds or an HTTP date (RFC 9110, 10.2.3); ``retry-after-ms``,
     which OpenAI and Azure add, is exact and comes first.
@@ -31,6 +31,6 @@ def _seconds(value: str, unit_s: float) -> float | None:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    # A date that names no zone is in UTC.
+    # A date without a time zone is in UTC.
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - datetime.now(UTC)).total_seconds()

@@ -16,11 +16,11 @@ from polyvox.workflows.conversation import Protocol
 _MARK = "polyvox.1."
 
 _UNNAMED = "chat"
-"""Stands for an origin nobody named: Chat has no opaque reasoning that could be lost by it."""
+"""Stands for an unknown origin: Chat has no opaque reasoning that could be lost by it."""
 
 
 class Sealed(NamedTuple):
-    """What an envelope holds; the fields mean what they mean in ``conversation.Reasoning``."""
+    """The content of an envelope; the fields are those of ``conversation.Reasoning``."""
 
     origin: Protocol
     opaque: str
@@ -35,7 +35,7 @@ def seal(origin: Protocol | None, opaque: str, *, redacted: bool = False) -> str
 
 
 def unseal(slot: str) -> Sealed | None:
-    """Return what ``slot`` holds if it is one of our envelopes, else None."""
+    """Return the content of ``slot`` if it is an envelope of Polyvox, else None."""
     if not slot.startswith(_MARK):
         return None
     try:

@@ -40,7 +40,7 @@ class FrameSplitter:
             chunk = chunk.removeprefix(_BOM)
         if self._held_cr or b"\r" in chunk:
             chunk = self._with_lf(chunk)
-        # Only what is new is searched: a picture in one event comes in hundreds of chunks.
+        # Only the new bytes are searched: an image in one event comes in hundreds of chunks.
         ends = b"\n\n" in chunk or (chunk[:1] == b"\n" and self._rest[-1:] == b"\n")
         self._rest += chunk
         blocks: list[bytes] = []

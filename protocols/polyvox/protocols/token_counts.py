@@ -1,13 +1,13 @@
-"""Reads the numbers of a ``usage`` object, whatever a server put in their place."""
+"""Reads the numbers of a ``usage`` object, which may hold anything."""
 
 from polyvox.workflows.conversation import Json
 
 _MOST = 2**53
-"""What JSON's numbers tell apart; sums of such counts still fit where they are stored."""
+"""The largest exact integer of JSON readers; sums of such counts still fit into the ledger."""
 
 
 def count(json: Json, *path: str) -> int | None:
-    """Return the whole number at ``path``, None where there is none."""
+    """Return the non-negative integer at ``path``, or None if it holds anything else."""
     for member in path:
         json = json.get(member) if isinstance(json, dict) else None
     return json if type(json) is int and 0 <= json <= _MOST else None

@@ -1,8 +1,8 @@
-"""Gives the client its own tools back in the calls of a model behind another protocol.
+"""Translates tool calls of a model behind another protocol back to the client's own tools.
 
 A protocol without namespaces is offered ``namespace__name``, one without free-text tools a
-function with one string, ``input``, and a name that is too long elsewhere is offered shortened. All
-three are undone here, or the client would not know its own tool again.
+function with one string, ``input``, and a name that is too long for it is shortened. All three are
+undone here, because the client knows its tools only by their original names and forms.
 """
 
 from collections.abc import Iterable
@@ -41,13 +41,13 @@ class OwnCalls:
 
     @property
     def renames(self) -> bool:
-        """Whether any call may have to be changed."""
+        """Whether any call may need a change."""
         return bool(self._own)
 
     def event(self, event: Event) -> Event | None:
-        """Return ``event`` as the client's own tools have it, None for one to be left out.
+        """Return ``event`` in terms of the client's own tools, or None if it must be dropped.
 
-        The text of a wrapped call is known when its JSON is complete: it has no deltas.
+        The text of a wrapped call is known only when its JSON is complete, so it has no deltas.
         """
         match event:
             case PartDelta():
@@ -62,7 +62,7 @@ class OwnCalls:
                 return event
 
     def call(self, part: Part) -> Part:
-        """Return ``part`` as the client offered it; only a foreign call changes."""
+        """Return ``part`` as a call of the client's own tool; other parts unchanged."""
         if not isinstance(part, ToolCall) or part.namespace is not None:
             return part
         own = self._own.get(part.name)
@@ -78,14 +78,14 @@ class OwnCalls:
         return named.edited(kind="custom", arguments=_unwrapped(part.arguments))
 
     def _is_wrapped(self, part: Part) -> bool:
-        """Whether ``part`` is a function's call that stands for one of a free-text tool."""
+        """Whether ``part`` is a function call that stands for a call of a free-text tool."""
         if not isinstance(part, ToolCall) or part.kind == "custom" or part.namespace is not None:
             return False
         own = self._own.get(part.name)
         return own is not None and own.is_custom
 
     def reply(self, reply: Reply) -> Reply:
-        """Return ``reply`` with the client's own calls."""
+        """Return ``reply`` with calls of the client's own tools."""
         if not self._own:
             return reply
         return replace(reply, parts=tuple(self.call(part) for part in reply.parts))
@@ -110,11 +110,11 @@ def _unwrapped(arguments: str) -> str:
 
 
 def own_calls(ask: Ask) -> OwnCalls | None:
-    """Return what gives the client of ``ask`` its own calls, None where nothing has to be done."""
+    """Return the translator for the client of ``ask``, or None if no call needs a change."""
     calls = OwnCalls(ask.conversation.tools)
     return calls if calls.renames else None
 
 
 def restored(reply: Reply, ask: Ask) -> Reply:
-    """Return ``reply`` with the client's own calls."""
+    """Return ``reply`` with calls of the client's own tools."""
     return OwnCalls(ask.conversation.tools).reply(reply)

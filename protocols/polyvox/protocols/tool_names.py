@@ -1,8 +1,8 @@
 """The names under which tools are offered to a provider of another protocol than the client's.
 
 Responses has namespaces, the others do not; Messages allows names of 128 characters, OpenAI 64.
-What is offered under another name comes back under that name, and the client side undoes it: both
-sides compute the offered name from the client's own, so nothing has to be remembered.
+A call comes back under the offered name, and the client side restores the original: both sides
+compute the offered name from the client's own, so nothing has to be stored.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Final
 from polyvox.workflows.conversation import Tool, ToolChoice
 
 JOINT: Final = "__"
-"""Stands between namespace and name where a protocol has no namespaces."""
+"""Separates namespace and name in protocols without namespaces."""
 
 LONGEST: Final = 64
 """Characters that every protocol allows in a name."""
@@ -21,14 +21,14 @@ _DIGEST: Final = 8
 
 
 def flat_name(name: str, namespace: str | None) -> str:
-    """Return the one name, without a namespace, of a tool that may live in one."""
+    """Return a single name for a tool that may be in a namespace."""
     return name if namespace is None else f"{namespace}{JOINT}{name}"
 
 
 def offered_name(name: str, namespace: str | None = None) -> str:
-    """Return the one name of a tool that every protocol takes.
+    """Return a single name for a tool that every protocol accepts.
 
-    A name that is too long is cut and ends in a digest of itself, so that two of them stay two.
+    A name that is too long is cut and ends in a digest of itself, so that it stays unique.
     """
     whole = flat_name(name, namespace)
     if len(whole) <= LONGEST:
@@ -38,7 +38,7 @@ def offered_name(name: str, namespace: str | None = None) -> str:
 
 
 def allowed_tools(tools: Sequence[Tool], choice: ToolChoice | None) -> Sequence[Tool]:
-    """Return those of ``tools`` that may be called; a namespace allows all that it holds."""
+    """Return the ``tools`` that may be called; an allowed namespace allows all of its tools."""
     if choice is None or choice.allowed is None:
         return tools
     return [t for t in tools if {t.name, t.name.partition(JOINT)[0]} & set(choice.allowed)]

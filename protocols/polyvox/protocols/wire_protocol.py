@@ -17,9 +17,9 @@ class TokenCount:
     """How a request's input tokens are counted without answering it.
 
     ``path`` is relative to the root of the API, for clients and providers alike. ``fields`` are
-    the members of a request that a provider's route takes besides the model. ``defaults`` are
-    members that a counting request may leave out and another may not. ``estimate`` returns a guess
-    from a request's document; without it the gateway registers no route by itself.
+    the members of a request that a provider's route accepts besides the model. ``defaults`` are
+    members that are required in other requests but optional in a counting request. ``estimate``
+    computes an estimate from a request's document; without it the gateway registers no route.
     """
 
     path: str
@@ -34,17 +34,18 @@ def _one(_ask: Ask) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WireProtocol:
-    """One protocol, towards clients and towards providers.
+    """One protocol, on the client side and on the provider side.
 
     ``path`` is that of a request for an answer, relative to the root of the API. ``elements`` parse
     the wire elements that a Conversation is made of, by ``message``, ``tool``, ``options`` and, if
     the protocol has it, ``system``; ``neutral`` reads the elements for other protocols.
 
     ``recognized_by`` is a request header that only clients of this protocol send; it decides on
-    paths that several protocols share. ``choices_wanted`` returns how many answers a request asks
-    for. The answers of a ``stateful`` protocol can be kept, continued and compacted, so the gateway
-    has routes of its own for it. Providers of one that ``signs_reasoning`` want its signature back,
-    those of one without ``takes_file_urls`` get the content of files instead.
+    paths that several protocols share, such as ``/v1/models``. ``choices_wanted`` returns how many
+    answers a request wants. The answers of a ``stateful`` protocol can be stored, continued and
+    compacted, so the gateway has separate routes for it. Providers of a protocol that
+    ``signs_reasoning`` require the signature back; those of one without ``takes_file_urls`` get the
+    content of files instead.
     """
 
     name: str
@@ -70,7 +71,7 @@ class WireProtocol:
 
 
 Protocols = Mapping[str, WireProtocol]
-"""The protocols a program speaks, by name. The first is spoken where nothing tells which."""
+"""The protocols of a program, by name. The first is used where a request does not show its own."""
 
 
 def protocol_at(protocols: Protocols, path: str, headers: Mapping[str, str]) -> WireProtocol:

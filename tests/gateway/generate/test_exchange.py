@@ -11,7 +11,6 @@ from polyvox.activities.live.relay import Batch, Relay, RunOutcome
 from polyvox.activities.tracing.spans import RequestSpan, RunSpan, Tracing
 from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.http.errors import Headers
-from polyvox.protocols.chat.client import request as chat
 from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.client_side import Ask, Encoder
 from polyvox.worker.runs.handle import RunHandle
@@ -150,7 +149,7 @@ async def answered(
     sent: Sent | None = None,
     *,
     stream: bool,
-    answers: object = chat,
+    answers: object = chat_response,
     lasting: bool = False,
 ) -> Sent:
     sent = sent or Sent()

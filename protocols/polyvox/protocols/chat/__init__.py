@@ -1,1 +1,1 @@
-"""OpenAI Chat Completions, towards clients and towards providers."""
+"""OpenAI Chat Completions: the client side, the provider side, and what they share."""

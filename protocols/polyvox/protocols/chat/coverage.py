@@ -1,7 +1,7 @@
-"""What becomes of Chat Completions fields over the other protocols; see ``coverage``.
+"""What happens to Chat Completions fields over the other protocols; see ``coverage``.
 
 Fields: ``openai.types.chat.completion_create_params`` (SDK 3.54) and ``top_k``, which compatible
-servers take.
+servers accept.
 """
 
 from polyvox.protocols.coverage.row import Fate, Place, Row, becomes, idle, lost, refused

@@ -1,11 +1,10 @@
-"""Chat Completions messages, both ways.
+"""Parses and renders Chat Completions messages.
 
-A part's ``wire`` is the *fragment* of a message that says it: message members, in which a list
+A part's ``wire`` is the *fragment* of a message that holds it: message members, in which a list
 holds the part's own entry only (``{"content": [{"type": "text", ...}]}``,
-``{"tool_calls": [{...}]}``, ``{"reasoning": "..."}``). Merging fragments gives a message again, so
-an Opaque can be a content part, a call or a member nobody knows, and each takes its place. A part
-whose typed fields say everything has no ``wire``. A tool result's fragment is the whole ``tool``
-message.
+``{"tool_calls": [{...}]}``, ``{"reasoning": "..."}``). Merging the fragments restores the message,
+so an Opaque can be a content part, a call or an unknown member. A part whose typed fields hold
+everything has no ``wire``. A tool result's fragment is the whole ``tool`` message.
 
 Format: ``openai.types.chat`` of the OpenAI SDK 3.54, and the dialects of compatible servers
 (``reasoning_content``, ``reasoning``, ``reasoning_details``).
@@ -179,7 +178,7 @@ def _parse_assistant(json: Json) -> list[Part]:
 
 
 WHOLE_MEMBERS: Final = ("audio", "images")
-"""Members that are content of their own, not remarks on the message."""
+"""Members that are content, not metadata of the message."""
 
 _CALLS: Final[dict[str, str]] = {"function": "arguments", "custom": "input"}
 

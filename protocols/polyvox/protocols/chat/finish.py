@@ -1,4 +1,4 @@
-"""Why a Chat Completions answer ends, both ways."""
+"""Parses and renders why a Chat Completions answer ends."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "sensitive": "refusal",
 }
 
-# Chat has no word for "ask me again": the answer is not whole, which is what "length" says.
+# Chat has no value for "continue": "length" says that the answer is incomplete.
 _SPELLINGS: Final[dict[FinishReason, str]] = {
     "stop": "stop",
     "length": "length",
@@ -32,7 +32,7 @@ _SPELLINGS: Final[dict[FinishReason, str]] = {
 def finish_reason(finish: FinishReason, said: Json = None) -> str:
     """Return the ``finish_reason`` of ``finish``.
 
-    ``said`` is what a provider of this protocol wrote; it is kept where it means the same. OpenAI
+    ``said`` is the value of a provider of this protocol; it is used if it means the same. OpenAI
     ends a refusal with ``stop``, so that pair counts as the same.
     """
     if isinstance(said, str):

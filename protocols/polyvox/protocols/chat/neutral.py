@@ -1,4 +1,4 @@
-"""What Chat's elements say in neutral terms; see ``protocols.neutral``."""
+"""Reads Chat's elements in neutral terms; see ``protocols.neutral``."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,7 +16,7 @@ _SHOWN: Final = frozenset(
         *("reasoning_content", "reasoning", "reasoning_details"),
     )
 )
-"""Members of a message that are shown, or told of, by its parts."""
+"""Members of a message that its parts hold or whose loss its parts report."""
 
 
 def _request(document: Json) -> FurtherOptions:

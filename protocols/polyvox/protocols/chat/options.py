@@ -1,4 +1,4 @@
-"""Chat Completions options, both ways."""
+"""Parses and renders Chat Completions options."""
 
 from collections.abc import Callable
 from typing import Final, Literal, TypeVar
@@ -133,8 +133,8 @@ def _parse_format(json: Json) -> OutputFormat | None:
 def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
     """Render the request document without model, messages, tools and stream.
 
-    A Chat document keeps its own spelling wherever it says what ``options`` say. Of another
-    protocol's document every field that Chat has no word for is a loss.
+    A Chat document keeps its own spelling wherever its value equals that of ``options``. Each field
+    of another protocol's document that Chat lacks is a loss.
     """
     own = options.on_wire("chat")
     document: dict[str, Json] = dict(own or {})
@@ -171,7 +171,7 @@ def _write_stop(document: dict[str, Json], value: Json) -> None:
 
 
 def _write_tool_choice(document: dict[str, Json], value: ToolChoice | None) -> None:
-    # Of allowed tools only these are offered: most servers know no other way.
+    # Only the allowed tools are offered: most servers have no other way to restrict them.
     if value is None or value.mode != "tool":
         _put(document, "tool_choice", value and value.mode)
     else:
@@ -204,11 +204,11 @@ _WRITERS: Final[dict[str, Callable[[dict[str, Json], Json], None]]] = {
 }
 
 MOST_STOPS: Final = 4
-"""Stop sequences that the API takes."""
+"""The number of stop sequences that the API accepts."""
 
 
 def _borrow(document: dict[str, Json], wire: Wire, losses: list[str]) -> None:
-    """Take over what another protocol's document says in fields that no option holds."""
+    """Add what another protocol's document has in fields without a typed option."""
     if "top_k" in wire.json:
         # A sampling refinement that OpenAI refuses by name; leaving it out is the smaller harm.
         document.pop("top_k", None)

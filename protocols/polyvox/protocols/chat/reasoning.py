@@ -1,9 +1,9 @@
-"""Reasoning in Chat Completions messages, both ways.
+"""Parses and renders reasoning in Chat Completions messages.
 
 OpenAI's schema has none. Compatible servers write ``reasoning_content`` (DeepSeek, vLLM,
-llama.cpp) or ``reasoning`` and ``reasoning_details`` (OpenRouter). The last is the one slot for
-something opaque: there a client gets the sealed signature of another protocol's reasoning, and if
-it sends it back, the signature is known again. A sealed one never reaches a Chat provider.
+llama.cpp) or ``reasoning`` and ``reasoning_details`` (OpenRouter). The last is the only field for
+opaque data: a client gets the sealed signature of another protocol's reasoning there, and if it
+sends it back, the signature is restored. A sealed signature is never sent to a Chat provider.
 """
 
 from typing import Final
@@ -31,7 +31,7 @@ def parse_reasoning(json: dict[str, Json]) -> list[Reasoning]:
         return [Reasoning(text, origin="chat", wire=None if plain else Wire("chat", said))]
     lengths = [detail["length"] for detail in sealed if isinstance(detail.get("length"), int)]
     if len(lengths) != len(sealed) or sum(lengths) != len(text):
-        # A signature vouches for its very text, so without that it is worth nothing.
+        # A signature is only valid for its exact text.
         return [Reasoning(text)]
     parts, at = [], 0
     for detail, length in zip(sealed, lengths, strict=True):
@@ -44,7 +44,7 @@ def parse_reasoning(json: dict[str, Json]) -> list[Reasoning]:
 def seal_reasoning(part: Reasoning) -> dict[str, Json]:
     """Return the members that carry the opaque half of another protocol's reasoning.
 
-    Clients join the texts of several thoughts to one; ``length`` (characters) parts them again.
+    Clients join the texts of several reasoning parts; ``length`` (characters) separates them again.
     """
     if part.opaque is None or part.origin is None or part.origin == "chat":
         return {}
@@ -57,7 +57,7 @@ def seal_reasoning(part: Reasoning) -> dict[str, Json]:
 
 
 def without_sealed(message: Json, losses: list[str]) -> Json:
-    """Return ``message`` as a Chat provider may see it: without another vendor's reasoning."""
+    """Return ``message`` without another vendor's reasoning, for a Chat provider."""
     if "reasoning_details" not in message or not _sealed(message):
         return message
     lose(losses, LOST_REASONING)

@@ -1,4 +1,4 @@
-"""The tools of Chat Completions, both ways."""
+"""Parses and renders the tools of Chat Completions."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from polyvox.workflows.conversation import Json, Tool, Wire
 
 
 def parse_tool(json: Json) -> Tool:
-    """Parse an entry of ``tools``; a type nobody knows is a server tool."""
+    """Parse an entry of ``tools``; one of an unknown type is a server tool."""
     if not isinstance(json, dict):
         raise ill_typed("", "an object", json)
     kind = json.get("type", "function")

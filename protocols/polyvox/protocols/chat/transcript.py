@@ -1,8 +1,8 @@
-"""Writes a Conversation's messages as the list that Chat Completions wants.
+"""Writes a Conversation's messages as the list that Chat Completions requires.
 
-Chat keeps one turn of the assistant in one message, answers to its tool calls in ``tool`` messages
-right after it, and media in ``user`` messages only. Messages that came from a Chat client go out as
-they came; the rest is laid out by those three rules.
+Chat requires one turn of the assistant in one message, the results of its tool calls in ``tool``
+messages right after it, and media in ``user`` messages only. Messages from a Chat client are sent
+unchanged; the others follow those three rules.
 """
 
 import base64
@@ -43,7 +43,7 @@ Fragment = dict[str, Json]
 def render_messages(
     conversation: Conversation, losses: list[str], *, marks: bool = False
 ) -> list[Json]:
-    """Render all messages, the system instruction first; ``marks`` where the model takes them.
+    """Render all messages, the system instruction first; with ``marks``, cache marks too.
 
     Raises ModelError("unsupported", param=...) for media that Chat cannot point to.
     """
@@ -56,7 +56,7 @@ def render_messages(
 
 
 class _Transcript:
-    """The messages so far, and what waits for its place behind them."""
+    """The messages so far, and the media that follow them."""
 
     def __init__(self, losses: list[str], *, marks: bool) -> None:
         self._losses = losses
@@ -91,7 +91,7 @@ class _Transcript:
     def _speak(self, parts: Iterable[Part]) -> None:
         fragments = [f for p in parts if (f := self._render(p, "assistant"))]
         if self._turn_said and any(f.get("content") for f in fragments):
-            # Two messages of one turn, as Responses writes them, stay two paragraphs.
+            # Two messages of one turn, as in Responses, become two paragraphs.
             fragments.insert(0, {"content": "\n\n"})
         self._turn_said = self._turn_said or any(f.get("content") for f in fragments)
         self._turn.extend(fragments)
@@ -112,7 +112,7 @@ class _Transcript:
         return {"content": [{**piece, "prompt_cache_breakpoint": mark}]}
 
     def _note(self, part: Part) -> None:
-        """Name what of a part from another protocol is left out; one left out whole is named so."""
+        """Name what is left out of a part from another protocol, or the whole part."""
         known = not isinstance(part, Opaque | Reasoning)
         if known and part.wire is not None and part.wire.protocol != "chat":
             for loss in element_losses(part.wire, "chat"):
@@ -121,7 +121,7 @@ class _Transcript:
     def _say(self, message: Message) -> None:
         role = "user" if message.role == "tool" else message.role
         if role == "developer" and message.wire is not None:
-            # Few servers but OpenAI's own know the role; "system" means the same to all of them.
+            # Few servers besides OpenAI's know the role; "system" means the same to all of them.
             role = "system"
         others = []
         for part in message.parts:
@@ -172,17 +172,17 @@ class _Transcript:
 
 
 def _as_error(content: Json) -> Json:
-    # Only Messages has a flag for it; elsewhere a failed tool says so in its text.
+    # Only Messages has a flag for a failed tool; in other protocols its text says so.
     if isinstance(content, list):
         return [{"type": "text", "text": "Error:"}, *content]
     return content if content.startswith("Error") else f"Error: {content}"
 
 
 def merge_fragments(fragments: Iterable[Fragment], *, joined: bool = False) -> Fragment:
-    """Merge fragments to the members of one message.
+    """Merge fragments into the members of one message.
 
     Several plain texts become text parts, or one string if ``joined``: many compatible servers
-    take only a string from the assistant.
+    accept only a string in assistant messages.
     """
     gathered: dict[str, list[Json]] = {}
     contents: list[Json] = []
@@ -201,7 +201,7 @@ def merge_fragments(fragments: Iterable[Fragment], *, joined: bool = False) -> F
 
 
 def _together(values: list[Json]) -> Json:
-    """Return texts as one text and lists as one list, new ones: fragments are shared."""
+    """Return texts as one text and lists as one new list; fragments are shared."""
     if len(values) == 1:
         return values[0]
     return "".join(values) if isinstance(values[0], str) else [item for v in values for item in v]
@@ -279,7 +279,7 @@ def _render_file(part: File, losses: list[str]) -> Fragment:
         return {"content": title + _decoded(source.data)}
     else:
         said = {"file_data": _url(source, "file")}
-        # OpenAI refuses data without a name.
+        # OpenAI refuses data without a file name.
         said["filename"] = part.name or "file"
     if part.name is not None:
         said["filename"] = part.name
@@ -289,7 +289,7 @@ def _render_file(part: File, losses: list[str]) -> Fragment:
 def _decoded(data: str) -> str:
     try:
         return base64.b64decode(data, validate=True).decode()
-    except ValueError:  # no base64, not even ASCII, or no UTF-8 inside
+    except ValueError:  # not base64, not ASCII, or not UTF-8 inside
         return data
 
 

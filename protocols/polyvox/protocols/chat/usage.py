@@ -1,4 +1,4 @@
-"""Chat Completions usage, both ways."""
+"""Parses and renders Chat Completions usage."""
 
 from polyvox.protocols.token_counts import count
 from polyvox.workflows.conversation import Json
@@ -8,9 +8,9 @@ from polyvox.workflows.reply import Usage
 def parse_usage(json: Json) -> Usage:
     """Parse a ``usage`` object.
 
-    Chat's ``prompt_tokens`` contains what was read from and written to caches; Usage keeps the
-    three apart. Some servers leave reasoning out of ``completion_tokens`` and count it in
-    ``total_tokens`` only, so the larger of both is the output.
+    Chat's ``prompt_tokens`` includes tokens read from and written to caches; Usage separates them.
+    Some servers count reasoning in ``total_tokens`` but not in ``completion_tokens``, so the larger
+    of the two results is the output.
     """
     prompt = count(json, "prompt_tokens")
     output = count(json, "completion_tokens")
@@ -33,16 +33,16 @@ def parse_usage(json: Json) -> Usage:
 
 
 def usage_elsewhere(chunk: dict[str, Json], choice: dict[str, Json]) -> Json:
-    """Return the usage where Kimi (in the choice) and Groq (in a member of its own) write it."""
+    """Return the usage where Kimi (in the choice) and Groq (in a separate member) write it."""
     groq = chunk.get("x_groq")
     return choice.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None)
 
 
 def render_usage(usage: Usage, said: Json = None) -> dict[str, Json] | None:
-    """Render a ``usage`` object, or None if nothing at all is known.
+    """Render a ``usage`` object, or None if nothing is known.
 
-    ``said`` is the object a provider of this protocol wrote. Its further members are kept if it
-    counts the same tokens; usage summed over several calls has none.
+    ``said`` is the object of a provider of this protocol. Its other members are added if it counts
+    the same tokens; usage summed over several calls has none.
     """
     if usage == Usage():
         return None

@@ -1,1 +1,1 @@
-"""What becomes of each field where client and provider speak different protocols."""
+"""What happens to each field when client and provider use different protocols."""

@@ -1,6 +1,6 @@
-"""Names what of an answer a client of another protocol cannot be shown.
+"""Names what of an answer is lost for a client of another protocol.
 
-The Reply alone decides it, so it is the same whether the answer is streamed or whole.
+It depends on the Reply alone, so it is the same for streamed and whole answers.
 """
 
 from collections.abc import Iterable

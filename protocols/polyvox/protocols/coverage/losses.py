@@ -1,8 +1,8 @@
 """Names what of one protocol's request another protocol cannot carry.
 
-The renderers ask it, so that what they leave out is named. Each protocol has a table of rows, its
-``coverage`` module: a row stands for one field and says its fate over other protocols. What no row
-names is unknown here: it is a loss under its own name. ``docs/protocols.md`` is made of the tables.
+The renderers use it to name what they leave out. Each protocol has a table of rows, its
+``coverage`` module: a row is one field with its fate over the other protocols. A field without a
+row is a loss under its own name. ``docs/protocols.md`` is generated from the tables.
 
 Places, and how ``field`` is spelled in each:
 
@@ -28,16 +28,16 @@ LOST_REASONING: Final = "reasoning: only the provider that wrote it can take it 
 
 MOST_LOSSES: Final = 1000
 MORE_LOSSES: Final = "... and more"
-"""A client may send any number of fields that nobody knows; so many are named."""
+"""A client may send any number of unknown fields; at most this many are named."""
 
 _MOST_MEMBERS: Final = 32
 _LONGEST_SHAPE: Final = 512
 
 _SERVED: Final = frozenset(("additional_tools",))
-"""Elements nobody renders because what they bring is offered otherwise."""
+"""Elements that are not rendered because their content is offered in another way."""
 
 _CHOICES: Final = ("function", "custom", "allowed_tools", "auto", "any", "none", "tool")
-"""The objects ``tool_choice`` may be, of all three protocols."""
+"""The types of a ``tool_choice`` object, of all three protocols."""
 
 _HELD: Final = frozenset(
     (
@@ -50,7 +50,7 @@ _HELD: Final = frozenset(
         *("reasoning_content", "reasoning", "reasoning_details", "audio", "images"),
     )
 )
-"""Members of elements that our values hold, or that only count and name the elements."""
+"""Members that typed fields hold, or that only number and name the elements."""
 
 
 @lru_cache(maxsize=64)
@@ -76,8 +76,8 @@ def lose(losses: list[str], name: str) -> None:
 def request_losses(wire: Wire, target: Protocol) -> list[str]:
     """Name what of a request document cannot be carried over ``target``.
 
-    ``wire`` is that of ``Options``. Raises ModelError("unsupported", param=...) for a field whose
-    loss would give another answer than the one asked for.
+    ``wire`` is that of ``Options``. Raises ModelError("unsupported", param=...) for a field without
+    which the answer would not be the requested one.
     """
     losses: list[str] = []
     for field, value in _fields(wire):
@@ -110,7 +110,7 @@ def element_losses(wire: Wire, target: Protocol) -> list[str]:
     """Name the members of a part's element that are not carried over ``target``."""
     losses: list[str] = []
     kind, members = neutral_of(wire).element(wire.json)
-    # What a client made up is not kept in a cache: it would be the client's to fill.
+    # Names that a client invents are not cached: it could fill the cache with them.
     usual = len(members) <= _MOST_MEMBERS and sum(map(len, members), len(kind)) <= _LONGEST_SHAPE
     to_weigh = _to_weigh if usual else _to_weigh.__wrapped__
     for member, field in to_weigh(wire.protocol, kind, tuple(members)):
@@ -122,9 +122,9 @@ def element_losses(wire: Wire, target: Protocol) -> list[str]:
 def _to_weigh(
     protocol: Protocol, kind: str, members: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """Return those of an element's members that may be lost, with the names of their fields.
+    """Return the members of an element that may be lost, with the names of their fields.
 
-    A long session has thousands of elements of few shapes, nearly all of which can lose nothing.
+    A long session has thousands of elements of few shapes, most of which can lose nothing.
     """
     fields = ((member, f"{kind}.{member}") for member in members)
     return tuple(
@@ -141,7 +141,7 @@ def opaque_losses(wire: Wire | None) -> list[str]:
 
 
 def message_losses(wire: Wire, target: Protocol) -> list[str]:
-    """Name the members of a message, beside its parts, that are not carried over ``target``."""
+    """Name the members of a message besides its parts that are not carried over ``target``."""
     losses: list[str] = []
     said = wire.json
     if isinstance(said, dict) and said.get("type", "message") == "message":

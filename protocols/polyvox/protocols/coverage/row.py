@@ -1,4 +1,4 @@
-"""The words of the coverage table: places, fates and rows."""
+"""The coverage table's terms: places, fates and rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ Outcome = Literal["mapped", "idle", "lost", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a field under another protocol.
+    """What happens to a field under another protocol.
 
     ``mapped``: it becomes ``target``, a field of the other protocol. ``idle``: leaving it out
-    changes nothing, or Polyvox does itself what it asks for. ``lost``: it is left out and named.
-    ``refused``: the request is refused with 400, because the answer would be another one.
-    ``note`` says more: how, why, or what to do instead.
+    changes nothing, or Polyvox itself does what it requests. ``lost``: it is left out and named.
+    ``refused``: the request is refused with 400, because the answer would be a different one.
+    ``note`` gives details: how, why, or what to do instead.
     """
 
     outcome: Outcome
@@ -45,7 +45,7 @@ def refused(remedy: str) -> Fate:
 class Row:
     """One field and its fate over each of the two other protocols.
 
-    ``defaults`` are values that ask for nothing the other protocols do not do anyway.
+    ``defaults`` are values that request what the other protocols do anyway.
     """
 
     place: Place

@@ -1,1 +1,1 @@
-"""Anthropic Messages, towards clients and towards providers."""
+"""Anthropic Messages: the client side, the provider side, and what they share."""

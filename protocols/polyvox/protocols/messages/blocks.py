@@ -1,7 +1,7 @@
-"""The content blocks of Anthropic Messages, both ways.
+"""Parses and renders the content blocks of Anthropic Messages.
 
 Shapes are those of the public API reference for ``POST /v1/messages`` (version 2026-10-21). A
-block the table does not know becomes ``Opaque`` and keeps its whole JSON.
+block of an unknown type becomes ``Opaque`` and keeps its whole JSON.
 """
 
 import base64
@@ -34,7 +34,7 @@ from polyvox.workflows.conversation import (
 from polyvox.workflows.errors import ModelError
 
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
-"""What the API takes as the id of a tool call."""
+"""The ids of tool calls that the API accepts."""
 
 _NOT_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -58,10 +58,10 @@ def parse_blocks(content: Json, param: str) -> tuple[Part, ...]:
 
 
 def parse_block(block: Json, param: str) -> Part:
-    """Parse one content block; its type decides, and an unknown type gives Opaque.
+    """Parse one content block; one of an unknown type becomes Opaque.
 
-    Raises ModelError("invalid_request") if the block is no object, has no type, or a field that
-    its type requires is missing or ill-typed.
+    Raises ModelError("invalid_request") if the block is not an object, has no type, or lacks a
+    field that its type requires.
     """
     if not isinstance(block, dict) or not isinstance(kind := block.get("type"), str):
         raise invalid(param, "must be an object with a type.")
@@ -85,7 +85,7 @@ def _parse_text(block: dict[str, Json], param: str) -> Part:
 
 
 def _parse_source(block: dict[str, Json], param: str) -> Source | None:
-    """Return the source, or None for a kind that has no place outside this protocol."""
+    """Return the source, or None for a kind that only this protocol has."""
     source = block.get("source")
     at = f"{param}.source"
     if not isinstance(source, dict):
@@ -119,7 +119,7 @@ def _parse_document(block: dict[str, Json], param: str) -> Part:
 
 
 def _parse_search_result(block: dict[str, Json], param: str) -> Part:
-    # No other protocol has this block, but its words are what the model is to read.
+    # No other protocol has this block, but the model needs its text.
     body = "\n".join(
         p.text
         for p in parse_blocks(block.get("content"), f"{param}.content")
@@ -130,7 +130,7 @@ def _parse_search_result(block: dict[str, Json], param: str) -> Part:
 
 
 def _parse_tool_reference(block: dict[str, Json], param: str) -> Part:
-    # Elsewhere all tools are offered from the start; the model is told which one it searched for.
+    # In other protocols all tools are offered from the start; the text names the one found.
     name = _string(block, "tool_name", param)
     return Text(f"Tool {name} can be called.", wire=Wire("messages", block))
 
@@ -196,9 +196,9 @@ def render_blocks(parts: tuple[Part, ...], losses: list[str]) -> list[Json]:
 def render_block(part: Part, losses: list[str]) -> Json | None:
     """Render one part of a request; None if the protocol has no block for it.
 
-    A part that is on this wire goes out as it came. The exceptions are what the API refuses in a
-    request: empty text, and reasoning that another provider wrote.
-    Raises ModelError("unsupported") for audio, which no Messages model hears.
+    A part of this protocol is sent unchanged, except for what the API refuses in a request: empty
+    text, and reasoning from another provider.
+    Raises ModelError("unsupported") for audio, which no Messages model accepts.
     """
     if isinstance(part, Reasoning) and not is_native(part):
         losses.append(LOST_REASONING)
@@ -217,7 +217,7 @@ def render_block(part: Part, losses: list[str]) -> Json | None:
 
 
 def is_native(part: Reasoning) -> bool:
-    """Whether a Messages provider wrote this reasoning and takes it back."""
+    """Whether a Messages provider wrote this reasoning and accepts it back."""
     return part.origin == "messages" and (part.opaque is not None or part.wire is not None)
 
 
@@ -255,7 +255,7 @@ def render_foreign(part: Part, losses: list[str]) -> Json | None:
 
 
 def render_id(call_id: str) -> str:
-    """Return ``call_id`` in the alphabet this API allows; call and result stay a pair."""
+    """Return ``call_id`` in the alphabet of this API; a call and its result get the same id."""
     return call_id if _ID.fullmatch(call_id) else _NOT_ID.sub("_", call_id) or "_"
 
 
@@ -270,9 +270,9 @@ def render_call(call: ToolCall, losses: list[str]) -> dict[str, Json]:
 
 
 def render_input(call: ToolCall, losses: list[str]) -> dict[str, Json]:
-    """Return the arguments as the object this protocol wants.
+    """Return the arguments as the object this protocol requires.
 
-    Free text, and text that is no JSON object, rides in the one property ``input``.
+    Free text, and text that is not a JSON object, becomes the single property ``input``.
     """
     if call.kind == "function":
         value = parse_arguments(call.arguments)
@@ -283,7 +283,7 @@ def render_input(call: ToolCall, losses: list[str]) -> dict[str, Json]:
 
 
 def parse_arguments(arguments: str) -> dict[str, Json] | None:
-    """Return the JSON object that ``arguments`` spells, or None; no text at all is ``{}``."""
+    """Return the JSON object in ``arguments``, or None; an empty text is ``{}``."""
     if not arguments.strip():
         return {}
     try:
@@ -343,23 +343,23 @@ def _render_file(source: Source, name: str | None, losses: list[str]) -> Json | 
 def _decoded_text(data: str) -> str | None:
     try:
         return base64.b64decode(data, validate=True).decode()
-    except ValueError:  # no base64, not even ASCII, or no UTF-8 inside
+    except ValueError:  # not base64, not ASCII, or not UTF-8 inside
         return None
 
 
 def render_answer_block(part: Part) -> Json | None:
-    """Render one part of an answer to a client; None for what has no block here.
+    """Render one part of an answer to a client; None if the protocol has no block for it.
 
-    Reasoning of another protocol gets a sealed signature, so that the client brings it back. A
-    refusal has no block: the stop reason and its details say it.
+    Reasoning of another protocol gets a sealed signature, which the client sends back. A refusal
+    has no block: the stop reason and its details report it.
     """
     block = part.on_wire("messages")
     if block is not None:
         return block
     match part:
         case Reasoning(text, opaque, origin, redacted) if origin != "messages":
-            # Chat has no opaque reasoning, so an unnamed origin loses nothing by its name; what
-            # counts is that the envelope keeps the block from ever reaching a Messages provider.
+            # Chat has no opaque reasoning, so an unknown origin loses nothing. The envelope keeps
+            # the block from being sent to a Messages provider.
             return {
                 "type": "thinking",
                 "thinking": text,
@@ -374,7 +374,7 @@ def render_answer_block(part: Part) -> Json | None:
 
 
 def is_blank(part: Part) -> bool:
-    """Whether ``part`` has nothing to show in an answer and is no block of this wire either."""
+    """Whether ``part`` shows nothing in an answer and is not a block of this protocol."""
     if part.on_wire("messages") is not None:
         return False
     match part:

@@ -1,4 +1,4 @@
-"""``cache_control``: marks in a prompt up to which it is worth caching."""
+"""``cache_control``: marks in a prompt up to which it should be cached."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ def parse_mark(block: Json) -> CacheMark | None:
 def cache_control_of(part: Part) -> dict[str, Json] | None:
     """Return the ``cache_control`` for a part of another protocol, if it is marked.
 
-    It lasts at least as long as was asked for, where the protocol can.
+    It lasts at least as long as requested, if the protocol allows.
     """
     if part.wire is None or part.on_wire("messages") is not None:
         return None

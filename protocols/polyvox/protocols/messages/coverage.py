@@ -1,4 +1,4 @@
-"""What becomes of Messages fields over the other protocols; see ``coverage``.
+"""What happens to Messages fields over the other protocols; see ``coverage``.
 
 Fields: ``anthropic.types.message_create_params`` (SDK 2.12) and the betas that coding agents use.
 """

@@ -1,9 +1,9 @@
-"""The elements of Anthropic Messages, both ways: messages and system.
+"""Parses and renders the elements of Anthropic Messages: messages and system.
 
-What this protocol lacks is written so: a ``developer`` or ``system`` message after the first turn
-becomes a turn of ``role: "system"`` where the model takes one and the place allows it, elsewhere
-user text inside ``<system>`` tags (moving it to the front would change what it means); several
-results in a row become one user turn.
+What this protocol lacks is rendered as follows. A ``developer`` or ``system`` message after the
+first turn becomes a turn of ``role: "system"`` if the model accepts one at that place, else user
+text inside ``<system>`` tags (moving it to the front would change its meaning). Several results in
+a row become one user turn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,11 +41,11 @@ _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system"
 _JSON_OBJECT = "Answer with one JSON object and nothing else."
 
 _OPENER = "Continue."
-"""The user's word where a foreign conversation has none at its start, which the API wants."""
+"""The first user turn, which the API requires, for a conversation that begins without one."""
 
 
 def parse_message(json: Json) -> Message:
-    """Parse one element of ``messages``; instructions may stand among them (role ``system``).
+    """Parse one element of ``messages``, which may be an instruction (role ``system``).
 
     Raises ModelError("invalid_request") with ``param`` relative to the element.
     """
@@ -64,10 +64,10 @@ def parse_system(json: Json) -> Message:
 
 
 def render_system(conversation: Conversation, losses: list[str]) -> Json | None:
-    """Render the field ``system``, or None if nothing was instructed.
+    """Render the field ``system``, or None if there are no instructions.
 
-    Instructions that a foreign protocol keeps at the head of its messages belong here, and so
-    does what the protocol can only ask for in words.
+    It holds the instructions that other protocols have at the head of their messages, and requests
+    that this protocol has no field for.
     """
     said = _render_instructions(conversation, losses)
     form = conversation.options.format
@@ -108,12 +108,12 @@ def render_messages(
 ) -> list[Json]:
     """Render ``messages``, without the instructions that ``render_system`` takes.
 
-    Elements of this protocol go out as they came and are never merged but for the results of tools,
-    which must stand together. Between them, what we render is merged into turns, the results of
-    tools first in theirs, as the API wants it.
+    Elements of this protocol are sent unchanged and never merged, except for the results of tools,
+    which must be in one turn. Other messages are merged into turns, with the results of tools first
+    in theirs, as the API requires.
 
-    ``system_turns`` says whether the model takes turns of ``role: "system"``. Where that is not
-    known (None) a client's own are sent, and none are made.
+    ``system_turns`` says whether the model accepts turns of ``role: "system"``. If that is unknown
+    (None), those of the client are sent and none are added.
     """
     rendered: list[Json] = []
     open_turn: Json | None = None
@@ -124,7 +124,7 @@ def render_messages(
             element = _without_foreign_reasoning(message, element, losses)
             _put_results_first(open_turn)
             if element is not None and _takes_results(open_turn, element):
-                # All results of one answer stand in one turn; some were the flow's, some are here.
+                # The results of one answer must be in one turn, the flow's and the client's alike.
                 rendered[-1] = {**element, "content": rendered[-1]["content"] + element["content"]}
             elif element is not None:
                 rendered.append(element)
@@ -156,7 +156,7 @@ def render_messages(
 
 
 def _takes_results(turn: Json | None, element: Json) -> bool:
-    """Whether ``element`` goes on with the results of tools that the open ``turn`` begins."""
+    """Whether ``element`` continues the tool results with which the open ``turn`` begins."""
     if turn is None or turn["role"] != element.get("role"):
         return False
     content = element["content"]
@@ -170,9 +170,9 @@ def _opens_with_answer(rendered: Sequence[Json], conversation: Conversation) -> 
 
 
 def _without_foreign_reasoning(message: Message, element: Json, losses: list[str]) -> Json | None:
-    """Return the element, or what is left of it without reasoning from another provider.
+    """Return the element without reasoning from another provider; None if nothing is left.
 
-    A client brings such reasoning back in a sealed signature, which no provider can verify.
+    A client sends such reasoning back in a sealed signature, which no provider can verify.
     """
     if all(is_native(part) for part in message.parts if isinstance(part, Reasoning)):
         return element
@@ -181,15 +181,15 @@ def _without_foreign_reasoning(message: Message, element: Json, losses: list[str
 
 
 def _render_turn(message: Message, losses: list[str]) -> tuple[str, list[Json]]:
-    """Return the role and the blocks of a message that is not on this wire."""
+    """Return the role and the blocks of a message from another protocol."""
     blocks = render_blocks(message.parts, losses)
     return "assistant" if message.role == "assistant" else "user", blocks
 
 
 def _ends_of_turns(said: Sequence[Message]) -> list[bool]:
-    """Tell for each message whether the assistant speaks next, instructions left out.
+    """Return for each message whether the assistant is next, apart from instructions.
 
-    The API wants an instruction behind the user's whole turn; between two pieces it is refused.
+    The API accepts an instruction only after the user's whole turn, not inside it.
     """
     ends: list[bool] = []
     following = "assistant"
@@ -208,6 +208,6 @@ def _tagged(message: Message, blocks: list[Json]) -> Json:
 
 
 def _put_results_first(turn: Json | None) -> None:
-    """Sort the blocks of a turn that has all of them; once, for there may be thousands."""
+    """Sort the blocks of a complete turn; only once, because there may be thousands."""
     if turn is not None:
         turn["content"].sort(key=lambda block: block.get("type") != "tool_result")

@@ -1,4 +1,4 @@
-"""How a Messages answer ends: why it stopped, what it took, what else the provider said of it."""
+"""How a Messages answer ends: stop reason, usage and further members of the provider."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ FINISH: Mapping[str, FinishReason] = {
     "refusal": "refusal",
     "pause_turn": "pause",
 }
-"""What each ``stop_reason`` means; one that is not here counts as ``stop``."""
+"""The finish reason for each ``stop_reason``; others count as ``stop``."""
 
 STOP_REASONS: Mapping[FinishReason, str] = {
     "stop": "end_turn",
@@ -27,7 +27,7 @@ STOP_REASONS: Mapping[FinishReason, str] = {
 }
 
 _CARRIED = ("inference_geo", "server_tool_use", "service_tier", "speed")
-"""Members of a provider's usage that stay true of its call when the run took several calls."""
+"""Members of a provider's usage that stay valid when the run made several calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _stop_reason(reply: Reply, said: str | None) -> str:
     if said is not None and FINISH.get(said, "stop") == reply.finish:
         return said
     if reply.finish == "stop":
-        # Other protocols tell these by the parts alone.
+        # Other protocols show these only by the parts.
         if reply.tool_calls:
             return "tool_use"
         if any(isinstance(part, Refusal) for part in reply.parts):

@@ -1,4 +1,4 @@
-"""What the elements of Messages say in neutral terms; see ``protocols.neutral``.
+"""Reads the elements of Messages in neutral terms; see ``protocols.neutral``.
 
 Citations: ``anthropic.types`` (``TextCitation``).
 """
@@ -12,7 +12,7 @@ from polyvox.protocols.neutral import Citation, FurtherOptions, Neutral
 from polyvox.workflows.conversation import Json
 
 _STORED: Final = ("file_id", "url")
-"""Members of a source that other protocols may not take."""
+"""Members of a source that other protocols may not accept."""
 
 
 def _request(document: Json) -> FurtherOptions:

@@ -1,4 +1,4 @@
-"""The options of a Messages request, both ways: limits, sampling, tool choice, effort, format."""
+"""Parses and renders the options of Messages: limits, sampling, tool choice, effort, format."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,10 @@ _CHOICES = {"auto": "auto", "none": "none", "any": "required", "tool": "tool"}
 _CHOICE_TYPES = {ours: theirs for theirs, ours in _CHOICES.items()}
 
 _BUDGET_EFFORTS = ((4_096, "low"), (16_384, "medium"))
-"""Thinking budgets in tokens up to which an effort is meant; more than the last means high."""
+"""The largest thinking budget, in tokens, of each effort; more than the last means high."""
 
 _EFFORTS = {"minimal": "low"}
-"""Efforts this protocol spells otherwise."""
+"""Efforts that this protocol spells differently."""
 
 
 def parse_options(json: dict[str, Json]) -> Options:
@@ -104,7 +104,7 @@ def _parse_effort(thinking: Json, effort: Json) -> str | None:
 
 
 def _parse_format(json: Json) -> OutputFormat | None:
-    # Unknown kinds of format are this provider's own business: they stay on the wire.
+    # Unknown kinds of format are not parsed: they are sent to this provider unchanged.
     if not isinstance(json, dict) or json.get("type") != "json_schema":
         return None
     return OutputFormat("json_schema", schema=json.get("schema"))
@@ -113,9 +113,9 @@ def _parse_format(json: Json) -> OutputFormat | None:
 def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
     """Render the request's fields besides model, messages, tools, stream and system.
 
-    Options from this protocol keep their whole document but for the fields that were changed
-    since. Of foreign options each field without a counterpart is named in ``losses``.
-    Raises ModelError("unsupported") where leaving a foreign field out changes the answer's kind.
+    Options from this protocol keep their whole document, except for fields that were changed since.
+    Each field of another protocol without a counterpart is named in ``losses``.
+    Raises ModelError("unsupported") if leaving such a field out would change the kind of answer.
     """
     document = options.on_wire("messages")
     rendered: dict[str, Json] = {} if document is None else dict(document)
@@ -207,7 +207,7 @@ _RENDERERS: dict[tuple[str, ...], Callable[[dict[str, Json], Options, list[str]]
     ("effort",): _render_effort,
     ("format",): _render_format,
 }
-"""Which typed fields make which part of the document."""
+"""The typed fields that make up each part of the document."""
 
 
 def _render_foreign(rendered: dict[str, Json], wire: Wire, losses: list[str]) -> None:

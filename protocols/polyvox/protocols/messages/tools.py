@@ -1,6 +1,6 @@
-"""The tools of Messages, both ways.
+"""Parses and renders the tools of Messages.
 
-A free-form tool, which this protocol lacks, becomes a function with the one string property
+A free-text tool, which this protocol lacks, becomes a function with the single string property
 ``input``.
 """
 
@@ -16,8 +16,8 @@ from polyvox.workflows.conversation import Json, Tool, Wire
 def parse_tool(json: Json) -> Tool:
     """Parse one element of ``tools``.
 
-    A tool with a vendor's type is of kind ``server``, whoever runs it: its schema is known to the
-    provider's models alone.
+    A tool with a vendor's type is of kind ``server``, whoever runs it: only the provider's models
+    know its schema.
     """
     if not isinstance(json, dict):
         raise invalid("", "must be an object.")
@@ -57,7 +57,7 @@ def _render_tool(tool: Tool, losses: list[str]) -> Json:
         json["description"] = tool.description
     if tool.kind == "custom":
         if (grammar := _grammar(tool)) is not None:
-            # It helps a model that nothing holds to it.
+            # The grammar is not enforced, so the model is at least told about it.
             said = f"{tool.description}\n\n" if tool.description else ""
             json["description"] = f"{said}The input must follow this grammar:\n{grammar}"
         json["input_schema"] = {
@@ -80,7 +80,7 @@ def _grammar(tool: Tool) -> str | None:
 
 
 def _object_schema(parameters: Json) -> Json:
-    """Return the schema with the type the API requires, where a tool without any has none."""
+    """Return the schema with the ``type`` that the API requires."""
     if not parameters:
         return {"type": "object", "properties": {}}
     if isinstance(parameters, dict) and "type" not in parameters:

@@ -1,4 +1,4 @@
-"""The usage of a Messages answer, both ways."""
+"""Parses and renders the usage of a Messages answer."""
 
 from collections.abc import Mapping
 
@@ -10,8 +10,8 @@ from polyvox.workflows.reply import Usage
 def parse_usage(json: Mapping[str, Json]) -> Usage:
     """Parse a ``usage`` object.
 
-    The top-level numbers leave out what compaction took; ``iterations`` has it (API reference,
-    BetaUsage). An advisor's iterations belong to another model's price and are not counted here.
+    The top-level numbers exclude what compaction used; ``iterations`` includes it (API reference,
+    BetaUsage). An advisor's iterations have another model's price and are not counted here.
     """
     usage = Usage(
         input=count(json, "input_tokens"),
@@ -27,7 +27,7 @@ def parse_usage(json: Mapping[str, Json]) -> Usage:
 
 
 def render_usage(usage: Usage) -> dict[str, Json]:
-    """Render a ``usage`` object; its required numbers are 0 where they are unknown."""
+    """Render a ``usage`` object; unknown required numbers are 0."""
     rendered: dict[str, Json] = {
         "input_tokens": usage.input or 0,
         "cache_creation_input_tokens": usage.cache_write or 0,

@@ -1,4 +1,4 @@
-"""The annotations of a text, which Chat Completions and Responses spell nearly alike.
+"""The annotations of a text, whose formats in Chat Completions and Responses are nearly equal.
 
 Formats: ``openai.types.responses.response_output_text`` and ``openai.types.chat`` (``Annotation``).
 """
@@ -47,7 +47,7 @@ def chat_annotations(citations: Iterable[Citation], offset: int) -> list[Json]:
 
 
 def listed(json: Json) -> list[Json]:
-    """Return the ``annotations`` of an element, none where it has no list of them."""
+    """Return the ``annotations`` of an element, [] if it does not have a list of them."""
     value = json.get("annotations") if isinstance(json, dict) else None
     return value if isinstance(value, list) else []
 

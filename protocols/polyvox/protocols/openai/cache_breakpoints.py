@@ -1,4 +1,4 @@
-"""``prompt_cache_breakpoint``: marks in a prompt, of Chat Completions and Responses alike."""
+"""``prompt_cache_breakpoint``: cache marks in prompts of Chat Completions and Responses."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from polyvox.protocols.neutral import CacheMark, neutral_of
 from polyvox.workflows.conversation import Json, Part
 
 UNMARKED: Final = "cache_control: this model caches by itself"
-"""The loss of a mark that the model, or this place of the prompt, cannot have."""
+"""The loss of a mark that the model, or this place in the prompt, does not accept."""
 
 _LIFETIMES: Final = {"30m": 1_800, "12h": 43_200}
 
@@ -22,7 +22,7 @@ def parse_mark(piece: Json) -> CacheMark | None:
 def breakpoint_of(part: Part) -> dict[str, Json] | None:
     """Return the ``prompt_cache_breakpoint`` for a part of another protocol, if it is marked.
 
-    It lasts at least as long as was asked for.
+    It lasts at least as long as requested.
     """
     mark = neutral_of(part.wire).cache_mark(part.wire.json) if part.wire is not None else None
     if mark is None:

@@ -49,7 +49,7 @@ def error_object(error: ModelError, run_id: str | None) -> dict[str, Json]:
 
 
 def error_message(error: ModelError, run_id: str | None) -> str:
-    """Return the message; agents read from its words how long a rate limit lasts."""
+    """Return the message; agents parse from its text how long a rate limit lasts."""
     message = error.message
     wait_s = error.retry_after_s
     if error.kind == "rate_limit" and wait_s is not None and "try again in" not in message:

@@ -1,9 +1,9 @@
 """The list of models as Codex reads it: ``GET /v1/models?client_version=...``.
 
-Codex 0.169 asks for it where a provider's key comes from a command, takes the whole list or, if one
-entry lacks a required member, nothing of it. Which members those are was found by leaving out one
-after the other. ``base_instructions`` is among them and replaces the instructions Codex would send
-for a name it does not know.
+Codex 0.169 requests it if a provider's key comes from a command. It accepts the whole list or, if
+one entry lacks a required member, none of it. The required members were found by leaving out one
+after the other. ``base_instructions`` is one of them and replaces the instructions that Codex
+sends for an unknown name.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _ABOUT_EFFORT = {
 
 
 def codex_models(models: Sequence[ModelEntry]) -> list[dict[str, Json]]:
-    """Return one entry a model, in the order in which they shall be offered."""
+    """Return one entry per model, in the order in which Codex offers them."""
     return [_entry(model, place) for place, model in enumerate(models, start=1)]
 
 

@@ -1,9 +1,9 @@
-"""What OpenAI's models accept, and how options that no OpenAI client worded are fitted to one.
+"""What OpenAI's models accept, and how options from other protocols are adapted to a model.
 
-What a client of the provider's own protocol sent is its own business and stays. Sources: OpenAI's
-model pages and the errors they answer with (sampling and stop sequences refused by models that
-think, "This model does not support effort level ...", cache breakpoints from gpt-5.6). A model of
-another name is taken to accept everything that compatible servers usually take.
+What a client of the provider's own protocol sent is not changed. Sources: OpenAI's model pages and
+its errors (sampling and stop sequences refused by models that think, "This model does not support
+effort level ...", cache breakpoints from gpt-5.6). A model of another name is assumed to accept
+everything that compatible servers usually accept.
 """
 
 import re
@@ -19,7 +19,7 @@ Generation = tuple[int, int]
 
 _FIRST_THINKING: Final = (5, 0)
 _FIRST_OF_O: Final = (4, 9)
-"""Where the o-series stands: it thinks, and is older than gpt-5."""
+"""The generation of the o-series: it thinks, and is older than gpt-5."""
 
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -30,7 +30,7 @@ _TAKES: Final[tuple[tuple[Generation, frozenset[str]], ...]] = (
     ((5, 0), frozenset({"minimal", "low", "medium", "high"})),
     ((0, 0), frozenset({"low", "medium", "high"})),
 )
-"""The efforts each generation takes, newest first."""
+"""The efforts that each generation accepts, newest first."""
 
 _FIRST_MARKED: Final = (5, 6)
 
@@ -55,13 +55,13 @@ def thinks(model: str) -> bool:
 
 
 def takes_marks(model: str) -> bool:
-    """Whether ``model`` is known to take ``prompt_cache_breakpoint``."""
+    """Whether ``model`` is known to accept ``prompt_cache_breakpoint``."""
     known = generation(model)
     return known is not None and known >= _FIRST_MARKED
 
 
 def fitted(options: Options, model: str, losses: list[str]) -> Options:
-    """Return ``options`` as ``model`` takes them, with what was changed named in ``losses``."""
+    """Return ``options`` as ``model`` accepts them; changes are named in ``losses``."""
     known = generation(model)
     if known is None:
         return options
@@ -85,7 +85,7 @@ def fitted(options: Options, model: str, losses: list[str]) -> Options:
 
 
 def _nearest(effort: str | None, known: Generation) -> str | None:
-    """Return the effort the generation takes: the next lower one, else the lowest it has."""
+    """Return the effort that the generation accepts: the next lower one, else its lowest."""
     if effort not in _EFFORTS:
         return effort
     takes = next(efforts for first, efforts in _TAKES if known >= first)

@@ -1,7 +1,7 @@
 """Lists of models in OpenAI's format, which Chat Completions and Responses share.
 
-OpenAI's own documents have no place for what a model can do; it stands in the fields of OpenRouter,
-vLLM and Groq, which are what agents read.
+OpenAI's own documents have no field for the capabilities of a model. They are in the fields of
+OpenRouter, vLLM and Groq, which agents read.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from polyvox.protocols.client_side import ModelEntry
 from polyvox.protocols.openai.codex_models import codex_models
 from polyvox.workflows.conversation import Json
 
-# OpenRouter's words for what a request may say, by what a model can do.
+# OpenRouter's names of request parameters, by capability.
 _PARAMETERS = {
     "tools": ("tools", "tool_choice"),
     "thinking": ("reasoning", "reasoning_effort"),
@@ -23,7 +23,7 @@ _OUTPUT = ("max_completion_tokens", "max_output_tokens")
 
 
 def render_list(models: Sequence[ModelEntry], query: Sequence[tuple[str, str]]) -> dict[str, Json]:
-    """Render the whole list, as Codex reads it too where the query names its version."""
+    """Render the whole list, in Codex's format too if the query has ``client_version``."""
     listed: dict[str, Json] = {"object": "list", "data": [render_model(m) for m in models]}
     if any(name == "client_version" for name, _ in query):
         listed["models"] = codex_models(models)

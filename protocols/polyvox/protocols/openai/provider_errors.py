@@ -1,7 +1,7 @@
 """Reads errors in OpenAI's spelling, from an error answer or from an event in a stream.
 
-The body is ``{"error": {"message", "type", "param", "code"}}``; many servers that speak the
-protocol send part of it, another shape, or a proxy's page, so the HTTP status has the last word.
+The body is ``{"error": {"message", "type", "param", "code"}}``. Many compatible servers send only
+part of it, another shape, or a proxy's page, so the HTTP status decides.
 """
 
 import re
@@ -82,7 +82,7 @@ def _error(
     return ModelError(
         kind,
         str(message),
-        # A key of the server's that is refused must not read as the client's own key refused.
+        # A refused key of the server must not look like a refused key of the client.
         status=status,
         retry_after_s=_wait_in(str(message)) if wait_s is None else wait_s,
         param=error["param"] if isinstance(error.get("param"), str) else None,

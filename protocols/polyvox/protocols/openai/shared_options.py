@@ -21,20 +21,20 @@ _LONGEST_USER: Final = 64
 
 
 def shared_options(document: dict[str, Json]) -> dict[str, Json]:
-    """Return those members of ``document`` that the two protocols share."""
+    """Return the members of ``document`` that the two protocols share."""
     return {name: document[name] for name in _SHARED if document.get(name) is not None}
 
 
 def user_of(document: dict[str, Json]) -> str | None:
-    """Return who a request is for."""
+    """Return the end user of a request."""
     user = document.get("safety_identifier") or document.get("user")
     return user if isinstance(user, str) else None
 
 
 def add_shared(document: dict[str, Json], said: FurtherOptions, *, user_as: str) -> None:
-    """Add what ``said`` has for these members; a user of another protocol becomes ``user_as``.
+    """Add these members from ``said``; a user of another protocol becomes ``user_as``.
 
-    OpenAI takes no long name of a user, so a digest stands for it.
+    OpenAI refuses long user names, so a digest replaces them.
     """
     document |= said.openai
     if said.user is not None and not any(name in said.openai for name in _USER):

@@ -1,1 +1,1 @@
-"""OpenAI Responses, towards clients and towards providers."""
+"""OpenAI Responses: the client side, the provider side, and what they share."""

@@ -1,4 +1,4 @@
-"""The content parts of Responses messages and tool results, both ways."""
+"""Parses and renders the content parts of Responses messages and tool results."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -31,7 +31,7 @@ def invalid(message: str, param: str) -> ModelError:
 
 
 def of_type(json: dict[str, Json], name: str, kind: type[_Value]) -> _Value | None:
-    """Return the field ``name``, None where it is absent or null; of another type is an error."""
+    """Return the field ``name``, None if it is absent or null; raise for another type."""
     value = json.get(name)
     if value is None or isinstance(value, kind):
         return value
@@ -39,7 +39,7 @@ def of_type(json: dict[str, Json], name: str, kind: type[_Value]) -> _Value | No
 
 
 def text_field(json: dict[str, Json], name: str, default: str | None = None) -> str:
-    """Return the string field ``name``; without a default it must be there."""
+    """Return the string field ``name``; without a default it is required."""
     value = of_type(json, name, str)
     if value is not None:
         return value
@@ -49,7 +49,7 @@ def text_field(json: dict[str, Json], name: str, default: str | None = None) -> 
 
 
 def parse_content(json: Json, wire: Wire) -> Part:
-    """Parse one content part, which remembers ``wire``; an unknown type becomes Opaque."""
+    """Parse one content part with ``wire``; one of an unknown type becomes Opaque."""
     kind = json.get("type") if isinstance(json, dict) else None
     if not isinstance(kind, str):
         raise invalid("A content part must be an object with a 'type'.", "")
@@ -102,11 +102,11 @@ _PARSERS: dict[str, Callable[[dict[str, Json], Wire], Part]] = {
 }
 
 CONTENT_TYPES = frozenset(_PARSERS)
-"""The types that stand in a ``content`` list and never as an item."""
+"""The types that occur in a ``content`` list and never as an item."""
 
 
 def parse_url(url: str) -> Source:
-    """Return what ``url`` points at: the data of a base64 ``data:`` URL, or the URL itself."""
+    """Return the data of a base64 ``data:`` URL, or the URL itself."""
     if url.startswith("data:"):
         head, comma, data = url[5:].partition(",")
         media_type, *parameters = head.split(";")
@@ -116,13 +116,13 @@ def parse_url(url: str) -> Source:
 
 
 def note_losses(part: Part, losses: list[str]) -> None:
-    """Name what of a part from another protocol is left out; what is left out whole is named so."""
+    """Name what is left out of a part from another protocol, or the whole part."""
     if part.wire is not None and not isinstance(part, Opaque | Reasoning):
         losses.extend(element_losses(part.wire, "responses"))
 
 
 def render_content(part: Part, role: Role, losses: list[str]) -> Json:
-    """Render a part of ``role``'s content; None for one that is left out and named in losses.
+    """Render a part of ``role``'s content; None if it is left out and named in losses.
 
     Raises ModelError("unsupported") for audio that has no spelling here.
     """
@@ -165,7 +165,7 @@ def _file_source(source: Source, name: str | None) -> dict[str, Json]:
     if source.url is not None:
         return {"file_url": source.url}
     media_type = source.media_type or "application/pdf"
-    # The API takes file data only under a name, and reads the type from its ending.
+    # The API requires a file name with file data, and reads the type from its extension.
     filename = name or f"document.{_SUFFIX.get(media_type, 'txt')}"
     return {"filename": filename, "file_data": _data_url(source, media_type)}
 

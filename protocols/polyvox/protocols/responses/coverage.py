@@ -1,4 +1,4 @@
-"""What becomes of Responses fields over the other protocols; see ``coverage``.
+"""What happens to Responses fields over the other protocols; see ``coverage``.
 
 Fields: ``openai.types.responses.response_create_params`` (SDK 3.54).
 """

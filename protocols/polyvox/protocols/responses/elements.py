@@ -1,10 +1,10 @@
-"""The elements of OpenAI Responses, both ways: input and output items, instructions, usage.
+"""Parses and renders Responses items, instructions and usage.
 
-One item is one Message. A part remembers its wire in one of two forms:
+One item is one Message. The wire of a part has one of two forms:
 
-* a part that is a whole item (call, reasoning, anything unknown): that item;
-* a content part: ``{"type", "item", "part", "last"}``, its own JSON and the message item around it
-  without its content. Consecutive parts of one item are put together again by ``render_parts``;
+* for a part that is a whole item (call, reasoning, anything unknown): that item;
+* for a content part: ``{"type", "item", "part", "last"}``, its own JSON and the message item around
+  it without its content. ``render_parts`` joins consecutive parts of one item again;
   ``last`` marks the one that ends its item. Parts inside a tool result are their own JSON.
 
 Shapes follow the request and response types of the OpenAI API of November 2026.
@@ -89,7 +89,7 @@ def parse_message(json: Json) -> Message:
 
 
 def parse_item(item: dict[str, Json]) -> tuple[Part, ...]:
-    """Parse the parts of one item: those of its content, or the one it is."""
+    """Parse the parts of one item: those of its content, or the item as one part."""
     kind = item.get("type") or ("message" if "role" in item else "item_reference")
     parse = _ITEMS.get(kind)
     return parse(item) if parse else (Opaque(wire=Wire("responses", item)),)
@@ -103,7 +103,7 @@ def parse_part(json: Json, shell: Json, *, last: bool) -> Part:
 
 
 def parse_system(json: Json) -> Message:
-    """Parse ``instructions``: a string, or the list of items that responses may echo."""
+    """Parse ``instructions``: a string, or a list of items as in responses."""
     wire = Wire("responses", json)
     if isinstance(json, list):
         said = tuple(part for item in json for part in parse_message(item).parts)
@@ -114,7 +114,7 @@ def parse_system(json: Json) -> Message:
 
 
 def render_system(conversation: Conversation, losses: list[str]) -> Json:
-    """Render ``instructions``: a string, or None where there are none."""
+    """Render ``instructions``: a string, or None."""
     system = conversation.system
     if system is None:
         return None
@@ -126,7 +126,7 @@ def render_system(conversation: Conversation, losses: list[str]) -> Json:
         if not isinstance(part, Text):
             losses.append(f"system: {type(part).__name__} part")
             continue
-        # Instructions of another protocol are blocks; glued together their words would merge.
+        # Instructions of another protocol are blocks; joined directly their words would merge.
         if said and not said[-1].endswith("\n") and not part.text.startswith("\n"):
             said.append("\n")
         said.append(part.text)
@@ -138,7 +138,7 @@ def render_messages(
 ) -> list[Json]:
     """Render the input items. What cannot be carried is named in ``losses``.
 
-    ``marks`` says whether the model takes marks of what to cache.
+    ``marks`` says whether the model accepts cache marks.
     """
     items: list[Json] = []
     for message in conversation.messages:
@@ -187,7 +187,7 @@ def render_parts(
 
 
 def _whole_item(part: Part, losses: list[str]) -> Json:
-    """Return the item that ``part`` is, {} for one that is left out, None for a content part."""
+    """Return ``part`` as an item, {} if it is left out, None if it is a content part."""
     own = part.on_wire("responses")
     match part:
         case Reasoning():
@@ -218,7 +218,7 @@ def _shell_of(own: Json) -> Json:
 
 
 def _carrier(role: Role) -> Role:
-    """The role of a message item; a tool's extra pictures are the user's to this protocol."""
+    """Return the role of a message item; further images of a tool are sent as the user's."""
     return "user" if role == "tool" else role
 
 
@@ -263,7 +263,7 @@ def _result(part: ToolResult, losses: list[str]) -> Json:
 
 
 def _role(kind: str, item: dict[str, Json]) -> Role:
-    """Whose word an item without a role of its own is."""
+    """Return the role of an item that has no ``role``."""
     role = item.get("role")
     if isinstance(role, str) and role in _ROLES:
         return cast(Role, role)
@@ -335,7 +335,7 @@ def _parse_result(item: dict[str, Json]) -> tuple[Part, ...]:
 
 
 def _at(place: str, parse: Callable[[Json], Part], json: Json) -> Part:
-    """Parse ``json``, saying in an error that it stands at ``place``."""
+    """Parse ``json``; an error gets ``place`` in its param."""
     try:
         return parse(json)
     except ModelError as error:

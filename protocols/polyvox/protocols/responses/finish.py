@@ -1,4 +1,4 @@
-"""How a Responses answer ends: status and incomplete reason, both ways."""
+"""Parses and renders how a Responses answer ends: status and incomplete reason."""
 
 from collections.abc import Iterable
 
@@ -15,14 +15,14 @@ STATUS_OF_FINISH: dict[FinishReason, tuple[str, str | None]] = {
     "tool_calls": ("completed", None),
     "length": ("incomplete", "max_output_tokens"),
     "refusal": ("incomplete", "content_filter"),
-    # No status here asks to go on; an unfinished answer must at least not look finished.
+    # No status means "continue"; an unfinished answer must at least not look finished.
     "pause": ("incomplete", "max_output_tokens"),
 }
-"""Status and ``incomplete_details.reason``; a refusal in words is ``completed`` (status_of)."""
+"""Status and ``incomplete_details.reason``; a refusal as text is ``completed`` (status_of)."""
 
 
 def finish_reason(response: dict[str, Json], parts: Iterable[Part]) -> FinishReason:
-    """Read why a finished response ended; a call in it is the reason when nothing was cut."""
+    """Read why a finished response ended; with a call in it, ``tool_calls`` unless it was cut."""
     if response.get("status") == "incomplete":
         details = response.get("incomplete_details") or {}
         return FINISH_OF_INCOMPLETE.get(str(details.get("reason")), "length")
@@ -36,7 +36,7 @@ def finish_reason(response: dict[str, Json], parts: Iterable[Part]) -> FinishRea
 
 
 def status_of(finish: FinishReason, parts: Iterable[Part]) -> tuple[str, str | None]:
-    """Return the status and incomplete reason that say ``finish`` of an answer of ``parts``."""
+    """Return status and incomplete reason of an answer of ``parts`` that ends with ``finish``."""
     if finish == "refusal" and any(isinstance(part, Refusal) for part in parts):
         return "completed", None
     return STATUS_OF_FINISH[finish]

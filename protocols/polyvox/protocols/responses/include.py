@@ -1,6 +1,6 @@
-"""What of an answer a Responses client is shown: ``include`` decides about some members.
+"""Selects the members of an answer that a Responses client sees, as its ``include`` says.
 
-Whatever is not shown is kept all the same, so a request that goes on from the answer has it.
+Members that are not shown are still stored, so a request that continues the answer has them.
 Format: OpenAI ``ResponseIncludable``.
 """
 
@@ -18,7 +18,8 @@ _LOGPROBS: Final = "message.output_text.logprobs"
 _IMAGE: Final = "message.input_image.image_url"
 _SCREENSHOT: Final = "computer_call_output.output.image_url"
 
-# A member by the sort of its item, and what asks for it. Without that it is null, or not there.
+# A member by the type of its item, and the ``include`` value that requests it. Without that value
+# it is null, or absent.
 _NULL: Final = {
     "file_search_call": ("results", "file_search_call.results"),
     "code_interpreter_call": ("outputs", "code_interpreter_call.outputs"),
@@ -29,7 +30,7 @@ _ABSENT: Final = {
 }
 _SOURCES: Final = "web_search_call.action.sources"
 
-# What a frame holds that could have to go; most hold nothing of it and are not read.
+# Bytes of frames that may have members to remove; most frames have none and are not parsed.
 _MARKS: Final = (
     b'"encrypted_content":',
     b'"logprobs":[{',
@@ -40,7 +41,7 @@ _MARKS: Final = (
 
 
 class Included:
-    """Shows items, events and responses as a client sees them that asked to ``include`` these."""
+    """Returns items, events and responses with the members that a client's ``include`` requests."""
 
     __slots__ = ("_asked", "_everything")
 
@@ -52,13 +53,13 @@ class Included:
         return Included(self._asked.union(asked), everything=self._everything)
 
     def response(self, document: dict[str, Json]) -> dict[str, Json]:
-        """Return a response object as it is shown."""
+        """Return a response object as the client sees it."""
         if self._everything or not document.get("output"):
             return document
         return {**document, "output": [self.item(item) for item in document["output"]]}
 
     def item(self, item: Json) -> Json:
-        """Return an item as it is shown: one of a response's output, or of its input."""
+        """Return an item of a response's output or input as the client sees it."""
         if self._everything or not isinstance(item, dict):
             return item
         kind = item.get("type", "message")
@@ -74,7 +75,7 @@ class Included:
         return item
 
     def part(self, part: Json) -> Json:
-        """Return a part of a message as it is shown."""
+        """Return a part of a message as the client sees it."""
         if self._everything or not isinstance(part, dict):
             return part
         if part.get("logprobs") and _LOGPROBS not in self._asked:
@@ -84,7 +85,7 @@ class Included:
         return part
 
     def event(self, members: dict[str, Json]) -> dict[str, Json]:
-        """Return the members of a stream's event as they are shown."""
+        """Return the members of a stream's event as the client sees them."""
         if self._everything:
             return members
         if "item" in members:
@@ -98,7 +99,7 @@ class Included:
         return members
 
     def frame(self, frame: bytes) -> bytes:
-        """Return a whole frame of a stream that was written for someone who sees everything."""
+        """Return a frame of a stream with all members as the client sees it."""
         if self._everything or not any(mark in frame for mark in _MARKS):
             return frame
         head, found, data = frame.partition(b"\ndata: ")
@@ -111,13 +112,13 @@ EVERYTHING: Final = Included(everything=True)
 
 
 def included(ask: Ask) -> Included:
-    """Return what the client of ``ask`` asked to see."""
+    """Return what the client of ``ask`` requested to see."""
     said = ask.conversation.options.on_wire("responses") or {}
     return Included(wish for wish in said.get("include") or () if isinstance(wish, str))
 
 
 def check_include(body: dict[str, Json]) -> None:
-    """Raise ModelError("invalid_request") where ``include`` is no list of names."""
+    """Raise ModelError("invalid_request") if ``include`` is not a list of strings."""
     wishes = body.get("include")
     if wishes is None or (isinstance(wishes, list) and all(isinstance(w, str) for w in wishes)):
         return

@@ -1,4 +1,4 @@
-"""What the elements of Responses say in neutral terms; see ``protocols.neutral``."""
+"""Reads the elements of Responses in neutral terms; see ``protocols.neutral``."""
 
 from collections.abc import Iterator
 from typing import Final

@@ -1,6 +1,6 @@
-"""The request fields of Responses beside its items and tools, both ways.
+"""Parses and renders the request fields of Responses besides items and tools.
 
-Stop sequences have no field: whoever sends the request watches the answer for them.
+Stop sequences have no field: the sender of the request looks for them in the answer.
 """
 
 from collections.abc import Callable
@@ -40,10 +40,10 @@ def parse_options(json: Json) -> Options:
 
 
 def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
-    """Render the request fields: the client's own document where it spoke this protocol.
+    """Render the request fields, from the client's own document if it used this protocol.
 
-    Canonical options that differ from that document override it; options this protocol has no
-    field for, and fields of another protocol's document, are named in ``losses``.
+    Canonical options that differ from that document override it; options without a field in this
+    protocol, and fields of another protocol's document, are named in ``losses``.
     """
     own = options.on_wire("responses")
     document: dict[str, Json] = dict(own or {})
@@ -64,7 +64,7 @@ def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
 
 
 def _borrow(document: dict[str, Json], wire: Wire) -> None:
-    """Take over what another protocol's document says in fields that no option holds."""
+    """Add what another protocol's document has in fields without a typed option."""
     said = neutral_of(wire).request(wire.json)
     add_shared(document, said, user_as="safety_identifier")
     if said.metadata is not None:
@@ -103,7 +103,7 @@ def _parse_tool_choice(json: Json) -> ToolChoice | None:
 
 
 def _allowed(tools: Json) -> tuple[str, ...]:
-    """Return the names, of a tool without one its type, as ``parse_tool`` names it."""
+    """Return the tools' names; a tool without one is named by its type, as in ``parse_tool``."""
     listed = tools if isinstance(tools, list) else []
     entries = [tool for tool in listed if isinstance(tool, dict)]
     return tuple(

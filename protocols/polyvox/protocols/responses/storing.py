@@ -1,4 +1,4 @@
-"""What a Responses request says about responses that are kept, and the history it goes on from."""
+"""Reads a request's fields about stored responses, and adds the history that it continues."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from polyvox.workflows.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """``previous`` is the id of the response to go on from, ``thread`` that of a conversation."""
+    """``previous`` is the id of the response to continue, ``thread`` that of a conversation."""
 
     store: bool = True
     background: bool = False
@@ -20,9 +20,9 @@ class Keeping:
 
 
 def parse_keeping(body: dict[str, Json]) -> Keeping:
-    """Read the fields about kept responses.
+    """Read the fields about stored responses.
 
-    Raises ModelError("invalid_request") for ill-typed ones and those that exclude each other.
+    Raises ModelError("invalid_request") if they are ill-typed or exclude each other.
     """
     previous = _text(body, "previous_response_id", body.get("previous_response_id"))
     named = body.get("conversation")
@@ -64,7 +64,7 @@ def _text(body: dict[str, Json], field: str, value: Json) -> str | None:
 
 
 def continued(ask: Ask, earlier: Iterable[Message]) -> Ask:
-    """Return ``ask`` with ``earlier`` messages before its own, and the tools these brought."""
+    """Return ``ask`` with ``earlier`` messages before its own, and with the tools in them."""
     messages = tuple(earlier)
     if not messages:
         return ask
@@ -85,7 +85,7 @@ def _brought(messages: Iterable[Message]) -> Iterable[Tool]:
 
 
 def not_found(response_id: str) -> ModelError:
-    """The error for a ``previous_response_id`` that is not this key's."""
+    """Return the error for a ``previous_response_id`` that does not belong to this key."""
     return ModelError(
         "invalid_request",
         f"Previous response with id {response_id!r} not found.",

@@ -1,8 +1,8 @@
-"""The tools of Responses, both ways, namespaces included.
+"""Parses and renders the tools of Responses, including namespaces.
 
-A namespace is one element with several functions inside. Each of them becomes a Tool of its own,
+A namespace is one element with several functions inside. Each of them becomes a separate Tool,
 named ``namespace__name`` as protocols without namespaces need it; its wire is ``{"type",
-"namespace", "tool"}``, from which ``render_tools`` puts the namespace together again.
+"namespace", "tool"}``, from which ``render_tools`` restores the namespace.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ _KINDS: dict[str, _Kind] = {"function": "function", "custom": "custom"}
 def parse_tool(json: Json) -> Tool:
     """Parse one tool, or one tool of a namespace in the form that ``parse_tools`` gives it.
 
-    A namespace with nothing to call in it, and whatever the provider runs itself, is a server tool.
+    An empty namespace and a tool that the provider runs itself are server tools.
     """
     if not isinstance(json, dict):
         raise invalid("A tool must be an object.", "")
@@ -59,9 +59,9 @@ def parse_tools(json: Sequence[Json]) -> list[Tool]:
 
 
 def given_tools(messages: Iterable[Message]) -> list[Json]:
-    """Return the wire of each tool that an ``additional_tools`` item among ``messages`` brings.
+    """Return the wire of each tool in the ``additional_tools`` items of ``messages``.
 
-    Such tools are offered to every provider, and must not go to one of this protocol twice.
+    Such tools are offered to every provider, and must not be sent twice in this protocol.
     """
     given: list[Json] = []
     for message in messages:

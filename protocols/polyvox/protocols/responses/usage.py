@@ -1,4 +1,4 @@
-"""The usage of a Responses answer, both ways."""
+"""Parses and renders the usage of a Responses answer."""
 
 from polyvox.protocols.token_counts import count
 from polyvox.workflows.conversation import Json
@@ -6,7 +6,7 @@ from polyvox.workflows.reply import Usage
 
 
 def parse_usage(json: Json) -> Usage:
-    """Read a usage object. ``input_tokens`` there counts cached and written tokens as well."""
+    """Parse a usage object; its ``input_tokens`` include those read from and written to caches."""
     whole = count(json, "input_tokens")
     read = count(json, "input_tokens_details", "cached_tokens")
     write = count(json, "input_tokens_details", "cache_write_tokens")
@@ -20,7 +20,7 @@ def parse_usage(json: Json) -> Usage:
 
 
 def render_usage(usage: Usage) -> dict[str, Json]:
-    """Render a usage object with every required member; unknown meters count as zero."""
+    """Render a usage object with every required member; unknown counts are 0."""
     output = usage.output or 0
     return {
         "input_tokens": usage.whole_input,

@@ -23,9 +23,9 @@ def answer_id(run_id: str) -> str:
 
 
 def further_members(part: Part, offset: int) -> Fragment:
-    """Return the message members of ``part`` beside its own: annotations, reasoning details.
+    """Return further message members of ``part``: annotations, reasoning details.
 
-    ``offset`` is where the text of ``part`` begins in the message's.
+    ``offset`` is where the text of ``part`` begins in the text of the message.
     """
     typed = _TYPED.get(type(part), ())
     fragment = part.on_wire("chat") or {}
@@ -42,7 +42,7 @@ def further_members(part: Part, offset: int) -> Fragment:
 
 
 def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
-    """Return the members of the whole answer, and those of its choice with ``finish_reason``."""
+    """Return the members of the answer's document, and of its choice with ``finish_reason``."""
     answer = dict(_said(reply))
     choices = answer.pop("choices", None) or [{}]
     answer.pop("usage", None)
@@ -55,7 +55,7 @@ def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
 
 
 def _logprobs(reply: Reply) -> list[Json]:
-    """Return the log probabilities of a Responses answer; both protocols spell a token alike."""
+    """Return the log probabilities of a Responses answer; both protocols use the same format."""
     parts = (part.on_wire("responses") for part in reply.parts if isinstance(part, Text))
     spelled = (own.get("part", own).get("logprobs") for own in parts if own is not None)
     return [token for tokens in spelled if isinstance(tokens, list) for token in tokens]

@@ -1,8 +1,8 @@
 """Chat before it had tools: ``functions``, ``function_call`` and messages of the role ``function``.
 
-Clients that speak so are read as if they spoke of tools, which is what providers take today, and
-are answered in their own words. Calls had no ids then: a result belongs to the oldest call of its
-name that has none.
+Such requests are translated to tools, which is what providers accept today, and the answers back to
+functions. Function calls have no ids: a result belongs to the oldest call of its name without a
+result.
 """
 
 from collections import defaultdict, deque
@@ -12,12 +12,12 @@ from polyvox.workflows.conversation import Json
 
 
 def is_spoken(body: dict[str, Json]) -> bool:
-    """Whether a request offers functions, and no tools."""
+    """Whether a request offers functions but no tools."""
     return bool(body.get("functions")) and not body.get("tools")
 
 
 def in_tools(body: dict[str, Json]) -> dict[str, Json]:
-    """Return the request as one that speaks of tools. What is ill-typed stays as it is."""
+    """Return the request with tools in place of functions. Ill-typed members stay unchanged."""
     said = {name: value for name, value in body.items() if name not in _REPLACED}
     functions = body["functions"]
     if isinstance(functions, list):
@@ -27,7 +27,7 @@ def in_tools(body: dict[str, Json]) -> dict[str, Json]:
     if choice is not None:
         named = isinstance(choice, dict)
         said["tool_choice"] = {"type": "function", "function": choice} if named else choice
-    # An answer has room for one call.
+    # An answer with function calls holds only one.
     said["parallel_tool_calls"] = False
     if isinstance(messages := body.get("messages"), list):
         said["messages"] = list(_messages(messages))
@@ -55,7 +55,7 @@ def _messages(messages: Iterable[Json]) -> Iterator[Json]:
 
 
 def answered(choice: dict[str, Json]) -> dict[str, Json]:
-    """Return a whole answer's choice in the words of functions; calls beyond one stay as tools'."""
+    """Return a whole answer's choice with a function call; further calls stay tool calls."""
     calls = choice["message"].get("tool_calls") or []
     if not calls or "function" not in calls[0]:
         return choice
@@ -66,7 +66,7 @@ def answered(choice: dict[str, Json]) -> dict[str, Json]:
 
 
 def finish_reason(said: str) -> str:
-    """Return a finish reason in the words of functions."""
+    """Return a finish reason as it is spelled with functions."""
     return "function_call" if said == "tool_calls" else said
 
 

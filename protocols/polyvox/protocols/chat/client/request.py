@@ -12,10 +12,10 @@ from polyvox.workflows.errors import ModelError
 
 _T = TypeVar("_T")
 
-# Request headers that say how the body is meant.
+# Request headers that change what the body means.
 HEADERS: Final = ("openai-beta",)
 MOST_CHOICES: Final = 16
-"""Answers to one request; each is a run."""
+"""The most answers to one request; each is a run."""
 
 _NOT_OPTIONS: Final = frozenset({"model", "messages", "tools", "stream"})
 
@@ -81,6 +81,6 @@ def _each(elements: list[Json], name: str, parse_one: Callable[[Json], _T]) -> t
 
 
 def choices_wanted(ask: Ask) -> int:
-    """Return how many answers a request asks for."""
+    """Return how many answers a request wants."""
     said = ask.conversation.options.on_wire("chat") or {}
     return int(said.get("n") or 1)

@@ -42,7 +42,7 @@ def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Js
 
 
 def choice_of(document: dict[str, Json], index: int) -> dict[str, Json]:
-    """Return the choice of a whole answer as number ``index`` of several."""
+    """Return the choice of a whole answer with ``index`` among several."""
     return {**document["choices"][0], "index": index}
 
 
@@ -67,7 +67,7 @@ def _message(reply: Reply) -> dict[str, Json]:
 
 def _fragment(part: Part, offset: int) -> Fragment | None:
     if isinstance(part, Reasoning):
-        # Whatever its origin or dialect, clients look for a model's thinking here.
+        # Clients read reasoning from this member, whatever its origin.
         said = {"reasoning_content": part.text} if part.text else {}
         return {**said, **further_members(part, offset)}
     if isinstance(part, ToolCall) and part.on_wire("chat") is None:

@@ -1,7 +1,7 @@
 """Encodes an answer as a Chat Completions stream.
 
-A chat client joins all text to one string, all reasoning to another, and pairs tool calls by index.
-So what was sent is remembered by channel, and ``finish`` compares channels, not parts.
+A Chat client joins all text to one string, all reasoning to another, and pairs tool calls by index.
+So the encoder records what it sent by channel, and ``finish`` compares channels, not parts.
 """
 
 from typing import Final
@@ -64,12 +64,12 @@ class Encoder:
 
         self._begun = False
         self._told_logprobs = False
-        # What was sent: the pieces of each part of a channel; index and pieces of each call by id.
+        # Sent so far: the pieces of each part of a channel; index and pieces of each call by id.
         self._channels: dict[type[Part], list[list[str]]] = {kind: [] for kind in _MEMBERS}
         self._calls: dict[str, tuple[int, list[str]]] = {}
         self._call_count = 0
         self._opaque = 0
-        # The open part: its pieces, what stands before and after each, whether it had asides.
+        # The open part: its pieces, the JSON before and after each, whether it had other deltas.
         self._open: type[Part] | None = None
         self._pieces: list[str] | None = None
         self._prefix = b""
@@ -114,7 +114,7 @@ class Encoder:
         return b"".join(frames)
 
     def end(self, reply: Reply) -> bytes:
-        """Write what ends the whole answer behind its choice."""
+        """Write the end of the answer after the end of its choice."""
         usage = render_usage(reply) if self.tells_usage else None
         if usage is None:
             return DONE
@@ -129,7 +129,7 @@ class Encoder:
         return b"data: " + _dumps({"error": error_object(error, self._run_id)}) + b"\n\n"
 
     def _begin(self, said: dict[str, Json]) -> bytes:
-        """Begin the answer; ``said`` are members of a provider's chunk of this protocol."""
+        """Begin the answer; ``said`` are members of a chunk of a provider of this protocol."""
         if self._begun:
             return b""
         self._begun = True
@@ -140,7 +140,7 @@ class Encoder:
         return self._chunk({"role": "assistant", "content": "", "refusal": None, **empty})
 
     def _say_of_answer(self, members: dict[str, Json]) -> None:
-        """Say ``members`` of the whole answer in every chunk from now on, as providers do."""
+        """Add ``members`` to every chunk from now on, as providers do."""
         self._answer |= members
         self._head = b"data: " + _dumps(self._answer)[:-1]
         self._before = self._head + b',"choices":[{"index":%d,"delta":' % self._index
@@ -192,12 +192,12 @@ class Encoder:
         return self._ask.in_functions and index == 0 and call.kind == "function"
 
     def _around(self, delta: Json) -> tuple[bytes, bytes]:
-        """Return what stands before and after a text in place of the last ``""`` of ``delta``."""
+        """Return the JSON before and after the text that replaces the last ``""`` of ``delta``."""
         before, after = _dumps(delta).rsplit(b'""', 1)
         return self._before + before, after + self._after
 
     def _aside(self, text: str, choice: Json) -> bytes:
-        """Encode a delta that says more than text: ``choice`` is a fragment of the choice."""
+        """Encode a delta with more than text: ``choice`` is a fragment of the choice."""
         if self._open is None:
             return b""
         delta = dict(choice.get("delta") or {})
@@ -234,7 +234,7 @@ class Encoder:
         return self._chunk(members) if members else b""
 
     def _missing(self, reply: Reply) -> list[bytes]:
-        """Encode what of the parts was not sent."""
+        """Encode the parts, or the rest of them, that were not sent."""
         frames: list[bytes] = []
         left = {kind: _sent(pieces, reply, kind) for kind, pieces in self._channels.items()}
         opaque = self._opaque
@@ -276,9 +276,9 @@ class Encoder:
 def _sent(parts: list[list[str]], reply: Reply, kind: type[Part]) -> int:
     """Return how many characters of the reply's channel ``kind`` were sent.
 
-    Earlier parts may have been sent that the reply does not repeat (a flow that streamed a note
-    before its answer). Words that fit nowhere count as the whole channel: sending more would only
-    make one garbled text of two.
+    Earlier parts may have been sent that the reply does not contain (a flow that streamed a note
+    before its answer). A text that does not match counts as the whole channel: sending more would
+    only mix two texts.
     """
     whole = "".join(written(part) for part in reply.parts if type(part) is kind)
     said = [text for pieces in parts if (text := "".join(pieces))]

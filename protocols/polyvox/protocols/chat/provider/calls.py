@@ -1,4 +1,4 @@
-"""A tool call of a Chat Completions stream while it is being written."""
+"""A tool call of a Chat Completions stream that is still being received."""
 
 import re
 from typing import Final, Literal
@@ -32,7 +32,7 @@ _MARKS = re.compile(r'["\\{}\[\]]|[^\s"\\{}\[\]]+')
 
 
 class Nesting:
-    """Follows the braces of a JSON object that comes in pieces, each character once."""
+    """Tracks the braces of a JSON object received in pieces; reads each character once."""
 
     __slots__ = ("_depth", "_escaped", "_in_string", "_over", "is_whole")
 
@@ -40,7 +40,7 @@ class Nesting:
         self._in_string = self._escaped = self._over = False
         self._depth = 0
         self.is_whole = False
-        """Whether an object has ended and only white space has followed."""
+        """Whether an object has ended, followed at most by white space."""
 
     def feed(self, text: str) -> None:
         for match in _MARKS.finditer(text):
@@ -68,7 +68,7 @@ class Nesting:
 
 
 class Call:
-    """What is known of one call."""
+    """One call as far as it was received."""
 
     __slots__ = (
         "_further",
@@ -98,7 +98,7 @@ class Call:
         return "".join(self._texts)
 
     def take(self, entry: dict[str, Json]) -> tuple[str, dict[str, Json]]:
-        """Take one piece of the call; return its text and its members of unknown meaning."""
+        """Add one piece of the call; return its text and its unknown members."""
         if entry.get("id") and not self.id:
             self.id = _string(entry["id"])
         if entry.get("custom") is not None:
@@ -118,26 +118,26 @@ class Call:
         return text, further
 
     def is_whole(self) -> bool:
-        """Whether the arguments cannot grow any more: they are a complete JSON object."""
+        """Whether the arguments are complete: they are a whole JSON object."""
         new, self._looked_at = self._texts[self._looked_at :], len(self._texts)
         for text in new:
             self._nesting.feed(text)
         if self.kind == "custom" or not self._nesting.is_whole:
             return False
         if self._valid is None:
-            # Once: an object that has ended does not go on.
+            # Parsed once: a complete object does not grow.
             self._valid = _is_json(self.text)
         return self._valid
 
     def opened(self) -> ToolCall:
-        """Return the call as it begins."""
+        """Return the beginning of the call."""
         if not self.id:
             # Clients pair call and result by it.
             self.id = f"call_{uuid4().hex}"
         return ToolCall(self.id, self.name, "", self.kind, wire=self._wire("", {}))
 
     def end(self, message: dict[str, Json], events: list[Event]) -> ToolCall:
-        """Return the whole call; ``message`` are members of the message that came with it."""
+        """Return the whole call; ``message`` are members of its message."""
         self.ended = True
         text = self.text
         if not text and self.kind == "function":

@@ -1,19 +1,19 @@
-"""Adds up the members of a delta: strings go on, objects merge, list entries with an index merge.
+"""Merges deltas: strings are appended, objects merge, list entries with an index merge.
 
-What is added up stays in pieces until it is asked for, so that a provider which sends a megabyte in
-pieces of one character costs a megabyte and not its square.
+Pieces are joined only on request, so the cost is linear even for a provider that sends a megabyte
+in pieces of one character.
 """
 
 from typing import Any, Final
 
 from polyvox.workflows.conversation import Json
 
-# Said again in every piece by some servers, never continued.
+# Some servers repeat these in every piece; they are never continued.
 _FIXED: Final = frozenset({"index", "id", "type", "format", "name", "role"})
 
 
 class Grown:
-    """An object that grows by pieces. True if it has any members."""
+    """An object that is merged from pieces. True if it has any members."""
 
     __slots__ = ("_members",)
 
@@ -45,7 +45,7 @@ class Grown:
                     self._members[name] = value
 
     def whole(self) -> dict[str, Json]:
-        """Return the object as its pieces have made it so far."""
+        """Return the object merged so far."""
         return {name: _whole(value) for name, value in self._members.items()}
 
 

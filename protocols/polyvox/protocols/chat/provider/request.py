@@ -1,4 +1,4 @@
-"""Chat Completions towards providers: OpenAI and compatible servers."""
+"""Writes Chat Completions requests to providers: OpenAI and compatible servers."""
 
 from collections.abc import Mapping
 
@@ -44,7 +44,7 @@ def render(conversation: Conversation, model: str) -> Rendered:
         **options,
         **({"tools": tools} if tools else {}),
         "stream": True,
-        # Without it there is no usage at all, and money is counted from usage.
+        # Without it there is no usage in the answer, and costs are computed from usage.
         "stream_options": {**(options.get("stream_options") or {}), "include_usage": True},
     }
     headers = dict(conversation.headers) if spoken else {}
@@ -52,7 +52,7 @@ def render(conversation: Conversation, model: str) -> Rendered:
 
 
 def _restrain(options: dict[str, Json], tools: list[Json], losses: list[str]) -> None:
-    # OpenAI refuses to choose among no tools, and to choose one that is not there.
+    # OpenAI refuses a tool_choice without tools, and one that names a missing tool.
     choice = options.get("tool_choice")
     kinds = {
         said.get("name"): kind for tool in tools if (said := tool.get(kind := tool.get("type")))
@@ -83,7 +83,8 @@ def decoder() -> Decoder:
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
     """Read an error answer as OpenAI spells it, or as compatible servers do.
 
-    Google puts a list around the object; most servers say only in words that the prompt is long.
+    Google puts a list around the object. Most servers report a prompt that is too long only in the
+    message.
     """
     if body[:1] == b"[":
         body = _first(body)

@@ -1,9 +1,9 @@
 """Decodes a Chat Completions stream.
 
 A chunk carries members of the growing message. Text, refusal and reasoning grow one at a time, but
-tool calls may be written in turns. One call is live at a time: the next one is shown when the live
-one cannot grow any more (its arguments are a whole JSON document) or when the answer ends; until
-then it is held back. Text that comes while a call is live waits for the end too.
+tool calls may be interleaved. One call is open at a time: the next one begins when the open one is
+complete (its arguments are a whole JSON document) or when the answer ends; until then it is held
+back. Text that arrives while a call is open waits for the end too.
 
 ``finish_reason`` ends the answer. Usage comes in a later chunk, so Finished waits for ``[DONE]`` or
 the end of the body.
@@ -45,12 +45,12 @@ _BLANK: Final[dict[_PartKind, Part]] = {
     Reasoning: Reasoning("", origin="chat"),
 }
 
-# Of the chunk itself: ours to write anew, or padding.
+# Members of the chunk itself that are written anew, or padding.
 _PASSING: Final = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "obfuscation", "error"}
 )
 _PASSING_CHOICE: Final = frozenset({"index", "delta", "logprobs", "usage"})
-# Endings that are none: DeepSeek out of machines, OpenRouter and GLM with a failed upstream.
+# Failures in place of an ending: DeepSeek at capacity, OpenRouter and GLM with a failed upstream.
 _BROKEN: Final[dict[str, ErrorKind]] = {
     "insufficient_system_resource": "overloaded",
     "error": "provider_error",
@@ -78,7 +78,7 @@ class Decoder:
         self._open: _PartKind | None = None
         self._texts: list[str] = []
         self._further = Grown()
-        # Remarks on the message that came before its first part, which will carry them.
+        # Further members of the message received before its first part, which will carry them.
         self._ahead = Grown()
         self._dialect = "reasoning_content"
         self._aside: Wire | None = None
@@ -138,7 +138,7 @@ class Decoder:
             return events
         for choice in choices:
             if choice.get("index"):
-                # One answer is one choice; for more the provider is asked more often.
+                # One call asks for one choice; several answers are several calls.
                 continue
             if not self._started:
                 self._note(chunk)
@@ -160,7 +160,7 @@ class Decoder:
                 if value is None or value == "":
                     continue
                 if member == "reasoning" and delta.get("reasoning_content"):
-                    # Some servers spell the same words in both dialects.
+                    # Some servers send the same text in both members.
                     continue
                 if on := self._members.get(member):
                     if member in _DIALECTS:
@@ -187,7 +187,7 @@ class Decoder:
             self._grow(Text, value, events)
             return
         for piece in value:
-            # Mistral's reasoning models write typed pieces where others write a string.
+            # Mistral's reasoning models send typed pieces where others send a string.
             if piece["type"] == "text":
                 self._grow(Text, piece["text"], events)
             elif piece["type"] == "thinking":
@@ -204,7 +204,7 @@ class Decoder:
 
     def _grow(self, kind: _PartKind, text: Json, events: list[Event]) -> None:
         if type(text) is not str:
-            raise TypeError(f"{text!r} is no text")
+            raise TypeError(f"{text!r} is not a text")
         if self._open is not kind:
             if self._open is Call:
                 self._late.append((kind, text))
@@ -238,7 +238,7 @@ class Decoder:
         events.append(PartDelta("", Wire("chat", {"delta": piece})))
 
     def _remark(self, events: list[Event]) -> None:
-        """Give the part that has just begun what was said ahead of it."""
+        """Add the members received earlier to the part that has just begun."""
         if self._ahead:
             ahead, self._ahead = self._ahead.whole(), Grown()
             events.append(PartDelta("", Wire("chat", {"delta": ahead})))
@@ -268,7 +268,7 @@ class Decoder:
     def _call_of(self, entry: Json) -> tuple[int, Call]:
         index, call_id = entry.get("index"), entry.get("id")
         if index is None:
-            # Without an index a new id begins a call; anything else goes on with a known one.
+            # Without an index, a new id begins a call; anything else continues a known one.
             known = self._by_id.get(call_id) if call_id else self._highest
             if known is None or (call_id and self._calls[known].id not in ("", call_id)):
                 known = len(self._calls)
@@ -344,19 +344,19 @@ class Decoder:
             events.append(Started(model, wire=wire))
 
     def _beginning(self, choice: Json) -> Wire:
-        """Return what the first chunk says of the answer, and which members it leaves empty."""
+        """Return the answer's members of the first chunk, and which of them are empty."""
         delta = choice.get("delta") or {}
         empty = {member: value for member, value in delta.items() if value in (None, "")}
         return Wire("chat", {**self._answer, "choices": [{"delta": empty}]})
 
     def _note(self, chunk: Json) -> None:
         for member, value in chunk.items():
-            # A member that is null in a later chunk was not taken back.
+            # A null in a later chunk does not delete a member.
             if member not in _PASSING and (value is not None or member not in self._answer):
                 self._answer[member] = value
 
     def _tell_usage(self, events: list[Event]) -> None:
-        # Running totals before the answer's end wait: usage follows the parts.
+        # Running totals before the answer's end are held back: usage follows the parts.
         if self._usage is not None and self._usage is not self._usage_told:
             if self._reason is None and not self._closed:
                 return
@@ -367,7 +367,7 @@ class Decoder:
     def _finish_reason(self) -> FinishReason:
         reason = FINISH_REASONS.get(self._reason or "", "stop")
         if reason == "stop":
-            # Not every server says so.
+            # Not every server sends this.
             if self._calls:
                 return "tool_calls"
             if self._refused:
@@ -395,6 +395,6 @@ def _stream_error(said: Json) -> ModelError:
         said = {"message": said}
     status = said.get("code") if isinstance(said, dict) else None
     if isinstance(status, int) and 400 <= status < 600:
-        # OpenRouter passes an upstream's status on where others have a word.
+        # OpenRouter sends the upstream's status where others send a string.
         return openai_errors.parse_error(status, {}, orjson.dumps({"error": said}))
     return openai_errors.parse_event(said)

@@ -1,4 +1,4 @@
-"""The error document of Anthropic Messages, for plain answers and for streams alike."""
+"""The error document of Anthropic Messages, for whole answers and for streams."""
 
 from collections.abc import Mapping
 
@@ -33,23 +33,23 @@ _TYPES: Mapping[ErrorKind, str] = {
     "flow_error": "api_error",
     "internal": "api_error",
 }
-"""``error.type`` by kind, after the API's own table."""
+"""``error.type`` by kind, following the API's own table."""
 
 _STATUS = {503: 529}
-"""This protocol says overload as 529 where others say 503."""
+"""This protocol reports an overload as 529, others as 503."""
 
 _TOO_LONG = "prompt is too long"
-"""The words by which Claude Code knows that it must compact the conversation."""
+"""The text by which Claude Code recognizes that it must compact the conversation."""
 
 _LOGIN = "x-api-key"
-"""At this word, which Anthropic's own refusal has, Claude Code says "Not logged in" and nothing of
-the message; but it is the server's key that is refused, and no login mends it."""
+"""If the message contains this word, as Anthropic's own refusal does, Claude Code shows only "Not
+logged in". But the server's key was refused, and logging in does not help."""
 
 _BROKEN: frozenset[ErrorKind] = frozenset(("unreachable", "stream_cut", "bad_stream", "timeout"))
 _AGAIN = "Premature end: try your request again."
 _AGAIN_WORDS = ("premature end", "try your request again")
-"""The words by which the Continue CLI and OpenCode know that they may ask again: in a stream there
-is no status, and its type says nothing to them."""
+"""The texts by which the Continue CLI and OpenCode recognize that they may retry: a stream has no
+status, and they do not read the type."""
 
 
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
@@ -81,7 +81,7 @@ def _document(error: ModelError, message: str, run_id: str | None) -> dict[str, 
 
 
 def _details(body: str | None) -> Json:
-    """Return ``error.details`` of a provider that speaks this protocol too."""
+    """Return ``error.details`` of a provider of this protocol."""
     if not body:
         return None
     try:

@@ -1,10 +1,10 @@
-"""What the generations of Claude accept, and how a request that we word is fitted to one.
+"""What the generations of Claude accept, and how a rendered request is adapted to one.
 
-Fields that a Messages client sent itself are its own business and stay; only what was rendered
-from a foreign request, or changed by a flow, is fitted here. Sources: Anthropic's API reference
+Fields that a Messages client sent itself are not changed; only what was rendered from another
+protocol's request, or changed by a flow, is adapted here. Sources: Anthropic's API reference
 and migration notes (extended thinking 3.7, adaptive thinking 4.6, sampling fixed after 4.6,
-version 2026-10-21 without sampling, system messages within a conversation 4.8). A model that is no
-Claude is taken to accept everything, but for those system messages: some servers take none.
+version 2026-10-21 without sampling, system messages within a conversation 4.8). Other models
+are assumed to accept everything except those system messages, which some servers refuse.
 """
 
 import re
@@ -20,7 +20,7 @@ _LAST_SAMPLING = (4, 6)
 _FIRST_SYSTEM_TURNS = (4, 8)
 
 _BUDGETS = {"low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 65_536}
-"""Thinking tokens for each effort, for models that take a budget and no effort."""
+"""Thinking tokens for each effort, for models that accept a budget but not an effort."""
 
 _LEAST_BUDGET = 1_024
 """The API's own minimum of ``budget_tokens``."""
@@ -35,13 +35,13 @@ def generation(model: str) -> tuple[int, int] | None:
 
 
 def takes_system_turns(model: str) -> bool | None:
-    """Whether ``model`` takes ``role: "system"`` within a conversation; None if nobody knows."""
+    """Whether ``model`` accepts ``role: "system"`` within a conversation; None if unknown."""
     claude = generation(model)
     return None if claude is None else claude >= _FIRST_SYSTEM_TURNS
 
 
 def fit_thinking(body: dict[str, Json], model: str, losses: list[str]) -> None:
-    """Spell the thinking we asked for as ``model`` takes it, or leave it out."""
+    """Spell the requested thinking as ``model`` accepts it, or leave it out."""
     if (body.get("thinking") or {}).get("type") != "adaptive":
         return
     claude = generation(model)
@@ -66,10 +66,10 @@ def fit_budget(body: dict[str, Json], losses: list[str]) -> None:
 
 
 def fit_history(body: dict[str, Json], losses: list[str]) -> None:
-    """Leave thinking with a budget out where the turn under way began without it.
+    """Leave thinking with a budget out if the current turn began without it.
 
-    The API refuses a tool loop whose first block is no thinking of its own, which is so when
-    another provider's model began the loop. Adaptive thinking has no such rule.
+    The API refuses a tool loop whose first block is not its own thinking, as when another
+    provider's model began the loop. Adaptive thinking has no such rule.
     """
     if (body.get("thinking") or {}).get("type") != "enabled":
         return
@@ -104,9 +104,9 @@ def _drop_effort(body: dict[str, Json]) -> None:
 def fit_sampling(
     body: dict[str, Json], ours: list[str], model: str, version: str, losses: list[str]
 ) -> None:
-    """Drop those of our sampling fields that ``model`` or the client's ``version`` refuses.
+    """Drop rendered sampling fields that ``model`` or the client's ``version`` refuses.
 
-    ``ours`` names the sampling fields of ``body`` that no Messages client sent.
+    ``ours`` names the sampling fields of ``body`` that the client did not send itself.
     """
     claude = generation(model)
     thinking = (body.get("thinking") or {}).get("type") in ("adaptive", "enabled")

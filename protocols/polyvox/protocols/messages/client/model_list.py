@@ -26,7 +26,7 @@ def render_list(models: Sequence[ModelEntry], query: Sequence[tuple[str, str]]) 
     stop = names.index(asked["before_id"]) if asked.get("before_id") in names else len(names)
     limit = _limit(asked.get("limit", str(_PAGE)))
     between = entries[start:stop]
-    # Going back, the page is what stands just before, and more of it lies further back.
+    # Backwards, the page is the part just before, and has_more means earlier entries.
     page = between[-limit:] if "before_id" in asked else between[:limit]
     return {
         "data": page,

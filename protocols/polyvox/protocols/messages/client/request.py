@@ -15,10 +15,10 @@ from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
 
 _FORWARDED = ("anthropic-beta", "anthropic-version")
-"""Request headers that say how the body is to be read."""
+"""Request headers that change what the body means."""
 
 _ELSEWHERE = frozenset({"model", "messages", "tools", "stream", "system"})
-"""Fields of the document that are no options."""
+"""Fields of the document that are not options."""
 
 _T = TypeVar("_T")
 

@@ -13,7 +13,7 @@ __all__ = ["encoder", "render", "render_error"]
 
 
 def encoder(ask: Ask, *, run_id: str, created: int) -> MessagesEncoder:
-    """Return a new Encoder. This protocol tells no time, so ``created`` is not used."""
+    """Return a new Encoder. This protocol has no timestamp, so ``created`` is not used."""
     return MessagesEncoder(ask, run_id=run_id)
 
 

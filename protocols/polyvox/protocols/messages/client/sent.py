@@ -1,4 +1,4 @@
-"""What of a Reply a client has seen already: compares the parts that went out with the truth."""
+"""Finds what of a Reply was not sent yet, by comparing the sent parts with its parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from polyvox.workflows.events import written
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """``open`` completes the part that is still open, None if the reply does not hold it.
+    """``open`` is the complete form of the open part, None if the reply does not contain it.
 
-    ``tail`` is the text that ``open`` lacks; ``parts`` come after it, whole.
+    ``tail`` is the text that was not sent of ``open``; ``parts`` follow it, whole.
     """
 
     open: Part | None
@@ -20,12 +20,12 @@ class Unsent:
 
 
 def unsent(sent: Sequence[Part], *, is_open: bool, truth: Sequence[Part]) -> Unsent:
-    """Return what is missing from ``sent`` to make it ``truth``.
+    """Return what is missing from ``sent`` to make it ``truth``, the parts of the reply.
 
-    ``sent`` holds the parts as far as they went out; with ``is_open`` the last may grow. Where
-    the sent parts begin the truth, the result continues them exactly. One text of the truth may
-    have gone out in several parts. A sent part that the truth lacks cannot be called back; a part
-    of the truth that was passed over comes late rather than never.
+    ``sent`` holds the parts as far as they were sent; with ``is_open`` the last may grow. If the
+    sent parts are the beginning of the truth, the result continues them exactly. One text of the
+    truth may have been sent in several parts. A sent part that the truth lacks cannot be taken
+    back; a part of the truth that was skipped is sent late.
     """
     waiting = [(part, written(part)) for part in truth]
     for number, shown in enumerate(sent):
@@ -55,7 +55,7 @@ def _begins(shown: Part, text: str, part: Part, rest: str, grows: bool) -> bool:
         case ToolCall(), ToolCall():
             return shown.id == part.id and rest.startswith(text)
         case _:
-            # Blocks that only their own protocol knows are told apart by their wire alone.
+            # Blocks that only their own protocol knows differ in their wire alone.
             return (
                 type(shown) is type(part) and shown == part and _spelling(shown) == _spelling(part)
             )

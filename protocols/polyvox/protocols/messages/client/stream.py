@@ -1,7 +1,7 @@
 """Encodes an answer as the stream of Anthropic Messages.
 
-Each frame has its ``event:`` line and ``type``, each block its ``index``: clients skip or refuse
-frames without. No event types of our own, because some clients fail on unknown ones.
+Each frame has an ``event:`` line and a ``type``, each block an ``index``: clients skip or refuse
+frames without them. There are no other event types, because some clients fail on unknown ones.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ _GROWING = {
     "thinking": b'"thinking_delta","thinking":',
     "tool_use": b'"input_json_delta","partial_json":',
 }
-"""How the delta is spelled that makes a block's text grow."""
+"""The format of the delta that extends a block's text."""
 
 
 class MessagesEncoder:
@@ -79,7 +79,7 @@ class MessagesEncoder:
         return _PING if self._begun else _COMMENT
 
     def finish(self, reply: Reply) -> bytes:
-        """Write what of ``reply`` was not sent yet, then ``message_delta``, ``message_stop``."""
+        """Write what has not been sent of ``reply``, then ``message_delta``, ``message_stop``."""
         reply = restored(reply, self._ask)
         frames = [self._begin(Started(reply.model, reply.usage))]
         shown = [*self._sent, *self._half()]
@@ -137,7 +137,7 @@ class MessagesEncoder:
             )
         frame = _frame("content_block_start", content_block=_blank(block), index=self._index)
         if part.on_wire("messages") is None and block["type"] in ("text", "thinking"):
-            # It may stay empty, and an empty block of ours would come back in the client's next
+            # It may stay empty, and the client would send the empty block back in its next
             # request, where it is refused.
             self._pending = frame
             return frames
@@ -197,12 +197,12 @@ class MessagesEncoder:
         return not seen
 
     def _abandon(self) -> bytes:
-        """Close the open block as it stands: its call broke off, or the reply lacks it."""
+        """Close the open block as it is: its call was interrupted, or the reply lacks it."""
         if self._part is None:
             return b""
         part = self._half()[0]
         if isinstance(part, Reasoning) and not self._pending and not part.redacted:
-            # Unsigned, a client would bring it back to a provider that refuses it.
+            # Without a signature, a client would send it to a provider that refuses it.
             foreign = part.edited(opaque=None, origin=None)
             unseen = [delta for delta in _implied(foreign) if self._is_unseen(delta)]
             return b"".join(map(self._wire_delta, unseen)) + self._close(part)
@@ -234,12 +234,12 @@ class MessagesEncoder:
 
 
 def _is_custom(part: Part | None) -> bool:
-    """Whether the call's text must be wrapped whole, so that no piece of it can go out early."""
+    """Whether the call's text must be wrapped as a whole, so that it cannot be streamed."""
     return isinstance(part, ToolCall) and part.kind == "custom"
 
 
 def _blank(block: dict[str, Json]) -> dict[str, Json]:
-    """Return the block as it begins: what comes in deltas is still empty."""
+    """Return the block at its start: what deltas carry is still empty."""
     match block["type"]:
         case "text":
             blank = {**block, "text": ""}

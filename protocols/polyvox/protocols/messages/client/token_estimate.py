@@ -7,17 +7,17 @@ from polyvox.workflows.conversation import Json
 _CHARACTERS_PER_TOKEN = 4
 _MESSAGE_TOKENS = 4
 _MEDIA_TOKENS = 1_600
-"""What an image of the usual largest size takes (width * height / 750)."""
+"""The tokens of an image of the usual largest size (width * height / 750)."""
 
 _NO_TEXT = frozenset({"type", "cache_control", "signature"})
 
 
 def estimate_tokens(body: Json) -> int:
-    """Return an estimate of the input tokens of a request body; nobody is asked.
+    """Estimate the input tokens of a request body without calling a provider.
 
-    It counts a token for every four characters of text (messages, system, tools with their
+    The estimate is a token for every four characters of text (messages, system, tools with their
     schemas), and constants for each message and for each image or document, whatever its size.
-    Real counts differ by model; expect it within a third for English prose and code.
+    Real counts differ by model; it is usually within a third for English prose and code.
     """
     messages = body.get("messages") or ()
     characters = len(orjson.dumps(body.get("tools") or []))

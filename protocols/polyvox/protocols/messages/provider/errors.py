@@ -33,7 +33,7 @@ _BY_WORDS: tuple[tuple[ErrorKind, str, ErrorKind], ...] = (
     ("invalid_request", "usage limits", "quota"),
     ("not_found", "model:", "model_not_found"),
 )
-"""Kinds the API tells only in its message: (kind by type, words in the message, kind meant)."""
+"""Kinds that only the message shows: (kind by type, text in the message, actual kind)."""
 
 _EXCERPT = 500
 """Characters of an unreadable error body that go into the message."""

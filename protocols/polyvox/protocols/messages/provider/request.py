@@ -1,4 +1,4 @@
-"""Anthropic Messages as an upstream: its request, and the keys and errors that go with it."""
+"""Writes Messages requests to providers, and the header that carries the key."""
 
 from collections.abc import Mapping
 
@@ -21,16 +21,16 @@ from polyvox.workflows.conversation import Conversation, Json
 __all__ = ["authorize", "decoder", "parse_error", "render"]
 
 DEFAULT_MAX_TOKENS = 32_000
-"""Output limit where a foreign request names none, because this API requires one.
+"""Output limit for requests of other protocols without one, because this API requires it.
 
-Every current Claude model may write this much, and coding agents ask for it themselves.
+Every current Claude model allows this much, and coding agents request it themselves.
 """
 
 VERSION = "2026-10-21"
-"""The API version we speak of our own accord."""
+"""The API version of requests from clients of other protocols."""
 
 SAMPLING_VERSION = "2023-06-01"
-"""The newest version that still takes temperature, top_p and top_k."""
+"""The newest version that still accepts temperature, top_p and top_k."""
 
 _FORWARDED = ("anthropic-beta", "anthropic-version")
 
@@ -67,7 +67,7 @@ def _fit(
     headers: Mapping[str, str],
     losses: list[str],
 ) -> None:
-    """Fit what the client did not word itself to the model and to the client's API version."""
+    """Adapt what the client did not send itself to the model and the client's API version."""
     said: dict[str, Json] = conversation.options.on_wire("messages") or {}
     choice = body.get("tool_choice")
     if choice is not None and not _offers(body.get("tools", ()), choice):
@@ -92,7 +92,7 @@ def _offers(tools: list[Json], choice: dict[str, Json]) -> bool:
 
 
 def authorize(key: str) -> dict[str, str]:
-    """Return the header for the key; every server of this protocol knows this one."""
+    """Return the header for the key; every server of this protocol accepts this one."""
     return {"x-api-key": key}
 
 

@@ -1,6 +1,6 @@
 """Decodes the stream of a Messages provider.
 
-Event order, as the API reference and recordings have it: ``message_start``; for each block
+Event order, according to the API reference and recordings: ``message_start``; for each block
 ``content_block_start``, deltas, ``content_block_stop``, one block open at a time;
 ``message_delta`` with stop reason and final usage; ``message_stop``. ``ping`` comes anywhere.
 """
@@ -45,7 +45,7 @@ _GROWING = {
 _NOT_GROWING = ("", "")
 
 _PLAIN = 2
-"""Members of a delta that says nothing but its type and its text."""
+"""The members of a delta with only a type and a text."""
 
 
 class MessagesDecoder:
@@ -74,28 +74,28 @@ class MessagesDecoder:
         }
 
     def feed(self, name: str | None, data: bytes) -> list[Event]:
-        """Decode one server-sent event; event types nobody knows, and pings, say nothing.
+        """Decode one server-sent event; pings and unknown event types are ignored.
 
-        Raises ModelError for an error event, and ModelError("bad_stream") for anything else
-        than this protocol.
+        Raises ModelError for an error event, and ModelError("bad_stream") for data that is not
+        this protocol.
         """
         try:
             event = parse_json(data)
             decode = self._decode.get(event["type"])
             return [] if decode is None or self._finished else decode(event)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            # Some servers of this protocol add the end mark of another one.
+            # Some servers of this protocol add the end mark of another protocol.
             if data.strip() == b"[DONE]":
                 return []
             raise _bad_stream(f"sent {data[:200]!r}") from error
 
     def finish(self) -> list[Event]:
-        """Decode the end of the body: only ``message_stop`` ends an answer, so nothing."""
+        """Return nothing: only ``message_stop`` ends an answer, not the end of the body."""
         return []
 
     def _message_start(self, event: dict[str, Json]) -> list[Event]:
         if self._index >= 0 or self._ending is not None:
-            # A proxy that asks again after a failure splices two answers into one stream.
+            # A proxy that retries after a failure joins two answers in one stream.
             raise _bad_stream("began a second answer within the first")
         message = {name: value for name, value in event["message"].items() if name != "content"}
         self._usage = dict(message.get("usage") or {})
@@ -116,7 +116,7 @@ class MessagesDecoder:
         self._citations, self._unknown = [], {}
         self._grows, self._field = _GROWING.get(start["type"], _NOT_GROWING)
         events.append(PartStarted(_opened(start)))
-        # A block may begin with its first words in it.
+        # A block may start with its first text in it.
         if self._grows and start.get(self._field):
             text = _string(start, self._field)
             self._texts.append(text)
@@ -147,8 +147,8 @@ class MessagesDecoder:
             case "signature_delta":
                 block["signature"] = delta["signature"]
             case _:
-                # Deltas nobody knows yet follow the habit of this protocol: text grows,
-                # anything else is said once.
+                # Unknown deltas are treated like known ones: text grows, anything else is
+                # set once.
                 for name, value in delta.items():
                     if name != "type":
                         self._say(block, name, value)
@@ -159,7 +159,7 @@ class MessagesDecoder:
             block[name] = value
             self._unknown.pop(name, None)
         else:
-            # In pieces: joined again for each one, a long text would cost its square.
+            # In pieces: joining at each delta would take quadratic time.
             self._unknown.setdefault(name, [was]).append(value)
 
     def _block_stop(self, event: dict[str, Json]) -> list[Event]:
@@ -176,7 +176,7 @@ class MessagesDecoder:
         text = "".join(self._texts)
         events: list[Event] = []
         if block["type"] == "tool_use" and not text:
-            # An empty call may come without a delta, or whole in its start.
+            # A call without arguments may have no delta, or be complete in its start.
             text = orjson.dumps(block.get("input") or {}).decode()
             events.append(PartDelta(text))
         events.append(PartEnded(_ended(block, text, "".join(self._json))))
@@ -210,7 +210,7 @@ class MessagesDecoder:
         delta = self._ending["delta"]
         reason = delta.get("stop_reason")
         if reason is None:
-            # Without a reason it is no end of an answer, whatever the event is called.
+            # Without a reason it is not the end of an answer.
             return events
         self._finished = True
         wire = Wire("messages", {**self._ending, "usage": self._usage})
@@ -252,7 +252,7 @@ def _opened(start: dict[str, Json]) -> Part:
 
 
 def _ended(block: dict[str, Json], text: str, json: str) -> Part:
-    """Return the finished part; ``block`` is complete but for its growing text."""
+    """Return the finished part; ``block`` is complete except for its growing text."""
     wire = Wire("messages", block)
     match block["type"]:
         case "text":
@@ -274,6 +274,6 @@ def _ended(block: dict[str, Json], text: str, json: str) -> Part:
 
 
 def _object(text: str, otherwise: Json) -> Json:
-    """Return the object that ``text`` spells; an answer cut at its limit may leave it broken."""
+    """Parse the object in ``text``; an answer cut at its limit may leave it incomplete."""
     value = parse_arguments(text)
     return otherwise if value is None else value

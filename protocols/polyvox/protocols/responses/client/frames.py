@@ -1,4 +1,4 @@
-"""Numbers and spells the frames of a Responses stream."""
+"""Numbers and writes the frames of a Responses stream."""
 
 import orjson
 
@@ -9,7 +9,7 @@ from polyvox.workflows.conversation import Json
 class Frames:
     """The frames of one stream; each has the next sequence number, from 0 without a gap.
 
-    They show what the client asked to see; what is told of the answer elsewhere is all of it.
+    They hold only the members that the client's ``include`` requests.
     """
 
     __slots__ = ("_included", "_next")
@@ -19,7 +19,7 @@ class Frames:
         self._next = 0
 
     def number_from(self, number: int) -> None:
-        """Give the next frame this sequence number: the ones before it were sent elsewhere."""
+        """Set the sequence number of the next frame; earlier frames were sent on another stream."""
         self._next = number
 
     def event(self, kind: str, members: dict[str, Json]) -> bytes:
@@ -31,7 +31,7 @@ class Frames:
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
     def raw(self, kind: bytes, response: bytes) -> bytes:
-        """Return a frame around a response object that is JSON text already."""
+        """Return a frame around a response object that is already JSON text."""
         number = self._next
         self._next = number + 1
         return b'event: %b\ndata: {"type":"%b","sequence_number":%d,"response":%b}\n\n' % (
@@ -42,7 +42,7 @@ class Frames:
         )
 
     def delta(self, head: bytes, text: str, tail: bytes) -> bytes:
-        """Return a delta frame between the ends that ``delta_ends`` made for its part."""
+        """Return a delta frame from the head and tail that ``delta_ends`` made for its part."""
         number = self._next
         self._next = number + 1
         return b"%b%d%b%b%b" % (head, number, _DELTA, orjson.dumps(text), tail)
@@ -52,7 +52,7 @@ _DELTA = b',"delta":'
 
 
 def delta_ends(kind: str, members: dict[str, Json]) -> tuple[bytes, bytes]:
-    """Return what stands around number and text in every delta frame of one part."""
+    """Return the bytes before the number and after the text in each delta frame of one part."""
     name = kind.encode()
     head = b'event: %b\ndata: {"type":"%b","sequence_number":' % (name, name)
     return head, b"," + orjson.dumps(members)[1:] + b"\n\n"

@@ -1,8 +1,8 @@
-"""Writes the items of a Responses stream: one writer for each sort of item.
+"""Writes the items of a Responses stream: one writer for each type of item.
 
 A writer is opened, gets its parts one after the other (only a message has several) and is closed:
-``open (start write* end)+ close``. Where a part remembers its own wire the item is that one, with
-unknown members and the provider's id; otherwise it is made of the part's fields.
+``open (start write* end)+ close``. If a part has a wire of this protocol, the item is that one,
+with unknown members and the provider's id; otherwise it is made from the part's fields.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ from polyvox.workflows.events import written
 
 
 class Ids:
-    """Makes ids for what a provider of another protocol gave none."""
+    """Makes ids for items that have none because they come from another protocol."""
 
     __slots__ = ("_run_id",)
 
@@ -30,7 +30,7 @@ class Ids:
 
 
 class ItemWriter(ABC):
-    """What all writers do. ``goes_on`` says whether the open item waits for another part."""
+    """Base of the writers. ``goes_on`` says whether the open item expects another part."""
 
     prefix = "item"
     goes_on = False
@@ -45,7 +45,7 @@ class ItemWriter(ABC):
         self._head = self._tail = b""
 
     def takes(self, part: Part) -> bool:
-        """Whether ``part`` belongs to the item that is open."""
+        """Whether ``part`` belongs to the open item."""
         return False
 
     def open(self, part: Part) -> bytes:
@@ -65,7 +65,7 @@ class ItemWriter(ABC):
         return self._frames.delta(self._head, text, self._tail)
 
     def show(self, text: str, json: Json) -> bytes:
-        """Write a delta in the provider's own spelling, with our ids and numbers."""
+        """Write a delta in the provider's own format, with the ids and numbers of this stream."""
         if text:
             self._said.append(text)
         members = {k: v for k, v in json.items() if k not in _OURS}
@@ -76,7 +76,7 @@ class ItemWriter(ABC):
 
     @abstractmethod
     def end(self, part: Part) -> bytes:
-        """Write what is missing of ``part`` and the frames that end it."""
+        """Write the rest of ``part`` and the frames that end it."""
 
     def close(self) -> tuple[bytes, Json]:
         """Return the last frame of the item, and the item."""
@@ -84,7 +84,7 @@ class ItemWriter(ABC):
         return self._frames.event("response.output_item.done", done), self._item
 
     def so_far(self, part: Part) -> Part:
-        """Return ``part``, that was started here, with the text written so far."""
+        """Return the started ``part`` with the text written so far."""
         text = "".join(self._said)
         match part:
             case Text() | Refusal() | Reasoning():
@@ -96,10 +96,10 @@ class ItemWriter(ABC):
 
     @abstractmethod
     def _added(self, part: Part, shell: dict[str, Json]) -> Json:
-        """Return the item as it is when ``part`` begins; ``shell`` has its id and status."""
+        """Return the item at the start of ``part``; ``shell`` has its id and status."""
 
     def _rest(self, text: str) -> bytes:
-        """Write what of ``text`` was not written yet; nothing if it is not what it began as."""
+        """Write the rest of ``text``; nothing if it does not continue what was written."""
         said = "".join(self._said)
         if len(text) > len(said) and text.startswith(said):
             return self.write(text[len(said) :])
@@ -190,12 +190,12 @@ class MessageWriter(ItemWriter):
 
 
 def _is_piece(part: Part) -> bool:
-    """Whether other pieces of the same words may follow, because its protocol cites by block."""
+    """Whether other pieces of the same text may follow, because its protocol cites by block."""
     return isinstance(part, Text) and neutral_of(part.wire).cites_by_block
 
 
 class CallWriter(ItemWriter):
-    """A call of a function, or of a free-text tool whose text comes as it is."""
+    """A call of a function, or of a free-text tool, whose text is written unchanged."""
 
     prefix = "fc"
 
@@ -250,13 +250,13 @@ class CallWriter(ItemWriter):
 
 
 class ReasoningWriter(ItemWriter):
-    """Thoughts, in sections: parts of a summary, or raw text."""
+    """Reasoning in sections: parts of a summary, or raw text."""
 
     prefix = "rs"
 
     def __init__(self, frames: Frames, ids: Ids, index: int) -> None:
         super().__init__(frames, ids, index)
-        # The open section: (summary or content, its index), and where its text begins in _said.
+        # The open section: (summary or content, its index), and the offset of its text in _said.
         self._section: tuple[str, int] | None = None
         self._begins = 0
 
@@ -274,7 +274,7 @@ class ReasoningWriter(ItemWriter):
             return super().show(text, json)
         frames = self._end_section()
         if text:
-            # The blank line between sections: part of our text, but of neither section.
+            # The blank line between sections is in the part's text, but in neither section.
             self._said.append(text)
         return frames + self._begin(sort, json.get(f"{sort}_index", 0))
 
@@ -287,7 +287,7 @@ class ReasoningWriter(ItemWriter):
         return frames
 
     def _sections(self, item: dict[str, Json]) -> bytes:
-        """Write all sections of an item of which nothing was written."""
+        """Write all sections of an item without any written text."""
         frames = b""
         for sort in ("summary", "content"):
             for at, section in enumerate(item.get(sort) or ()):
@@ -323,7 +323,7 @@ class ReasoningWriter(ItemWriter):
         )
 
     def _made(self, part: Reasoning) -> dict[str, Json]:
-        """Return the item for thoughts of another protocol, whose secret travels sealed."""
+        """Return the item for reasoning of another protocol, with its opaque data sealed."""
         return {
             "id": self._id,
             "type": "reasoning",
@@ -355,7 +355,7 @@ _SECTION_OF_EVENT = {
 
 
 class OpaqueWriter(ItemWriter):
-    """An item that only this protocol has: given back as it came."""
+    """An item that only this protocol has: written unchanged."""
 
     def _added(self, part: Part, shell: dict[str, Json]) -> Json:
         return {**shell, "id": self._id}
@@ -369,7 +369,7 @@ class OpaqueWriter(ItemWriter):
 
 
 class SilentWriter(ItemWriter):
-    """A part this protocol has no item for: nothing is written."""
+    """A part without an item in this protocol: nothing is written."""
 
     def open(self, part: Part) -> bytes:
         return b""

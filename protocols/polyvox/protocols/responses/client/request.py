@@ -15,7 +15,7 @@ FORWARDED = ("openai-beta", "x-openai-internal-codex-responses-lite")
 _APART = frozenset(("model", "input", "tools", "stream", "instructions"))
 
 _INSTEAD_OF_INPUT = ("previous_response_id", "conversation", "prompt")
-"""Fields beside which a request needs no ``input`` of its own."""
+"""Fields with which a request does not need ``input``."""
 
 _Value = TypeVar("_Value")
 
@@ -59,7 +59,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
 
 def _parse_input(given: Json, *, optional: bool) -> tuple[Message, ...]:
     if isinstance(given, str):
-        # A bare string is short for one user message; in that spelling it can stand in a list.
+        # A string is short for one user message; in this form it can be an element of a list.
         return (wire.parse_message({"role": "user", "content": given}),)
     if given is None and optional:
         return ()
@@ -90,7 +90,7 @@ def _streamed(body: dict[str, Json]) -> bool:
 
 
 def _at(place: str, parse: Callable[[Json], _Value], json: Json) -> _Value:
-    """Parse ``json``, saying in an error that it stands at ``place`` in the request."""
+    """Parse ``json``; an error gets its ``place`` in the request in its param."""
     try:
         return parse(json)
     except ModelError as error:

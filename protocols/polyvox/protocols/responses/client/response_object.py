@@ -1,4 +1,4 @@
-"""The response object around the output: what the request said, what the answer says of itself."""
+"""The response object around the output: fields of the request and of the answer."""
 
 from typing import cast
 
@@ -7,7 +7,7 @@ from polyvox.protocols.responses import elements as wire
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.reply import Reply
 
-# The request fields every response repeats, with what a null or absent one means.
+# The request fields that every response repeats, with the value of a null or absent one.
 _ECHOED: dict[str, Json] = {
     "frequency_penalty": 0.0,
     "instructions": None,
@@ -28,7 +28,7 @@ _ECHOED: dict[str, Json] = {
     "user": None,
 }
 
-# How the model was set: where the client did not say, the provider's word is the truth.
+# The model's settings: the client's value, else the provider's.
 _SETTINGS = (
     "frequency_penalty",
     "max_tool_calls",
@@ -41,12 +41,12 @@ _SETTINGS = (
 )
 _NESTED_SETTINGS = ("reasoning", "text")
 
-# Echoed only where the client sent them.
+# Echoed only if the client sent them.
 _ECHOED_IF_SENT = ("prompt", "prompt_cache_options")
 
 
 def begun(ask: Ask, response_id: str, created: int) -> dict[str, Json]:
-    """Return the response object as it begins: in progress, without output and usage."""
+    """Return the response object at the start: in progress, without output and usage."""
     conversation = ask.conversation
     sent = conversation.options.on_wire("responses") or {}
     echoed = {
@@ -57,7 +57,7 @@ def begun(ask: Ask, response_id: str, created: int) -> dict[str, Json]:
     if thread := sent.get("conversation"):
         echoed["conversation"] = thread if isinstance(thread, dict) else {"id": thread}
     echoed["instructions"] = conversation.system and conversation.system.on_wire("responses")
-    # A served tier is not known before the answer, and a requested one may be refused.
+    # The served tier is unknown before the answer, and the requested one may be refused.
     tier = sent.get("service_tier") or "auto"
     return {
         "id": response_id,
@@ -102,7 +102,7 @@ def _echoed_tool(tool: Json) -> Json:
 def ended(
     response: dict[str, Json], ask: Ask, reply: Reply, output: list[Json], completed_at: int
 ) -> dict[str, Json]:
-    """Return the response object as it ends with ``reply``, whose items are ``output``."""
+    """Return the response object at the end, with ``reply``, whose items are ``output``."""
     status, reason = wire.status_of(reply.finish, reply.parts)
     said = reply.wire.json if reply.wire and reply.wire.protocol == "responses" else {}
     said = dict(cast(dict[str, Json], said))
@@ -131,7 +131,7 @@ def ended(
 def _settings(
     said: dict[str, Json], sent: dict[str, Json], response: dict[str, Json]
 ) -> dict[str, Json]:
-    """Take the settings out of what the provider ``said``; return what the client is told."""
+    """Remove the settings from what the provider ``said``; return those for the client."""
     told = {
         name: said.pop(name) if sent.get(name) is None else response[name]
         for name in _SETTINGS
@@ -143,7 +143,7 @@ def _settings(
             own = {k: v for k, v in (sent.get(name) or {}).items() if v is not None}
             told[name] = {**response[name], **given, **own}
     if "text" in told:
-        # The form of the words is what the client asked for, whatever a flow asked its model.
+        # The text format is the one the client requested, whatever a flow requested of its model.
         told["text"]["format"] = response["text"]["format"]
     return told
 
@@ -151,7 +151,7 @@ def _settings(
 def _usage(reply: Reply, said: Json) -> dict[str, Json]:
     usage = wire.render_usage(reply.usage)
     if not isinstance(said, dict) or wire.parse_usage(said) != reply.usage:
-        # Several calls: what one of them said besides the meters is not true of the whole run.
+        # Several calls: further members of one call's usage do not hold for the whole run.
         return usage
     merged = {**said, **usage}
     for details in ("input_tokens_details", "output_tokens_details"):

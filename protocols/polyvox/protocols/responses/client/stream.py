@@ -1,8 +1,8 @@
 """Encodes one answer as a Responses stream.
 
-Every frame has the next sequence number, so a client can see that it missed none. A message item
-stays open after a content part only where the provider's own item goes on; otherwise each part is
-an item of its own, ended with it, because agents act on ``response.output_item.done``.
+Frames are numbered, so a client can see that it missed none. A message item stays open after a
+content part only if the provider's own item continues; otherwise each part is a separate item that
+ends with it, because agents act on ``response.output_item.done``.
 """
 
 import time
@@ -41,7 +41,7 @@ from polyvox.workflows.reply import Reply
 
 _DONE = b"data: [DONE]\n\n"
 
-# What ``response.failed`` may say; agents decide by it whether to ask again.
+# The codes of ``response.failed``, by which agents decide whether to retry.
 _FAILED_CODE: dict[ErrorKind, str] = {
     "context_length": "context_length_exceeded",
     "invalid_request": "invalid_prompt",
@@ -56,8 +56,8 @@ _FAILED_CODE: dict[ErrorKind, str] = {
 class Encoder:
     """Writes one answer; see ``client_side.Encoder``. ``clock`` gives seconds since the epoch.
 
-    ``response`` is the whole response object. The stream shows of it what the request's ``include``
-    says, or what ``shows`` does.
+    ``response`` is the whole response object. The stream shows the members that the request's
+    ``include``, or ``shows``, selects.
     """
 
     def __init__(
@@ -103,13 +103,13 @@ class Encoder:
         return self._actions[type(event)](event)
 
     def keep_alive(self) -> bytes:
-        # Comments do not reset the idle timer of every agent; a data event does.
+        # Comments do not reset the idle timers of all agents; a data event does.
         if not self._begun:
             return self._start()
         return self._frames.raw(b"response.in_progress", self._begun)
 
     def number_from(self, number: int) -> None:
-        """Give the next frame this sequence number: the ones before it were sent elsewhere."""
+        """Set the sequence number of the next frame; earlier frames were sent on another stream."""
         self._frames.number_from(number)
 
     def finish(self, reply: Reply) -> bytes:
@@ -135,11 +135,11 @@ class Encoder:
     def fail(self, error: ModelError) -> bytes:
         frames = [self._start()]
         said = openai_errors.error_object(error, self._run_id)
-        # Some clients read the flat members, some raise only at the nested object.
+        # Some clients read the flat members, others raise only for the nested object.
         flat = {name: said[name] for name in ("code", "message", "param")}
         frames.append(self._frames.event("error", {**flat, "error": said}))
         if error.kind == "cancelled" and self.response["background"]:
-            # The protocol has no event for it: the error ends the stream, the object says the rest.
+            # The protocol has no event for it: an error ends the stream, the object has details.
             self.response = {**self.response, "status": "cancelled", "output": self._output}
             return b"".join(frames)
         code = _FAILED_CODE.get(error.kind, "server_error")
@@ -170,7 +170,7 @@ class Encoder:
         return created + self._frames.raw(b"response.in_progress", self._begun)
 
     def _begin_call(self, event: Started) -> bytes:
-        # What a call before this one wrote is complete, though its last text might have gone on.
+        # Everything from the previous call is complete, even a text that could have continued.
         frames = self._start()
         return frames + self._close_item() if self._part is None else frames
 
@@ -227,7 +227,7 @@ class Encoder:
         return frames
 
     def _so_far(self) -> Part:
-        """Return the open part with what was sent of it, where the reply does not have it."""
+        """Return the open part as far as it was sent, if the reply does not contain it."""
         assert self._part is not None
         assert self._writer is not None
         return self._writer.so_far(self._part)

@@ -1,4 +1,4 @@
-"""One output item of a Responses stream while it is being written."""
+"""One output item of a Responses stream that is still being received."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ _BLANK_TEXT = {"type": "output_text", "text": "", "annotations": [], "logprobs":
 _BLANK_REFUSAL = {"type": "refusal", "refusal": ""}
 
 _GROWING = {"function_call": "arguments", "custom_tool_call": "input"}
-"""Items that are one growing text, and the member that holds it."""
+"""Items that consist of one growing text, and the member that holds it."""
 
 
 class OpenItem:
     """Turns the events of one item into the events of its parts.
 
-    ``waiting`` are events that may not be shown yet, because an earlier item is still open.
+    ``waiting`` are events that are held back because an earlier item is still open.
     """
 
     __slots__ = ("_added", "_ended", "_feeders", "_part", "_said", "_shell", "done", "waiting")
@@ -27,7 +27,7 @@ class OpenItem:
         self._added = added
         self._shell = {name: value for name, value in added.items() if name != "content"}
         self._ended = 0
-        # The open content part as it is known so far, and the pieces of its text.
+        # The open content part as received so far, and the pieces of its text.
         self._part: Json = None
         self._said: list[str] = []
         kind = added.get("type")
@@ -64,7 +64,7 @@ class OpenItem:
             return [PartEnded(parse_item(item)[0])]
         content = item.get("content") or []
         if not content and self._part is None and not self._ended:
-            # An item without parts would vanish; whole, it is at least given back.
+            # An item without parts would be lost; as an opaque part it is at least passed through.
             whole = Opaque(wire=Wire("responses", item))
             return [PartStarted(whole), PartEnded(whole)]
         shell = {name: value for name, value in item.items() if name != "content"}
@@ -80,11 +80,11 @@ class OpenItem:
         return events
 
     def is_same(self, item: Json) -> bool:
-        """Whether ``item``, of the answer's output list, is this one complete."""
+        """Whether ``item`` of the answer's output list is the complete form of this one."""
         return isinstance(item, dict) and item.get("type") == self._added.get("type")
 
     def so_far(self) -> Json:
-        """Return the item as complete as its events made it, where it was never ended."""
+        """Return the item as far as it was received, if it never ended."""
         growing = _GROWING.get(str(self._added.get("type")))
         if growing is None:
             return self._added
@@ -97,7 +97,7 @@ class OpenItem:
         return [*events, PartStarted(opened(parse_part(self._part, self._shell, last=False)))]
 
     def _end_part(self) -> list[Event]:
-        """End a content part that another one follows; the last is ended by the whole item."""
+        """End a content part before another one; the item's end ends the last one."""
         if self._part is None:
             return []
         part = parse_part(self._so_far(), self._shell, last=False)
@@ -113,7 +113,7 @@ class OpenItem:
 
     def _note_part(self, json: Json) -> list[Event]:
         part = json["part"]
-        # Some servers end a part without saying again what it is.
+        # Some servers end a part without repeating its content.
         if self._part is None or part is None:
             return []
         if not isinstance(part, dict):
@@ -142,14 +142,14 @@ class OpenItem:
     def _write(self, json: Json) -> list[Event]:
         text = json["delta"]
         if type(text) is not str:
-            raise TypeError(f"{text!r:.80} is no text")
+            raise TypeError(f"{text!r:.80} is not a text")
         self._said.append(text)
         if json.get("logprobs"):
             return [PartDelta(text, Wire("responses", json))]
         return [PartDelta(text)]
 
     def _add_section(self, json: Json) -> list[Event]:
-        """Begin a summary or a raw text; in our one text a blank line parts it from the last."""
+        """Begin a summary or a raw text; a blank line separates it from the one before."""
         self._part = json
         return [PartDelta("\n\n" if self._said else "", Wire("responses", json))]
 
