@@ -1,16 +1,16 @@
-"""What the ledger keeps: values going in, records coming out.
+"""What is written to the ledger: runs that start and end, and calls that end.
 
 All times are UTC-aware. Tokens are a Usage, whose None means that nobody said.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from polyvox.workflows.conversation import Json, Protocol
 from polyvox.workflows.errors import ErrorKind
-from polyvox.workflows.reply import Cost, FinishReason, Usage
+from polyvox.workflows.reply import FinishReason, Usage
 
 RunStatus = Literal["running", "completed", "failed", "cancelled"]
 EndStatus = Literal["completed", "failed", "cancelled"]
@@ -83,94 +83,6 @@ Entry = RunStarted | RunEnded | CallEnded
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a run or a call failed."""
-
-    kind: str
-    message: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class CallRecord:
-    """A CallEnded as it was read back; kinds are text, for a newer program may have written it."""
-
-    step: str
-    attempt: int
-    provider: str
-    model: str
-    status: str
-    started_at: datetime
-    ended_at: datetime
-    first_token_at: datetime | None
-    usage: Usage
-    finish: str | None
-    response_model: str | None
-    error_kind: str | None
-    error_message: str | None
-    http_status: int | None
-    recorded: bool = False
-    cost_usd: float | None = None
-
-    @property
-    def error(self) -> Failure | None:
-        return None if self.error_kind is None else Failure(self.error_kind, self.error_message)
-
-    @property
-    def duration_ms(self) -> int:
-        return _milliseconds(self.started_at, self.ended_at)
-
-    @property
-    def first_token_ms(self) -> int | None:
-        """Time to the first token, or None when none came."""
-        if self.first_token_at is None:
-            return None
-        return _milliseconds(self.started_at, self.first_token_at)
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run as far as it is known; ``calls`` are in the order they started.
-
-    A list of runs leaves ``calls`` empty. ``cost`` is that of all calls that ended so far, failed
-    attempts too.
-    """
-
-    run_id: str
-    model: str
-    flow: str
-    protocol: str
-    stream: bool
-    status: str
-    key_id: str | None
-    started_at: datetime
-    ended_at: datetime | None
-    error_kind: str | None
-    error_message: str | None
-    finish: str | None
-    usage: Usage
-    notes: tuple[Json, ...]
-    losses: tuple[str, ...]
-    calls: tuple[CallRecord, ...] = ()
-    error_trace: str | None = None
-    rerun_of: str | None = None
-    cost: Cost = field(default_factory=Cost)
-
-    @property
-    def error(self) -> Failure | None:
-        return None if self.error_kind is None else Failure(self.error_kind, self.error_message)
-
-    @property
-    def duration_ms(self) -> int | None:
-        """Time from start to end, or None while the run goes on."""
-        return None if self.ended_at is None else _milliseconds(self.started_at, self.ended_at)
-
-    @property
-    def spent(self) -> Usage:
-        """The tokens of all calls, failed attempts too: what the providers will bill."""
-        return total(call.usage for call in self.calls)
-
-
-@dataclass(frozen=True, slots=True)
 class KeyRecord:
     """A key without its secret, which nobody can read back. An admin may change the registry."""
 
@@ -193,7 +105,3 @@ def storable(usage: Usage) -> Usage:
     """
     counts = (usage.input, usage.cache_read, usage.cache_write, usage.output, usage.reasoning)
     return Usage(*(n if n is None or 0 <= n < 2**63 else None for n in counts))
-
-
-def _milliseconds(start: datetime, end: datetime) -> int:
-    return round((end - start).total_seconds() * 1000)

@@ -17,7 +17,7 @@ Statements are portable SQL, so that the URL may name another database than a SQ
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Self, TypeVar
@@ -33,31 +33,26 @@ from polyvox.activities.ledger.entries import (
     KeyRecord,
     Role,
     RunEnded,
-    RunRecord,
     RunStarted,
     RunStatus,
 )
-from polyvox.activities.ledger.rows import (
-    Row,
-    call_record,
-    call_row,
-    ended_row,
-    key_record,
-    run_record,
-    started_row,
-)
 from polyvox.activities.ledger.statements import (
+    Row,
     begins_with,
+    call_row,
     costs_of,
     end_runs,
+    ended_row,
     insert_new,
     run_by_prefix,
+    started_row,
     table_of,
 )
-from polyvox.activities.ledger.tables import CallRow, KeyRow, RunRow
+from polyvox.activities.ledger.tables import CallRow, KeyRow, RunFacts, RunRecord, RunRow
 from polyvox.activities.storage.database import open_database
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Cost
 
 FLUSH_S = 5.0
 LIST_LIMIT = 1000
@@ -171,7 +166,7 @@ class Ledger:
                 )
             rows = session.exec(query.limit(max(1, min(limit, LIST_LIMIT)))).all()
             costs = costs_of(session, [row.run_id for row in rows])
-            return [run_record(row, cost=costs.get(row.run_id)) for row in rows]
+            return [_record(row, costs) for row in rows]
 
         return await self._read(read)
 
@@ -194,8 +189,7 @@ class Ledger:
                 .where(CallRow.run_id == row.run_id)
                 .order_by(col(CallRow.started_at), col(CallRow.id))
             )
-            cost = costs_of(session, [row.run_id]).get(row.run_id)
-            return run_record(row, [call_record(call) for call in calls], cost)
+            return _record(row, costs_of(session, [row.run_id]), calls)
 
         return await self._read(read)
 
@@ -275,7 +269,7 @@ class Ledger:
 
         def read(session: Session) -> KeyRecord | None:
             row = session.exec(select(KeyRow).where(KeyRow.sha256 == sha256)).first()
-            return key_record(row) if row is not None else None
+            return _key_record(row) if row is not None else None
 
         return await self._query(read)
 
@@ -305,7 +299,7 @@ class Ledger:
 
         def read(session: Session) -> list[KeyRecord]:
             rows = session.exec(select(KeyRow).order_by(col(KeyRow.created_at)))
-            return [key_record(row) for row in rows]
+            return [_key_record(row) for row in rows]
 
         return await self._query(read)
 
@@ -325,7 +319,7 @@ class Ledger:
                 row.revoked_at = datetime.now(UTC)
                 session.add(row)
                 session.commit()
-            return key_record(row)
+            return _key_record(row)
 
         record = await self._query(write)
         self._cache.clear()
@@ -389,3 +383,15 @@ class Ledger:
                 connection.execute(table_of(CallRow).insert(), calls)
             if ended:
                 connection.execute(self._end_runs, ended)
+
+
+def _record(row: RunRow, costs: Mapping[str, Cost], calls: Iterable[CallRow] = ()) -> RunRecord:
+    # Not validated: what was stored once must stay readable.
+    facts = {name: getattr(row, name) for name in RunFacts.model_fields}
+    cost = costs.get(row.run_id, Cost())
+    return RunRecord.model_construct(None, **facts, calls=list(calls), cost=cost)
+
+
+def _key_record(row: KeyRow) -> KeyRecord:
+    role: Role = "admin" if row.role == "admin" else "user"
+    return KeyRecord(row.key_id, row.name, row.created_at, row.revoked_at, role)

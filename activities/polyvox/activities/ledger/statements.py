@@ -1,15 +1,59 @@
-"""The ledger's SQL: statements that write its rows, and queries that several reads share."""
+"""The ledger's SQL: statements that write its rows, and queries that several reads share.
+
+Rows are written as plain dicts, by the hundred and without an ORM object each.
+"""
 
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, Update, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped
 from sqlmodel import Session, SQLModel, and_, col, func, select
 
+from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted, storable
 from polyvox.activities.ledger.tables import CallRow, RunRow
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Cost
+
+Row = dict[str, Any]
+
+# A provider that answers with a whole web page must not fill the ledger with it.
+MESSAGE_LIMIT = 4000
+
+
+def started_row(run: RunStarted) -> Row:
+    return {**_columns(run), "status": "running", "notes": [], "losses": []}
+
+
+def ended_row(run: RunEnded) -> Row:
+    """Parameters of an UPDATE: ``ended_run`` says which run, the rest are columns."""
+    row = _columns(run)
+    return {"ended_run": row.pop("run_id"), **row}
+
+
+def call_row(call: CallEnded) -> Row:
+    return _columns(call)
+
+
+def _columns(entry: RunStarted | RunEnded | CallEnded) -> Row:
+    """Return an entry by the names of columns, which are those of its fields."""
+    row: Row = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    if "usage" in row:
+        usage = storable(row.pop("usage"))
+        row |= {f"{meter.name}_tokens": getattr(usage, meter.name) for meter in fields(usage)}
+    for name in {"error_message", "error_trace"} & row.keys():
+        row[name] = _short(row[name])
+    for name in {"notes", "losses"} & row.keys():
+        row[name] = list(row[name])
+    return row
+
+
+def _short(message: str | None) -> str | None:
+    if message is None or len(message) <= MESSAGE_LIMIT:
+        return message
+    return message[: MESSAGE_LIMIT - 1] + "…"
 
 
 def table_of(row: type[SQLModel]) -> Table:
