@@ -176,7 +176,7 @@ class ProviderTable(_Table):
 
 
 class ModelTable(_Table):
-    """``[models.NAME]``."""
+    """``[models.NAME]``; ``params`` are checked later, by the flow's schema."""
 
     flow: str = Field(min_length=1)
     description: str | None = None
@@ -185,8 +185,18 @@ class ModelTable(_Table):
     card: dict[str, Any] = Field(default_factory=dict)
 
 
-class ServerTable(_Table):
-    """``[server]``."""
+class ServerSettings(_Table):
+    """``[server]``: the gateway's address and limits.
+
+    ``port`` 0 means any free port. ``drain_s`` is the time running streams have to finish when the
+    server stops; ``keep_alive_s`` the interval of keep-alive messages in a silent stream;
+    ``keep_responses_days`` the time a stored response is available. ``register_over_http`` allows
+    admin keys to register flows, which are programs that run in the server. ``read_timeout_s``
+    limits the time for a request's head and between parts of its body; ``write_timeout_s`` the time
+    in which a client reads nothing of its answer. ``allowed_hosts`` are the accepted host names
+    besides those that nobody else can own; ``allowed_origins`` the origins of web pages that may
+    send requests.
+    """
 
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8484, ge=0, le=65535)
@@ -206,8 +216,12 @@ class ServerTable(_Table):
     )
 
 
-class EngineTable(_Table):
-    """``[engine]``."""
+class EngineSettings(_Table):
+    """``[engine]``: which engine the runs use.
+
+    ``address`` (``host:port``) is that of an existing cluster, None for the built-in engine.
+    ``ui_address`` (``host:port``) is the address of an existing cluster's Web UI.
+    """
 
     address: str | None = None
     namespace: str = Field("default", min_length=1)
@@ -223,8 +237,8 @@ class ConfigFile(_Table):
     models: dict[Annotated[str, AfterValidator(_model_name)], ModelTable] = Field(
         default_factory=dict
     )
-    server: ServerTable = ServerTable()
-    engine: EngineTable = EngineTable()
+    server: ServerSettings = ServerSettings()
+    engine: EngineSettings = EngineSettings()
 
 
 # The tables by their path in the file, for listing the known keys; * stands for any name.
@@ -233,8 +247,8 @@ _TABLES: dict[tuple[str, ...], type[_Table]] = {
     ("providers", "*"): ProviderTable,
     ("providers", "*", "prices", "*"): PriceTable,
     ("models", "*"): ModelTable,
-    ("server",): ServerTable,
-    ("engine",): EngineTable,
+    ("server",): ServerSettings,
+    ("engine",): EngineSettings,
 }
 
 
