@@ -226,7 +226,7 @@ async def test_an_outage_delays_entries_and_loses_none(
 
     class Watch(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "next try" in record.getMessage():
+            if "next attempt" in record.getMessage():
                 loop.call_soon_threadsafe(failed.set)
 
     watch = Watch()
@@ -261,7 +261,7 @@ def test_a_full_queue_gives_up_its_oldest_entries(caplog: pytest.LogCaptureFixtu
         assert go_on.wait(10)
         written.extend(batch)
 
-    queue: WriteQueue[int] = WriteQueue(write, limit=3, batch=1, interval_s=0)
+    queue: WriteQueue[int] = WriteQueue(write, "ledger", limit=3, batch=1, interval_s=0)
     queue.put(0)
     assert writing.wait(10)
     for number in range(1, 6):

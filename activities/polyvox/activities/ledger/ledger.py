@@ -15,7 +15,6 @@ Statements are portable SQL, so that the URL may name another database than a SQ
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,6 @@ from datetime import UTC, datetime
 from typing import Self, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, and_, col, or_, select
 
 from polyvox.activities.ledger.api_keys import KeyCache, digest, new_key_id, new_secret
@@ -49,7 +47,7 @@ from polyvox.activities.ledger.statements import (
     table_of,
 )
 from polyvox.activities.ledger.tables import CallRow, KeyRow, RunFacts, RunRecord, RunRow
-from polyvox.activities.storage.database import open_database
+from polyvox.activities.storage.database import open_database, run_query
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Cost
@@ -58,8 +56,6 @@ FLUSH_S = 5.0
 LIST_LIMIT = 1000
 READERS = 16
 """Requests that may read runs, or wait for it, at the same time."""
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -70,7 +66,7 @@ class Ledger:
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._cache = KeyCache(clock)
-        self._queue: WriteQueue[Entry] = WriteQueue(self._write)
+        self._queue: WriteQueue[Entry] = WriteQueue(self._write, "ledger")
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ledger-read")
         # A thread of its own: every request asks for its key, and no listing may hold it up.
         self._key_threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-keys")
@@ -111,13 +107,7 @@ class Ledger:
 
     async def flush(self) -> None:
         """Wait until all recorded so far is written, for at most 5 s."""
-        flushed = self._queue.flushed()
-        if flushed is None:
-            return
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(flushed), FLUSH_S)
-        except TimeoutError:
-            log.warning("the ledger could not write everything within %.0f s", FLUSH_S)
+        await self._queue.flush(FLUSH_S)
 
     async def runs(
         self,
@@ -348,20 +338,10 @@ class Ledger:
         Raises ModelError("overloaded") if the database fails.
         """
 
-        def ask() -> T:
-            with Session(self._engine) as session:
-                return query(session)
-
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(threads or self._key_threads, ask)
-        except SQLAlchemyError as error:
-            address = self._engine.url.render_as_string(hide_password=True)
-            raise ModelError(
-                "overloaded",
-                f"The ledger {address} cannot be read: {getattr(error, 'orig', None) or error}. "
-                "Check its disk and its permissions, then try again.",
-            ) from error
+        what = f"The ledger {self._engine.url.render_as_string(hide_password=True)}"
+        return await asyncio.get_running_loop().run_in_executor(
+            threads or self._key_threads, run_query, self._engine, query, what
+        )
 
     def _write(self, entries: Sequence[Entry]) -> None:
         started: list[Row] = []

@@ -7,20 +7,22 @@ revision, when a database is opened that has not the newest one (``migrations/``
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
-from sqlmodel import Field, SQLModel, create_engine
+from sqlmodel import Field, Session, SQLModel, create_engine
 
 from polyvox.activities.storage.private_files import make_private
+from polyvox.workflows.errors import ModelError
 
 LOCK_WAIT_S = 5.0
 
@@ -36,6 +38,8 @@ _BEFORE_MIGRATIONS = "1"
 """What ``meta`` says of the schema in a database from before the migrations."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class DatabaseError(RuntimeError):
@@ -129,6 +133,22 @@ def errors_explained(engine: Engine, schema: Schema = MAIN) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise _unusable(engine, schema, _reason(error)) from error
+
+
+def run_query(engine: Engine, query: Callable[[Session], T], what: str) -> T:
+    """Return the result of ``query``. Blocks.
+
+    Raises ModelError("overloaded") that names ``what`` was queried if the database fails.
+    """
+    try:
+        with Session(engine, expire_on_commit=False) as session:
+            return query(session)
+    except SQLAlchemyError as error:
+        raise ModelError(
+            "overloaded",
+            f"{what} cannot be read: {_reason(error)}. "
+            "Check the data folder's disk and permissions, then try again.",
+        ) from error
 
 
 def _unusable(engine: Engine, schema: Schema, why: str) -> DatabaseError:

@@ -10,7 +10,6 @@ other conversations may share them.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,14 +20,12 @@ from typing import Any, TypeVar
 import orjson
 import zstandard
 from sqlalchemy import Engine, Index, delete, insert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
-from polyvox.activities.storage.database import UtcDateTime
+from polyvox.activities.storage.database import UtcDateTime, run_query
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.errors import ModelError
 
 PREFIX = "resp_"
 """A response's id is this and the id of its run."""
@@ -38,8 +35,6 @@ _PURGE_S = 3600.0
 
 _LARGE = 1024
 """Bytes from which a member of a document is a blob of its own: tools repeat turn by turn."""
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -144,7 +139,7 @@ class ResponsesStore:
         self._engine = engine
         self._blobs = blobs
         self._age = timedelta(days=days)
-        self._queue: WriteQueue[_Entry] = WriteQueue(self._write)
+        self._queue: WriteQueue[_Entry] = WriteQueue(self._write, "response store")
         # What is queued, None for what is to be forgotten; used by the queue's thread as well.
         self._pending: dict[str, StoredResponse | None] = {}
         self._lock = Lock()
@@ -202,31 +197,14 @@ class ResponsesStore:
 
     async def flush(self) -> None:
         """Wait until all kept so far is written, for at most 5 s."""
-        flushed = self._queue.flushed()
-        if flushed is None:
-            return
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(flushed), _FLUSH_S)
-        except TimeoutError:
-            log.warning("kept responses could not be written within %.0f s", _FLUSH_S)
+        await self._queue.flush(_FLUSH_S)
 
     async def close(self) -> None:
         """Write what is queued, for at most 5 s."""
         await asyncio.to_thread(self._queue.close, _FLUSH_S)
 
     async def _query(self, query: Callable[[Session], T]) -> T:
-        def ask() -> T:
-            with Session(self._engine) as session:
-                return query(session)
-
-        try:
-            return await asyncio.to_thread(ask)
-        except SQLAlchemyError as error:
-            raise ModelError(
-                "overloaded",
-                f"Kept responses cannot be read: {getattr(error, 'orig', None) or error}. "
-                "Check the data folder's disk, then try again.",
-            ) from error
+        return await asyncio.to_thread(run_query, self._engine, query, "The stored responses")
 
     def _read(self, session: Session, response_id: str) -> StoredResponse | None:
         row = session.get(ResponseRow, response_id)

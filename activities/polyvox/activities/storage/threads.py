@@ -18,11 +18,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import JSON, Engine, delete, func, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col
 
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.database import UtcDateTime
+from polyvox.activities.storage.database import UtcDateTime, run_query
 from polyvox.workflows.conversation import Conversation, Json, Message
 from polyvox.workflows.errors import ModelError
 
@@ -215,18 +214,7 @@ class ConversationsStore:
         )
 
     async def _query(self, query: Callable[[Session], T]) -> T:
-        def ask() -> T:
-            with Session(self._engine, expire_on_commit=False) as session:
-                return query(session)
-
-        try:
-            return await asyncio.to_thread(ask)
-        except SQLAlchemyError as error:
-            raise ModelError(
-                "overloaded",
-                f"Conversations cannot be read: {getattr(error, 'orig', None) or error}. "
-                "Check the data folder's disk, then try again.",
-            ) from error
+        return await asyncio.to_thread(run_query, self._engine, query, "The conversations")
 
 
 def _replace(session: Session, row: ConversationRow, content: dict[str, Any]) -> bool:
