@@ -1,6 +1,6 @@
-"""What is written to the ledger: runs that start and end, and calls that end.
+"""The entries of the ledger: runs that start and end, and calls that end.
 
-All times are UTC-aware. Tokens are a Usage, whose None means that nobody said.
+All times are UTC-aware. A None in a Usage means that the number was not reported.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ Role = Literal["admin", "user"]
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """``model`` is the public name the client asked for, ``flow`` is like ``fusion@1``."""
+    """``model`` is the name the client requested, ``flow`` is like ``fusion@1``."""
 
     run_id: str
     model: str
@@ -33,9 +33,9 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """``usage`` is what the run's Reply says; ``notes`` and ``losses`` are JSON values.
+    """``usage`` is that of the run's Reply; ``notes`` and ``losses`` are JSON values.
 
-    ``error_trace`` is the Python traceback of the flow's own lines, where those raised.
+    ``error_trace`` is the Python traceback of the flow's lines if they raised an exception.
     """
 
     run_id: str
@@ -54,10 +54,10 @@ class RunEnded:
 class CallEnded:
     """One upstream attempt of a step. ``attempt`` counts from 1.
 
-    ``model`` is the name sent to the provider, ``response_model`` the one it answered with.
+    ``model`` is the name sent to the provider, ``response_model`` the one in its response.
     ``usage`` and ``cost_usd`` are counted for failed and cancelled attempts too; None is unknown.
-    ``first_token_at`` is None when nothing arrived. ``recorded`` means that nobody was asked: an
-    earlier run's answer served.
+    ``first_token_at`` is None if nothing arrived. ``recorded`` means that no provider was called
+    and a reply of an earlier run was reused.
     """
 
     run_id: str
@@ -84,7 +84,7 @@ Entry = RunStarted | RunEnded | CallEnded
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key without its secret, which nobody can read back. An admin may change the registry."""
+    """A key; its secret is not stored. Only an admin may change the registry."""
 
     key_id: str
     name: str
@@ -94,14 +94,14 @@ class KeyRecord:
 
 
 def total(usages: Iterable[Usage]) -> Usage:
-    """Add up meters; one that nobody reported stays unknown."""
+    """Add up the meters; a meter that was never reported stays unknown."""
     return sum(usages, Usage())
 
 
 def storable(usage: Usage) -> Usage:
-    """Forget counts that cannot be true and that no database or collector can hold.
+    """Return ``usage`` with None for counts that databases and collectors cannot store.
 
-    A provider may send anything; one absurd number must not cost the rest of its entry.
+    Providers may send any number; an impossible one must not cost the rest of its entry.
     """
     counts = (usage.input, usage.cache_read, usage.cache_write, usage.output, usage.reasoning)
     return Usage(*(n if n is None or 0 <= n < 2**63 else None for n in counts))

@@ -1,14 +1,14 @@
-"""The ledger: which runs and calls there were, and which keys are good.
+"""The ledger: the runs, their calls and the keys.
 
-It is a projection. The history in the engine is the audit truth; the ledger makes it quick to
-list and survives its retention. Therefore:
+It is a projection of the engine's histories, which are authoritative. The ledger can be listed
+quickly and outlives the retention of histories. Therefore:
 
-* ``record`` takes a value and returns at once. One thread writes batches
-  (``storage/write_queue.py``), so a request costs no database round trip and no database error ever
-  reaches it.
-* An entry may be recorded again after a crash: a run that is known stays as it is, and a run that
-  has ended never changes.
-* Reads see everything this process recorded before. Other processes, such as the command line,
+* ``record`` queues a value and returns immediately. One thread writes batches
+  (``storage/write_queue.py``), so a request needs no database round trip and never gets a database
+  error.
+* An entry may be recorded again after a crash: a known run is not changed, and neither is a run
+  that has ended.
+* Reads return everything this process recorded before. Other processes, such as the command line,
   open the same database and are at most one batch behind.
 
 Statements are portable SQL, so that the URL may name another database than a SQLite file.
@@ -37,7 +37,7 @@ from polyvox.activities.ledger.entries import (
 from polyvox.activities.ledger.statements import (
     Row,
     begins_with,
-    call_row,
+    columns_of,
     costs_of,
     end_runs,
     ended_row,
@@ -55,20 +55,20 @@ from polyvox.workflows.reply import Cost
 FLUSH_S = 5.0
 LIST_LIMIT = 1000
 READERS = 16
-"""Requests that may read runs, or wait for it, at the same time."""
+"""The most requests that read runs, or wait to read them, at the same time."""
 
 T = TypeVar("T")
 
 
 class Ledger:
-    """Runs, calls and keys in one database. Built by ``open``, ended by ``close``."""
+    """Runs, calls and keys in one database. Created by ``open``, released by ``close``."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._cache = KeyCache(clock)
         self._queue: WriteQueue[Entry] = WriteQueue(self._write, "ledger")
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ledger-read")
-        # A thread of its own: every request asks for its key, and no listing may hold it up.
+        # A separate thread, so that lists of runs do not delay the key check of every request.
         self._key_threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-keys")
         self._reading = 0
         self._insert_runs = insert_new(engine.dialect.name, table_of(RunRow))
@@ -76,15 +76,15 @@ class Ledger:
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], float] = time.monotonic) -> Self:
-        """Open the database at a SQLAlchemy URL and make its tables if it is new.
+        """Open the database at a SQLAlchemy URL and create its tables if it is new.
 
-        Blocks for some milliseconds. ``clock`` decides when a remembered key look-up is stale.
-        Raises DatabaseError, whose message says what to do.
+        Blocks for some milliseconds. ``clock`` determines when a cached key is stale. Raises
+        DatabaseError, whose message contains the remedy.
         """
         return cls(open_database(url), clock)
 
     async def close(self) -> None:
-        """Write what is queued, for at most 5 s, and let go of the database."""
+        """Write the queue, for at most 5 s, and close the database."""
         await asyncio.to_thread(self._queue.close, FLUSH_S)
         self._threads.shutdown(wait=False)
         self._key_threads.shutdown(wait=False)
@@ -97,16 +97,16 @@ class Ledger:
         await self.close()
 
     def record(self, entry: Entry) -> None:
-        """Queue an entry. Never waits, never fails, may be called from any thread."""
+        """Queue an entry. Does not wait or raise; may be called from any thread."""
         self._queue.put(entry)
 
     @property
     def lost(self) -> int:
-        """How many entries could not be kept since the ledger was opened."""
+        """The number of entries lost since the ledger was opened."""
         return self._queue.dropped
 
     async def flush(self) -> None:
-        """Wait until all recorded so far is written, for at most 5 s."""
+        """Wait until all entries recorded so far are written, for at most 5 s."""
         await self._queue.flush(FLUSH_S)
 
     async def runs(
@@ -121,9 +121,9 @@ class Ledger:
     ) -> list[RunRecord]:
         """List runs without their calls, newest first, at most 1000.
 
-        With a ``key_id`` only that key's runs exist. ``flow`` is a flow's name, or one version of
-        it (``careful@2``). ``before`` is the id of a run: only older ones are listed. Raises
-        ModelError("not_found") if there is no such run.
+        With a ``key_id`` only that key's runs are considered. ``flow`` is a flow's name, or one
+        version of it (``careful@2``). ``before`` is the id of a run: only older ones are listed.
+        Raises ModelError("not_found") if that run does not exist.
         """
         wanted = select(RunRow).order_by(col(RunRow.started_at).desc(), col(RunRow.run_id).desc())
         if key_id is not None:
@@ -161,10 +161,10 @@ class Ledger:
         return await self._read(read)
 
     async def run(self, run_id: str, *, key_id: str | None = None) -> RunRecord | None:
-        """Return a run with its calls, or None. ``run_id`` may be a prefix only one run has.
+        """Return a run with its calls, or None. ``run_id`` may be an unambiguous prefix.
 
-        With a ``key_id`` only that key's runs exist. Raises ModelError("invalid_request") for a
-        prefix of several runs.
+        With a ``key_id`` only that key's runs are considered. Raises ModelError("invalid_request")
+        for a prefix of several runs.
         """
 
         def read(session: Session) -> RunRecord | None:
@@ -184,7 +184,7 @@ class Ledger:
         return await self._read(read)
 
     async def running(self) -> list[str]:
-        """Ids of all runs without an end, oldest first: after a crash, those to look into."""
+        """Return the ids of all runs without an end, oldest first."""
 
         def read(session: Session) -> list[str]:
             running = select(RunRow.run_id).where(RunRow.status == "running")
@@ -193,15 +193,15 @@ class Ledger:
         return await self._read(read)
 
     async def create_key(self, name: str, role: Role = "user") -> tuple[str, str]:
-        """Make a key; return its id and its secret, which is shown this once and not stored."""
+        """Create a key; return its id and its secret, which is not stored."""
         secret = new_secret()
         return await self.add_key(secret, name, role), secret
 
     async def add_key(self, secret: str, name: str, role: Role = "user") -> str:
-        """Accept ``secret`` from now on; return its key id, the same one if it is known.
+        """Create a key with ``secret`` if there is none; return the key's id.
 
-        A key that has a role keeps it. Raises ModelError("conflict") if the key of that secret was
-        revoked.
+        A known key keeps its role if it has one. Raises ModelError("conflict") if the key of that
+        secret was revoked.
         """
         sha256 = digest(secret)
 
@@ -234,9 +234,9 @@ class Ledger:
         return key_id
 
     async def find_key(self, secret: str) -> str | None:
-        """Return the id of the key with that secret, or None if there is none or it is revoked.
+        """Return the id of the key with that secret, None if it is unknown or revoked.
 
-        An answer may be one second old.
+        The result may be one second old.
         """
         sha256 = digest(secret)
         known, key_id = self._cache.get(sha256)
@@ -254,7 +254,7 @@ class Ledger:
         return key_id
 
     async def key_of(self, secret: str) -> KeyRecord | None:
-        """Return the key with that secret, also one that was revoked; None if there is none."""
+        """Return the key with that secret, also a revoked one; None if it is unknown."""
         sha256 = digest(secret)
 
         def read(session: Session) -> KeyRecord | None:
@@ -264,7 +264,7 @@ class Ledger:
         return await self._query(read)
 
     async def set_role(self, key_id: str, role: Role) -> None:
-        """Give a key another role; an unknown one is left unknown."""
+        """Set the role of a key; do nothing if the key is unknown."""
 
         def write(session: Session) -> None:
             row = session.get(KeyRow, key_id)
@@ -276,7 +276,7 @@ class Ledger:
         await self._query(write)
 
     async def role_of(self, key_id: str) -> Role:
-        """Return the role of a key; an unknown one is a user's."""
+        """Return the role of a key, ``user`` if the key is unknown."""
 
         def read(session: Session) -> Role:
             row = session.get(KeyRow, key_id)
@@ -285,7 +285,7 @@ class Ledger:
         return await self._query(read)
 
     async def list_keys(self) -> list[KeyRecord]:
-        """All keys, revoked ones too, oldest first."""
+        """Return all keys, oldest first, including revoked ones."""
 
         def read(session: Session) -> list[KeyRecord]:
             rows = session.exec(select(KeyRow).order_by(col(KeyRow.created_at)))
@@ -294,9 +294,9 @@ class Ledger:
         return await self._query(read)
 
     async def revoke_key(self, key_id: str) -> KeyRecord:
-        """Refuse the key from now on; revoking again changes nothing.
+        """Revoke the key; revoking it again changes nothing.
 
-        Raises ModelError("not_found") if there is no such key.
+        Raises ModelError("not_found") if the key does not exist.
         """
 
         def write(session: Session) -> KeyRecord:
@@ -316,7 +316,7 @@ class Ledger:
         return record
 
     async def _read(self, query: Callable[[Session], T]) -> T:
-        """Read runs. Raises ModelError("overloaded") where too many wait to read already."""
+        """Read runs. Raises ModelError("overloaded") if too many requests are reading already."""
         if self._reading >= READERS:
             raise ModelError(
                 "overloaded",
@@ -352,11 +352,11 @@ class Ledger:
                 case RunStarted():
                     started.append(started_row(entry))
                 case CallEnded():
-                    calls.append(call_row(entry))
+                    calls.append(columns_of(entry))
                 case RunEnded():
                     ended.append(ended_row(entry))
         with self._engine.begin() as connection:
-            # Starts come first: a run may start and end within one batch.
+            # Starts first, because a run may start and end within one batch.
             if started:
                 connection.execute(self._insert_runs, started)
             if calls:
@@ -366,7 +366,7 @@ class Ledger:
 
 
 def _record(row: RunRow, costs: Mapping[str, Cost], calls: Iterable[CallRow] = ()) -> RunRecord:
-    # Not validated: what was stored once must stay readable.
+    # Without validation, because stored values must stay readable.
     facts = {name: getattr(row, name) for name in RunFacts.model_fields}
     cost = costs.get(row.run_id, Cost())
     return RunRecord.model_construct(None, **facts, calls=list(calls), cost=cost)

@@ -1,6 +1,6 @@
 """The ledger's SQL: statements that write its rows, and queries that several reads share.
 
-Rows are written as plain dicts, by the hundred and without an ORM object each.
+Rows are written as dicts in batches, without an ORM object for each.
 """
 
 from collections.abc import Sequence
@@ -19,26 +19,22 @@ from polyvox.workflows.reply import Cost
 
 Row = dict[str, Any]
 
-# A provider that answers with a whole web page must not fill the ledger with it.
+# A provider may respond with a whole web page, which must not fill the ledger.
 MESSAGE_LIMIT = 4000
 
 
 def started_row(run: RunStarted) -> Row:
-    return {**_columns(run), "status": "running", "notes": [], "losses": []}
+    return {**columns_of(run), "status": "running", "notes": [], "losses": []}
 
 
 def ended_row(run: RunEnded) -> Row:
-    """Parameters of an UPDATE: ``ended_run`` says which run, the rest are columns."""
-    row = _columns(run)
+    """Return parameters of ``end_runs``: ``ended_run`` is the run's id, the others are columns."""
+    row = columns_of(run)
     return {"ended_run": row.pop("run_id"), **row}
 
 
-def call_row(call: CallEnded) -> Row:
-    return _columns(call)
-
-
-def _columns(entry: RunStarted | RunEnded | CallEnded) -> Row:
-    """Return an entry by the names of columns, which are those of its fields."""
+def columns_of(entry: RunStarted | RunEnded | CallEnded) -> Row:
+    """Return the columns of an entry, which have the names of its fields."""
     row: Row = {field.name: getattr(entry, field.name) for field in fields(entry)}
     if "usage" in row:
         usage = storable(row.pop("usage"))
@@ -61,7 +57,7 @@ def table_of(row: type[SQLModel]) -> Table:
 
 
 def insert_new(dialect: str, table: Table) -> Insert:
-    """An INSERT that leaves a row alone whose key is known; SQL has no common word for that."""
+    """Return an INSERT that ignores rows with a known key; databases differ in its syntax."""
     match dialect:
         case "sqlite":
             return sqlite.insert(table).on_conflict_do_nothing()
@@ -72,7 +68,7 @@ def insert_new(dialect: str, table: Table) -> Insert:
 
 
 def end_runs() -> Update:
-    """An UPDATE for rows of ``ended_row``; a run that has ended keeps its first end."""
+    """Return an UPDATE for rows of ``ended_row``; a run that has ended keeps its first end."""
     runs = table_of(RunRow).c
     return update(table_of(RunRow)).where(
         runs.run_id == bindparam("ended_run"), runs.status == "running"
@@ -80,20 +76,20 @@ def end_runs() -> Update:
 
 
 _HIGHEST = chr(0x10FFFF)
-"""No text sorts behind a prefix and this, in the order of code points that SQLite compares by."""
+"""No text with a prefix sorts after the prefix and this; SQLite compares by code points."""
 
 
 def begins_with(
     database: Engine | Connection, column: Mapped[str], prefix: str
 ) -> ColumnElement[bool]:
-    """Return a condition that an index can serve; SQLite's LIKE, which ignores case, has none."""
+    """Return a condition that uses the index, which SQLite's case-insensitive LIKE does not."""
     if database.dialect.name == "sqlite":
         return and_(column >= prefix, column < prefix + _HIGHEST)
     return column.startswith(prefix, autoescape=True)
 
 
 def costs_of(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
-    """Return what the calls of each run cost; a run without calls is left out."""
+    """Return the cost of each run's calls; runs without calls are left out."""
     calls = table_of(CallRow).c
     found = session.connection().execute(
         select(

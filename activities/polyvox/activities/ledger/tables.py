@@ -1,4 +1,4 @@
-"""The ledger's tables, and a run as it is read back.
+"""The ledger's tables, and the record of a run that is read from them.
 
 Each column is declared once. Times are UTC-aware. Kinds and states are text, because a newer
 program may have written them.
@@ -25,7 +25,7 @@ class Failure:
 
 
 class Measured(SQLModel):
-    """What runs and calls have in common: tokens by meter, null if unknown, and the failure."""
+    """The columns of both runs and calls: tokens by meter, null if unknown, and the failure."""
 
     input_tokens: int | None = None
     cache_read_tokens: int | None = None
@@ -70,7 +70,7 @@ class RunFacts(Measured):
 
     @property
     def duration_ms(self) -> int | None:
-        """Time from start to end, or None while the run goes on."""
+        """The time from start to end, None while the run goes on."""
         return None if self.ended_at is None else _milliseconds(self.started_at, self.ended_at)
 
 
@@ -86,7 +86,7 @@ class RunRow(RunFacts, table=True):
 
 
 class CallRow(Measured, table=True):
-    """``recorded`` is null where an older program wrote the row."""
+    """``recorded`` is null if an older program wrote the row."""
 
     __tablename__ = "calls"
 
@@ -112,17 +112,17 @@ class CallRow(Measured, table=True):
 
     @property
     def first_token_ms(self) -> int | None:
-        """Time to the first token, or None when none came."""
+        """The time to the first token, None if none arrived."""
         if self.first_token_at is None:
             return None
         return _milliseconds(self.started_at, self.first_token_at)
 
 
 class RunRecord(RunFacts):
-    """A run as far as it is known; ``calls`` are in the order they started.
+    """The current record of a run; ``calls`` are in the order in which they started.
 
-    A list of runs leaves ``calls`` empty. ``cost`` is that of all calls that ended so far, failed
-    attempts too.
+    In a list of runs ``calls`` is empty. ``cost`` is that of all calls that have ended, including
+    failed attempts.
     """
 
     calls: list[CallRow] = Field(default_factory=list)
@@ -130,7 +130,7 @@ class RunRecord(RunFacts):
 
     @property
     def spent(self) -> Usage:
-        """The tokens of all calls, failed attempts too: what the providers will bill."""
+        """The tokens of all calls including failed attempts, which providers bill."""
         return total(call.usage for call in self.calls)
 
 

@@ -1,12 +1,11 @@
-"""Responses that clients may come back to: by id, by a following request, by one of their items.
+"""Stored responses, which clients can refer to by their id or by the id of an item.
 
-A row says whose a response is and where its bodies lie: the conversation it answered is the very
-one its run was started with, so keeping a response stores nothing but its own document. Writing
-goes through a queue, and what is queued can already be found: a client that follows up at once
-sees its response, and nobody waits for the database.
+A row contains a response's key and the digests of its bodies: its conversation is the one its run
+was started with, so storing a response adds only its document. Rows are written through a queue and
+can be found while they are queued, so that a following request does not wait for the database.
 
-Rows expire; what has expired is not found any more and is deleted now and then. Their bodies stay:
-other conversations may share them.
+Rows expire: expired ones are not found, and are deleted once an hour. Their blobs are not deleted,
+because other conversations may share them.
 """
 
 import asyncio
@@ -28,13 +27,13 @@ from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.conversation import Json
 
 PREFIX = "resp_"
-"""A response's id is this and the id of its run."""
+"""A response's id is this prefix and the id of its run."""
 
 _FLUSH_S = 5.0
 _PURGE_S = 3600.0
 
 _LARGE = 1024
-"""Bytes from which a member of a document is a blob of its own: tools repeat turn by turn."""
+"""The least bytes of a document's member stored as a separate blob: tools repeat in each turn."""
 
 T = TypeVar("T")
 
@@ -56,7 +55,7 @@ class ResponseRow(SQLModel, table=True):
 
 
 class ResponseItemRow(SQLModel, table=True):
-    """An output item with an id of the provider's; ours tell their response themselves."""
+    """An output item with a provider's id; ids made by Polyvox contain their response's."""
 
     __tablename__ = "response_items"
 
@@ -67,7 +66,7 @@ class ResponseItemRow(SQLModel, table=True):
 class ResponseFramesRow(SQLModel, table=True):
     """Frames of a background response's stream from sequence number ``first`` on, compressed.
 
-    They lie here and not among the blobs: nothing shares them, so they go when the row expires.
+    They are here and not in the blob store, because they are not shared and expire with the row.
     """
 
     __tablename__ = "response_frames"
@@ -85,10 +84,10 @@ _RESPONSES, _ITEMS, _FRAMES = [
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A response as it is kept.
+    """A stored response.
 
-    ``conversation`` is the digest of all it was asked, ``created`` in seconds since the epoch.
-    ``document`` is the response object once it has ended, None while it is being made.
+    ``conversation`` is the digest of its conversation, ``created`` in seconds since the epoch.
+    ``document`` is the response object, None until the response has ended.
     """
 
     response_id: str
@@ -111,7 +110,7 @@ class StoredResponse:
 
     @property
     def output(self) -> list[Json]:
-        """The output items; none while it is being made."""
+        """The output items; none until the response has ended."""
         return list(self.document["output"]) if self.document else []
 
 
@@ -121,39 +120,39 @@ class _Forgotten:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """Frames of a stream, the first with sequence number ``first``."""
+class _Frames:
+    """Frames of a stream; ``first`` is the sequence number of the first."""
 
     response_id: str
     first: int
     frames: bytes
 
 
-_Entry = StoredResponse | _Forgotten | _Shown
+_Entry = StoredResponse | _Forgotten | _Frames
 
 
 class ResponsesStore:
-    """Kept responses in the ledger's database, their bodies in the blob store."""
+    """Stored responses in the ledger's database, their bodies in the blob store."""
 
     def __init__(self, engine: Engine, blobs: BlobStore, *, days: float) -> None:
         self._engine = engine
         self._blobs = blobs
         self._age = timedelta(days=days)
         self._queue: WriteQueue[_Entry] = WriteQueue(self._write, "response store")
-        # What is queued, None for what is to be forgotten; used by the queue's thread as well.
+        # The queued responses, None for those to be deleted; also used in the queue's thread.
         self._pending: dict[str, StoredResponse | None] = {}
         self._lock = Lock()
         self._purged: float | None = None
 
     def keep(self, kept: StoredResponse) -> None:
-        """Keep a response, or what has become of it; it is found from now on."""
+        """Store a response or its new state; it can be found from now on."""
         with self._lock:
             self._pending[kept.response_id] = kept
         self._queue.put(kept)
 
     def keep_frames(self, response_id: str, first: int, frames: bytes) -> None:
-        """Keep frames of a stream: whole and in order, in place of all kept from ``first`` on."""
-        self._queue.put(_Shown(response_id, first, frames))
+        """Store frames of a stream; they replace all stored frames from ``first`` on."""
+        self._queue.put(_Frames(response_id, first, frames))
 
     def forget(self, response_id: str) -> None:
         with self._lock:
@@ -182,7 +181,7 @@ class ResponsesStore:
         return found or await self._query(read)
 
     async def frames(self, response_id: str) -> bytes:
-        """Return the frames kept of a stream, from its first on."""
+        """Return all stored frames of a stream."""
         await self.flush()
 
         def read(session: Session) -> bytes:
@@ -196,11 +195,11 @@ class ResponsesStore:
         return await self._query(read)
 
     async def flush(self) -> None:
-        """Wait until all kept so far is written, for at most 5 s."""
+        """Wait until everything stored so far is written, for at most 5 s."""
         await self._queue.flush(_FLUSH_S)
 
     async def close(self) -> None:
-        """Write what is queued, for at most 5 s."""
+        """Write the queue, for at most 5 s."""
         await asyncio.to_thread(self._queue.close, _FLUSH_S)
 
     async def _query(self, query: Callable[[Session], T]) -> T:
@@ -231,20 +230,20 @@ class ResponsesStore:
 
     def _write(self, entries: Sequence[_Entry]) -> None:
         blobs: dict[str, bytes] = {}
-        newest = {e.response_id: e for e in entries if not isinstance(e, _Shown)}
+        newest = {e.response_id: e for e in entries if not isinstance(e, _Frames)}
         kept = [entry for entry in newest.values() if isinstance(entry, StoredResponse)]
         rows = [_row(entry, blobs) for entry in kept]
         items = [row for entry in kept for row in _item_rows(entry)]
-        shown = [_shown_row(entry) for entry in entries if isinstance(entry, _Shown)]
+        frames = [_frames_row(entry) for entry in entries if isinstance(entry, _Frames)]
         if blobs:
             self._blobs.put(blobs)
         with self._engine.begin() as connection:
-            for row in shown:
+            for row in frames:
                 stream = _FRAMES.c.response_id == row["response_id"]
                 connection.execute(delete(_FRAMES).where(stream, _FRAMES.c.first >= row["first"]))
                 connection.execute(insert(_FRAMES), row)
             gone = [e.response_id for e in newest.values() if isinstance(e, _Forgotten)]
-            # Only a background response is kept before it has ended, and so more than once.
+            # Only background responses are stored before they have ended, and so more than once.
             known = [*gone, *(entry.response_id for entry in kept if entry.background)]
             if known:
                 connection.execute(delete(_RESPONSES).where(_RESPONSES.c.response_id.in_(known)))
@@ -266,7 +265,7 @@ class ResponsesStore:
                     self._pending.pop(response_id, None)
 
     def _purge(self) -> None:
-        """Delete what has expired, once an hour."""
+        """Delete expired rows, once an hour."""
         now = time.monotonic()
         if self._purged is not None and now - self._purged < _PURGE_S:
             return
@@ -295,7 +294,7 @@ def _row(kept: StoredResponse, blobs: dict[str, bytes]) -> dict[str, Any]:
 
 
 def _pack(document: dict[str, Json], blobs: dict[str, bytes]) -> str:
-    """Add the blobs of ``document`` to ``blobs`` and return the digest of the first."""
+    """Add the blobs of ``document`` to ``blobs`` and return the digest of its manifest."""
 
     def put(body: bytes) -> str:
         digest = digest_of(body)
@@ -317,6 +316,6 @@ def _item_rows(kept: StoredResponse) -> list[dict[str, str]]:
     ]
 
 
-def _shown_row(shown: _Shown) -> dict[str, Any]:
-    packed = zstandard.ZstdCompressor(level=1).compress(shown.frames)
-    return {"response_id": shown.response_id, "first": shown.first, "frames": packed}
+def _frames_row(frames: _Frames) -> dict[str, Any]:
+    packed = zstandard.ZstdCompressor(level=1).compress(frames.frames)
+    return {"response_id": frames.response_id, "first": frames.first, "frames": packed}

@@ -1,4 +1,4 @@
-"""A bounded queue that one thread empties into a database, in batches.
+"""A bounded queue whose thread writes batches to a database.
 
 Putting a value never waits and never raises a database error: bookkeeping must not fail a
 request. A batch is one transaction. If it fails, the reaction depends on the cause:
@@ -83,7 +83,7 @@ class WriteQueue(Generic[T]):
         return self._dropped
 
     def put(self, value: T) -> None:
-        """Queue a value; it is written within moments."""
+        """Queue a value, to be written soon."""
         with self._changed:
             if self._deadline is not None:
                 self._drop(1)
@@ -115,7 +115,7 @@ class WriteQueue(Generic[T]):
             log.warning("The %s could not write everything within %.0f s", self._name, timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Write what is queued, for at most about ``timeout_s``, and end the thread."""
+        """Write the queue, for at most about ``timeout_s``, and end the thread."""
         with self._changed:
             if self._deadline is None:
                 self._deadline = time.monotonic() + timeout_s
@@ -131,7 +131,7 @@ class WriteQueue(Generic[T]):
                 self._settle(len(batch))
 
     def _next_batch(self) -> list[T]:
-        """Wait for values and take some; none when the queue is closed and empty."""
+        """Wait for values and take a batch; empty if the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._values or self._deadline is not None)
             self._changed.wait_for(self._is_due, timeout=self._interval_s)
