@@ -11,7 +11,7 @@ because other conversations may share them.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
@@ -114,6 +114,10 @@ class StoredResponse:
         return list(self.document["output"]) if self.document else []
 
 
+_UNCHANGED = {field.name for field in fields(StoredResponse)} - {"created", "document"}
+"""The fields that are columns of a ResponseRow."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Forgotten:
     response_id: str
@@ -210,14 +214,8 @@ class ResponsesStore:
         if row is None or row.created_at < datetime.now(UTC) - self._age:
             return None
         return StoredResponse(
-            response_id=row.response_id,
-            key_id=row.key_id,
-            model=row.model,
+            **{name: getattr(row, name) for name in _UNCHANGED},
             created=int(row.created_at.timestamp()),
-            conversation=row.conversation,
-            stream=row.stream,
-            background=row.background,
-            previous_id=row.previous_id,
             document=self._document(row.document) if row.document else None,
         )
 
@@ -280,15 +278,9 @@ class ResponsesStore:
 
 def _row(kept: StoredResponse, blobs: dict[str, bytes]) -> dict[str, Any]:
     return {
-        "response_id": kept.response_id,
-        "key_id": kept.key_id,
-        "model": kept.model,
+        **{name: getattr(kept, name) for name in _UNCHANGED},
         "status": kept.status,
-        "stream": kept.stream,
-        "background": kept.background,
         "created_at": datetime.fromtimestamp(kept.created, UTC),
-        "previous_id": kept.previous_id,
-        "conversation": kept.conversation,
         "document": None if kept.document is None else _pack(kept.document, blobs),
     }
 

@@ -1,53 +1,6 @@
 """The tables of ``polyvox.toml`` as pydantic models, and messages for its mistakes.
 
-The file, with every key and its default::
-
-    [providers.NAME]              # NAME: a-z 0-9 -
-    protocol = "chat"             # or "responses", "messages"
-    base_url = "http://127.0.0.1:8000/v1"
-    api_key_env = "LOCAL_API_KEY" # optional: name of an environment variable
-    headers = { x-team = "red" }  # optional
-    timeout_s = 600
-    inline_urls = false           # fetch image and file URLs for it
-    [providers.NAME.prices."MODEL"]  # optional, USD per million tokens; "*": all other models
-    input = 1.25
-    output = 10
-    cache_read = 0.125            # optional, default: same as input
-    cache_write = 1.25            # optional, default: same as input
-
-    [models.NAME]                 # NAME: what clients send as the model
-    flow = "fusion"
-    description = "..."           # optional
-    [models.NAME.params]          # the flow's parameters
-    [models.NAME.limits]          # optional, of one run
-    calls = 200
-    deadline_s = 600
-    cost_usd = 0.50
-    [models.NAME.card]            # optional, what model lists show to clients
-    context_window = 200_000
-    max_output_tokens = 32_000
-    capabilities = ["tools", "images"]
-    efforts = ["low", "high"]
-
-    [server]
-    host = "127.0.0.1"
-    port = 8484
-    max_body_mib = 64
-    drain_s = 30
-    keep_alive_s = 10
-    keep_responses_days = 30
-    read_timeout_s = 20
-    write_timeout_s = 60
-    max_connections_per_address = 1024
-    max_requests_per_key = 256
-    max_answer_mib = 32
-    allowed_hosts = ["gateway.example.org", "*.example.org"]
-    allowed_origins = ["https://app.example.org"]
-
-    [engine]
-    address = "temporal:7233"     # optional: an existing cluster
-    namespace = "default"
-    ui_address = "temporal-ui:8080"  # optional: address of that cluster's Web UI
+``docs/configuration.md`` describes every key.
 """
 
 import difflib

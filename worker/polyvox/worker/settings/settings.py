@@ -144,13 +144,10 @@ def _providers(
     return {
         name: Provider(
             name,
-            table.protocol,
-            table.base_url,
-            table.api_key_env,
-            table.headers,
-            table.timeout_s,
-            table.inline_urls,
-            {model: Price(**price.model_dump()) for model, price in table.prices.items()},
+            **{
+                **dict(table),
+                "prices": {model: Price(**dict(price)) for model, price in table.prices.items()},
+            },
         )
         for name, table in tables.items()
     }
