@@ -6,7 +6,7 @@ not be withdrawn.
 """
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from temporalio import activity
@@ -56,35 +56,25 @@ _MOST_PARTS = 5_000
 """The most texts, thoughts and tool calls in one answer."""
 
 
+@dataclass(frozen=True)
 class ModelCaller:
     """Calls models; its ``call_model`` is the activity."""
 
-    def __init__(
-        self,
-        *,
-        directory: Directory,
-        upstream: Upstream,
-        bodies: Bodies,
-        memory: Memory,
-        recorded: Recorded,
-        media: MediaFetcher,
-        secrets: Secrets,
-        relay: Relay,
-        ledger: Ledger,
-        tracing: Tracing,
-        max_answer_mib: int = 32,
-    ) -> None:
-        self._most_bytes = max_answer_mib * 1024 * 1024
-        self._directory = directory
-        self._upstream = upstream
-        self._bodies = bodies
-        self._memory = memory
-        self._recorded = recorded
-        self._media = media
-        self._secrets = secrets
-        self._relay = relay
-        self._ledger = ledger
-        self._tracing = tracing
+    directory: Directory
+    upstream: Upstream
+    bodies: Bodies
+    memory: Memory
+    recorded: Recorded
+    media: MediaFetcher
+    secrets: Secrets
+    relay: Relay
+    ledger: Ledger
+    tracing: Tracing
+    max_answer_mib: int = 32
+
+    @property
+    def _most_bytes(self) -> int:
+        return self.max_answer_mib * 1024 * 1024
 
     @activity.defn(name=CALL_MODEL)
     async def call_model(self, call: ModelCall) -> Reply:
@@ -96,7 +86,7 @@ class ModelCaller:
         asking = asyncio.create_task(self._ask(attempt))
         beating = asyncio.create_task(_beat())
         try:
-            with self._relay.calling(call.run_id, asking):
+            with self.relay.calling(call.run_id, asking):
                 reply = await asking
         except asyncio.CancelledError:
             # Either Temporal cancels this activity, or the exchange cancelled only this call.
@@ -112,7 +102,7 @@ class ModelCaller:
                 ) from None
             raise
         except ModelError as error:
-            error = self._secrets.all.error(error)
+            error = self.secrets.all.error(error)
             error.shown = attempt.emitted or None
             if error.cost_usd is None:
                 error.cost_usd = attempt.cost_usd()
@@ -123,7 +113,7 @@ class ModelCaller:
                 "internal", f"{type(defect).__name__}: {defect}", cost_usd=attempt.cost_usd()
             )
             # The history and the log get the defect's stack, but not its original message.
-            internal = self._secrets.all.error(internal).with_traceback(defect.__traceback__)
+            internal = self.secrets.all.error(internal).with_traceback(defect.__traceback__)
             self._record(attempt, error=internal)
             raise failure(internal, retryable=False) from internal
         finally:
@@ -133,7 +123,7 @@ class ModelCaller:
 
     async def _ask(self, attempt: "Attempt") -> Reply:
         call = attempt.call
-        if call.recorded and (known := self._recorded.find(call)) is not None:
+        if call.recorded and (known := self.recorded.find(call)) is not None:
             attempt.recorded = True
             return known
         destination = self._destination(call)
@@ -147,20 +137,20 @@ class ModelCaller:
                 f'[providers.{provider.name}.prices."{destination.model}"] input and output.',
             )
         digest = call.conversation.base
-        base = await self._bodies.fetch(digest) if digest else _EMPTY
+        base = await self.bodies.fetch(digest) if digest else _EMPTY
         conversation = resolve(call.conversation, base)
         if call.owner:
-            conversation = await self._memory.restored(conversation, base.messages, call.owner)
-        conversation = await self._media.inlined(conversation, destination.inlined)
+            conversation = await self.memory.restored(conversation, base.messages, call.owner)
+        conversation = await self.media.inlined(conversation, destination.inlined)
         request = await _rendered(protocol, conversation, destination.model)
-        self._relay.lose(call.run_id, request.losses)
+        self.relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
         attempt.stopping = Stopping(request.stop) if request.stop else None
-        authorization = self._directory.authorization(destination)
-        if redaction := self._secrets.sent_to(provider):
+        authorization = self.directory.authorization(destination)
+        if redaction := self.secrets.sent_to(provider):
             attempt.redacted = RedactedEvents(redaction)
         attempt.asked = True
-        async with self._upstream.post(provider, request, authorization) as answer:
+        async with self.upstream.post(provider, request, authorization) as answer:
             attempt.http_status = answer.status
             if answer.status >= 400:
                 beginning = await answer.beginning()
@@ -182,7 +172,7 @@ class ModelCaller:
 
     def _destination(self, call: ModelCall) -> Destination:
         try:
-            return self._directory.find(call.model)
+            return self.directory.find(call.model)
         except ModelError as unknown:
             # The client's model was resolved before the run, so this name comes from the flow.
             raise ModelError(
@@ -202,7 +192,7 @@ class ModelCaller:
             for at in range(_FRAMES_AT_ONCE, len(frames), _FRAMES_AT_ONCE):
                 await asyncio.sleep(0)  # let other streams run
                 self._decode(attempt, decoder, frames[at : at + _FRAMES_AT_ONCE])
-            if pause_s := self._relay.pause_s:
+            if pause_s := self.relay.pause_s:
                 await asyncio.sleep(pause_s)
         self._decode(attempt, decoder, splitter.finish())
         self._process(attempt, decoder.finish())
@@ -215,7 +205,7 @@ class ModelCaller:
             for name, data in frames:
                 attempt.answer_bytes += max(_LEAST_FRAME_BYTES, len(data) - _ENVELOPE_BYTES)
                 if attempt.answer_bytes > self._most_bytes:
-                    raise _too_large(f"more than {self._most_bytes // (1024 * 1024)} MiB")
+                    raise _too_large(f"more than {self.max_answer_mib} MiB")
                 events += decoder.feed(name, data)
         finally:
             self._process(attempt, events)
@@ -242,18 +232,18 @@ class ModelCaller:
     def _publish(self, attempt: "Attempt", shown: list[Event]) -> None:
         """Publish events to the relay, and note whether a listener received parts of the answer."""
         call = attempt.call
-        self._relay.publish(call.run_id, Batch(attempt.call_id, attempt.number, shown))
+        self.relay.publish(call.run_id, Batch(attempt.call_id, attempt.number, shown))
         if not attempt.emitted and any(
             isinstance(e, PartStarted | PartDelta | PartEnded) for e in shown
         ):
-            attempt.emitted = self._relay.listening(call.run_id)
+            attempt.emitted = self.relay.listening(call.run_id)
 
     def _record(
         self, attempt: "Attempt", *, reply: Reply | None = None, error: ModelError | None = None
     ) -> None:
         ended = attempt.ended(reply, error)
-        self._ledger.record(ended)
-        self._tracing.call_span(attempt.call.traceparent or None, ended, flow=attempt.flow)
+        self.ledger.record(ended)
+        self.tracing.call_span(attempt.call.traceparent or None, ended, flow=attempt.flow)
 
 
 class Attempt:
