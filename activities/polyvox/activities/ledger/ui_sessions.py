@@ -67,11 +67,8 @@ class UiSessions:
         Blocks for some milliseconds.
         """
         ticket = secrets.token_urlsafe(32)
-        with Session(self._engine) as session:
-            _forget(session, self._clock())
-            expires_at = self._clock() + TICKET_LIFE
-            session.add(UiTicketRow(sha256=digest(ticket), target=target, expires_at=expires_at))
-            session.commit()
+        expires_at = self._clock() + TICKET_LIFE
+        self._add(UiTicketRow(sha256=digest(ticket), target=target, expires_at=expires_at))
         return ticket
 
     async def enter(self, ticket: str) -> Entered | None:
@@ -107,12 +104,18 @@ class UiSessions:
 
     def _open(self, key_id: str | None) -> str:
         secret = secrets.token_urlsafe(32)
-        with Session(self._engine) as session:
-            _forget(session, self._clock())
-            expires_at = self._clock() + SESSION_LIFE
-            session.add(UiSessionRow(sha256=digest(secret), key_id=key_id, expires_at=expires_at))
-            session.commit()
+        expires_at = self._clock() + SESSION_LIFE
+        self._add(UiSessionRow(sha256=digest(secret), key_id=key_id, expires_at=expires_at))
         return secret
+
+    def _add(self, row: UiTicketRow | UiSessionRow) -> None:
+        """Store a row, and delete those that have expired."""
+        with Session(self._engine) as session:
+            for table in (UiTicketRow, UiSessionRow):
+                expired = col(table.expires_at) <= self._clock()
+                session.connection().execute(delete(table).where(expired))
+            session.add(row)
+            session.commit()
 
     def _is_open(self, secret: str) -> bool:
         now = self._clock()
@@ -131,9 +134,3 @@ class UiSessions:
                 session.add(row)
                 session.commit()
             return True
-
-
-def _forget(session: Session, now: datetime) -> None:
-    """Delete expired rows; called whenever a row is added."""
-    for row in (UiTicketRow, UiSessionRow):
-        session.connection().execute(delete(row).where(col(row.expires_at) <= now))

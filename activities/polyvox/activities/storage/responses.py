@@ -148,11 +148,11 @@ class ResponsesStore:
         self._lock = Lock()
         self._purged: float | None = None
 
-    def keep(self, kept: StoredResponse) -> None:
+    def keep(self, stored: StoredResponse) -> None:
         """Store a response or its new state; it can be found from now on."""
         with self._lock:
-            self._pending[kept.response_id] = kept
-        self._queue.put(kept)
+            self._pending[stored.response_id] = stored
+        self._queue.put(stored)
 
     def keep_frames(self, response_id: str, first: int, frames: bytes) -> None:
         """Store frames of a stream; they replace all stored frames from ``first`` on."""
@@ -167,15 +167,15 @@ class ResponsesStore:
         """Return a response of that key, or None."""
         with self._lock:
             queued = response_id in self._pending
-            kept = self._pending.get(response_id)
+            stored = self._pending.get(response_id)
         if not queued:
-            kept = await self._query(lambda session: self._read(session, response_id))
-        return kept if kept is not None and kept.key_id == key_id else None
+            stored = await self._query(lambda session: self._read(session, response_id))
+        return stored if stored is not None and stored.key_id == key_id else None
 
     async def owners_of(self, item_id: str) -> list[str]:
         """Return the ids of the responses that have an output item of that id, newest first."""
         with self._lock:
-            queued = [kept for kept in self._pending.values() if kept is not None]
+            queued = [stored for stored in self._pending.values() if stored is not None]
         found = [k.response_id for k in queued if any(i.get("id") == item_id for i in k.output)]
 
         def read(session: Session) -> list[str]:
@@ -229,9 +229,9 @@ class ResponsesStore:
     def _write(self, entries: Sequence[_Entry]) -> None:
         blobs: dict[str, bytes] = {}
         newest = {e.response_id: e for e in entries if not isinstance(e, _Frames)}
-        kept = [entry for entry in newest.values() if isinstance(entry, StoredResponse)]
-        rows = [_row(entry, blobs) for entry in kept]
-        items = [row for entry in kept for row in _item_rows(entry)]
+        stored = [entry for entry in newest.values() if isinstance(entry, StoredResponse)]
+        rows = [_row(entry, blobs) for entry in stored]
+        items = [row for entry in stored for row in _item_rows(entry)]
         frames = [_frames_row(entry) for entry in entries if isinstance(entry, _Frames)]
         if blobs:
             self._blobs.put(blobs)
@@ -242,7 +242,7 @@ class ResponsesStore:
                 connection.execute(insert(_FRAMES), row)
             gone = [e.response_id for e in newest.values() if isinstance(e, _Forgotten)]
             # Only background responses are stored before they have ended, and so more than once.
-            known = [*gone, *(entry.response_id for entry in kept if entry.background)]
+            known = [*gone, *(entry.response_id for entry in stored if entry.background)]
             if known:
                 connection.execute(delete(_RESPONSES).where(_RESPONSES.c.response_id.in_(known)))
                 connection.execute(delete(_ITEMS).where(_ITEMS.c.response_id.in_(known)))
@@ -276,12 +276,12 @@ class ResponsesStore:
             connection.execute(delete(_RESPONSES).where(expired))
 
 
-def _row(kept: StoredResponse, blobs: dict[str, bytes]) -> dict[str, Any]:
+def _row(stored: StoredResponse, blobs: dict[str, bytes]) -> dict[str, Any]:
     return {
-        **{name: getattr(kept, name) for name in _UNCHANGED},
-        "status": kept.status,
-        "created_at": datetime.fromtimestamp(kept.created, UTC),
-        "document": None if kept.document is None else _pack(kept.document, blobs),
+        **{name: getattr(stored, name) for name in _UNCHANGED},
+        "status": stored.status,
+        "created_at": datetime.fromtimestamp(stored.created, UTC),
+        "document": None if stored.document is None else _pack(stored.document, blobs),
     }
 
 
@@ -299,12 +299,12 @@ def _pack(document: dict[str, Json], blobs: dict[str, bytes]) -> str:
     return put(orjson.dumps({"members": members, "apart": apart}))
 
 
-def _item_rows(kept: StoredResponse) -> list[dict[str, str]]:
-    ids = dict.fromkeys(str(item["id"]) for item in kept.output if item.get("id"))
+def _item_rows(stored: StoredResponse) -> list[dict[str, str]]:
+    ids = dict.fromkeys(str(item["id"]) for item in stored.output if item.get("id"))
     return [
-        {"item_id": item_id, "response_id": kept.response_id}
+        {"item_id": item_id, "response_id": stored.response_id}
         for item_id in ids
-        if kept.run_id not in item_id
+        if stored.run_id not in item_id
     ]
 
 

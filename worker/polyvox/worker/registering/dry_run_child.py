@@ -141,13 +141,13 @@ def _run(task: Task, params: dict[str, Json], report: Report) -> Outcome:
     def answer(activity: str, argument: Any) -> Any:
         match activity:
             case name if name == CALL_MODEL:
-                return asked(argument)
+                return model_reply(argument)
             case name if name in (RECALL, RUN_TOOL):
                 return {}
             case _:
                 return None
 
-    def asked(call: ModelCall) -> Any:
+    def model_reply(call: ModelCall) -> Any:
         report.calls.append((call.step, call.model, repr(call.conversation)))
         return stub_reply(call, resolve(call.conversation, conversation("")), calling)
 

@@ -17,10 +17,12 @@ async def open_questions(client: Client, run_id: str) -> list[str] | None:
     """Return the questions that the run waits for, None if it does not respond."""
     handle = client.get_workflow_handle(run_id)
     try:
-        asked: list[str] = await handle.query(QUESTIONS, result_type=list, rpc_timeout=_LIST_LIMIT)
+        questions: list[str] = await handle.query(
+            QUESTIONS, result_type=list, rpc_timeout=_LIST_LIMIT
+        )
     except (RPCError, WorkflowQueryFailedError):
         return None
-    return list(asked)
+    return list(questions)
 
 
 async def answer_question(
