@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from polyvox.worker.engine.child import UI_PATH
-from polyvox.worker.settings.settings import ServerSettings
+from polyvox.worker.settings.file import ServerSettings
 from tests.samples.known_settings import (
     OPENTELEMETRY_VARIABLES,
     environment_variables,

@@ -21,7 +21,7 @@ from polyvox.gateway.cli.commands.up import show
 from polyvox.gateway.cli.lazy import loaded
 from polyvox.gateway.program import started
 from polyvox.gateway.simulator.plan import GRAMMAR
-from polyvox.worker.settings.file import EngineTable, ModelTable, ProviderTable, ServerTable
+from polyvox.worker.settings.file import EngineSettings, ModelTable, ProviderTable, ServerSettings
 from polyvox.worker.settings.settings import load_settings
 from polyvox.workflows.run import Run
 from tests.samples.known_settings import environment_variables, parse_command
@@ -34,8 +34,8 @@ FLOWS = ROOT / "docs" / "flows.md"
 TABLES: dict[str, type[BaseModel]] = {
     "[providers.NAME]": ProviderTable,
     "[models.NAME]": ModelTable,
-    "[server]": ServerTable,
-    "[engine]": EngineTable,
+    "[server]": ServerSettings,
+    "[engine]": EngineSettings,
 }
 SHOWN_URL = "http://127.0.0.1:8484"
 

@@ -29,7 +29,7 @@ def _modules() -> list[Escape]:
         "typing.sys": ("import typing", "typing.sys.modules['os']"),
         "statistics.sys": ("import statistics", "statistics.sys.modules['os']"),
         "our bundle": ("from polyvox.workflows.source.bundle import sys", "sys.modules['os']"),
-        "our trial": (
+        "our dry run": (
             "import polyvox.worker.registering.dry_run_child",
             "polyvox.worker.registering.dry_run_child.os",
         ),

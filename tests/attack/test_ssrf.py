@@ -291,7 +291,7 @@ async def test_a_site_that_never_ends_is_left() -> None:
 
     async with listening(say) as site:
         fetcher = MediaFetcher(loopback_too, limit_s=0.2)
-        with pytest.raises(ModelError, match=r"no whole answer within 0\.2 s"):
+        with pytest.raises(ModelError, match=r"no complete response within 0\.2 s"):
             await fetcher.fetch(f"{site.url}/")
         fetcher = MediaFetcher(loopback_too, together_s=0.2)
         with pytest.raises(ModelError, match=r"took more than 0\.2 s together"):

@@ -13,7 +13,8 @@ from polyvox.activities.model_call.provider import Provider
 from polyvox.worker.doctor import Finding, examine
 from polyvox.worker.engine.data_lock import DataLock
 from polyvox.worker.engine.ports import EnginePorts, free_port, write_ports
-from polyvox.worker.settings.settings import EngineSettings, ServerSettings, Settings, SettingsError
+from polyvox.worker.settings.file import EngineSettings, ServerSettings
+from polyvox.worker.settings.settings import Settings, SettingsError
 
 CLI = '#!/bin/sh\necho "temporal version 1.5.1 (Server 1.29.1, UI 2.42.1)"\n'
 
@@ -149,7 +150,7 @@ async def test_a_configuration_that_does_not_parse_is_a_finding(
 async def test_a_cluster_that_does_not_answer_is_a_finding(tmp_path: Path, taken: int) -> None:
     """With an address there is no search for a binary; silence has a limit."""
     for port in (free_port(), taken):
-        settings = Settings(tmp_path, engine=EngineSettings(f"127.0.0.1:{port}"))
+        settings = Settings(tmp_path, engine=EngineSettings(address=f"127.0.0.1:{port}"))
         found = by_check(await examine(settings, {}))
         assert found["engine"].status == "fail"
         assert f"127.0.0.1:{port}" in found["engine"].detail

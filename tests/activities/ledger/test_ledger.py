@@ -14,7 +14,7 @@ import pytest
 from polyvox.activities.ledger.api_keys import FRESH_S
 from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.rows import MESSAGE_LIMIT
+from polyvox.activities.ledger.statements import MESSAGE_LIMIT
 from polyvox.activities.storage.database import file_url
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
@@ -91,8 +91,8 @@ async def test_a_run_is_read_back_as_it_was_recorded(ledger: Ledger) -> None:
     )
     assert (run.status, run.error_kind, run.error_message) == ("failed", "rate_limit", "slow down")
     assert run.usage == Usage(input=10, cache_read=3, output=5)
-    assert run.notes == ("panel: 2 of 3", {"vote": 1})
-    assert run.losses == ("top_k",)
+    assert run.notes == ["panel: 2 of 3", {"vote": 1}]
+    assert run.losses == ["top_k"]
     assert run.started_at == NOON
     assert run.started_at.utcoffset() == timedelta(0)
     assert run.duration_ms == 3000
@@ -102,7 +102,7 @@ async def test_a_run_is_read_back_as_it_was_recorded(ledger: Ledger) -> None:
     assert run.spent == Usage(input=20, output=8)
     assert run.cost == Cost(0.25, 1)
     (listed,) = await ledger.runs()
-    assert (listed.cost, listed.calls) == (Cost(0.25, 1), ())
+    assert (listed.cost, listed.calls) == (Cost(0.25, 1), [])
 
 
 async def test_times_of_another_zone_are_the_same_moment(ledger: Ledger) -> None:
@@ -226,7 +226,7 @@ async def test_an_outage_delays_entries_and_loses_none(
 
     class Watch(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "next try" in record.getMessage():
+            if "next attempt" in record.getMessage():
                 loop.call_soon_threadsafe(failed.set)
 
     watch = Watch()
@@ -261,7 +261,7 @@ def test_a_full_queue_gives_up_its_oldest_entries(caplog: pytest.LogCaptureFixtu
         assert go_on.wait(10)
         written.extend(batch)
 
-    queue: WriteQueue[int] = WriteQueue(write, limit=3, batch=1, interval_s=0)
+    queue: WriteQueue[int] = WriteQueue(write, "ledger", limit=3, batch=1, interval_s=0)
     queue.put(0)
     assert writing.wait(10)
     for number in range(1, 6):

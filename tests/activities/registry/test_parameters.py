@@ -75,4 +75,4 @@ def test_a_check_of_the_flows_own_may_raise_anything() -> None:
             raise KeyError(word)
 
     found = mistakes(Odd, {"word": "x"})
-    assert found == ["params: the flow's own check of it raised KeyError: 'x'"]
+    assert found == ["params: the flow's validator raised KeyError: 'x'"]

@@ -18,7 +18,7 @@ from polyvox.activities.storage.database import file_url, open_database
 from polyvox.gateway.http.serving import FEW_FILES, listen, serving
 from polyvox.gateway.web_ui.door import UiDoor, ui_router
 from polyvox.gateway.web_ui.proxy import UiProxy
-from polyvox.worker.settings.settings import ServerSettings
+from polyvox.worker.settings.file import ServerSettings
 
 SECRET = "key-of-a-client"
 

@@ -29,7 +29,8 @@ from polyvox.worker.engine.ports import (
     read_ports,
     write_ports,
 )
-from polyvox.worker.settings.settings import EngineSettings, Settings
+from polyvox.worker.settings.file import EngineSettings
+from polyvox.worker.settings.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -206,7 +207,9 @@ async def test_a_second_program_on_the_data_folder_is_told_who_holds_it(engine: 
 
 async def test_an_existing_engine_is_used_as_it_is(engine: Engine, tmp_path: Path) -> None:
     """With an address there is no child and no change to the cluster; the folder is still ours."""
-    settings = Settings(tmp_path, engine=EngineSettings(engine.address, ui_address="ui:8080"))
+    settings = Settings(
+        tmp_path, engine=EngineSettings(address=engine.address, ui_address="ui:8080")
+    )
     async with Engine(settings, environ={}) as other:
         assert (other.state, other.pid, other.ui_url) == ("running", None, "http://ui:8080")
         assert other.version == engine.version
@@ -219,7 +222,7 @@ async def test_an_existing_engine_is_used_as_it_is(engine: Engine, tmp_path: Pat
 
 async def test_a_missing_namespace_is_named(engine: Engine, tmp_path: Path) -> None:
     """The cluster answers and lacks the namespace: that is said, with the command that mends it."""
-    settings = Settings(tmp_path, engine=EngineSettings(engine.address, "absent"))
+    settings = Settings(tmp_path, engine=EngineSettings(address=engine.address, namespace="absent"))
     with pytest.raises(EngineError, match=r"no namespace 'absent'.*namespace create -n absent"):
         await Engine(settings, environ={}, ready_limit_s=0).start()
 
@@ -227,14 +230,14 @@ async def test_a_missing_namespace_is_named(engine: Engine, tmp_path: Path) -> N
 async def test_an_address_where_nobody_answers_is_an_error_that_names_it(tmp_path: Path) -> None:
     """The wait has a limit."""
     address = f"127.0.0.1:{free_port()}"
-    settings = Settings(tmp_path, engine=EngineSettings(address))
-    with pytest.raises(EngineError, match=f"{address}' does not answer within 0 s"):
+    settings = Settings(tmp_path, engine=EngineSettings(address=address))
+    with pytest.raises(EngineError, match=f"{address}' does not answer.* after 0 s"):
         await Engine(settings, environ={}, ready_limit_s=0).start()
 
 
 async def test_a_second_start_uses_the_same_database_and_ports(tmp_path: Path) -> None:
     """Links into the Web UI and the history outlive the program."""
-    settings = Settings(tmp_path, engine=EngineSettings(None, "polyvox"))
+    settings = Settings(tmp_path, engine=EngineSettings(namespace="polyvox"))
     async with Engine(settings, environ=os.environ) as engine:
         first = (engine.address, engine.ui_url, engine.version)
         child = engine.pid

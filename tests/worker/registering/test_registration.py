@@ -137,7 +137,7 @@ def test_a_flow_that_is_declared_wrong_is_refused_with_its_line(declared: str, s
 
 
 def test_a_wrong_parameter_is_refused_with_its_path() -> None:
-    """Also one that the trial alone needs."""
+    """Also one that only the dry run needs."""
     text = HEAD + f"    return {ASK.format('a', '')}\n"
     with pytest.raises(FlowError) as caught:
         examine(text, "tried.py", params={"model": "none", "modell": 1})
@@ -146,17 +146,17 @@ def test_a_wrong_parameter_is_refused_with_its_path() -> None:
 
 
 def test_a_loop_that_computes_without_end_is_refused() -> None:
-    """The trial is cut off, not the command."""
+    """The dry run is cut off, not the command."""
     with pytest.raises(FlowError, match=f"tried.py:{LINE}: the flow computes for seconds"):
         found("while True: pass")
 
 
-def test_what_fails_on_imagined_answers_only_is_a_doubt() -> None:
+def test_what_fails_only_with_stub_replies_is_a_doubt() -> None:
     """A true answer may be one that the flow understands."""
     candidate = found(f"reply = {ASK.format('a', '')}\nint(reply.text)\nreturn reply")
     assert candidate.name == "tried"
     (doubt,) = candidate.doubts
-    assert f"tried.py:{LINE + 1}: with stub answers the flow ended with an error" in doubt
+    assert f"tried.py:{LINE + 1}: with stub replies the flow ended with an error" in doubt
 
 
 def test_wrong_parameters_are_told_by_name() -> None:

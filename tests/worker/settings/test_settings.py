@@ -5,13 +5,8 @@ from pathlib import Path
 import pytest
 
 from polyvox.activities.model_call.provider import Price, Provider, api_key
-from polyvox.worker.settings.settings import (
-    EngineSettings,
-    ServerSettings,
-    SettingsError,
-    default_data,
-    load_settings,
-)
+from polyvox.worker.settings.file import EngineSettings, ServerSettings
+from polyvox.worker.settings.settings import SettingsError, default_data, load_settings
 
 WHOLE_FILE = """
 [providers.local]
@@ -86,8 +81,10 @@ def test_a_whole_file_becomes_the_settings(folder: Path) -> None:
         ),
         "plain-2": Provider("plain-2", "messages", "https://models.example.com"),
     }
-    assert settings.server == ServerSettings("0.0.0.0", 9000, 8, 5, 2.5)
-    assert settings.engine == EngineSettings("temporal:7233", "polyvox")
+    assert settings.server == ServerSettings(
+        host="0.0.0.0", port=9000, max_body_mib=8, drain_s=5, keep_alive_s=2.5
+    )
+    assert settings.engine == EngineSettings(address="temporal:7233", namespace="polyvox")
     council = settings.models["council"]
     assert (council.flow, council.description) == ("fusion", "Three voices")
     assert council.params == {"main": "local:big", "panel": ["local:a", "local:b"]}
@@ -100,7 +97,7 @@ def test_without_a_file_the_defaults_hold(folder: Path) -> None:
     assert settings.config is None
     assert settings.server == ServerSettings()
     assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8484)
-    assert settings.engine == EngineSettings(None, "default")
+    assert settings.engine == EngineSettings(address=None, namespace="default")
     assert settings.providers == {}
     assert not (folder / "data").exists()
 
@@ -130,11 +127,11 @@ def test_arguments_go_before_the_environment_and_the_environment_before_the_file
     path = write(folder, WHOLE_FILE)
     environ = {"TEMPORAL_ADDRESS": "env:1", "TEMPORAL_NAMESPACE": "from-env"}
     settings = load_settings(path, folder, environ=environ)
-    assert settings.engine == EngineSettings("env:1", "from-env")
+    assert settings.engine == EngineSettings(address="env:1", namespace="from-env")
     settings = load_settings(
         path, folder, environ=environ, engine_address="arg:2", namespace="n", host="::1", port=0
     )
-    assert settings.engine == EngineSettings("arg:2", "n")
+    assert settings.engine == EngineSettings(address="arg:2", namespace="n")
     assert (settings.server.host, settings.server.port) == ("::1", 0)
 
 

@@ -76,6 +76,6 @@ def test_the_shipped_flows_keep_the_rules(name: str) -> None:
         ("told = 'a set of words'", False),
     ],
 )
-def test_a_second_trial_is_due_where_a_set_may_be_walked(line: str, may: bool) -> None:
+def test_a_second_dry_run_is_due_where_a_set_may_be_walked(line: str, may: bool) -> None:
     """Its order is another one in each process."""
     assert may_walk_sets(line) is may

@@ -120,7 +120,7 @@ async def _engine(settings: Settings, environ: Mapping[str, str]) -> Finding:
         frontend = Frontend(address, namespace)
         try:
             async with asyncio.timeout(REACH_LIMIT_S):
-                kept = await frontend.retention()
+                retention = await frontend.retention()
                 version = await frontend.version()
         except TimeoutError:
             return Finding(
@@ -132,7 +132,9 @@ async def _engine(settings: Settings, environ: Mapping[str, str]) -> Finding:
         except EngineError as error:
             return Finding("engine", "fail", f"{address} is not usable", str(error))
         return Finding(
-            "engine", "ok", f"{address}: server {version}, namespace {namespace}, retention {kept}"
+            "engine",
+            "ok",
+            f"{address}: server {version}, namespace {namespace}, retention {retention}",
         )
     binary, attempts = await find_engine(settings.data, environ)
     if binary is not None:

@@ -86,7 +86,7 @@ class Runtime:
 
     @property
     def keep_alive_s(self) -> float:
-        """Seconds of silence after which a client is told that its answer is being made."""
+        """Seconds of silence after which a keep-alive message is sent to the client."""
         return self.settings.server.keep_alive_s
 
 

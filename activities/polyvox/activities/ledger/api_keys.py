@@ -1,4 +1,4 @@
-"""Polyvox keys: what they look like, and for how long a look-up may be believed."""
+"""Polyvox keys: their format, and a cache of look-ups."""
 
 import hashlib
 import secrets
@@ -11,29 +11,29 @@ REMEMBERED = 4096
 
 
 def new_secret() -> str:
-    """A secret of 192 random bits: ``pvx-`` and 32 URL-safe characters."""
+    """Return a secret of 192 random bits: ``pvx-`` and 32 URL-safe characters."""
     return SECRET_PREFIX + secrets.token_urlsafe(24)
 
 
 def new_key_id() -> str:
-    """A short public name for a key, safe to show and to log."""
+    """Return a short public id for a key, which may be shown and logged."""
     return f"key_{secrets.token_hex(5)}"
 
 
 def digest(secret: str) -> str:
-    """What is stored instead of the secret: SHA-256, in hex.
+    """Return the SHA-256 of a secret in hex, which is stored instead of it.
 
-    A slow password hash is not needed for a random secret, and would cost every request. Looking
-    a hash up gives an attacker nothing to time: he cannot choose the hash's leading digits.
+    A random secret needs no slow password hash, which would delay every request. The look-up of a
+    hash is not open to timing attacks, because attackers cannot choose the hash's leading digits.
     """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class KeyCache:
-    """Remembers look-ups, hits and misses alike, for one second.
+    """Caches look-ups, both hits and misses, for one second.
 
-    So a busy client costs one query a second, and a key revoked by another process dies within
-    that second.
+    So a busy client costs one query per second, and a key revoked by another process is rejected
+    within a second.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,7 +41,7 @@ class KeyCache:
         self._found: dict[str, tuple[float, str | None]] = {}
 
     def get(self, sha256: str) -> tuple[bool, str | None]:
-        """Return whether a fresh answer is known, and the answer: a key id or None."""
+        """Return whether a fresh result is cached, and the result: a key id or None."""
         found = self._found.get(sha256)
         if found is None or found[0] <= self._clock():
             return False, None
@@ -49,7 +49,7 @@ class KeyCache:
 
     def put(self, sha256: str, key_id: str | None) -> None:
         if len(self._found) >= REMEMBERED:
-            # Only a flood of wrong keys fills it; the right ones are back after one query.
+            # Only a flood of invalid keys fills the cache; valid ones are back after one query.
             self._found.clear()
         self._found[sha256] = (self._clock() + FRESH_S, key_id)
 

@@ -1,16 +1,16 @@
-"""What the ledger keeps: values going in, records coming out.
+"""The entries of the ledger: runs that start and end, and calls that end.
 
-All times are UTC-aware. Tokens are a Usage, whose None means that nobody said.
+All times are UTC-aware. A None in a Usage means that the number was not reported.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from polyvox.workflows.conversation import Json, Protocol
 from polyvox.workflows.errors import ErrorKind
-from polyvox.workflows.reply import Cost, FinishReason, Usage
+from polyvox.workflows.reply import FinishReason, Usage
 
 RunStatus = Literal["running", "completed", "failed", "cancelled"]
 EndStatus = Literal["completed", "failed", "cancelled"]
@@ -19,7 +19,7 @@ Role = Literal["admin", "user"]
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """``model`` is the public name the client asked for, ``flow`` is like ``fusion@1``."""
+    """``model`` is the name the client requested, ``flow`` is like ``fusion@1``."""
 
     run_id: str
     model: str
@@ -33,9 +33,9 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """``usage`` is what the run's Reply says; ``notes`` and ``losses`` are JSON values.
+    """``usage`` is that of the run's Reply; ``notes`` and ``losses`` are JSON values.
 
-    ``error_trace`` is the Python traceback of the flow's own lines, where those raised.
+    ``error_trace`` is the Python traceback of the flow's lines if they raised an exception.
     """
 
     run_id: str
@@ -54,10 +54,10 @@ class RunEnded:
 class CallEnded:
     """One upstream attempt of a step. ``attempt`` counts from 1.
 
-    ``model`` is the name sent to the provider, ``response_model`` the one it answered with.
+    ``model`` is the name sent to the provider, ``response_model`` the one in its response.
     ``usage`` and ``cost_usd`` are counted for failed and cancelled attempts too; None is unknown.
-    ``first_token_at`` is None when nothing arrived. ``recorded`` means that nobody was asked: an
-    earlier run's answer served.
+    ``first_token_at`` is None if nothing arrived. ``recorded`` means that no provider was called
+    and a reply of an earlier run was reused.
     """
 
     run_id: str
@@ -83,96 +83,8 @@ Entry = RunStarted | RunEnded | CallEnded
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a run or a call failed."""
-
-    kind: str
-    message: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class CallRecord:
-    """A CallEnded as it was read back; kinds are text, for a newer program may have written it."""
-
-    step: str
-    attempt: int
-    provider: str
-    model: str
-    status: str
-    started_at: datetime
-    ended_at: datetime
-    first_token_at: datetime | None
-    usage: Usage
-    finish: str | None
-    response_model: str | None
-    error_kind: str | None
-    error_message: str | None
-    http_status: int | None
-    recorded: bool = False
-    cost_usd: float | None = None
-
-    @property
-    def error(self) -> Failure | None:
-        return None if self.error_kind is None else Failure(self.error_kind, self.error_message)
-
-    @property
-    def duration_ms(self) -> int:
-        return _milliseconds(self.started_at, self.ended_at)
-
-    @property
-    def first_token_ms(self) -> int | None:
-        """Time to the first token, or None when none came."""
-        if self.first_token_at is None:
-            return None
-        return _milliseconds(self.started_at, self.first_token_at)
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run as far as it is known; ``calls`` are in the order they started.
-
-    A list of runs leaves ``calls`` empty. ``cost`` is that of all calls that ended so far, failed
-    attempts too.
-    """
-
-    run_id: str
-    model: str
-    flow: str
-    protocol: str
-    stream: bool
-    status: str
-    key_id: str | None
-    started_at: datetime
-    ended_at: datetime | None
-    error_kind: str | None
-    error_message: str | None
-    finish: str | None
-    usage: Usage
-    notes: tuple[Json, ...]
-    losses: tuple[str, ...]
-    calls: tuple[CallRecord, ...] = ()
-    error_trace: str | None = None
-    rerun_of: str | None = None
-    cost: Cost = field(default_factory=Cost)
-
-    @property
-    def error(self) -> Failure | None:
-        return None if self.error_kind is None else Failure(self.error_kind, self.error_message)
-
-    @property
-    def duration_ms(self) -> int | None:
-        """Time from start to end, or None while the run goes on."""
-        return None if self.ended_at is None else _milliseconds(self.started_at, self.ended_at)
-
-    @property
-    def spent(self) -> Usage:
-        """The tokens of all calls, failed attempts too: what the providers will bill."""
-        return total(call.usage for call in self.calls)
-
-
-@dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key without its secret, which nobody can read back. An admin may change the registry."""
+    """A key; its secret is not stored. Only an admin may change the registry."""
 
     key_id: str
     name: str
@@ -182,18 +94,14 @@ class KeyRecord:
 
 
 def total(usages: Iterable[Usage]) -> Usage:
-    """Add up meters; one that nobody reported stays unknown."""
+    """Add up the meters; a meter that was never reported stays unknown."""
     return sum(usages, Usage())
 
 
 def storable(usage: Usage) -> Usage:
-    """Forget counts that cannot be true and that no database or collector can hold.
+    """Return ``usage`` with None for counts that databases and collectors cannot store.
 
-    A provider may send anything; one absurd number must not cost the rest of its entry.
+    Providers may send any number; an impossible one must not cost the rest of its entry.
     """
     counts = (usage.input, usage.cache_read, usage.cache_write, usage.output, usage.reasoning)
     return Usage(*(n if n is None or 0 <= n < 2**63 else None for n in counts))
-
-
-def _milliseconds(start: datetime, end: datetime) -> int:
-    return round((end - start).total_seconds() * 1000)

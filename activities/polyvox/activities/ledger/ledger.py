@@ -1,29 +1,27 @@
-"""The ledger: which runs and calls there were, and which keys are good.
+"""The ledger: the runs, their calls and the keys.
 
-It is a projection. The history in the engine is the audit truth; the ledger makes it quick to
-list and survives its retention. Therefore:
+It is a projection of the engine's histories, which are authoritative. The ledger can be listed
+quickly and outlives the retention of histories. Therefore:
 
-* ``record`` takes a value and returns at once. One thread writes batches
-  (``storage/write_queue.py``), so a request costs no database round trip and no database error ever
-  reaches it.
-* An entry may be recorded again after a crash: a run that is known stays as it is, and a run that
-  has ended never changes.
-* Reads see everything this process recorded before. Other processes, such as the command line,
+* ``record`` queues a value and returns immediately. One thread writes batches
+  (``storage/write_queue.py``), so a request needs no database round trip and never gets a database
+  error.
+* An entry may be recorded again after a crash: a known run is not changed, and neither is a run
+  that has ended.
+* Reads return everything this process recorded before. Other processes, such as the command line,
   open the same database and are at most one batch behind.
 
 Statements are portable SQL, so that the URL may name another database than a SQLite file.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, and_, col, or_, select
 
 from polyvox.activities.ledger.api_keys import KeyCache, digest, new_key_id, new_secret
@@ -33,51 +31,44 @@ from polyvox.activities.ledger.entries import (
     KeyRecord,
     Role,
     RunEnded,
-    RunRecord,
     RunStarted,
     RunStatus,
 )
-from polyvox.activities.ledger.rows import (
-    Row,
-    call_record,
-    call_row,
-    ended_row,
-    key_record,
-    run_record,
-    started_row,
-)
 from polyvox.activities.ledger.statements import (
+    Row,
     begins_with,
+    columns_of,
     costs_of,
     end_runs,
+    ended_row,
     insert_new,
     run_by_prefix,
+    started_row,
     table_of,
 )
-from polyvox.activities.ledger.tables import CallRow, KeyRow, RunRow
-from polyvox.activities.storage.database import open_database
+from polyvox.activities.ledger.tables import CallRow, KeyRow, RunFacts, RunRecord, RunRow
+from polyvox.activities.storage.database import open_database, run_query
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
+from polyvox.workflows.reply import Cost
 
 FLUSH_S = 5.0
 LIST_LIMIT = 1000
 READERS = 16
-"""Requests that may read runs, or wait for it, at the same time."""
-
-log = logging.getLogger(__name__)
+"""The most requests that read runs, or wait to read them, at the same time."""
 
 T = TypeVar("T")
 
 
 class Ledger:
-    """Runs, calls and keys in one database. Built by ``open``, ended by ``close``."""
+    """Runs, calls and keys in one database. Created by ``open``, released by ``close``."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._cache = KeyCache(clock)
-        self._queue: WriteQueue[Entry] = WriteQueue(self._write)
+        self._queue: WriteQueue[Entry] = WriteQueue(self._write, "ledger")
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ledger-read")
-        # A thread of its own: every request asks for its key, and no listing may hold it up.
+        # A separate thread, so that lists of runs do not delay the key check of every request.
         self._key_threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-keys")
         self._reading = 0
         self._insert_runs = insert_new(engine.dialect.name, table_of(RunRow))
@@ -85,15 +76,15 @@ class Ledger:
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], float] = time.monotonic) -> Self:
-        """Open the database at a SQLAlchemy URL and make its tables if it is new.
+        """Open the database at a SQLAlchemy URL and create its tables if it is new.
 
-        Blocks for some milliseconds. ``clock`` decides when a remembered key look-up is stale.
-        Raises DatabaseError, whose message says what to do.
+        Blocks for some milliseconds. ``clock`` determines when a cached key is stale. Raises
+        DatabaseError, whose message contains the remedy.
         """
         return cls(open_database(url), clock)
 
     async def close(self) -> None:
-        """Write what is queued, for at most 5 s, and let go of the database."""
+        """Write the queue, for at most 5 s, and close the database."""
         await asyncio.to_thread(self._queue.close, FLUSH_S)
         self._threads.shutdown(wait=False)
         self._key_threads.shutdown(wait=False)
@@ -106,23 +97,17 @@ class Ledger:
         await self.close()
 
     def record(self, entry: Entry) -> None:
-        """Queue an entry. Never waits, never fails, may be called from any thread."""
+        """Queue an entry. Does not wait or raise; may be called from any thread."""
         self._queue.put(entry)
 
     @property
     def lost(self) -> int:
-        """How many entries could not be kept since the ledger was opened."""
+        """The number of entries lost since the ledger was opened."""
         return self._queue.dropped
 
     async def flush(self) -> None:
-        """Wait until all recorded so far is written, for at most 5 s."""
-        flushed = self._queue.flushed()
-        if flushed is None:
-            return
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(flushed), FLUSH_S)
-        except TimeoutError:
-            log.warning("the ledger could not write everything within %.0f s", FLUSH_S)
+        """Wait until all entries recorded so far are written, for at most 5 s."""
+        await self._queue.flush(FLUSH_S)
 
     async def runs(
         self,
@@ -136,9 +121,9 @@ class Ledger:
     ) -> list[RunRecord]:
         """List runs without their calls, newest first, at most 1000.
 
-        With a ``key_id`` only that key's runs exist. ``flow`` is a flow's name, or one version of
-        it (``careful@2``). ``before`` is the id of a run: only older ones are listed. Raises
-        ModelError("not_found") if there is no such run.
+        With a ``key_id`` only that key's runs are considered. ``flow`` is a flow's name, or one
+        version of it (``careful@2``). ``before`` is the id of a run: only older ones are listed.
+        Raises ModelError("not_found") if that run does not exist.
         """
         wanted = select(RunRow).order_by(col(RunRow.started_at).desc(), col(RunRow.run_id).desc())
         if key_id is not None:
@@ -171,15 +156,15 @@ class Ledger:
                 )
             rows = session.exec(query.limit(max(1, min(limit, LIST_LIMIT)))).all()
             costs = costs_of(session, [row.run_id for row in rows])
-            return [run_record(row, cost=costs.get(row.run_id)) for row in rows]
+            return [_record(row, costs) for row in rows]
 
         return await self._read(read)
 
     async def run(self, run_id: str, *, key_id: str | None = None) -> RunRecord | None:
-        """Return a run with its calls, or None. ``run_id`` may be a prefix only one run has.
+        """Return a run with its calls, or None. ``run_id`` may be an unambiguous prefix.
 
-        With a ``key_id`` only that key's runs exist. Raises ModelError("invalid_request") for a
-        prefix of several runs.
+        With a ``key_id`` only that key's runs are considered. Raises ModelError("invalid_request")
+        for a prefix of several runs.
         """
 
         def read(session: Session) -> RunRecord | None:
@@ -194,13 +179,12 @@ class Ledger:
                 .where(CallRow.run_id == row.run_id)
                 .order_by(col(CallRow.started_at), col(CallRow.id))
             )
-            cost = costs_of(session, [row.run_id]).get(row.run_id)
-            return run_record(row, [call_record(call) for call in calls], cost)
+            return _record(row, costs_of(session, [row.run_id]), calls)
 
         return await self._read(read)
 
     async def running(self) -> list[str]:
-        """Ids of all runs without an end, oldest first: after a crash, those to look into."""
+        """Return the ids of all runs without an end, oldest first."""
 
         def read(session: Session) -> list[str]:
             running = select(RunRow.run_id).where(RunRow.status == "running")
@@ -209,15 +193,15 @@ class Ledger:
         return await self._read(read)
 
     async def create_key(self, name: str, role: Role = "user") -> tuple[str, str]:
-        """Make a key; return its id and its secret, which is shown this once and not stored."""
+        """Create a key; return its id and its secret, which is not stored."""
         secret = new_secret()
         return await self.add_key(secret, name, role), secret
 
     async def add_key(self, secret: str, name: str, role: Role = "user") -> str:
-        """Accept ``secret`` from now on; return its key id, the same one if it is known.
+        """Create a key with ``secret`` if there is none; return the key's id.
 
-        A key that has a role keeps it. Raises ModelError("conflict") if the key of that secret was
-        revoked.
+        A known key keeps its role if it has one. Raises ModelError("conflict") if the key of that
+        secret was revoked.
         """
         sha256 = digest(secret)
 
@@ -250,9 +234,9 @@ class Ledger:
         return key_id
 
     async def find_key(self, secret: str) -> str | None:
-        """Return the id of the key with that secret, or None if there is none or it is revoked.
+        """Return the id of the key with that secret, None if it is unknown or revoked.
 
-        An answer may be one second old.
+        The result may be one second old.
         """
         sha256 = digest(secret)
         known, key_id = self._cache.get(sha256)
@@ -270,17 +254,17 @@ class Ledger:
         return key_id
 
     async def key_of(self, secret: str) -> KeyRecord | None:
-        """Return the key with that secret, also one that was revoked; None if there is none."""
+        """Return the key with that secret, also a revoked one; None if it is unknown."""
         sha256 = digest(secret)
 
         def read(session: Session) -> KeyRecord | None:
             row = session.exec(select(KeyRow).where(KeyRow.sha256 == sha256)).first()
-            return key_record(row) if row is not None else None
+            return _key_record(row) if row is not None else None
 
         return await self._query(read)
 
     async def set_role(self, key_id: str, role: Role) -> None:
-        """Give a key another role; an unknown one is left unknown."""
+        """Set the role of a key; do nothing if the key is unknown."""
 
         def write(session: Session) -> None:
             row = session.get(KeyRow, key_id)
@@ -292,7 +276,7 @@ class Ledger:
         await self._query(write)
 
     async def role_of(self, key_id: str) -> Role:
-        """Return the role of a key; an unknown one is a user's."""
+        """Return the role of a key, ``user`` if the key is unknown."""
 
         def read(session: Session) -> Role:
             row = session.get(KeyRow, key_id)
@@ -301,18 +285,18 @@ class Ledger:
         return await self._query(read)
 
     async def list_keys(self) -> list[KeyRecord]:
-        """All keys, revoked ones too, oldest first."""
+        """Return all keys, oldest first, including revoked ones."""
 
         def read(session: Session) -> list[KeyRecord]:
             rows = session.exec(select(KeyRow).order_by(col(KeyRow.created_at)))
-            return [key_record(row) for row in rows]
+            return [_key_record(row) for row in rows]
 
         return await self._query(read)
 
     async def revoke_key(self, key_id: str) -> KeyRecord:
-        """Refuse the key from now on; revoking again changes nothing.
+        """Revoke the key; revoking it again changes nothing.
 
-        Raises ModelError("not_found") if there is no such key.
+        Raises ModelError("not_found") if the key does not exist.
         """
 
         def write(session: Session) -> KeyRecord:
@@ -325,14 +309,14 @@ class Ledger:
                 row.revoked_at = datetime.now(UTC)
                 session.add(row)
                 session.commit()
-            return key_record(row)
+            return _key_record(row)
 
         record = await self._query(write)
         self._cache.clear()
         return record
 
     async def _read(self, query: Callable[[Session], T]) -> T:
-        """Read runs. Raises ModelError("overloaded") where too many wait to read already."""
+        """Read runs. Raises ModelError("overloaded") if too many requests are reading already."""
         if self._reading >= READERS:
             raise ModelError(
                 "overloaded",
@@ -354,20 +338,10 @@ class Ledger:
         Raises ModelError("overloaded") if the database fails.
         """
 
-        def ask() -> T:
-            with Session(self._engine) as session:
-                return query(session)
-
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(threads or self._key_threads, ask)
-        except SQLAlchemyError as error:
-            address = self._engine.url.render_as_string(hide_password=True)
-            raise ModelError(
-                "overloaded",
-                f"The ledger {address} cannot be read: {getattr(error, 'orig', None) or error}. "
-                "Check its disk and its permissions, then try again.",
-            ) from error
+        what = f"The ledger {self._engine.url.render_as_string(hide_password=True)}"
+        return await asyncio.get_running_loop().run_in_executor(
+            threads or self._key_threads, run_query, self._engine, query, what
+        )
 
     def _write(self, entries: Sequence[Entry]) -> None:
         started: list[Row] = []
@@ -378,14 +352,26 @@ class Ledger:
                 case RunStarted():
                     started.append(started_row(entry))
                 case CallEnded():
-                    calls.append(call_row(entry))
+                    calls.append(columns_of(entry))
                 case RunEnded():
                     ended.append(ended_row(entry))
         with self._engine.begin() as connection:
-            # Starts come first: a run may start and end within one batch.
+            # Starts first, because a run may start and end within one batch.
             if started:
                 connection.execute(self._insert_runs, started)
             if calls:
                 connection.execute(table_of(CallRow).insert(), calls)
             if ended:
                 connection.execute(self._end_runs, ended)
+
+
+def _record(row: RunRow, costs: Mapping[str, Cost], calls: Iterable[CallRow] = ()) -> RunRecord:
+    # Without validation, because stored values must stay readable.
+    facts = {name: getattr(row, name) for name in RunFacts.model_fields}
+    cost = costs.get(row.run_id, Cost())
+    return RunRecord.model_construct(None, **facts, calls=list(calls), cost=cost)
+
+
+def _key_record(row: KeyRow) -> KeyRecord:
+    role: Role = "admin" if row.role == "admin" else "user"
+    return KeyRecord(row.key_id, row.name, row.created_at, row.revoked_at, role)

@@ -1,15 +1,55 @@
-"""The ledger's SQL: statements that write its rows, and queries that several reads share."""
+"""The ledger's SQL: statements that write its rows, and queries that several reads share.
+
+Rows are written as dicts in batches, without an ORM object for each.
+"""
 
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, Update, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped
 from sqlmodel import Session, SQLModel, and_, col, func, select
 
+from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted, storable
 from polyvox.activities.ledger.tables import CallRow, RunRow
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Cost
+
+Row = dict[str, Any]
+
+# A provider may respond with a whole web page, which must not fill the ledger.
+MESSAGE_LIMIT = 4000
+
+
+def started_row(run: RunStarted) -> Row:
+    return {**columns_of(run), "status": "running", "notes": [], "losses": []}
+
+
+def ended_row(run: RunEnded) -> Row:
+    """Return parameters of ``end_runs``: ``ended_run`` is the run's id, the others are columns."""
+    row = columns_of(run)
+    return {"ended_run": row.pop("run_id"), **row}
+
+
+def columns_of(entry: RunStarted | RunEnded | CallEnded) -> Row:
+    """Return the columns of an entry, which have the names of its fields."""
+    row: Row = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    if "usage" in row:
+        usage = storable(row.pop("usage"))
+        row |= {f"{meter.name}_tokens": getattr(usage, meter.name) for meter in fields(usage)}
+    for name in {"error_message", "error_trace"} & row.keys():
+        row[name] = _short(row[name])
+    for name in {"notes", "losses"} & row.keys():
+        row[name] = list(row[name])
+    return row
+
+
+def _short(message: str | None) -> str | None:
+    if message is None or len(message) <= MESSAGE_LIMIT:
+        return message
+    return message[: MESSAGE_LIMIT - 1] + "…"
 
 
 def table_of(row: type[SQLModel]) -> Table:
@@ -17,7 +57,7 @@ def table_of(row: type[SQLModel]) -> Table:
 
 
 def insert_new(dialect: str, table: Table) -> Insert:
-    """An INSERT that leaves a row alone whose key is known; SQL has no common word for that."""
+    """Return an INSERT that ignores rows with a known key; databases differ in its syntax."""
     match dialect:
         case "sqlite":
             return sqlite.insert(table).on_conflict_do_nothing()
@@ -28,7 +68,7 @@ def insert_new(dialect: str, table: Table) -> Insert:
 
 
 def end_runs() -> Update:
-    """An UPDATE for rows of ``ended_row``; a run that has ended keeps its first end."""
+    """Return an UPDATE for rows of ``ended_row``; a run that has ended keeps its first end."""
     runs = table_of(RunRow).c
     return update(table_of(RunRow)).where(
         runs.run_id == bindparam("ended_run"), runs.status == "running"
@@ -36,20 +76,20 @@ def end_runs() -> Update:
 
 
 _HIGHEST = chr(0x10FFFF)
-"""No text sorts behind a prefix and this, in the order of code points that SQLite compares by."""
+"""No text with a prefix sorts after the prefix and this; SQLite compares by code points."""
 
 
 def begins_with(
     database: Engine | Connection, column: Mapped[str], prefix: str
 ) -> ColumnElement[bool]:
-    """Return a condition that an index can serve; SQLite's LIKE, which ignores case, has none."""
+    """Return a condition that uses the index, which SQLite's case-insensitive LIKE does not."""
     if database.dialect.name == "sqlite":
         return and_(column >= prefix, column < prefix + _HIGHEST)
     return column.startswith(prefix, autoescape=True)
 
 
 def costs_of(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
-    """Return what the calls of each run cost; a run without calls is left out."""
+    """Return the cost of each run's calls; runs without calls are left out."""
     calls = table_of(CallRow).c
     found = session.connection().execute(
         select(

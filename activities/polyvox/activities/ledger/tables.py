@@ -1,33 +1,57 @@
-"""The ledger's tables."""
+"""The ledger's tables, and the record of a run that is read from them.
 
+Each column is declared once. Times are UTC-aware. Kinds and states are text, because a newer
+program may have written them.
+"""
+
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, Index
 from sqlmodel import Field, SQLModel
 
+from polyvox.activities.ledger.entries import total
 from polyvox.activities.storage.database import UtcDateTime
+from polyvox.workflows.reply import Cost, Usage
 
 
-class Meters(SQLModel):
-    """Tokens by meter, as Usage has them; null is unknown."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run or a call failed."""
+
+    kind: str
+    message: str | None
+
+
+class Measured(SQLModel):
+    """The columns of both runs and calls: tokens by meter, null if unknown, and the failure."""
 
     input_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    error_kind: str | None = None
+    error_message: str | None = None
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            input=self.input_tokens,
+            cache_read=self.cache_read_tokens,
+            cache_write=self.cache_write_tokens,
+            output=self.output_tokens,
+            reasoning=self.reasoning_tokens,
+        )
+
+    @property
+    def error(self) -> Failure | None:
+        return None if self.error_kind is None else Failure(self.error_kind, self.error_message)
 
 
-class RunRow(Meters, table=True):
-    __tablename__ = "runs"
-    __table_args__ = (
-        Index("runs_by_start", "started_at", "run_id"),
-        Index("runs_by_status", "status", "started_at"),
-        Index("runs_by_model", "model", "started_at", "run_id"),
-        Index("runs_by_key", "key_id", "started_at", "run_id"),
-        Index("runs_by_flow", "flow", "started_at", "run_id"),
-    )
+class RunFacts(Measured):
+    """The columns of a run."""
 
     run_id: str = Field(primary_key=True)
     model: str
@@ -38,16 +62,32 @@ class RunRow(Meters, table=True):
     key_id: str | None = None
     started_at: datetime = Field(sa_type=UtcDateTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    error_kind: str | None = None
-    error_message: str | None = None
     error_trace: str | None = None
     finish: str | None = None
     rerun_of: str | None = None
     notes: list[Any] = Field(default_factory=list, sa_type=JSON)
     losses: list[str] = Field(default_factory=list, sa_type=JSON)
 
+    @property
+    def duration_ms(self) -> int | None:
+        """The time from start to end, None while the run goes on."""
+        return None if self.ended_at is None else _milliseconds(self.started_at, self.ended_at)
 
-class CallRow(Meters, table=True):
+
+class RunRow(RunFacts, table=True):
+    __tablename__ = "runs"
+    __table_args__ = (
+        Index("runs_by_start", "started_at", "run_id"),
+        Index("runs_by_status", "status", "started_at"),
+        Index("runs_by_model", "model", "started_at", "run_id"),
+        Index("runs_by_key", "key_id", "started_at", "run_id"),
+        Index("runs_by_flow", "flow", "started_at", "run_id"),
+    )
+
+
+class CallRow(Measured, table=True):
+    """``recorded`` is null if an older program wrote the row."""
+
     __tablename__ = "calls"
 
     id: int | None = Field(default=None, primary_key=True)
@@ -58,8 +98,6 @@ class CallRow(Meters, table=True):
     model: str
     response_model: str | None = None
     status: str
-    error_kind: str | None = None
-    error_message: str | None = None
     http_status: int | None = None
     finish: str | None = None
     started_at: datetime = Field(sa_type=UtcDateTime)
@@ -67,6 +105,33 @@ class CallRow(Meters, table=True):
     ended_at: datetime = Field(sa_type=UtcDateTime)
     recorded: bool | None = None
     cost_usd: float | None = None
+
+    @property
+    def duration_ms(self) -> int:
+        return _milliseconds(self.started_at, self.ended_at)
+
+    @property
+    def first_token_ms(self) -> int | None:
+        """The time to the first token, None if none arrived."""
+        if self.first_token_at is None:
+            return None
+        return _milliseconds(self.started_at, self.first_token_at)
+
+
+class RunRecord(RunFacts):
+    """The current record of a run; ``calls`` are in the order in which they started.
+
+    In a list of runs ``calls`` is empty. ``cost`` is that of all calls that have ended, including
+    failed attempts.
+    """
+
+    calls: list[CallRow] = Field(default_factory=list)
+    cost: Cost = Field(default_factory=Cost)
+
+    @property
+    def spent(self) -> Usage:
+        """The tokens of all calls including failed attempts, which providers bill."""
+        return total(call.usage for call in self.calls)
 
 
 class KeyRow(SQLModel, table=True):
@@ -78,3 +143,7 @@ class KeyRow(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     role: str | None = None
+
+
+def _milliseconds(start: datetime, end: datetime) -> int:
+    return round((end - start).total_seconds() * 1000)

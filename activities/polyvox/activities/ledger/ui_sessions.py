@@ -1,8 +1,8 @@
-"""Who may see Temporal's Web UI: tickets that open a session once, and the sessions.
+"""Access to Temporal's Web UI: sessions, and tickets that open a session once.
 
-Both are random secrets of which only hashes are stored, in the ledger's database, so that a
-command can make a ticket for a server that runs. A session belongs to an admin's key and ends with
-it, or to whoever could read the data folder and had a command make a ticket.
+Both are random secrets whose hashes are stored in the ledger's database, so that a command can
+create a ticket for a running server. A session belongs to an admin's key and ends with it. One that
+was opened by a ticket belongs to no key, because only the data folder's owner can create tickets.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from polyvox.activities.storage.database import UtcDateTime
 
 TICKET_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(hours=12)
-# A page of the Web UI is a hundred requests; not each of them has to be a write.
+# A page of the Web UI makes a hundred requests; not each of them should write.
 _EXTEND_AFTER = timedelta(minutes=5)
 
 
@@ -33,7 +33,7 @@ class UiTicketRow(SQLModel, table=True):
 
 
 class UiSessionRow(SQLModel, table=True):
-    """``key_id`` is None for a session that access to the data folder opened."""
+    """``key_id`` is None for a session opened by a ticket."""
 
     __tablename__ = "ui_sessions"
 
@@ -55,27 +55,24 @@ def _now() -> datetime:
 
 
 class UiSessions:
-    """Tickets and sessions in the ledger's database. ``clock`` tells the time, in UTC."""
+    """Tickets and sessions in the ledger's database. ``clock`` returns the time in UTC."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = _now) -> None:
         self._engine = engine
         self._clock = clock
 
     def issue_ticket(self, target: str = "") -> str:
-        """Return a ticket for ``target``, a path below the Web UI; good once, for ten minutes.
+        """Return a ticket for ``target``, a path below the Web UI; valid once, for ten minutes.
 
-        Blocks for some milliseconds, as commands may.
+        Blocks for some milliseconds.
         """
         ticket = secrets.token_urlsafe(32)
-        with Session(self._engine) as session:
-            _forget(session, self._clock())
-            expires_at = self._clock() + TICKET_LIFE
-            session.add(UiTicketRow(sha256=digest(ticket), target=target, expires_at=expires_at))
-            session.commit()
+        expires_at = self._clock() + TICKET_LIFE
+        self._add(UiTicketRow(sha256=digest(ticket), target=target, expires_at=expires_at))
         return ticket
 
     async def enter(self, ticket: str) -> Entered | None:
-        """Use up a ticket for a new session; None if it is unknown, was used or has expired."""
+        """Redeem a ticket for a new session; None if it is unknown, used or expired."""
         return await asyncio.to_thread(self._enter, ticket)
 
     async def open(self, key_id: str) -> str:
@@ -83,9 +80,9 @@ class UiSessions:
         return await asyncio.to_thread(self._open, key_id)
 
     async def is_open(self, secret: str) -> bool:
-        """Whether the session may go on; asking makes it last another twelve hours.
+        """Return whether the session is valid, and extend it to twelve hours from now.
 
-        It has ended if its key was revoked or is no admin's any more.
+        It ends when its key is revoked or loses the admin role.
         """
         return await asyncio.to_thread(self._is_open, secret)
 
@@ -93,7 +90,7 @@ class UiSessions:
         sha256 = digest(ticket)
         with Session(self._engine) as session:
             row = session.get(UiTicketRow, sha256)
-            # Of two who come at the same time, one deletes it.
+            # Of two requests at the same time, only one deletes the row.
             found = session.connection().execute(
                 delete(UiTicketRow).where(
                     col(UiTicketRow.sha256) == sha256, col(UiTicketRow.expires_at) > self._clock()
@@ -107,12 +104,18 @@ class UiSessions:
 
     def _open(self, key_id: str | None) -> str:
         secret = secrets.token_urlsafe(32)
-        with Session(self._engine) as session:
-            _forget(session, self._clock())
-            expires_at = self._clock() + SESSION_LIFE
-            session.add(UiSessionRow(sha256=digest(secret), key_id=key_id, expires_at=expires_at))
-            session.commit()
+        expires_at = self._clock() + SESSION_LIFE
+        self._add(UiSessionRow(sha256=digest(secret), key_id=key_id, expires_at=expires_at))
         return secret
+
+    def _add(self, row: UiTicketRow | UiSessionRow) -> None:
+        """Store a row, and delete those that have expired."""
+        with Session(self._engine) as session:
+            for table in (UiTicketRow, UiSessionRow):
+                expired = col(table.expires_at) <= self._clock()
+                session.connection().execute(delete(table).where(expired))
+            session.add(row)
+            session.commit()
 
     def _is_open(self, secret: str) -> bool:
         now = self._clock()
@@ -131,9 +134,3 @@ class UiSessions:
                 session.add(row)
                 session.commit()
             return True
-
-
-def _forget(session: Session, now: datetime) -> None:
-    """Remove what has expired, whenever something is added."""
-    for row in (UiTicketRow, UiSessionRow):
-        session.connection().execute(delete(row).where(col(row.expires_at) <= now))

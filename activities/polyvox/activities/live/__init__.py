@@ -1,1 +1,1 @@
-"""What reaches the client while a run is still going on."""
+"""Events for the client while a run is going on."""

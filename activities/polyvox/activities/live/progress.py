@@ -1,4 +1,4 @@
-"""The activity that shows a client progress before the answer's first word."""
+"""The activity that sends progress to the client before the answer begins."""
 
 from temporalio import activity
 
@@ -9,14 +9,14 @@ from polyvox.workflows.events import Event, PartDelta, PartEnded, PartStarted, o
 
 
 class Progress:
-    """Puts whole parts on the live lane; ``show`` is the activity."""
+    """Publishes whole parts to the relay; ``show`` is the activity."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
     @activity.defn(name=SHOW)
     async def show(self, shown: ProgressPart) -> None:
-        """Publish a part of the Reply that is already known. Who does not listen gets it there."""
+        """Publish a part that will also be in the Reply; without a listener it is only there."""
         info = activity.info()
         part = shown.part
         events: list[Event] = [

@@ -1,11 +1,12 @@
-"""The live lane: events from the activity that makes them to the exchange that shows them.
+"""The relay: passes events from the activities that produce them to the exchange that sends them.
 
-In one process it is a queue per run. It is lossy by right: an event published while nobody listens
-is gone, because the Reply in the workflow's result is the truth and completes what was shown. Each
-batch says which call and which attempt it comes from, so that the exchange, which alone knows what
-the client has, can refuse a second attempt's beginning after a first one's words.
+It is a queue per run in one process. It may lose events: without a listener an event is dropped,
+because the Reply in the workflow's result is complete. Each batch contains its call and attempt, so
+that the exchange, which knows what the client has received, can reject the start of a second
+attempt after text of the first.
 
-A run's end travels the same way (``close``), which spares the exchange a round trip to the engine.
+The end of a run is passed on in the same way (``close``), which saves the exchange a round trip to
+the engine.
 """
 
 import asyncio
@@ -24,18 +25,18 @@ _MANY_CALLS = 12
 _PAUSE_S = 0.010
 
 MOST_WAITING_BYTES = 1024 * 1024
-"""What may wait for a listener who is slower than the model; the Reply completes what is left."""
+"""The most that is queued for a slow listener; it gets the rest from the Reply."""
 
 _LONGEST_LOSS = 256
-"""Characters of a loss: a client may choose them, and they stay on the run."""
+"""The most characters of a loss: clients may choose them, and they are stored with the run."""
 
 _EVENT_BYTES = 200
-"""About what an event takes besides its text."""
+"""The approximate size of an event without its text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events of one read. ``call`` names the activity, ``attempt`` counts from 1."""
+    """The events of one read. ``call`` is the activity's id, ``attempt`` counts from 1."""
 
     call: str
     attempt: int
@@ -44,9 +45,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run ended: exactly one of ``reply`` and ``error`` is set.
+    """The result of a run: exactly one of ``reply`` and ``error`` is set.
 
-    ``usage`` and ``notes`` are those of the run; only the host of the run knows them.
+    ``usage`` and ``notes`` are those of the run, set only by the run's host.
     """
 
     reply: Reply | None = None
@@ -68,7 +69,7 @@ class RunOutcome:
 
 
 class Channel:
-    """One listener's end of a run's lane; without ``live`` only the run's end comes."""
+    """The queue of a run's listener; without ``live`` it gets only the run's end."""
 
     def __init__(self, *, live: bool) -> None:
         self.live = live
@@ -88,7 +89,7 @@ class Channel:
             for event in batch.events
         )
         if self._waiting_bytes > MOST_WAITING_BYTES:
-            # From here on nothing more is shown before the end: a gap in it could not be filled.
+            # Nothing more is passed on before the end, because a gap could not be filled later.
             self._overflown = True
             return
         self._batches.append(batch)
@@ -99,13 +100,13 @@ class Channel:
         self._wake()
 
     async def next(self, timeout_s: float) -> list[Batch]:
-        """Return what has come, waiting for it up to ``timeout_s``.
+        """Return the queued batches; wait for up to ``timeout_s`` if there are none.
 
-        An empty list means that the run has ended (``outcome`` is set) or nothing came in time.
+        An empty list means that the run has ended (``outcome`` is set) or nothing arrived in time.
         """
         if not self._batches and self.outcome is None:
-            # By hand, because this is done for every token and asyncio.timeout costs more than all
-            # the rest of it.
+            # Not with asyncio.timeout, which costs more than the rest of this method; it is called
+            # for every token.
             self._waiter = self._loop.create_future()
             limit = self._loop.call_later(timeout_s, self._wake)
             try:
@@ -123,7 +124,7 @@ class Channel:
 
 
 class Relay:
-    """All lanes of this process, by run id. Used on the event loop only."""
+    """The channels of this process by run id. Used on the event loop only."""
 
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}
@@ -131,10 +132,10 @@ class Relay:
 
     @property
     def pause_s(self) -> float:
-        """How long a call waits after each read, so that tokens travel in small batches.
+        """The pause of a call after each read, so that tokens are passed on in small batches.
 
-        Alone, a token is shown the moment it comes. With many streams every wake-up costs all of
-        them; a pause that nobody can see then saves a third of the CPU.
+        With few calls a token is passed on immediately. With many, every wake-up delays all of
+        them, and a pause that users do not notice saves a third of the CPU.
         """
         return 0.0 if len(self._calls) < _MANY_CALLS else _PAUSE_S
 
@@ -142,7 +143,7 @@ class Relay:
     def subscribe(self, run_id: str, *, live: bool = True) -> Iterator[Channel]:
         """Listen to ``run_id`` while the context is open; subscribe before the run starts.
 
-        Who only wants the whole answer is not ``live``: it gets no batches, so nothing was seen.
+        A listener that needs only the whole reply is not ``live`` and gets no batches.
         """
         channel = self._channels[run_id] = Channel(live=live)
         try:
@@ -151,13 +152,13 @@ class Relay:
             del self._channels[run_id]
 
     def publish(self, run_id: str, batch: Batch) -> None:
-        """Hand a batch to whoever listens to ``run_id``."""
+        """Pass a batch to the listener of ``run_id``, if any."""
         channel = self._channels.get(run_id)
         if channel is not None and channel.live:
             channel.push(batch)
 
     def lose(self, run_id: str, losses: tuple[str, ...]) -> None:
-        """Tell what a provider's protocol could not carry of the conversation."""
+        """Record parts of the conversation that the provider's protocol cannot represent."""
         channel = self._channels.get(run_id)
         if channel is None:
             return
@@ -168,24 +169,24 @@ class Relay:
             channel.losses.add(loss[:_LONGEST_LOSS])
 
     def losses(self, run_id: str) -> tuple[str, ...]:
-        """Return what was told by ``lose`` while somebody listened, sorted."""
+        """Return the losses recorded while there was a listener, sorted."""
         channel = self._channels.get(run_id)
         return tuple(sorted(channel.losses)) if channel is not None else ()
 
     def listening(self, run_id: str) -> bool:
-        """Whether somebody reads along, and not only waits for the end."""
+        """Return whether a listener gets batches, and not only the end."""
         channel = self._channels.get(run_id)
         return channel is not None and channel.live
 
     def close(self, run_id: str, outcome: RunOutcome) -> None:
-        """Tell that the run has ended."""
+        """Pass the end of the run to its listener."""
         channel = self._channels.get(run_id)
         if channel is not None:
             channel.end(outcome)
 
     @contextmanager
     def calling(self, run_id: str, call: "asyncio.Task[Reply]") -> Iterator[None]:
-        """Let ``hang_up`` reach ``call`` while the context is open."""
+        """Make ``call`` cancellable by ``hang_up`` while the context is open."""
         calls = self._calls.setdefault(run_id, set())
         calls.add(call)
         try:
@@ -196,6 +197,6 @@ class Relay:
                 self._calls.pop(run_id, None)
 
     def hang_up(self, run_id: str) -> None:
-        """Cancel the calls of ``run_id`` now, not at their next heartbeat: the client has left."""
+        """Cancel the calls of ``run_id`` now, not at their next heartbeat."""
         for call in list(self._calls.get(run_id, ())):
             call.cancel()

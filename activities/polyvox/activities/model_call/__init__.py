@@ -1,1 +1,1 @@
-"""One call of a model: the request to its provider, the stream back, its cost."""
+"""One model call: the request to the provider, the streamed answer and its cost."""

@@ -1,7 +1,7 @@
-"""Which IP addresses are on the public internet.
+"""Decides which IP addresses are on the public internet.
 
-Own tables instead of ``ipaddress.is_global``: its answers differ between Python releases, and it
-calls an address global that a translator or a tunnel turns into a private IPv4 address.
+It has its own tables, because the results of ``ipaddress.is_global`` differ between Python
+releases, and include addresses that a translator or a tunnel maps to private IPv4 addresses.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -31,7 +31,10 @@ _NOT_PUBLIC_V4 = tuple(
 )
 
 _PUBLIC_V6 = IPv6Network("2000::/3")
-"""All that IANA has assigned to the internet: not ::1, fc00::/7, fe80::/10, fec0::/10, ff00::/8."""
+"""All that IANA has assigned to the internet.
+
+This excludes ::1, fc00::/7, fe80::/10, fec0::/10 and ff00::/8.
+"""
 
 _NOT_PUBLIC_V6 = tuple(
     IPv6Network(network)
@@ -44,13 +47,13 @@ _NOT_PUBLIC_V6 = tuple(
 )
 
 _NAT64 = IPv6Network("64:ff9b::/96")
-"""Where a network without IPv4 reaches IPv4 addresses: the last 32 bits are one."""
+"""IPv4 addresses as seen in networks without IPv4, in the last 32 bits."""
 
 
 def is_public(address: Address) -> bool:
-    """Whether ``address`` is on the public internet.
+    """Return whether ``address`` is on the public internet.
 
-    An IPv4 address written as an IPv6 one (mapped, NAT64) is judged as the IPv4 address.
+    An IPv4 address written as an IPv6 address (mapped, NAT64) is checked as the IPv4 address.
     """
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC_V4)

@@ -1,11 +1,12 @@
-"""The activity that asks a model: one upstream attempt, from reference to Reply.
+"""The activity that calls a model: one upstream attempt, from reference to Reply.
 
-Temporal owns the retries. An attempt that fails says by its error's kind whether another may help;
-once a client has seen words of this attempt, none may, because they could not be taken back.
+Temporal makes the retries. The kind of a failed attempt's error determines whether another attempt
+may help. Once the client has received text of an attempt there is no other, because the text could
+not be withdrawn.
 """
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from temporalio import activity
@@ -36,58 +37,48 @@ from polyvox.workflows.events import Event, Fold, PartDelta, PartEnded, PartStar
 from polyvox.workflows.reply import Reply
 
 _HEARTBEAT_S = 2.0
-"""A client that leaves is heard at once; by heartbeats only a cancel from elsewhere is, and each
-costs the engine a write."""
+"""Heartbeats only deliver cancellations from other processes, and each costs the engine a write. A
+client that disconnects cancels its calls immediately."""
 
 
 _ENVELOPE_BYTES = 500
 _LEAST_FRAME_BYTES = 16
-"""What of an event is not counted as the answer's size, and what at least is: a token of four
-characters comes in 250 bytes."""
+"""The bytes of an event that do not count towards the answer's size, and the least that counts: a
+token of four characters arrives in 250 bytes."""
 
 _MANY_ELEMENTS = 2_000
-"""Parts and tools whose rendering would be felt by other streams, at 5 us for each."""
+"""From this number of parts and tools, rendering (5 us each) would delay other streams."""
 
 _FRAMES_AT_ONCE = 64
-"""A fast provider's read may hold a thousand events."""
+"""One read from a fast provider may contain a thousand events."""
 
 _MOST_PARTS = 5_000
-"""Texts, thoughts and tool calls of one answer."""
+"""The most texts, thoughts and tool calls in one answer."""
 
 
+@dataclass(frozen=True)
 class ModelCaller:
-    """Asks models; its ``call_model`` is the activity."""
+    """Calls models; its ``call_model`` is the activity."""
 
-    def __init__(
-        self,
-        *,
-        directory: Directory,
-        upstream: Upstream,
-        bodies: Bodies,
-        memory: Memory,
-        recorded: Recorded,
-        media: MediaFetcher,
-        secrets: Secrets,
-        relay: Relay,
-        ledger: Ledger,
-        tracing: Tracing,
-        max_answer_mib: int = 32,
-    ) -> None:
-        self._most_bytes = max_answer_mib * 1024 * 1024
-        self._directory = directory
-        self._upstream = upstream
-        self._bodies = bodies
-        self._memory = memory
-        self._recorded = recorded
-        self._media = media
-        self._secrets = secrets
-        self._relay = relay
-        self._ledger = ledger
-        self._tracing = tracing
+    directory: Directory
+    upstream: Upstream
+    bodies: Bodies
+    memory: Memory
+    recorded: Recorded
+    media: MediaFetcher
+    secrets: Secrets
+    relay: Relay
+    ledger: Ledger
+    tracing: Tracing
+    max_answer_mib: int = 32
+
+    @property
+    def _most_bytes(self) -> int:
+        return self.max_answer_mib * 1024 * 1024
 
     @activity.defn(name=CALL_MODEL)
     async def call_model(self, call: ModelCall) -> Reply:
-        """Ask the model and return its whole Reply; emit its events if ``call`` says so."""
+        """Call the model and return its whole Reply; emit its events if ``call`` requests it."""
         info = activity.info()
         attempt = Attempt(
             call, flow=info.workflow_type or "", call_id=info.activity_id, number=info.attempt
@@ -95,10 +86,10 @@ class ModelCaller:
         asking = asyncio.create_task(self._ask(attempt))
         beating = asyncio.create_task(_beat())
         try:
-            with self._relay.calling(call.run_id, asking):
+            with self.relay.calling(call.run_id, asking):
                 reply = await asking
         except asyncio.CancelledError:
-            # Either Temporal cancels this activity, or the exchange hung up on the call alone.
+            # Either Temporal cancels this activity, or the exchange cancelled only this call.
             this = asyncio.current_task()
             hung_up = this is not None and not this.cancelling()
             asking.cancel()
@@ -111,18 +102,18 @@ class ModelCaller:
                 ) from None
             raise
         except ModelError as error:
-            error = self._secrets.all.error(error)
+            error = self.secrets.all.error(error)
             error.shown = attempt.emitted or None
             if error.cost_usd is None:
                 error.cost_usd = attempt.cost_usd()
             self._record(attempt, error=error)
             raise failure(error, retryable=not attempt.emitted) from error
-        except Exception as defect:  # noqa: BLE001 - raised again, without its own words
+        except Exception as defect:  # noqa: BLE001 - raised again with a redacted message
             internal = ModelError(
                 "internal", f"{type(defect).__name__}: {defect}", cost_usd=attempt.cost_usd()
             )
-            # The history and the log get the defect's stack, but not its message as it was.
-            internal = self._secrets.all.error(internal).with_traceback(defect.__traceback__)
+            # The history and the log get the defect's stack, but not its original message.
+            internal = self.secrets.all.error(internal).with_traceback(defect.__traceback__)
             self._record(attempt, error=internal)
             raise failure(internal, retryable=False) from internal
         finally:
@@ -132,7 +123,7 @@ class ModelCaller:
 
     async def _ask(self, attempt: "Attempt") -> Reply:
         call = attempt.call
-        if call.recorded and (known := self._recorded.find(call)) is not None:
+        if call.recorded and (known := self.recorded.find(call)) is not None:
             attempt.recorded = True
             return known
         destination = self._destination(call)
@@ -146,29 +137,29 @@ class ModelCaller:
                 f'[providers.{provider.name}.prices."{destination.model}"] input and output.',
             )
         digest = call.conversation.base
-        base = await self._bodies.fetch(digest) if digest else _EMPTY
+        base = await self.bodies.fetch(digest) if digest else _EMPTY
         conversation = resolve(call.conversation, base)
         if call.owner:
-            conversation = await self._memory.restored(conversation, base.messages, call.owner)
-        conversation = await self._media.inlined(conversation, destination.inlined)
+            conversation = await self.memory.restored(conversation, base.messages, call.owner)
+        conversation = await self.media.inlined(conversation, destination.inlined)
         request = await _rendered(protocol, conversation, destination.model)
-        self._relay.lose(call.run_id, request.losses)
+        self.relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
         attempt.stopping = Stopping(request.stop) if request.stop else None
-        authorization = self._directory.authorization(destination)
-        if redaction := self._secrets.sent_to(provider):
+        authorization = self.directory.authorization(destination)
+        if redaction := self.secrets.sent_to(provider):
             attempt.redacted = RedactedEvents(redaction)
         attempt.asked = True
-        async with self._upstream.post(provider, request, authorization) as answer:
+        async with self.upstream.post(provider, request, authorization) as answer:
             attempt.http_status = answer.status
             if answer.status >= 400:
                 beginning = await answer.beginning()
                 error = protocol.parse_error(answer.status, answer.headers, beginning)
                 error.provider = provider.name
                 if error.kind == "provider_authentication":
-                    # The client must not take it for a word about its own key.
+                    # Otherwise the client might think that its own key is meant.
                     error.message = (
-                        f"Provider {provider.name!r} refuses the server's key: {error.message}"
+                        f"Provider {provider.name!r} rejects the server's key: {error.message}"
                     )
                 raise error
             try:
@@ -181,9 +172,9 @@ class ModelCaller:
 
     def _destination(self, call: ModelCall) -> Destination:
         try:
-            return self._directory.find(call.model)
+            return self.directory.find(call.model)
         except ModelError as unknown:
-            # A name the client chose was resolved before the run: this one is the flow's.
+            # The client's model was resolved before the run, so this name comes from the flow.
             raise ModelError(
                 "flow_error",
                 f"Step {call.step!r}: {unknown.message} Set the flow's parameter to a model of one "
@@ -199,28 +190,28 @@ class ModelCaller:
             frames = splitter.feed(chunk)
             self._decode(attempt, decoder, frames[:_FRAMES_AT_ONCE])
             for at in range(_FRAMES_AT_ONCE, len(frames), _FRAMES_AT_ONCE):
-                await asyncio.sleep(0)  # the other streams' turn
+                await asyncio.sleep(0)  # let other streams run
                 self._decode(attempt, decoder, frames[at : at + _FRAMES_AT_ONCE])
-            if pause_s := self._relay.pause_s:
+            if pause_s := self.relay.pause_s:
                 await asyncio.sleep(pause_s)
         self._decode(attempt, decoder, splitter.finish())
-        self._hear(attempt, decoder.finish())
+        self._process(attempt, decoder.finish())
         return attempt.folding.reply()
 
     def _decode(self, attempt: "Attempt", decoder: Decoder, frames: list[Frame]) -> None:
-        """Hear the events of one read, also those before an error in it: they may tell usage."""
+        """Process the events of one read, also those before an error: they may report usage."""
         events: list[Event] = []
         try:
             for name, data in frames:
                 attempt.answer_bytes += max(_LEAST_FRAME_BYTES, len(data) - _ENVELOPE_BYTES)
                 if attempt.answer_bytes > self._most_bytes:
-                    raise _too_large(f"more than {self._most_bytes // (1024 * 1024)} MiB")
+                    raise _too_large(f"more than {self.max_answer_mib} MiB")
                 events += decoder.feed(name, data)
         finally:
-            self._hear(attempt, events)
+            self._process(attempt, events)
 
-    def _hear(self, attempt: "Attempt", events: list[Event]) -> None:
-        """Take the events of one read into the Reply, and show the client what it may see."""
+    def _process(self, attempt: "Attempt", events: list[Event]) -> None:
+        """Add the events of one read to the Reply, and publish those that the client may see."""
         if attempt.redacted is not None:
             events = attempt.redacted.feed(events)
         if attempt.stopping is not None:
@@ -239,24 +230,24 @@ class ModelCaller:
             self._publish(attempt, shown)
 
     def _publish(self, attempt: "Attempt", shown: list[Event]) -> None:
-        """Hand events to the live lane, and remember if somebody saw words of the answer."""
+        """Publish events to the relay, and note whether a listener received parts of the answer."""
         call = attempt.call
-        self._relay.publish(call.run_id, Batch(attempt.call_id, attempt.number, shown))
+        self.relay.publish(call.run_id, Batch(attempt.call_id, attempt.number, shown))
         if not attempt.emitted and any(
             isinstance(e, PartStarted | PartDelta | PartEnded) for e in shown
         ):
-            attempt.emitted = self._relay.listening(call.run_id)
+            attempt.emitted = self.relay.listening(call.run_id)
 
     def _record(
         self, attempt: "Attempt", *, reply: Reply | None = None, error: ModelError | None = None
     ) -> None:
         ended = attempt.ended(reply, error)
-        self._ledger.record(ended)
-        self._tracing.call_span(attempt.call.traceparent or None, ended, flow=attempt.flow)
+        self.ledger.record(ended)
+        self.tracing.call_span(attempt.call.traceparent or None, ended, flow=attempt.flow)
 
 
 class Attempt:
-    """What one attempt knows of itself while it runs."""
+    """The state of one attempt."""
 
     def __init__(self, call: ModelCall, *, flow: str, call_id: str, number: int) -> None:
         self.call = call
@@ -279,14 +270,14 @@ class Attempt:
         self.first_token_at: datetime | None = None
 
     def cost_usd(self) -> float | None:
-        """Return what a failed attempt cost: nothing if it never asked, or was refused at once."""
+        """Return the cost of a failed attempt: 0 if nothing was sent or it was rejected."""
         if self.provider is None or not self.asked or (self.http_status or 0) >= 400:
             return 0.0
         model = self.call.model.partition(":")[2]
         return cost_of(self.provider, model, self.folding.usage)
 
     def ended(self, reply: Reply | None, error: ModelError | None) -> CallEnded:
-        """Return the attempt's row for the ledger; of a failed one what it cost so far."""
+        """Return the attempt's ledger entry; for a failed attempt with its cost so far."""
         provider, _, model = self.call.model.partition(":")
         status: EndStatus = "completed"
         if error is not None:
@@ -316,7 +307,7 @@ _EMPTY = Conversation(())
 
 
 async def _rendered(protocol: ProviderProtocol, conversation: Conversation, model: str) -> Rendered:
-    """Render the request; one that takes long beside the event loop."""
+    """Render the request; in a thread if that takes long."""
     elements = sum(len(message.parts) for message in conversation.messages)
     if elements + len(conversation.tools) < _MANY_ELEMENTS:
         return protocol.render(conversation, model)
@@ -326,14 +317,14 @@ async def _rendered(protocol: ProviderProtocol, conversation: Conversation, mode
 def _too_large(what: str) -> ModelError:
     return ModelError(
         "too_large",
-        f"The provider's answer was cut off, because it has {what}. Ask for a shorter one; "
+        f"The provider's answer was cut off, because it has {what}. Request a shorter one; "
         "server.max_answer_mib in polyvox.toml limits its size.",
         status=502,
     )
 
 
 async def _beat() -> None:
-    """Heartbeat while the model thinks: its answer is how the activity learns of a cancel."""
+    """Send heartbeats; through their responses the activity learns of a cancellation."""
     while True:
         await asyncio.sleep(_HEARTBEAT_S)
         activity.heartbeat()

@@ -1,4 +1,4 @@
-"""Which provider a model reference names, what it speaks and which headers open it."""
+"""Resolves a model reference to its provider, protocol and authorization headers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from polyvox.workflows.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A model at its provider. ``model`` is the provider's own name for it."""
+    """A model at its provider. ``model`` is the provider's name for it."""
 
     provider: Provider
     model: str
@@ -21,14 +21,14 @@ class Destination:
 
     @property
     def inlined(self) -> Kinds:
-        """The kinds of media that the provider takes without a URL only."""
+        """The kinds of media that the provider does not accept as URLs."""
         if self.provider.inline_urls:
             return (Image, File)
         return () if self.protocol.takes_file_urls else (File,)
 
 
 class Directory:
-    """The providers a process knows, the environment with their keys, and their protocols."""
+    """The providers of a process, the environment with their keys, and their protocols."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Directory:
         self._environ = environ
 
     def find(self, reference: str) -> Destination:
-        """Return what ``provider:model`` names. Raises ModelError("model_not_found")."""
+        """Resolve ``provider:model``. Raises ModelError("model_not_found")."""
         name, _, model = reference.partition(":")
         provider = self._providers.get(name)
         if provider is None or not model:
@@ -54,7 +54,7 @@ class Directory:
         return Destination(provider, model, self._protocols[provider.protocol])
 
     def authorization(self, destination: Destination) -> dict[str, str]:
-        """Return the headers that carry the key, none for a provider that needs none.
+        """Return the headers with the key; none for a provider that needs no key.
 
         Raises ModelError("provider_authentication") if the key is not in the environment.
         """

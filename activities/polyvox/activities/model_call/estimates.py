@@ -1,4 +1,4 @@
-"""The server-side tool ``estimate_cost``: what calls would cost that nobody has made yet."""
+"""The server-side tool ``estimate_cost``: the cost of calls before they are made."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,12 +10,12 @@ from polyvox.workflows.reply import Cost, Usage
 
 
 def estimating(directory: Directory) -> Callable[[Mapping[str, Json], Conversation], Json]:
-    """Return the tool, which knows the prices of the providers in ``directory``."""
+    """Return the tool with the prices of the providers in ``directory``."""
 
     def estimate_cost(params: Mapping[str, Json], _conversation: Conversation) -> Json:
-        """Add up ``calls``: ``[{"model", "input", "output"}]``, tokens of both.
+        """Add up the cost of ``calls``: ``[{"model", "input", "output"}]``, both in tokens.
 
-        Returns ``{"usd", "unknown"}``: what is known, and the models that have no known price.
+        Returns ``{"usd", "unknown"}``: the known cost, and the models without a known price.
         """
         cost = Cost()
         unknown: dict[str, None] = {}

@@ -1,9 +1,9 @@
-"""Fetches media that a provider cannot fetch itself, and puts it inline.
+"""Fetches media for providers that do not fetch URLs, and puts it inline.
 
-The URL is a stranger's: a client, or a document it pasted, could point it at this machine's own
-network. So the address is checked where the socket is made, after every spelling of a host has
-become the address that is connected to, and again for each redirect. Number, size, type and time
-are limited for each request. Nothing of the server's goes along: no proxy, cookie or credential.
+URLs are untrusted: a client, or a document in its conversation, could name an address in the
+server's own network. So the address is checked where the socket is created, after the host name has
+been resolved, and again for each redirect. Number, size, type and time are limited for each
+request. No proxy, cookie or credential of the server is used.
 """
 
 import asyncio
@@ -59,17 +59,17 @@ _TYPES = frozenset(
 
 
 class _NotPublic(OSError):
-    """A host that is not, or not only, at allowed addresses; or that cannot be resolved.
+    """A host has an address that is not allowed, or cannot be resolved.
 
-    One exception for both, so that nobody learns which names exist in our network.
+    It is one exception for both, so that clients cannot find out the names in the server's network.
     """
 
 
 class _Guard(AbstractResolver):
-    """Lets a connector reach allowed addresses only.
+    """Limits a connector to allowed addresses.
 
-    aiohttp asks a resolver for names only, and reads numbers itself. ``socket`` makes the socket
-    for every address it connects to, wherever that comes from.
+    aiohttp calls a resolver only for names and parses numeric addresses itself. It calls ``socket``
+    for every address it connects to.
     """
 
     def __init__(self, allowed: Callable[[Address], bool], lookups: ThreadPoolExecutor) -> None:
@@ -116,18 +116,18 @@ class _Guard(AbstractResolver):
             raise _NotPublic
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing; the interface requires this method."""
 
 
 class _Budget:
-    """What the fetches of one request may still read, and how many run at once."""
+    """The bytes that the fetches of one request may still read, and their concurrency limit."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(_AT_ONCE)
         self._left = _MOST_BYTES_TOGETHER
 
     def spend(self, size: int) -> bool:
-        """Take ``size`` bytes; False if that is more than is left."""
+        """Take ``size`` bytes; return False if fewer are left."""
         self._left -= size
         return self._left >= 0
 
@@ -135,8 +135,8 @@ class _Budget:
 class MediaFetcher:
     """Puts media inline.
 
-    ``allowed`` says which addresses may be connected to. ``limit_s`` is how long one URL may take,
-    ``together_s`` how long all of one conversation.
+    ``allowed`` returns whether an address may be connected to. ``limit_s`` limits the time for one
+    URL, ``together_s`` the time for all URLs of a conversation.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class MediaFetcher:
     ) -> None:
         self._limit_s = limit_s
         self._together_s = together_s
-        # A slow name server must not hold the threads that others need.
+        # Own threads, so that a slow name server does not block other work.
         self._lookups = ThreadPoolExecutor(_LOOKUPS, "media-lookup")
         self._guard = _Guard(allowed, self._lookups)
         self._turn = asyncio.Semaphore(_AT_ONCE_IN_ALL)
@@ -156,7 +156,7 @@ class MediaFetcher:
     async def inlined(self, conversation: Conversation, kinds: Kinds) -> Conversation:
         """Return ``conversation`` with the URLs of media of ``kinds`` fetched.
 
-        Raises ModelError("invalid_request") naming the URL that cannot be had.
+        Raises ModelError("invalid_request") that names the URL that cannot be fetched.
         """
         wanted = {
             url
@@ -193,7 +193,7 @@ class MediaFetcher:
         return {url: task.result() for url, task in tasks.items()}
 
     async def fetch(self, url: str) -> Source:
-        """Return the media at ``url``. Raises ModelError("invalid_request") saying why not."""
+        """Return the media at ``url``. Raises ModelError("invalid_request")."""
         return await self._fetch(url, _Budget())
 
     async def _fetch(self, url: str, budget: _Budget) -> Source:
@@ -202,16 +202,16 @@ class MediaFetcher:
                 async with asyncio.timeout(self._limit_s), self._session() as session:
                     return await self._follow(session, url, budget)
             except TimeoutError:
-                raise _failed(url, f"no whole answer within {self._limit_s:g} s") from None
+                raise _failed(url, f"no complete response within {self._limit_s:g} s") from None
             except aiohttp.ClientConnectorError as error:
                 raise _unconnected(url, error) from None
             except aiohttp.ClientResponseError:
-                raise _failed(url, "its answer is not valid HTTP") from None
+                raise _failed(url, "its response is not valid HTTP") from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise _failed(url, str(error) or type(error).__name__) from None
 
     def _session(self) -> aiohttp.ClientSession:
-        """Return a session for one fetch; a proxy of the environment would connect unchecked."""
+        """Return a session for one fetch; without proxies, whose connections are not checked."""
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=self._guard, socket_factory=self._guard.socket, use_dns_cache=False
@@ -219,7 +219,7 @@ class MediaFetcher:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            # A small compressed body may hold a very large one.
+            # A small compressed body may expand to a very large one.
             headers={"accept-encoding": "identity", "user-agent": "polyvox"},
             auto_decompress=False,
         )
@@ -233,27 +233,27 @@ class MediaFetcher:
                     hop = _checked(url, location, hop)
                     continue
                 if answer.status != 200:
-                    raise _failed(url, f"it answers with status {answer.status}")
+                    raise _failed(url, f"it responds with status {answer.status}")
                 kind = answer.content_type
                 if kind not in _TYPES:
                     raise _failed(url, f"its type is {kind!r}, not one of {sorted(_TYPES)}")
                 if answer.headers.get("content-encoding", "identity").lower() != "identity":
-                    raise _failed(url, "it is compressed although that was not asked for")
+                    raise _failed(url, "it is compressed although that was not requested")
                 body = await _limited(answer, url, budget)
                 return Source(media_type=kind, data=base64.b64encode(body).decode())
         raise _failed(url, f"it redirects more than {_HOPS} times")
 
     def close(self) -> None:
-        """Let go of the threads that look names up."""
+        """Stop the threads that resolve names."""
         self._lookups.shutdown(wait=False, cancel_futures=True)
 
 
 def _checked(url: str, target: str, base: URL | None = None) -> URL:
-    """Return ``target`` of ``url`` or of one of its redirects, from ``base``, parsed.
+    """Return the parsed ``target``: ``url`` itself, or a redirect of it relative to ``base``.
 
-    It is parsed here only: what is checked is what is fetched.
+    The URL is parsed only here, so that the checked URL is the fetched one.
     """
-    # Parsers disagree about these.
+    # Parsers interpret these differently.
     if "\\" in target or any(c.isspace() or not c.isprintable() for c in target):
         raise _failed(url, "it has a backslash, white space or an invisible character")
     parsed = URL(target)
@@ -323,7 +323,7 @@ def _failed(url: str, why: str) -> ModelError:
 
 
 def _shown(url: str) -> str:
-    """Return ``url`` for a message, without what may be a secret: its user and its query."""
+    """Return ``url`` for a message, without parts that may be secret: user and query."""
     return _cut(re.sub("//[^/]*@", "//", url.partition("#")[0].partition("?")[0]))
 
 

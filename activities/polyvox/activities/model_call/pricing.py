@@ -1,9 +1,9 @@
-"""What a call costs in US dollars: the tokens its provider counted, at that provider's prices.
+"""The cost of a call in US dollars: the tokens counted by the provider at the provider's prices.
 
-The operator's own prices come first (``[providers.NAME.prices]``), then those of genai-prices: a
-table of list prices that is part of the package and is looked up by the provider's address, not by
-the name somebody gave it. It is as old as the installed package; nothing is fetched. What neither
-knows has no price, and a call whose tokens were not told has no cost: None, which is not zero.
+The operator's prices (``[providers.NAME.prices]``) take precedence over those of genai-prices, a
+package with a table of list prices, which is searched by the provider's address and not by its
+name in polyvox.toml. The table is as old as the installed package; nothing is fetched. Without a
+known price, or if the provider reported no tokens, the cost is unknown: None, which is not zero.
 """
 
 from datetime import UTC, datetime
@@ -17,25 +17,25 @@ _MILLION = 1_000_000
 
 
 def knows_price(provider: Provider, model: str) -> bool:
-    """Whether calls of that model can be priced."""
+    """Return whether the price of the model is known."""
     return cost_of(provider, model, Usage(0, 0, 0, 0, 0)) is not None
 
 
 def cost_of_reply(provider: Provider, model: str, reply: Reply) -> float | None:
-    """Return what an answer of ``model`` cost; its own name for itself may help to find a price."""
+    """Return the cost of a reply; the model name in it is used if ``model`` has no known price."""
     return cost_of(provider, model, reply.usage, answered_as=reply.model, tier=_tier(reply))
 
 
 def cost_of(
     provider: Provider, model: str, usage: Usage, *, answered_as: str = "", tier: str = ""
 ) -> float | None:
-    """Return the cost of ``usage``, None where the price or the tokens are not known."""
+    """Return the cost of ``usage``, None if the price or the tokens are unknown."""
     if usage.input is None or usage.output is None:
         return None
     own = provider.prices.get(model) or provider.prices.get(EVERY_MODEL)
     if own is not None:
         return _at(own, usage)
-    # Theirs counts what the cache was read and written for as input too.
+    # genai-prices counts tokens read from and written to the cache as input too.
     counted = genai_prices.Usage(
         input_tokens=usage.whole_input,
         cache_read_tokens=usage.cache_read or 0,
@@ -69,7 +69,7 @@ def _at(price: Price, usage: Usage) -> float:
 
 
 def _tier(reply: Reply) -> str:
-    """Return the service tier that answered, where the provider names one."""
+    """Return the service tier of the reply, empty if the provider does not name one."""
     document = reply.wire.json if reply.wire else None
     tier = document.get("service_tier") if isinstance(document, dict) else None
     return tier if isinstance(tier, str) else ""

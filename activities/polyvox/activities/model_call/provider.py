@@ -1,15 +1,15 @@
-"""A provider as an activity needs it: where it is, what it speaks, which key opens it."""
+"""A provider: its address, protocol, key and prices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 EVERY_MODEL = "*"
-"""Stands for all models of a provider that have no price of their own."""
+"""In ``prices``: all models of the provider that are not listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars for a million tokens, by meter. None: as fresh input."""
+    """US dollars per million tokens, by meter. None means the price of uncached input."""
 
     input: float
     output: float
@@ -23,11 +23,11 @@ class Provider:
 
     ``base_url`` has no trailing slash and ends where the protocol's own paths begin: a call goes to
     ``base_url + "/chat/completions"``, ``"/responses"`` or ``"/messages"``. ``api_key_env`` is the
-    *name* of an environment variable, so that a value of this class can be logged, stored and put
-    into a run's history; the key itself is looked up at the moment of the call. ``headers`` are
-    sent with every request. ``timeout_s`` limits one attempt, in seconds. ``inline_urls`` is for a
-    provider that does not fetch the URLs of images and files itself: they are fetched for it.
-    ``prices`` are its operator's, by model; they go before those that are publicly known.
+    *name* of an environment variable, so that a Provider can be logged and stored; the key itself
+    is read when a call is made. ``headers`` are sent with every request. ``timeout_s`` limits one
+    attempt, in seconds. With ``inline_urls`` Polyvox fetches the URLs of images and files, for a
+    provider that does not fetch them. ``prices`` are the operator's, by model; they take precedence
+    over list prices.
     """
 
     name: str
@@ -41,10 +41,9 @@ class Provider:
 
 
 def api_key(provider: Provider, environ: Mapping[str, str]) -> str | None:
-    """The provider's key, or None where it needs none or the variable is unset or blank.
+    """Return the provider's key, or None if it needs none or the variable is unset or blank.
 
-    Surrounding white space goes: a newline from ``export KEY="$(cat file)"`` is not allowed in a
-    header.
+    Surrounding white space is removed: a newline is not allowed in a header.
     """
     if provider.api_key_env is None:
         return None

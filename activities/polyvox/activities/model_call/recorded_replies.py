@@ -1,8 +1,8 @@
-"""Answers of an earlier run, served again to calls of a rerun that ask the same.
+"""Replies of an earlier run, reused for equal calls of a rerun.
 
-The answers lie in the blob store under the address of what was asked: a call's meaning, which is
-its model and its conversation, not its step or its run. A call whose meaning is not there asks its
-provider as usual.
+The replies are in the blob store under the digest of the request: the call's model and
+conversation, but not its step or its run. A call without a recorded reply is sent to its provider
+as usual.
 """
 
 import hashlib
@@ -23,23 +23,23 @@ NOTHING_SPENT = Usage(0, 0, 0, 0, 0)
 _REMEMBERED_RUNS = 1000
 
 Answers = dict[str, list[tuple[str, str]]]
-"""For each meaning the steps that asked it, in their order, with the address of the answer."""
+"""By the digest of a request: the steps that made it, in their order, and the replies' digests."""
 
 
-def meaning(call: ModelCall) -> str:
-    """Return the address of what ``call`` asks."""
+def request_digest(call: ModelCall) -> str:
+    """Return the digest of the request that ``call`` makes."""
     asked = [call.model, bool(call.owner), dump(call.conversation)]
     return hashlib.sha256(orjson.dumps(asked)).hexdigest()
 
 
 def write_recorded(store: BlobStore, answered: Iterable[tuple[ModelCall, Reply]]) -> str:
-    """Store the answers to calls, in their order, and return their common address; durable."""
+    """Store the replies to calls in their order, durably; return the digest of the list."""
     answers: Answers = {}
     blobs: dict[str, bytes] = {}
     for call, reply in answered:
         body = orjson.dumps(dump(reply))
         blobs[digest_of(body)] = body
-        answers.setdefault(meaning(call), []).append((call.step, digest_of(body)))
+        answers.setdefault(request_digest(call), []).append((call.step, digest_of(body)))
     listed = orjson.dumps(answers)
     blobs[digest_of(listed)] = listed
     store.put(blobs)
@@ -47,7 +47,7 @@ def write_recorded(store: BlobStore, answered: Iterable[tuple[ModelCall, Reply]]
 
 
 class Recorded:
-    """Finds recorded answers. Used on the event loop only."""
+    """Finds recorded replies. Used on the event loop only."""
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
@@ -55,11 +55,11 @@ class Recorded:
         self._served: dict[str, Counter[tuple[str, str]]] = {}
 
     def find(self, call: ModelCall) -> Reply | None:
-        """Return the recorded answer to ``call``, at no cost, or None if there is none.
+        """Return the recorded reply to ``call`` with zero cost, or None.
 
-        A step that asked the same several times is given its answers one after the other.
+        A step that made the same request several times gets its replies one after the other.
         """
-        asked = meaning(call)
+        asked = request_digest(call)
         found = self._answers(call.recorded).get(asked, [])
         if not found:
             return None

@@ -1,11 +1,11 @@
-"""Takes the server's secrets out of what a provider says.
+"""Removes the server's secrets from providers' responses.
 
-A provider is sent its key and may repeat it: in an error ("Incorrect API key provided: ..."), in a
-page that shows the request, in the words of a model. From there it would reach clients, the ledger,
-the engine's history and spans. So each known secret is replaced, also in the usual encodings of it.
+A provider gets its key and may repeat it: in an error ("Incorrect API key provided: ..."), in a
+page that shows the request, in a model's text. From there it would reach clients, the ledger, the
+engine's history and spans. So each known secret is replaced, also in its usual encodings.
 
-This finds copies by accident. A provider that means to pass its own key on can always write it in
-a way that nobody knows.
+This covers accidental copies. A provider that intends to pass on its key can always encode it in an
+unknown way.
 """
 
 import base64
@@ -23,10 +23,10 @@ from polyvox.workflows.events import Event, PartDelta, PartEnded, PartStarted, w
 MARK = "[redacted]"
 
 SHORTEST = 8
-"""Characters of the shortest secret that is replaced: a shorter one may be any word."""
+"""The least characters of a secret that is replaced: a shorter one may be any word."""
 
 _LEAST = 4
-"""Characters of a secret that must have come before a stream waits for its next ones."""
+"""The characters of a secret that must have arrived before a stream waits for the next."""
 
 _SECRET_HEADER = re.compile(
     "auth|key|token|secret|password|passwd|credential|cookie|session|signature", re.IGNORECASE
@@ -38,7 +38,7 @@ _OTLP_HEADERS = re.compile(r"OTEL_EXPORTER_OTLP_(?:[A-Z]+_)?HEADERS\Z")
 
 
 def sent_secrets(provider: Provider, environ: Mapping[str, str]) -> frozenset[str]:
-    """Return the secrets that ``provider``, or a proxy before it, is sent: what it can repeat."""
+    """Return the secrets sent to ``provider`` or to a proxy before it, which it can repeat."""
     found = set(_of_url(provider.base_url))
     if key := api_key(provider, environ):
         found.add(key)
@@ -52,7 +52,7 @@ def sent_secrets(provider: Provider, environ: Mapping[str, str]) -> frozenset[st
 
 
 def known_secrets(providers: Iterable[Provider], environ: Mapping[str, str]) -> frozenset[str]:
-    """Return the secrets of all ``providers``, our own keys and those of the span exporter."""
+    """Return the secrets of all ``providers``, Polyvox's keys and those of the span exporter."""
     found = {secret for provider in providers for secret in sent_secrets(provider, environ)}
     found.update(environ.get(name, "").strip() for name in _OWN)
     for name, value in environ.items():
@@ -63,7 +63,7 @@ def known_secrets(providers: Iterable[Provider], environ: Mapping[str, str]) -> 
 
 
 def _of_header(value: str) -> Iterator[str]:
-    """The value of a header that is a secret, and what stands in it after its scheme."""
+    """Yield the value of a secret header, and its part after the authentication scheme."""
     value = value.strip()
     yield value
     bare = _SCHEME.sub("", value)
@@ -76,7 +76,7 @@ def _of_header(value: str) -> Iterator[str]:
 
 
 def _of_url(url: str) -> Iterator[str]:
-    """The password in a URL."""
+    """Yield the password in a URL."""
     try:
         password = urlsplit(url).password
     except ValueError:
@@ -87,7 +87,7 @@ def _of_url(url: str) -> Iterator[str]:
 
 
 class Secrets:
-    """The secrets of a process, once collected."""
+    """The secrets of a process."""
 
     def __init__(self, providers: Mapping[str, Provider], environ: Mapping[str, str]) -> None:
         self.all = Redaction(known_secrets(providers.values(), environ))
@@ -96,9 +96,9 @@ class Secrets:
         }
 
     def sent_to(self, provider: Provider) -> "Redaction":
-        """Return the redaction for what ``provider`` answers.
+        """Return the redaction for responses of ``provider``.
 
-        It knows only what this provider was sent, because it looks at every token of every answer.
+        It contains only the secrets sent to this provider, because it examines every token.
         """
         return self._sent.get(provider.name, self.all)
 
@@ -136,9 +136,9 @@ class Redaction:
         return data
 
     def error(self, error: ModelError) -> ModelError:
-        """Return ``error`` without the secrets in its texts, and without what it was caused by.
+        """Return ``error`` without secrets in its texts and without its cause.
 
-        A cause would stand in the engine's history and the log with a message of its own.
+        The engine's history and the log would contain the message of the cause.
         """
         error.message = self.text(error.message)
         error.args = (error.message,)
@@ -152,26 +152,26 @@ class Redaction:
         return error
 
     def __bool__(self) -> bool:
-        """Whether there is anything to replace."""
+        """Return whether there is anything to replace."""
         return bool(self._forms)
 
     def stream(self) -> "Rewriting":
-        """Return what rewrites one text that comes in pieces."""
+        """Return a Rewriting for one text that arrives in pieces."""
         return Rewriting(self._forms, self._any_form, self._beginnings)
 
     def byte_stream(self) -> "ByteRewriting":
-        """Return what rewrites one body that comes in pieces."""
+        """Return a ByteRewriting for one body that arrives in pieces."""
         forms, beginnings = self._latin_forms, self._latin_beginnings
         return ByteRewriting(Rewriting(forms, self._any_latin_form, beginnings))
 
 
 def _is_replaced(secret: str) -> bool:
-    # What is not valid text cannot be sent in a header either.
+    # Invalid text cannot be sent in a header either.
     return len(secret) >= SHORTEST and not any("\ud800" <= c <= "\udfff" for c in secret)
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """``secret`` in the encodings that programs usually show a request in."""
+    """Yield ``secret`` in the encodings in which programs usually show a request."""
     yield secret
     for ascii_only in (True, False):
         spelled = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
@@ -187,7 +187,7 @@ def _spellings(secret: str) -> Iterator[str]:
     yield raw.hex()
     yield raw.hex().upper()
     for before in range(3):
-        # Only the characters that no neighbour of the secret has a part in.
+        # Only the characters that do not depend on the bytes next to the secret.
         first, last = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
         padded = bytes(before) + raw
         yield base64.b64encode(padded).decode()[first:last]
@@ -199,15 +199,15 @@ def _beginnings(forms: Iterable[str]) -> list[str]:
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
-    """Return what finds the first of ``texts``; without any it finds nothing."""
+    """Return a pattern for any of ``texts``; it matches nothing if there are none."""
     return re.compile("|".join(map(re.escape, texts)) or r"(?!)")
 
 
 class Rewriting:
-    """Replaces secrets in a text that comes in pieces, wherever it is cut.
+    """Replaces secrets in a text that arrives in pieces, wherever it is cut.
 
-    What may be the beginning of a secret waits for the next piece, but only from its fourth
-    character on: nearly every piece ends with a character that some secret begins with.
+    A possible beginning of a secret is held back until the next piece, but only from its fourth
+    character on: nearly every piece ends with the first character of some secret.
     """
 
     def __init__(
@@ -216,13 +216,13 @@ class Rewriting:
         self._forms = forms
         self._any_form = any_form
         self._beginnings = beginnings
-        # The last characters that were let out, and those that wait.
+        # The last characters that were returned, and those that are held back.
         self._before = ""
         self._waiting = ""
         self.replaced = False
 
     def feed(self, piece: str) -> str:
-        """Return what may be shown now."""
+        """Return the text that can be emitted now."""
         window, start = self._before + self._waiting + piece, len(self._before)
         if self._beginnings.search(window) is None:
             self._before, self._waiting = window[1 - _LEAST :], ""
@@ -230,7 +230,7 @@ class Rewriting:
         shown: list[str] = []
         behind = 0
         for found in self._any_form.finditer(window):
-            # A secret may begin in what was let out already.
+            # A secret may begin in text that was already returned.
             shown += (window[start : found.start()], MARK)
             start = behind = found.end()
             self.replaced = True
@@ -241,12 +241,12 @@ class Rewriting:
         return "".join(shown)
 
     def finish(self) -> str:
-        """Return what still waits: it was no secret."""
+        """Return the text held back, which was not a secret."""
         rest, self._before, self._waiting = self._waiting, "", ""
         return rest
 
     def _end(self, window: str, start: int) -> int:
-        """Return up to where ``window`` may be shown: behind it a secret may begin."""
+        """Return the end of the text in ``window`` that can be emitted; a secret may follow it."""
         end = len(window)
         for form in self._forms:
             beginning = form[:_LEAST]
@@ -260,41 +260,41 @@ class Rewriting:
 
 
 class ByteRewriting:
-    """Rewriting for a body's bytes, which it reads as Latin-1."""
+    """A Rewriting for the bytes of a body, which are treated as Latin-1."""
 
     def __init__(self, rewriting: Rewriting) -> None:
         self._rewriting = rewriting
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return what may be read now."""
+        """Return the bytes that can be read now."""
         return self._rewriting.feed(chunk.decode("latin-1")).encode("latin-1")
 
     def finish(self) -> bytes:
-        """Return what still waits."""
+        """Return the bytes held back."""
         return self._rewriting.finish().encode("latin-1")
 
 
 class RedactedEvents:
-    """Takes secrets out of the events of one call: those that are spread over several frames."""
+    """Removes secrets from the events of one call, also those split over several frames."""
 
     def __init__(self, redaction: Redaction) -> None:
         self._redaction = redaction
         self._rewriting = redaction.stream()
-        self._said: list[str] = []
+        self._received: list[str] = []
         self._shown: list[str] = []
 
     def feed(self, events: list[Event]) -> list[Event]:
-        """Return ``events`` without the secrets; some text may wait for the next events."""
-        return [kept for event in events for kept in self._kept(event)]
+        """Return ``events`` without secrets; some text may be held back for the next events."""
+        return [clean for event in events for clean in self._clean(event)]
 
-    def _kept(self, event: Event) -> Iterator[Event]:
+    def _clean(self, event: Event) -> Iterator[Event]:
         match event:
             case PartStarted():
                 self._rewriting = self._redaction.stream()
-                self._said, self._shown = [], []
+                self._received, self._shown = [], []
                 yield event
             case PartDelta(text) if text:
-                self._said.append(text)
+                self._received.append(text)
                 shown = self._rewriting.feed(text)
                 self._shown.append(shown)
                 if shown == text:
@@ -310,9 +310,9 @@ class RedactedEvents:
                 yield event
 
     def _ended(self, part: Part) -> Part:
-        """Return the whole part, with the text that was shown of it."""
+        """Return the whole part with the text that was emitted for it."""
         text = written(part)
-        if self._rewriting.replaced and text == "".join(self._said):
+        if self._rewriting.replaced and text == "".join(self._received):
             clean = "".join(self._shown)
         else:
             clean = self._redaction.text(text)

@@ -1,8 +1,7 @@
-"""Ends an answer at a stop sequence where the provider's protocol has none.
+"""Ends an answer at a stop sequence if the provider's protocol has no stop sequences.
 
-What might be the beginning of a sequence is held back until the next piece shows what it is. After
-a sequence nothing more is shown, but the stream is read to its end: only there stands what the
-answer took.
+Text that may be the beginning of a sequence is held back until the next piece decides. After a
+sequence nothing more is emitted, but the stream is read to its end, where the usage is reported.
 """
 
 from polyvox.workflows.conversation import Text
@@ -11,13 +10,13 @@ from polyvox.workflows.events import Event, Finished, PartDelta, PartEnded, Part
 
 MOST_SEQUENCES = 64
 MOST_CHARACTERS = 4096
-"""Of all sequences: each piece of an answer is compared with every one."""
+"""The limit for all sequences together: each piece of an answer is compared with every one."""
 
 
 class Stopping:
     """Cuts the events of one call at the first of ``sequences`` in any of its texts.
 
-    Raises ModelError("invalid_request") for more sequences than are looked for.
+    Raises ModelError("invalid_request") if there are too many sequences.
     """
 
     def __init__(self, sequences: tuple[str, ...]) -> None:
@@ -25,8 +24,8 @@ class Stopping:
         if len(self._sequences) > MOST_SEQUENCES or sum(map(len, sequences)) > MOST_CHARACTERS:
             raise ModelError(
                 "invalid_request",
-                f"At most {MOST_SEQUENCES} stop sequences of {MOST_CHARACTERS:,} characters in all "
-                "are looked for. Give fewer or shorter ones.",
+                f"At most {MOST_SEQUENCES} stop sequences with {MOST_CHARACTERS:,} characters in "
+                "total are supported. Use fewer or shorter ones.",
                 param="stop",
             )
         self._matchers: list[_Matcher] | None = None
@@ -35,31 +34,31 @@ class Stopping:
         self._found: str | None = None
 
     def feed(self, events: list[Event]) -> list[Event]:
-        """Return what of ``events`` belongs to the answer."""
-        return [kept for event in events for kept in self._kept(event)]
+        """Return the events that belong to the answer."""
+        return [cut for event in events for cut in self._cut(event)]
 
-    def _kept(self, event: Event) -> list[Event]:
+    def _cut(self, event: Event) -> list[Event]:
         if isinstance(event, PartStarted | PartDelta | PartEnded):
-            return [] if self._found is not None else self._kept_of_part(event)
+            return [] if self._found is not None else self._cut_part(event)
         if isinstance(event, Finished) and self._found is not None:
-            # What the provider says of its own ending is not true of this one.
+            # The provider's finish reason does not apply to the shortened answer.
             return [Finished("stop", self._found)]
         return [event]
 
-    def _kept_of_part(self, event: PartStarted | PartDelta | PartEnded) -> list[Event]:
+    def _cut_part(self, event: PartStarted | PartDelta | PartEnded) -> list[Event]:
         match event:
             case PartStarted(Text()):
                 self._matchers = [_Matcher(s) for s in self._sequences]
                 self._shown, self._held = [], ""
                 return [event]
             case PartDelta() if self._matchers is not None:
-                return self._kept_of_delta(event, self._matchers)
+                return self._cut_delta(event, self._matchers)
             case PartEnded(Text() as part) if self._matchers is not None:
-                return self._kept_of_end(part)
+                return self._cut_end(part)
             case _:
                 return [event]
 
-    def _kept_of_delta(self, event: PartDelta, matchers: list["_Matcher"]) -> list[Event]:
+    def _cut_delta(self, event: PartDelta, matchers: list["_Matcher"]) -> list[Event]:
         held = self._held + event.text
         found = [
             (len(held) - len(event.text) + at, m.sequence)
@@ -81,7 +80,7 @@ class Stopping:
             events.append(PartEnded(Text("".join(self._shown))))
         return events
 
-    def _kept_of_end(self, part: Text) -> list[Event]:
+    def _cut_end(self, part: Text) -> list[Event]:
         found = [(at, s) for s in self._sequences if (at := part.text.find(s)) >= 0]
         end = len(part.text)
         if found:
@@ -93,16 +92,16 @@ class Stopping:
 
 
 class _Matcher:
-    """Follows one sequence through a text that comes in pieces (Knuth, Morris and Pratt)."""
+    """Searches for one sequence in a text that arrives in pieces (Knuth, Morris and Pratt)."""
 
     def __init__(self, sequence: str) -> None:
         self.sequence = sequence
         self.matched = 0
-        """How many characters at the end of the text may begin the sequence."""
+        """The number of characters at the end of the text that may begin the sequence."""
         self._shorter = _borders(sequence)
 
     def feed(self, text: str) -> int | None:
-        """Return where the sequence begins, counted from ``text``'s start; None if not here."""
+        """Return where the sequence begins, relative to ``text``; None if it is not complete."""
         sequence = self.sequence
         if not self.matched and sequence[0] not in text:
             return None
@@ -116,7 +115,7 @@ class _Matcher:
 
 
 def _borders(sequence: str) -> list[int]:
-    """Return for each prefix the length of its longest proper beginning that also ends it."""
+    """Return for each prefix the length of its longest proper prefix that is also a suffix."""
     borders = [0]
     for character in sequence[1:]:
         length = borders[-1]

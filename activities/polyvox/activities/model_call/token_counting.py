@@ -1,4 +1,4 @@
-"""Asks a provider how many input tokens a conversation has, where its protocol has the question."""
+"""Requests a conversation's input token count from its provider, if the protocol has a route."""
 
 import asyncio
 from dataclasses import replace
@@ -11,18 +11,18 @@ from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.errors import ModelError
 
 _LIMIT_S = 5.0
-"""An agent asks for counts in bursts before it does anything else: an estimate soon is better."""
+"""Agents request counts in bursts before they start, so an early estimate is better."""
 
 
 class TokenCounter:
-    """Counts by the provider's own counting route."""
+    """Counts with the provider's counting route."""
 
     def __init__(self, directory: Directory, upstream: Upstream) -> None:
         self._directory = directory
         self._upstream = upstream
 
     async def count(self, reference: str, conversation: Conversation) -> int | None:
-        """Return the provider's count for ``provider:model``; None if it does not tell in time."""
+        """Return the provider's count for ``provider:model``; None without a count in time."""
         destination = self._directory.find(reference)
         question = destination.protocol.token_count
         if question is None:

@@ -1,6 +1,6 @@
-"""The upstream socket: one POST, answered by a stream.
+"""HTTP requests to providers: one POST whose response is a stream.
 
-Over aiohttp, not httpx: reading a token costs a quarter of the CPU (docs/decisions).
+Uses aiohttp and not httpx, because reading a token takes a quarter of the CPU (docs/decisions).
 """
 
 import io
@@ -24,13 +24,13 @@ _CONNECT_S = 10.0
 _HEADER_BYTES = 8192
 
 _BEGINNING_BYTES = 64 * 1024
-"""How much of an answer that is no stream is read: some proxies answer with whole pages."""
+"""The most that is read of a response that is not a stream: some proxies send whole pages."""
 
 
 class Answer:
-    """An upstream's answer, open: its status and headers, and its body as it comes.
+    """An open response of a provider: its status and headers, and its body as it arrives.
 
-    What ``redaction`` knows is replaced in all of it before anybody reads it.
+    The secrets of ``redaction`` are replaced in headers and body.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, redaction: Redaction) -> None:
@@ -43,36 +43,36 @@ class Answer:
         }
 
     async def check(self, parse_error: ParseError) -> None:
-        """Raise ModelError for an answer that is no event stream.
+        """Raise ModelError if the response is not an event stream.
 
-        It is what the answer's own document says, if that is an error: some providers send one
-        with status 200. Otherwise it is "bad_stream".
+        If the body is an error document, which some providers send with status 200, that error is
+        raised, otherwise "bad_stream".
         """
         if self.status >= 300:
-            where = self.headers.get("location", "nowhere")
+            where = self.headers.get("location", "")
             raise ModelError(
                 "provider_error",
                 f"The provider redirects to {where!r} (status {self.status}), which is not "
-                "followed. Set its base_url to where it answers.",
+                "followed. Set its base_url to the new address.",
             )
         kind = self.headers.get("content-type", "")
         if "json" not in kind and "html" not in kind:
             return
         body = await self.beginning()
-        if (status := _said_status(body)) is not None:
+        if (status := _status_in(body)) is not None:
             raise parse_error(status, self.headers, body)
         beginning = body[:200].decode(errors="replace")
         raise ModelError(
             "bad_stream",
-            f"The provider answered a streaming request with {kind!r} ({beginning!r}...). "
+            f"The provider responded to a streaming request with {kind!r} ({beginning!r}...). "
             "Check the provider's base_url and protocol.",
         )
 
     async def read(self) -> bytes:
-        """Return what has come of the body, waiting for some; empty at its end.
+        """Return the next bytes of the body when they arrive; empty at its end.
 
-        Raises ModelError("stream_cut") when the connection breaks and ModelError("timeout") when
-        nothing comes for the provider's ``timeout_s``.
+        Raises ModelError("stream_cut") if the connection breaks and ModelError("timeout") if
+        nothing arrives within the provider's ``timeout_s``.
         """
         try:
             chunk = await self._response.content.readany()
@@ -91,15 +91,15 @@ class Answer:
             ) from broken
 
     async def beginning(self) -> bytes:
-        """Return the first 64 KiB of the body: an error's document, or another small one."""
+        """Return the first 64 KiB of the body, for error documents and other short ones."""
         try:
             return self._redaction.data(await self._response.content.read(_BEGINNING_BYTES))
         except (aiohttp.ClientError, OSError):
             return b""
 
 
-def _said_status(body: bytes) -> int | None:
-    """Return the status that the document of an error stands for, None if it is no such."""
+def _status_in(body: bytes) -> int | None:
+    """Return the status of an error document, None if the body is not one."""
     try:
         document = parse_json(body)
     except orjson.JSONDecodeError:
@@ -112,23 +112,25 @@ def _said_status(body: bytes) -> int | None:
 
 
 def _reason(broken: Exception) -> str:
-    """Return why there is no answer, in fewer words than aiohttp's."""
+    """Return why there is no response, in fewer words than aiohttp's."""
     match broken:
         case aiohttp.ClientConnectorError():
-            # Its own words repeat the address and name its TLS setting.
+            # Its message repeats the address and includes the TLS setting.
             return str(broken.os_error)
         case aiohttp.ClientHttpProxyError():
-            return f"the proxy answers with status {broken.status}"
+            return f"the proxy responds with status {broken.status}"
         case aiohttp.ClientResponseError():
-            # Its own words hold a piece of the answer, cut anywhere: even inside a secret.
-            return "its answer is not valid HTTP"
+            # Its message contains a part of the response, which may be cut inside a secret.
+            return "its response is not valid HTTP"
         case _:
             return str(broken)
 
 
 class Upstream:
-    """One connection pool for all providers; built on the event loop. It never retries: Temporal
-    does. Proxies are taken from the environment, as usual. No answer holds one of ``secrets``.
+    """One connection pool for all providers; created on the event loop.
+
+    It does not retry; Temporal does. Proxies are taken from the environment, as usual. ``secrets``
+    are replaced in responses.
     """
 
     def __init__(self, secrets: Secrets) -> None:
@@ -137,7 +139,7 @@ class Upstream:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
             trust_env=True,
             cookie_jar=aiohttp.DummyCookieJar(),
-            # A provider that compresses each token costs more than it saves.
+            # Compressing each token costs more than it saves.
             headers={"accept-encoding": "identity", "user-agent": "polyvox"},
         )
 
@@ -145,14 +147,14 @@ class Upstream:
     async def post(
         self, provider: Provider, request: Rendered, authorization: Mapping[str, str]
     ) -> AsyncIterator[Answer]:
-        """Post ``request``; leaving the context before the body's end closes the socket.
+        """Post ``request``; leaving the context before the end of the body closes the socket.
 
-        Raises ModelError("unreachable") or ModelError("timeout") without an answer.
+        Raises ModelError("unreachable") or ModelError("timeout") if there is no response.
         """
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream",
-            # A client chose these: a line end in one must not begin a header of its own.
+            # Chosen by clients: a line end in a value must not start another header.
             **{name: header_value(value, _HEADER_BYTES) for name, value in request.headers.items()},
             **provider.headers,
             **authorization,
@@ -183,7 +185,7 @@ class Upstream:
         try:
             yield Answer(response, self._secrets.sent_to(provider))
         finally:
-            # An answer that was read to its end has given its connection back already.
+            # A response that was read to its end has already returned its connection.
             response.close()
 
     async def close(self) -> None:

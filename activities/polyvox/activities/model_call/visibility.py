@@ -1,4 +1,4 @@
-"""What of a call's events the client may see: everything but calls of mounted tools."""
+"""Selects the events of a call that the client may see: all but calls of mounted tools."""
 
 from polyvox.workflows.conversation import ToolCall
 from polyvox.workflows.events import (
@@ -12,13 +12,13 @@ from polyvox.workflows.events import (
 
 
 class Emission:
-    """Picks from one call's events those to show.
+    """Selects the visible events of one call.
 
-    Calls of ``hidden`` tools are never shown. With ``hold_calls`` no call is shown before the
-    answer's end, and then only if none of its calls is hidden: a hidden one means that the answer
-    is not yet the client's. How the whole run ends is not said by one call, so UsageReported and
-    Finished are left out. A part's beginning is shown with its first words: a provider that breaks
-    off before them may be asked again.
+    Calls of ``hidden`` tools are never visible. With ``hold_calls`` tool calls are emitted only at
+    the end of the answer, and only if none of them is hidden: a hidden call means that the answer
+    is not the final one. UsageReported and Finished are left out, because one call does not
+    determine them for the run. The start of a part is emitted with its first text, so that a
+    provider that breaks off before it can be called again.
     """
 
     def __init__(self, hidden: tuple[str, ...], *, hold_calls: bool) -> None:
@@ -31,7 +31,7 @@ class Emission:
         self._begun: PartStarted | None = None
 
     def feed(self, events: list[Event]) -> list[Event]:
-        """Return the events to show now."""
+        """Return the events to emit now."""
         shown = self._allowed(events)
         if self._begun is None and not any(isinstance(e, PartStarted) for e in shown):
             return shown

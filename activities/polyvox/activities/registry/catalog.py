@@ -1,25 +1,26 @@
-"""What the registry's tables say at one revision, in memory: flow versions and virtual models."""
+"""The contents of the registry's tables at one revision: flow versions and virtual models."""
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import Engine
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
-from polyvox.activities.registry.tables import VirtualModelRow
+from polyvox.activities.registry.tables import FlowRow, VirtualModelRow
 from polyvox.activities.registry.virtual_models import ResolvedModel
 from polyvox.workflows.flow import Flow, FlowError
 
 
 @dataclass(frozen=True, slots=True)
 class FlowVersion:
-    """``name`` is like ``fusion@3``; ``digest`` is the address of its source.
+    """The columns of a FlowRow except its source. ``name`` is like ``fusion@3``.
 
-    ``needs_params`` is None where an older program registered it and did not say.
+    ``digest`` is the address of the source. ``needs_params`` is None if an older program, which did
+    not record it, registered the version.
     """
 
     flow: str
@@ -38,11 +39,15 @@ class FlowVersion:
         return f"{self.flow}@{self.version}"
 
 
+V = TypeVar("V", FlowVersion, ResolvedModel)
+
+
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """``flows`` has every version by its name, ``newest`` those in use by their flow's name.
+    """The contents of the tables at ``revision``.
 
-    ``models`` has the newest version of each virtual model that is in use.
+    ``flows`` has every version by its name (``fusion@3``), ``newest`` the newest version in use by
+    its flow's name, ``models`` the newest version of each virtual model in use.
     """
 
     revision: int = -1
@@ -51,7 +56,7 @@ class Catalog:
     models: dict[str, ResolvedModel] = field(default_factory=dict)
 
     def no_flow(self, name: str) -> str:
-        """Say that there is no such flow to be used, and what there is."""
+        """Return the message for a flow that is unknown or retired; it lists the known flows."""
         if any(name in (version.name, version.flow) for version in self.flows.values()):
             return f"{name!r} is retired. Register its source again to bring it back."
         return (
@@ -59,74 +64,44 @@ class Catalog:
         )
 
     def no_model(self, name: str) -> str:
-        """Say that there is no such virtual model, and what there is."""
+        """Return the message for an unknown virtual model; it lists the known ones."""
         return f"No model named {name!r}.{_near(name, self.models)} Models: {_listed(self.models)}."
 
 
 def read_catalog(engine: Engine, revision: int) -> Catalog:
-    """Read the tables, but for the flows' sources, which may be large."""
+    """Read the tables, except for the flows' sources, which may be large."""
     catalog = Catalog(revision)
-    flows = SQLModel.metadata.tables["flow_versions"].c
-    facts = sqlalchemy.select(*(column for column in flows if column.name != "source"))
-    with engine.connect() as connection:
-        # Plain rows: an object of the ORM for each would take ten times as long.
-        for row in connection.execute(facts.order_by(flows.version)):
-            version = version_of(row)
+    # Plain rows: ORM objects would take ten times as long.
+    columns = [getattr(FlowRow, field.name).label(field.name) for field in fields(FlowVersion)]
+    query = sqlalchemy.select(*columns).order_by(col(FlowRow.version))
+    with Session(engine) as session:
+        for flow in session.connection().execute(query):
+            version = value_of(FlowVersion, flow)
             catalog.flows[version.name] = version
             if version.retired_at is None:
                 catalog.newest[version.flow] = version
-    with Session(engine) as session:
         for model in session.exec(select(VirtualModelRow).order_by(col(VirtualModelRow.version))):
-            catalog.models[model.name] = binding_of(model)
-    for name in [name for name, binding in catalog.models.items() if binding.retired]:
+            catalog.models[model.model] = value_of(ResolvedModel, model)
+    for name in [name for name, model in catalog.models.items() if model.retired]:
         del catalog.models[name]
     return catalog
 
 
-def version_of(row: Any) -> FlowVersion:
-    """Return one version of a flow, a FlowRow or its columns, as a value."""
-    return FlowVersion(
-        row.name,
-        row.version,
-        row.digest,
-        row.filename,
-        row.created_at,
-        row.message,
-        row.author or "",
-        row.description or "",
-        row.needs_params,
-        row.retired_at,
-    )
+def value_of(kind: type[V], row: Any) -> V:
+    """Return a row as a ``kind``; a column that an older program left null has its default."""
+    stored = {field.name: getattr(row, field.name) for field in fields(kind)}
+    return kind(**{name: value for name, value in stored.items() if value is not None})
 
 
 def needs_params(version: FlowVersion, load: Callable[[str], Flow]) -> bool:
-    """Whether a version cannot run on its defaults alone; ``load`` gives the flow of a digest."""
+    """Return whether a version has required parameters; ``load`` returns the flow of a digest."""
     if version.needs_params is not None:
         return version.needs_params
     try:
         return load(version.digest).needs_params
     except FlowError:
-        # It was stored before the rules of now and breaks them: it is not offered by its name.
+        # It was stored under older rules and breaks those of today: it is not offered by its name.
         return True
-
-
-def binding_of(row: VirtualModelRow) -> ResolvedModel:
-    """Return one version of a virtual model as a value."""
-    return ResolvedModel(
-        row.name,
-        row.flow,
-        row.digest,
-        row.params,
-        row.description,
-        row.created_at,
-        row.limits or {},
-        row.version,
-        row.author or "",
-        row.message,
-        row.origin or "",
-        bool(row.retired),
-        row.card or {},
-    )
 
 
 def _near(name: str, known: Iterable[str]) -> str:

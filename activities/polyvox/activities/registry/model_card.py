@@ -1,7 +1,7 @@
-"""What a virtual model tells its clients about itself: ``[models.NAME.card]``.
+"""The description of a virtual model for its clients: ``[models.NAME.card]``.
 
-A flow is a function; nobody but its operator knows how much it takes and what it can do. Agents ask
-before they begin: how long a conversation may grow before they compact it, whether to send images.
+A flow is a function; only its operator knows its sizes and capabilities. Agents read them before
+they start: how long a conversation may grow before they compact it, whether to send images.
 """
 
 from typing import Literal
@@ -15,9 +15,9 @@ Effort = Literal["minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class Card(BaseModel):
-    """Sizes in tokens; None is unknown. Of ``capabilities`` that are told, the rest is not there.
+    """Sizes in tokens; None is unknown. A capability that a known list does not name is absent.
 
-    ``efforts`` are the levels of thinking a client may choose from.
+    ``efforts`` are the levels of thinking that a client may choose from.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -28,5 +28,5 @@ class Card(BaseModel):
     efforts: list[Effort] = Field(default_factory=list)
 
     def can(self, capability: Capability) -> bool:
-        """Whether the model is told to have ``capability``."""
+        """Return whether the model declares ``capability``."""
         return capability in (self.capabilities or ())

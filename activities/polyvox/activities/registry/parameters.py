@@ -1,6 +1,6 @@
-"""What may be set of a virtual model: its flow's parameters, its runs' limits and its card.
+"""Checks the values of a virtual model: its flow's parameters, its runs' limits and its card.
 
-A mistake is told as ``params.panel.1: what is wrong``, the path being that of the document.
+A mistake is reported as ``params.panel.1: what is wrong``, with the path in the document.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from polyvox.workflows.conversation import Json
 from polyvox.workflows.flow import Params
 
 LONGEST_RUN_S = 7200.0
-"""The engine ends every run then; no deadline can be later."""
+"""The engine ends every run after this time; no deadline can be later."""
 
 
 class LimitsTable(BaseModel):
-    """``[models.NAME.limits]``: what one run of the model may take."""
+    """``[models.NAME.limits]``: the limits of one run of the model."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -35,9 +35,9 @@ def mistakes(
     card: Mapping[str, Json] = MappingProxyType({}),
     providers: Collection[str] = (),
 ) -> list[str]:
-    """Return what is wrong with ``params`` of that ``kind``, ``limits`` and ``card``; path first.
+    """Return the mistakes in ``params`` of that ``kind``, ``limits`` and ``card``; path first.
 
-    ``providers`` are those whose models may be named; if there are none, any may.
+    ``providers`` are the known providers; if empty, any may be named.
     """
     found = [
         *_invalid("params", kind, params),
@@ -87,20 +87,20 @@ def _invalid(where: str, kind: type[BaseModel], given: Mapping[str, Json]) -> li
     except ValidationError as error:
         named = kind.model_json_schema().get("$defs", {})
         return [
-            f"{'.'.join([where, *_path(detail, named)])}: {_said(detail, kind, named)}"
-            for detail in _telling(error.errors(include_url=False))
+            f"{'.'.join([where, *_path(detail, named)])}: {_message(detail, kind, named)}"
+            for detail in _causes(error.errors(include_url=False))
         ]
-    except Exception as error:  # noqa: BLE001 - a check of the flow's own, which may raise anything
-        return [f"{where}: the flow's own check of it raised {type(error).__name__}: {error}"]
+    except Exception as error:  # noqa: BLE001 - a flow's validator may raise anything
+        return [f"{where}: the flow's validator raised {type(error).__name__}: {error}"]
     return []
 
 
 _OTHER_KIND = frozenset({"string_type", "model_type", "dict_type"})
-"""What is said of a value against each choice that is of another kind altogether."""
+"""The errors of a value for each choice of a union that has a different type."""
 
 
-def _telling(details: Sequence[Any]) -> list[Any]:
-    """Leave out what only follows from other mistakes: choices not meant, items that were wrong."""
+def _causes(details: Sequence[Any]) -> list[Any]:
+    """Return the errors without consequences of others: unrelated choices, dropped items."""
 
     def follows(detail: Any) -> bool:
         loc = detail["loc"]
@@ -113,11 +113,11 @@ def _telling(details: Sequence[Any]) -> list[Any]:
 
 
 def _path(detail: Any, named: Mapping[str, Any]) -> list[str]:
-    """Return the path in the document: without the names of the choices that were tried."""
+    """Return the path in the document, without the names of the choices that were tried."""
     return [str(step) for step in detail["loc"] if step != "constrained-str" and step not in named]
 
 
-def _said(detail: Any, kind: type[BaseModel], named: Mapping[str, Any]) -> str:
+def _message(detail: Any, kind: type[BaseModel], named: Mapping[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
         inside = next((named[step] for step in reversed(detail["loc"]) if step in named), None)
         known = inside["properties"] if inside else kind.model_fields

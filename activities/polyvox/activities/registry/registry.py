@@ -1,19 +1,18 @@
-"""The registry: flow versions and virtual models, and what a model name means right now.
+"""The registry: flow versions and virtual models, and the resolution of model names.
 
-Both are versioned and nothing is ever changed: registering other source makes the flow's next
+Both are versioned, and a version never changes: registering different source makes the flow's next
 version, changing a virtual model makes the model's next version. A run carries the version it was
-resolved to, so no later registration reaches it, and what is retired still serves the runs that
-began with it.
+resolved to, so later registrations do not affect it, and a retired version still serves the runs
+that started with it.
 
-Every process keeps a catalog in memory and reads the tables' revision before using it, so what
-another process registered counts from the next request on.
+Every process has a catalog in memory and checks the tables' revision before using it, so a
+registration by another process takes effect with the next request.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
-from threading import Lock
+from functools import lru_cache
 from typing import TypeVar
 
 from sqlalchemy import Engine
@@ -23,10 +22,9 @@ from sqlmodel import Session, col, select
 from polyvox.activities.registry.catalog import (
     Catalog,
     FlowVersion,
-    binding_of,
     needs_params,
     read_catalog,
-    version_of,
+    value_of,
 )
 from polyvox.activities.registry.parameters import mistakes
 from polyvox.activities.registry.tables import FlowRow, VirtualModelRow, advance
@@ -36,7 +34,7 @@ from polyvox.activities.registry.virtual_models import (
     Plan,
     ResolvedModel,
     differences,
-    mistakes_wanted,
+    mistakes_in_spec,
 )
 from polyvox.activities.storage.database import MetaRow
 from polyvox.activities.storage.storable_json import text_mistake
@@ -50,8 +48,8 @@ __all__ = ["DIRECT", "FlowVersion", "Registry", "ResolvedModel"]
 
 DIRECT = "direct"
 
-_KEPT = 128
-"""Loaded flows that are kept; a run that goes on holds its own."""
+_LOADED_FLOWS = 128
+"""The number of loaded flows in memory; a running run holds its own."""
 
 _TRIES = 5
 _PROVIDERS = "providers"
@@ -63,8 +61,7 @@ class Registry:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._catalog = Catalog()
-        self._loaded: OrderedDict[str, Flow] = OrderedDict()
-        self._lock = Lock()
+        self._loaded = lru_cache(_LOADED_FLOWS)(self._load)
 
     def register(
         self,
@@ -77,8 +74,8 @@ class Registry:
     ) -> FlowVersion:
         """Store ``source`` as the next version of the flow it declares.
 
-        The same source again is the version it already is; if that was retired it is back, unless
-        ``revive`` is False. Raises what ``load_bundle`` raises.
+        Known source is the version it already has; if that version was retired, it is put back
+        into use unless ``revive`` is False. Raises what ``load_bundle`` raises.
         """
         digest = digest_of_source(source)
 
@@ -86,9 +83,9 @@ class Registry:
             known = session.exec(select(FlowRow).where(FlowRow.digest == digest)).first()
             if known is None:
                 loaded = load_bundle(source, filename)
-                versions = session.exec(select(FlowRow.version).where(FlowRow.name == loaded.name))
+                versions = session.exec(select(FlowRow.version).where(FlowRow.flow == loaded.name))
                 known = FlowRow(
-                    name=loaded.name,
+                    flow=loaded.name,
                     version=max(versions, default=0) + 1,
                     digest=digest,
                     source=source,
@@ -100,20 +97,20 @@ class Registry:
                     created_at=datetime.now(UTC),
                 )
             elif known.retired_at is None or not revive:
-                return version_of(known)
+                return value_of(FlowVersion, known)
             known.retired_at = None
             session.add(known)
             advance(session)
             session.commit()
-            return version_of(known)
+            return value_of(FlowVersion, known)
 
         return self._write(write)
 
     def retire_flow(self, name: str) -> list[FlowVersion]:
         """Take ``name@3``, or all versions of ``name``, out of use for new runs.
 
-        Runs that have begun go on. Raises FlowError if there is no such flow, if a model is bound
-        to it, or if it is the one that serves ``provider:model``.
+        Runs that have started are not affected. Raises FlowError if the flow does not exist, if a
+        model is bound to it, or if it is the one that serves ``provider:model``.
         """
         catalog = self._current()
         going = [v for v in catalog.flows.values() if name in (v.name, v.flow)]
@@ -136,10 +133,10 @@ class Registry:
             )
             retired = []
             for row in rows:
-                if row.name == going[0].flow:
+                if row.flow == going[0].flow:
                     row.retired_at = datetime.now(UTC)
                     session.add(row)
-                    retired.append(version_of(row))
+                    retired.append(value_of(FlowVersion, row))
             advance(session)
             session.commit()
             return retired
@@ -157,11 +154,12 @@ class Registry:
         providers: Collection[str] = (),
         dry_run: bool = False,
     ) -> Plan:
-        """Make each model what is ``wanted`` of it, None retiring it, all as one change.
+        """Set models to the ``wanted`` specs, all as one change; None retires a model.
 
-        With ``absent_of`` the models of that origin that are not wanted are retired too. What is
-        already so stays the version it is. ``providers`` are those whose models may be named, if
-        they are known. Raises FlowError, naming every mistake by its path, and changes nothing.
+        With ``absent_of`` the models of that origin that are not in ``wanted`` are retired too.
+        A model that already equals its spec keeps its version. ``providers`` are the known
+        providers; if empty, any may be named. Raises FlowError that names every mistake by its
+        path, and then changes nothing.
         """
         catalog = self._current()
         found = [f"message {wrong}" for wrong in [text_mistake(message)] if wrong]
@@ -176,7 +174,7 @@ class Registry:
                     found.append(catalog.no_model(name))
                 new[name] = None
                 continue
-            if wrong := mistakes_wanted(name, want):
+            if wrong := mistakes_in_spec(name, want):
                 found += wrong
                 continue
             version = catalog.flows.get(want.flow) or catalog.newest.get(want.flow)
@@ -222,9 +220,9 @@ class Registry:
         return Change(name, "changed", present.version + 1, new.flow, changed)
 
     def resolve(self, model: str, providers: Mapping[str, object]) -> ResolvedModel:
-        """Return what ``model`` means: a virtual model, a flow, or ``provider:model``.
+        """Resolve ``model``: a virtual model, a flow, or ``provider:model``.
 
-        Raises ModelError("model_not_found") naming what there is.
+        Raises ModelError("model_not_found") that lists the known names.
         """
         catalog = self._current()
         if model in catalog.models:
@@ -251,7 +249,7 @@ class Registry:
         )
 
     def models(self) -> list[ResolvedModel]:
-        """Return every name a client can ask for without knowing a provider, sorted."""
+        """Return every name a client can request except ``provider:model``, sorted."""
         catalog = self._current()
         names = dict(catalog.models)
         for name, version in catalog.newest.items():
@@ -263,7 +261,7 @@ class Registry:
         return [names[name] for name in sorted(names)]
 
     def virtual_models(self) -> list[ResolvedModel]:
-        """Return the virtual models as they are, sorted by name."""
+        """Return the virtual models in use, sorted by name."""
         catalog = self._current()
         return [catalog.models[name] for name in sorted(catalog.models)]
 
@@ -275,11 +273,11 @@ class Registry:
         return catalog.models[name]
 
     def history(self, model: str) -> list[ResolvedModel]:
-        """Return all versions of a virtual model, oldest first; none if there never was one."""
-        rows = select(VirtualModelRow).where(VirtualModelRow.name == model)
+        """Return all versions of a virtual model, oldest first; none if it never existed."""
+        rows = select(VirtualModelRow).where(VirtualModelRow.model == model)
         with Session(self._engine) as session:
             found = session.exec(rows.order_by(col(VirtualModelRow.version))).all()
-            return [binding_of(row) for row in found]
+            return [value_of(ResolvedModel, row) for row in found]
 
     def flows(self) -> list[FlowVersion]:
         """Return all flow versions, retired ones too, by name and version."""
@@ -297,7 +295,7 @@ class Registry:
         return version
 
     def know_providers(self, names: Collection[str]) -> None:
-        """Write down the running server's providers, for commands that check models' names."""
+        """Store the running server's providers, for commands that check models' names."""
 
         def write(session: Session) -> None:
             session.merge(MetaRow(name=_PROVIDERS, value=" ".join(sorted(names))))
@@ -306,7 +304,7 @@ class Registry:
         self._write(write)
 
     def known_providers(self) -> list[str]:
-        """Return the providers of the server that ran last; none if none ever did."""
+        """Return the providers of the server that ran last; none if no server has run."""
         with Session(self._engine) as session:
             row = session.get(MetaRow, _PROVIDERS)
         return row.value.split() if row is not None else []
@@ -317,18 +315,11 @@ class Registry:
 
     def load(self, digest: str) -> Flow:
         """Return the flow whose source has this digest. Raises KeyError if there is none."""
-        with self._lock:
-            loaded = self._loaded.get(digest)
-            if loaded is not None:
-                self._loaded.move_to_end(digest)
-                return loaded
+        return self._loaded(digest)
+
+    def _load(self, digest: str) -> Flow:
         row = self._row(digest)
-        loaded = load_bundle(row.source, row.filename, f"{row.name}@{row.version}")
-        with self._lock:
-            self._loaded[digest] = loaded
-            while len(self._loaded) > _KEPT:
-                self._loaded.popitem(last=False)
-        return loaded
+        return load_bundle(row.source, row.filename, f"{row.flow}@{row.version}")
 
     def _row(self, digest: str) -> FlowRow:
         with Session(self._engine) as session:
@@ -338,7 +329,7 @@ class Registry:
         return row
 
     def _write(self, write: Callable[[Session], T]) -> T:
-        """Run ``write`` in one transaction, again if another process took its version number."""
+        """Run ``write`` in a transaction; repeat it if another process took its version number."""
         for tried in range(1, _TRIES + 1):
             with Session(self._engine) as session:
                 try:
@@ -364,35 +355,27 @@ def _written(
     author: str,
     message: str,
 ) -> Plan:
-    """Write the versions a plan makes, numbered by what the table holds now; return the plan."""
+    """Write the versions of a plan, numbered after those in the table; return the plan."""
     written: list[Change] = []
     for change in plan:
         if change.action == "unchanged":
             written.append(change)
             continue
-        rows = select(VirtualModelRow).where(VirtualModelRow.name == change.model)
+        rows = select(VirtualModelRow).where(VirtualModelRow.model == change.model)
         last = session.exec(rows.order_by(col(VirtualModelRow.version).desc())).first()
         number = last.version + 1 if last else 1
         wanted = new[change.model]
-        kept = wanted if wanted is not None or last is None else binding_of(last)
-        assert kept is not None
-        session.add(
-            VirtualModelRow(
-                name=change.model,
-                version=number,
-                flow=kept.flow,
-                digest=kept.digest,
-                params=dict(kept.params),
-                description=kept.description,
-                limits=dict(kept.limits),
-                card=dict(kept.card),
-                message=message,
-                author=author,
-                origin=kept.origin,
-                retired=wanted is None,
-                created_at=datetime.now(UTC),
-            )
+        stored = wanted if wanted is not None or last is None else value_of(ResolvedModel, last)
+        assert stored is not None
+        stored = replace(
+            stored,
+            version=number,
+            message=message,
+            author=author,
+            retired=wanted is None,
+            created_at=datetime.now(UTC),
         )
+        session.add(VirtualModelRow(**{f.name: getattr(stored, f.name) for f in fields(stored)}))
         written.append(replace(change, version=number))
     advance(session)
     session.commit()

@@ -1,4 +1,4 @@
-"""The registry's tables, and how a change to them is told to every process."""
+"""The registry's tables, and the revision by which every process notices a change."""
 
 from datetime import datetime
 from typing import Any
@@ -10,13 +10,13 @@ from polyvox.activities.storage.database import UtcDateTime
 
 
 class FlowRow(SQLModel, table=True):
-    """One version. ``source`` is a file's text or a packed folder; see ``bundle.py``."""
+    """One version of a flow. ``source`` is a file's text or a packed folder; see ``bundle.py``."""
 
     __tablename__ = "flow_versions"
     __table_args__ = (UniqueConstraint("name", "version"), UniqueConstraint("name", "digest"))
 
     id: int | None = Field(default=None, primary_key=True)
-    name: str
+    flow: str = Field(sa_column_kwargs={"name": "name"})
     version: int
     digest: str = Field(index=True)
     source: str
@@ -30,13 +30,13 @@ class FlowRow(SQLModel, table=True):
 
 
 class VirtualModelRow(SQLModel, table=True):
-    """One version of a virtual model; a retired one says so in a version of its own."""
+    """One version of a virtual model; retiring a model adds a version with ``retired`` set."""
 
     __tablename__ = "virtual_models"
     __table_args__ = (UniqueConstraint("name", "version"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    name: str
+    model: str = Field(sa_column_kwargs={"name": "name"})
     version: int
     flow: str
     digest: str
@@ -59,7 +59,7 @@ class RevisionRow(SQLModel, table=True):
 
 
 def advance(session: Session) -> None:
-    """Tell every process that the tables have changed, in the same transaction."""
+    """Increase the revision in the transaction that changes the tables."""
     row = session.get(RevisionRow, 1) or RevisionRow()
     row.revision += 1
     session.add(row)

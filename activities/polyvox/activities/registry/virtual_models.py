@@ -1,7 +1,7 @@
-"""Virtual models as values: what is wanted of one, what it is, and what differs between two.
+"""Virtual models as values: the spec of one, the resolved model, and the differences of two.
 
-A change of several models is a Plan first: it says for each of them what would happen, and the
-registry then writes all of it as one change, or nothing.
+A change of several models is a Plan first, which lists what happens to each of them; the registry
+then writes all of it as one change, or nothing.
 """
 
 import re
@@ -18,7 +18,7 @@ from polyvox.workflows.conversation import Json
 Action = Literal["created", "changed", "unchanged", "retired"]
 
 FROM_FILE = "file"
-"""The origin of models that ``polyvox.toml`` declares: what is taken out of it is retired."""
+"""The origin of models declared in ``polyvox.toml``: a model removed from it is retired."""
 
 
 LONGEST_NAME = 200
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What a model shall be. ``flow`` is a flow's newest version, or ``fusion@3`` that one."""
+    """The requested state of a model. ``flow`` is ``fusion@3``, or ``fusion`` for the newest."""
 
     flow: str
     params: Mapping[str, Json] = field(default_factory=dict)
@@ -39,10 +39,11 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """What a model name means: a flow version and its parameters.
+    """A flow version and its parameters, which a model name stands for.
 
-    ``limits`` are those that were set; ``run_limits`` has the defaults of the others. ``card`` is
-    what was said of the model; ``told`` has the rest as unknown.
+    The fields are the columns of a VirtualModelRow. ``limits`` are those that were set;
+    ``run_limits`` has the defaults of the others. ``card`` has the members that were set;
+    ``parsed_card`` has None for the others.
     """
 
     model: str
@@ -64,11 +65,11 @@ class ResolvedModel:
         return Limits(**self.limits)
 
     @property
-    def told(self) -> Card:
+    def parsed_card(self) -> Card:
         return Card(**self.card)
 
     def document(self) -> dict[str, Json]:
-        """Return what of it can be set, as a JSON document."""
+        """Return the members that can be set, as a JSON document."""
         return {
             "flow": self.flow,
             "description": self.description,
@@ -80,7 +81,7 @@ class ResolvedModel:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place in two documents; a value that is not there is None and said to be absent."""
+    """A path at which two documents differ; an absent value is None, and ``kind`` tells which."""
 
     path: str
     before: Json
@@ -90,7 +91,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happens to one model; ``version`` is the one it has afterwards."""
+    """The change of one model; ``version`` is its version afterwards."""
 
     model: str
     action: Action
@@ -103,7 +104,7 @@ Plan = tuple[Change, ...]
 
 
 def name_mistake(name: str) -> str:
-    """Return what is wrong with a model's name; empty if nothing is."""
+    """Return why a model's name is invalid; empty if it is valid."""
     if len(name) > LONGEST_NAME:
         return f"a model's name has at most {LONGEST_NAME} characters"
     if _NAME.fullmatch(name):
@@ -114,15 +115,15 @@ def name_mistake(name: str) -> str:
     )
 
 
-def mistakes_wanted(name: str, wanted: ModelSpec) -> list[str]:
-    """Say what is wrong with a model whatever its flow is: its name, and values nobody can keep."""
+def mistakes_in_spec(name: str, wanted: ModelSpec) -> list[str]:
+    """Return the mistakes that do not depend on the flow: in the name, and unstorable values."""
     if mistake := name_mistake(name):
         return [f"models.{name[:LONGEST_NAME]}: {mistake}."]
     return [f"models.{name}.{wrong}" for wrong in unstorable(asdict(wanted))]
 
 
 def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> tuple[Difference, ...]:
-    """Return where two documents differ, by path, in the order of the paths."""
+    """Return the differences between two documents, in the order of their paths."""
     return tuple(_walk("", dict(before), dict(after)))
 
 

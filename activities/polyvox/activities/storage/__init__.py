@@ -1,1 +1,1 @@
-"""Databases, files and what is kept in them besides the ledger and the registry."""
+"""Databases and files, and their contents other than the ledger and the registry."""

@@ -1,10 +1,10 @@
-"""The content-addressed store: bytes under the SHA-256 of themselves, compressed, written once.
+"""The content-addressed store: compressed blobs by their SHA-256, each written once.
 
-SQLite in a file of its own (small blobs are quicker there than as files). All writes of one put
-are one transaction on one writer thread, so they are durable together when put returns. With
-``synchronous=NORMAL`` that holds against a killed process; a power cut may lose the newest puts.
+It is a separate SQLite file, in which small blobs are faster than as files. One put is one
+transaction on one writer thread, so all its blobs are durable when it returns. With
+``synchronous=NORMAL`` that holds if the process is killed; a power cut may lose the newest puts.
 
-Errors of the file are ModelErrors, so that whoever asked is told in their own protocol.
+Errors of the file are ModelErrors, so that clients get them in their protocol.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 _LEVEL = 1
-"""Level 1 compresses 800 KB of text in about 2 ms; higher levels would show in the first token."""
+"""Level 1 compresses 800 KB of text in about 2 ms; higher levels would delay the first token."""
 
 
 def digest_of(body: bytes) -> str:
@@ -37,7 +37,7 @@ def digest_of(body: bytes) -> str:
 
 
 class BlobStore:
-    """Blobs in one SQLite file. Reads may come from any thread, also a workflow's.
+    """Blobs in one SQLite file. They can be read in any thread, also in a workflow's.
 
     Raises DatabaseError if the file cannot be used.
     """
@@ -54,7 +54,7 @@ class BlobStore:
         """Return this thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            # Closed by close(), which runs on another thread than the one it serves.
+            # close() closes it in another thread.
             connection = sqlite3.connect(self._path, timeout=10, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
@@ -68,7 +68,7 @@ class BlobStore:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def put(self, blobs: Mapping[str, bytes]) -> None:
-        """Store bodies by digest, durable on return; those already there are left alone.
+        """Store bodies by digest, durable on return; known ones are not written again.
 
         Raises ModelError("overloaded") if the file cannot be written.
         """
@@ -117,7 +117,7 @@ class BlobStore:
             ) from error
 
     def missing(self, digests: Iterable[str]) -> set[str]:
-        """Return those of ``digests`` that are not stored."""
+        """Return the ``digests`` that are not stored."""
         connection = self._connection()
         return {
             digest
@@ -129,12 +129,12 @@ class BlobStore:
         }
 
     def stored_bytes(self) -> int:
-        """Return the bytes all bodies take as stored."""
+        """Return the compressed size of all bodies in bytes."""
         row = self._connection().execute("SELECT COALESCE(SUM(LENGTH(body)), 0) FROM blobs")
         return int(row.fetchone()[0])
 
     def close(self) -> None:
-        """Finish what is being written and close every connection."""
+        """Finish pending writes and close every connection."""
         self._writer.shutdown(wait=True)
         for connection in self._connections:
             connection.close()

@@ -1,14 +1,13 @@
-"""Conversations in the blob store: each element once, however many turns repeat it.
+"""Conversations in the blob store: each element is stored once, even if many turns repeat it.
 
 A conversation is stored as a manifest: the digests of its elements (messages, tools, system,
-options) in order. Its lists are blobs themselves, in runs of a fixed length, so a turn that adds
-two messages to hundreds stores the last run again and not the whole list. An element parsed from a
-client is stored as its wire document, and parsed again when loaded, so the typed form is never a
-second copy of it. Inside an element each long string (a file's text, an image's base64) is a blob
-of its own: an agent that only moves a cache marker onto an old message stores a few bytes, not the
-message.
+options) in order. The lists of digests are blobs too, split into chunks of a fixed length, so a
+turn that adds two messages to hundreds stores only the last chunk again. An element parsed from a
+client's request is stored as its wire document and parsed again when loaded, so its typed form is
+not stored too. Each long string in an element (a file's text, an image's base64) is a separate
+blob: an agent that only moves a cache marker to an old message stores a few bytes, not the message.
 
-Objects are kept by digest in a cache bounded in bytes; in one process nothing is parsed twice.
+Loaded conversations are cached by digest, limited in bytes.
 """
 
 import asyncio
@@ -29,17 +28,17 @@ from polyvox.workflows.conversation import Conversation, Json, Message, Options,
 T = TypeVar("T")
 
 _LONG = 1024
-"""Characters from which a string inside an element is a blob of its own."""
+"""The least characters of a string in an element that is stored as a separate blob."""
 
 _REF = "$polyvox.blob"
 
 _RUN = 16
-"""Digests in one blob of a list."""
+"""The digests in one chunk of a list."""
 
 _DIGEST_BYTES = 32
 
 _ELEMENT_BYTES = 1024
-"""What a message, part or tool takes besides its text: typed form, wire document, dictionaries."""
+"""The memory of a message, part or tool besides its text: typed form, wire document, dicts."""
 
 Element = Message | Tool | Options
 
@@ -47,7 +46,7 @@ Element = Message | Tool | Options
 class Recent(Generic[T]):
     """The most recently used values by digest, bounded by the sum of their sizes in bytes.
 
-    Used by the event loop, the blob writer and the workflows' threads alike.
+    It is used on the event loop, in the blob writer and in the workflows' threads.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -108,15 +107,15 @@ class Bodies:
         return packed.digest
 
     async def fetch(self, digest: str) -> Conversation:
-        """Return what ``get`` returns, and read the store in a thread where that is needed.
+        """Return what ``get`` returns; read the store in a thread if that is necessary.
 
-        A megabyte takes some 60 ms to read and parse, in which no stream could go on.
+        A megabyte takes some 60 ms to read and parse, which would delay all streams.
         """
         known = self._conversations.get(digest)
         return known if known is not None else await asyncio.to_thread(self.get, digest)
 
     def get(self, digest: str) -> Conversation:
-        """Return a stored conversation; the very object that was put while it is remembered.
+        """Return a stored conversation; the same object that was put while it is cached.
 
         Blocks. Raises ModelError("not_found") if a part of it is not stored.
         """
@@ -188,7 +187,7 @@ def pack(conversation: Conversation, stored: Callable[[str], Any] = lambda _: No
 
 
 def _weight(conversation: Conversation, size: int) -> int:
-    """Return about how many bytes a conversation takes as objects; ``size`` is that of its JSON."""
+    """Return the approximate memory of a conversation in bytes; ``size`` is that of its JSON."""
     parts = sum(len(message.parts) for message in conversation.messages)
     elements = len(conversation.messages) + parts + len(conversation.tools)
     return size + elements * _ELEMENT_BYTES
@@ -215,11 +214,11 @@ def _element(document: Json, protocols: Protocols) -> Any:
 
 
 def _split(document: Json, keep: Callable[[bytes], str]) -> Json:
-    """Return ``document`` with each long string replaced by the address it is kept under."""
+    """Return ``document`` with each long string replaced by the digest of its blob."""
     if isinstance(document, str):
         return {_REF: keep(document.encode())} if len(document) >= _LONG else document
     if isinstance(document, dict):
-        if _REF in document:  # a client's own use of the name: kept whole, so it means nothing here
+        if _REF in document:  # a client uses the name too: store its dict whole
             return {_REF: keep(orjson.dumps(document)), "whole": True}
         return {name: _split(value, keep) for name, value in document.items()}
     if isinstance(document, list | tuple):

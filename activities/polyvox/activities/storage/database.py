@@ -1,45 +1,49 @@
 """The databases of a data folder: their files, their opening, the migration of their tables.
 
-The tables stand with the stores that use them. Alembic makes and changes them all, revision by
-revision, when a database is opened that has not the newest one (``migrations/``).
+The tables are declared in the stores that use them. Alembic creates and changes them, revision by
+revision, when a database without the newest revision is opened (``migrations/``).
 """
 
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
-from sqlmodel import Field, SQLModel, create_engine
+from sqlmodel import Field, Session, SQLModel, create_engine
 
 from polyvox.activities.storage.private_files import make_private
+from polyvox.workflows.errors import ModelError
 
 LOCK_WAIT_S = 5.0
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 _MIGRATING = Lock()
-"""Alembic has one environment for the whole process."""
+"""Alembic has only one environment per process."""
 
 _POSTGRESQL_LOCK = 0x706F6C79766F78
 """The number of the advisory lock under which one process migrates."""
 
 _BEFORE_MIGRATIONS = "1"
-"""What ``meta`` says of the schema in a database from before the migrations."""
+"""The schema version in ``meta`` of databases from before the migrations."""
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class DatabaseError(RuntimeError):
-    """The database cannot be opened; the message says why and what to do."""
+    """The database cannot be opened; the message contains the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Schema:
     holds: str
 
 
-MAIN = Schema("main", ("0001", "0002", "0003"), "runs, keys, models and kept responses")
+MAIN = Schema("main", ("0001", "0002", "0003"), "runs, keys, models and stored responses")
 BLOBS = Schema("blobs", ("0001",), "the conversations of all runs")
 
 
@@ -90,7 +94,7 @@ def file_url(file: Path) -> str:
 
 
 def open_database(url: str, schema: Schema = MAIN) -> Engine:
-    """Connect, and bring the tables to the newest revision of ``schema``.
+    """Connect, and migrate the tables to the newest revision of ``schema``.
 
     Raises DatabaseError for a URL or file that cannot be used and for a newer revision.
     """
@@ -124,27 +128,43 @@ def open_database(url: str, schema: Schema = MAIN) -> Engine:
 
 @contextmanager
 def errors_explained(engine: Engine, schema: Schema = MAIN) -> Iterator[None]:
-    """Turn database errors while stores are opened into a DatabaseError that says what to do."""
+    """Convert database errors while stores are opened to a DatabaseError with the remedy."""
     try:
         yield
     except SQLAlchemyError as error:
         raise _unusable(engine, schema, _reason(error)) from error
 
 
+def run_query(engine: Engine, query: Callable[[Session], T], what: str) -> T:
+    """Return the result of ``query``. Blocks.
+
+    Raises ModelError("overloaded") that names ``what`` was queried if the database fails.
+    """
+    try:
+        with Session(engine, expire_on_commit=False) as session:
+            return query(session)
+    except SQLAlchemyError as error:
+        raise ModelError(
+            "overloaded",
+            f"{what} cannot be read: {_reason(error)}. "
+            "Check the data folder's disk and permissions, then try again.",
+        ) from error
+
+
 def _unusable(engine: Engine, schema: Schema, why: str) -> DatabaseError:
     return DatabaseError(
         f"The database {_shown(engine)} cannot be opened: {why}. Check that it is a database of "
-        "Polyvox and that this user may write it. If it is damaged, restore it from a backup, or "
-        f"move it away to start with an empty one: {schema.holds} are then lost."
+        "Polyvox and that this user may write to it. If it is damaged, restore it from a backup, "
+        f"or move it away to start with an empty one: {schema.holds} are then lost."
     )
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # Readers in other processes (the command line) do not wait for the writer. With NORMAL a
-    # power cut may cost the newest rows, never the file.
+    # With WAL, readers in other processes (the command line) do not wait for the writer. With
+    # NORMAL a power cut may lose the newest rows, but does not damage the file.
     for setting in (f"busy_timeout = {LOCK_WAIT_S * 1000:.0f}", "synchronous = NORMAL"):
         connection.execute(f"PRAGMA {setting}").close()
-    # SQLite does not wait for a lock here, and another process may be making the same file.
+    # SQLite does not wait for a lock here, and another process may be creating the same file.
     until = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
@@ -162,7 +182,7 @@ def _bring_up_to_date(engine: Engine, schema: Schema) -> None:
         if _revision(connection) == newest:
             return
     with _MIGRATING, engine.begin() as connection:
-        _let_no_other_migrate(connection)
+        _lock_migrations(connection)
         found = _revision(connection)
         if found == newest:
             return
@@ -185,14 +205,14 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _schema_before_migrations(connection: Connection) -> str | None:
-    """Return what a program before the migrations wrote as the schema's version; None if new."""
+    """Return the schema version of a database from before the migrations; None if it is new."""
     if not inspect(connection).has_table("meta"):
         return None
     found = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'schema'").scalar()
     return str(found)
 
 
-def _let_no_other_migrate(connection: Connection) -> None:
+def _lock_migrations(connection: Connection) -> None:
     """Make other processes wait until the transaction of ``connection`` ends."""
     match connection.dialect.name:
         case "sqlite":
@@ -202,7 +222,7 @@ def _let_no_other_migrate(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection, schema: Schema) -> None:
-    # The import takes 0.1 s, and few starts have anything to migrate.
+    # The import takes 0.1 s, and most starts have nothing to migrate.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -221,5 +241,5 @@ def _shown(engine: Engine) -> str:
 
 
 def _reason(error: SQLAlchemyError) -> str:
-    """The database's own words, without SQLAlchemy's statement and links."""
+    """Return the database's message, without the statement and links that SQLAlchemy adds."""
     return str(getattr(error, "orig", None) or error)

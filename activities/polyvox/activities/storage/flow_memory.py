@@ -1,4 +1,4 @@
-"""What flows remember from one request to the next: JSON values under keys they make themselves."""
+"""The memory of flows between requests: JSON values under keys that the flows choose."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ class Memos:
 
     @activity.defn(name=REMEMBER)
     async def remember(self, memo: Memo) -> None:
-        """Store a value, durable on return; a later one of the same key takes its place."""
+        """Store a value, durable on return; it replaces an earlier value of the same key."""
 
         def write() -> None:
             row = MemoRow(

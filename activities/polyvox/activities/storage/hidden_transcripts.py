@@ -1,7 +1,7 @@
-"""Remembers the hidden part of answered turns; see ``polyvox.workflows.steps.transcript``.
+"""Stores the hidden messages of turns; see ``polyvox.workflows.steps.transcript``.
 
-The messages lie in the blob store, the table says under which key. A memory that is lost costs a
-cache miss and a model that asks again, never an answer.
+The messages are in the blob store, their digests in a table. If they are lost, the provider's cache
+misses and the model may repeat tool calls, but the request still succeeds.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class TranscriptRow(SQLModel, table=True):
 
 
 class Memory:
-    """Hidden transcripts by what the client saw of them."""
+    """Hidden messages by the visible messages of their turn."""
 
     def __init__(self, engine: Engine, store: BlobStore, bodies: Bodies) -> None:
         self._engine = engine
@@ -43,7 +43,7 @@ class Memory:
 
     @activity.defn(name=REMEMBER_TRANSCRIPT)
     async def remember(self, hidden: HiddenTurn) -> None:
-        """Store a turn's hidden messages, durable on return. Remembering twice is once."""
+        """Store a turn's hidden messages, durable on return; storing them again changes nothing."""
         client = await self._bodies.fetch(hidden.base)
         body = orjson.dumps(dump(hidden.messages))
         digest = digest_of(body)
@@ -60,7 +60,7 @@ class Memory:
     async def restored(
         self, conversation: Conversation, client: Sequence[Message], owner: str
     ) -> Conversation:
-        """Return ``conversation`` with what is remembered of the ``client``'s turns put back."""
+        """Return ``conversation`` with the stored hidden messages of the ``client``'s turns."""
         turns = assistant_turns(client, owner)
         if not turns:
             return conversation
@@ -72,7 +72,7 @@ class Memory:
             rows = session.exec(select(TranscriptRow).where(col(TranscriptRow.key).in_(keys))).all()
         found: dict[str, tuple[Message, ...]] = {}
         for row in rows:
-            # A missing blob is already logged; the turn goes on without its hidden part.
+            # A missing blob is already logged; the turn continues without its hidden messages.
             with suppress(ModelError):
                 found[row.key] = load(orjson.loads(self._store.get(row.digest)))
         return found

@@ -1,4 +1,4 @@
-"""Files that only their owner may read: databases, keys and logs hold what people said."""
+"""Limits files to their owner: databases and logs contain conversations and keys."""
 
 import os
 from contextlib import suppress
@@ -6,21 +6,21 @@ from pathlib import Path
 from stat import S_IMODE, S_ISREG
 
 OTHERS = 0o077
-"""The permission bits of everybody but the owner."""
+"""The permission bits of all users except the owner."""
 
-_KEPT = (
+_FILES = (
     *("polyvox.db*", "blobs.db*", "key", "admin_key", "lock", "web_ui.json"),
     *("engine/temporal-*.db*", "engine/engine.log*", "engine/ports.json", "engine/engine.pid"),
 )
-"""What the program keeps in a data folder."""
+"""The files that Polyvox creates in a data folder."""
 
 
 def make_private(file: Path) -> None:
-    """Make ``file`` if it does not exist, and close it to everybody but its owner.
+    """Create ``file`` if it does not exist, and remove all permissions except the owner's.
 
-    SQLite gives its -wal and -shm files the permissions of their database. A file that exists is
-    not opened: closing it again would drop the locks that SQLite holds on it in this process.
-    Raises OSError.
+    SQLite gives its -wal and -shm files the permissions of their database. An existing file is not
+    opened, because closing it would drop the locks that SQLite holds on it in this process. Raises
+    OSError.
     """
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -30,13 +30,12 @@ def make_private(file: Path) -> None:
 
 
 def tighten(data: Path) -> list[Path]:
-    """Close what the program keeps in a data folder to others; return what was open to them.
+    """Remove other users' permissions from Polyvox's files in a data folder; return those files.
 
-    Only files that the program makes are touched: the folder may hold others. A file of another
-    user is left alone.
+    Other files in the folder, and files of other users, are not changed.
     """
     opened: list[Path] = []
-    for pattern in _KEPT:
+    for pattern in _FILES:
         for file in sorted(data.glob(pattern)):
             status = file.lstat()
             if not S_ISREG(status.st_mode) or status.st_uid != os.geteuid():

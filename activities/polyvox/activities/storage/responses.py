@@ -1,19 +1,17 @@
-"""Responses that clients may come back to: by id, by a following request, by one of their items.
+"""Stored responses, which clients can refer to by their id or by the id of an item.
 
-A row says whose a response is and where its bodies lie: the conversation it answered is the very
-one its run was started with, so keeping a response stores nothing but its own document. Writing
-goes through a queue, and what is queued can already be found: a client that follows up at once
-sees its response, and nobody waits for the database.
+A row contains a response's key and the digests of its bodies: its conversation is the one its run
+was started with, so storing a response adds only its document. Rows are written through a queue and
+can be found while they are queued, so that a following request does not wait for the database.
 
-Rows expire; what has expired is not found any more and is deleted now and then. Their bodies stay:
-other conversations may share them.
+Rows expire: expired ones are not found, and are deleted once an hour. Their blobs are not deleted,
+because other conversations may share them.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
@@ -21,25 +19,21 @@ from typing import Any, TypeVar
 import orjson
 import zstandard
 from sqlalchemy import Engine, Index, delete, insert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
-from polyvox.activities.storage.database import UtcDateTime
+from polyvox.activities.storage.database import UtcDateTime, run_query
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.errors import ModelError
 
 PREFIX = "resp_"
-"""A response's id is this and the id of its run."""
+"""A response's id is this prefix and the id of its run."""
 
 _FLUSH_S = 5.0
 _PURGE_S = 3600.0
 
 _LARGE = 1024
-"""Bytes from which a member of a document is a blob of its own: tools repeat turn by turn."""
-
-log = logging.getLogger(__name__)
+"""The least bytes of a document's member stored as a separate blob: tools repeat in each turn."""
 
 T = TypeVar("T")
 
@@ -61,7 +55,7 @@ class ResponseRow(SQLModel, table=True):
 
 
 class ResponseItemRow(SQLModel, table=True):
-    """An output item with an id of the provider's; ours tell their response themselves."""
+    """An output item with a provider's id; ids made by Polyvox contain their response's."""
 
     __tablename__ = "response_items"
 
@@ -72,7 +66,7 @@ class ResponseItemRow(SQLModel, table=True):
 class ResponseFramesRow(SQLModel, table=True):
     """Frames of a background response's stream from sequence number ``first`` on, compressed.
 
-    They lie here and not among the blobs: nothing shares them, so they go when the row expires.
+    They are here and not in the blob store, because they are not shared and expire with the row.
     """
 
     __tablename__ = "response_frames"
@@ -90,10 +84,10 @@ _RESPONSES, _ITEMS, _FRAMES = [
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A response as it is kept.
+    """A stored response.
 
-    ``conversation`` is the digest of all it was asked, ``created`` in seconds since the epoch.
-    ``document`` is the response object once it has ended, None while it is being made.
+    ``conversation`` is the digest of its conversation, ``created`` in seconds since the epoch.
+    ``document`` is the response object, None until the response has ended.
     """
 
     response_id: str
@@ -116,8 +110,12 @@ class StoredResponse:
 
     @property
     def output(self) -> list[Json]:
-        """The output items; none while it is being made."""
+        """The output items; none until the response has ended."""
         return list(self.document["output"]) if self.document else []
+
+
+_UNCHANGED = {field.name for field in fields(StoredResponse)} - {"created", "document"}
+"""The fields that are columns of a ResponseRow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,39 +124,39 @@ class _Forgotten:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """Frames of a stream, the first with sequence number ``first``."""
+class _Frames:
+    """Frames of a stream; ``first`` is the sequence number of the first."""
 
     response_id: str
     first: int
     frames: bytes
 
 
-_Entry = StoredResponse | _Forgotten | _Shown
+_Entry = StoredResponse | _Forgotten | _Frames
 
 
 class ResponsesStore:
-    """Kept responses in the ledger's database, their bodies in the blob store."""
+    """Stored responses in the ledger's database, their bodies in the blob store."""
 
     def __init__(self, engine: Engine, blobs: BlobStore, *, days: float) -> None:
         self._engine = engine
         self._blobs = blobs
         self._age = timedelta(days=days)
-        self._queue: WriteQueue[_Entry] = WriteQueue(self._write)
-        # What is queued, None for what is to be forgotten; used by the queue's thread as well.
+        self._queue: WriteQueue[_Entry] = WriteQueue(self._write, "response store")
+        # The queued responses, None for those to be deleted; also used in the queue's thread.
         self._pending: dict[str, StoredResponse | None] = {}
         self._lock = Lock()
         self._purged: float | None = None
 
-    def keep(self, kept: StoredResponse) -> None:
-        """Keep a response, or what has become of it; it is found from now on."""
+    def keep(self, stored: StoredResponse) -> None:
+        """Store a response or its new state; it can be found from now on."""
         with self._lock:
-            self._pending[kept.response_id] = kept
-        self._queue.put(kept)
+            self._pending[stored.response_id] = stored
+        self._queue.put(stored)
 
     def keep_frames(self, response_id: str, first: int, frames: bytes) -> None:
-        """Keep frames of a stream: whole and in order, in place of all kept from ``first`` on."""
-        self._queue.put(_Shown(response_id, first, frames))
+        """Store frames of a stream; they replace all stored frames from ``first`` on."""
+        self._queue.put(_Frames(response_id, first, frames))
 
     def forget(self, response_id: str) -> None:
         with self._lock:
@@ -169,15 +167,15 @@ class ResponsesStore:
         """Return a response of that key, or None."""
         with self._lock:
             queued = response_id in self._pending
-            kept = self._pending.get(response_id)
+            stored = self._pending.get(response_id)
         if not queued:
-            kept = await self._query(lambda session: self._read(session, response_id))
-        return kept if kept is not None and kept.key_id == key_id else None
+            stored = await self._query(lambda session: self._read(session, response_id))
+        return stored if stored is not None and stored.key_id == key_id else None
 
     async def owners_of(self, item_id: str) -> list[str]:
         """Return the ids of the responses that have an output item of that id, newest first."""
         with self._lock:
-            queued = [kept for kept in self._pending.values() if kept is not None]
+            queued = [stored for stored in self._pending.values() if stored is not None]
         found = [k.response_id for k in queued if any(i.get("id") == item_id for i in k.output)]
 
         def read(session: Session) -> list[str]:
@@ -187,7 +185,7 @@ class ResponsesStore:
         return found or await self._query(read)
 
     async def frames(self, response_id: str) -> bytes:
-        """Return the frames kept of a stream, from its first on."""
+        """Return all stored frames of a stream."""
         await self.flush()
 
         def read(session: Session) -> bytes:
@@ -201,46 +199,23 @@ class ResponsesStore:
         return await self._query(read)
 
     async def flush(self) -> None:
-        """Wait until all kept so far is written, for at most 5 s."""
-        flushed = self._queue.flushed()
-        if flushed is None:
-            return
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(flushed), _FLUSH_S)
-        except TimeoutError:
-            log.warning("kept responses could not be written within %.0f s", _FLUSH_S)
+        """Wait until everything stored so far is written, for at most 5 s."""
+        await self._queue.flush(_FLUSH_S)
 
     async def close(self) -> None:
-        """Write what is queued, for at most 5 s."""
+        """Write the queue, for at most 5 s."""
         await asyncio.to_thread(self._queue.close, _FLUSH_S)
 
     async def _query(self, query: Callable[[Session], T]) -> T:
-        def ask() -> T:
-            with Session(self._engine) as session:
-                return query(session)
-
-        try:
-            return await asyncio.to_thread(ask)
-        except SQLAlchemyError as error:
-            raise ModelError(
-                "overloaded",
-                f"Kept responses cannot be read: {getattr(error, 'orig', None) or error}. "
-                "Check the data folder's disk, then try again.",
-            ) from error
+        return await asyncio.to_thread(run_query, self._engine, query, "The stored responses")
 
     def _read(self, session: Session, response_id: str) -> StoredResponse | None:
         row = session.get(ResponseRow, response_id)
         if row is None or row.created_at < datetime.now(UTC) - self._age:
             return None
         return StoredResponse(
-            response_id=row.response_id,
-            key_id=row.key_id,
-            model=row.model,
+            **{name: getattr(row, name) for name in _UNCHANGED},
             created=int(row.created_at.timestamp()),
-            conversation=row.conversation,
-            stream=row.stream,
-            background=row.background,
-            previous_id=row.previous_id,
             document=self._document(row.document) if row.document else None,
         )
 
@@ -253,21 +228,21 @@ class ResponsesStore:
 
     def _write(self, entries: Sequence[_Entry]) -> None:
         blobs: dict[str, bytes] = {}
-        newest = {e.response_id: e for e in entries if not isinstance(e, _Shown)}
-        kept = [entry for entry in newest.values() if isinstance(entry, StoredResponse)]
-        rows = [_row(entry, blobs) for entry in kept]
-        items = [row for entry in kept for row in _item_rows(entry)]
-        shown = [_shown_row(entry) for entry in entries if isinstance(entry, _Shown)]
+        newest = {e.response_id: e for e in entries if not isinstance(e, _Frames)}
+        stored = [entry for entry in newest.values() if isinstance(entry, StoredResponse)]
+        rows = [_row(entry, blobs) for entry in stored]
+        items = [row for entry in stored for row in _item_rows(entry)]
+        frames = [_frames_row(entry) for entry in entries if isinstance(entry, _Frames)]
         if blobs:
             self._blobs.put(blobs)
         with self._engine.begin() as connection:
-            for row in shown:
+            for row in frames:
                 stream = _FRAMES.c.response_id == row["response_id"]
                 connection.execute(delete(_FRAMES).where(stream, _FRAMES.c.first >= row["first"]))
                 connection.execute(insert(_FRAMES), row)
             gone = [e.response_id for e in newest.values() if isinstance(e, _Forgotten)]
-            # Only a background response is kept before it has ended, and so more than once.
-            known = [*gone, *(entry.response_id for entry in kept if entry.background)]
+            # Only background responses are stored before they have ended, and so more than once.
+            known = [*gone, *(entry.response_id for entry in stored if entry.background)]
             if known:
                 connection.execute(delete(_RESPONSES).where(_RESPONSES.c.response_id.in_(known)))
                 connection.execute(delete(_ITEMS).where(_ITEMS.c.response_id.in_(known)))
@@ -288,7 +263,7 @@ class ResponsesStore:
                     self._pending.pop(response_id, None)
 
     def _purge(self) -> None:
-        """Delete what has expired, once an hour."""
+        """Delete expired rows, once an hour."""
         now = time.monotonic()
         if self._purged is not None and now - self._purged < _PURGE_S:
             return
@@ -301,23 +276,17 @@ class ResponsesStore:
             connection.execute(delete(_RESPONSES).where(expired))
 
 
-def _row(kept: StoredResponse, blobs: dict[str, bytes]) -> dict[str, Any]:
+def _row(stored: StoredResponse, blobs: dict[str, bytes]) -> dict[str, Any]:
     return {
-        "response_id": kept.response_id,
-        "key_id": kept.key_id,
-        "model": kept.model,
-        "status": kept.status,
-        "stream": kept.stream,
-        "background": kept.background,
-        "created_at": datetime.fromtimestamp(kept.created, UTC),
-        "previous_id": kept.previous_id,
-        "conversation": kept.conversation,
-        "document": None if kept.document is None else _pack(kept.document, blobs),
+        **{name: getattr(stored, name) for name in _UNCHANGED},
+        "status": stored.status,
+        "created_at": datetime.fromtimestamp(stored.created, UTC),
+        "document": None if stored.document is None else _pack(stored.document, blobs),
     }
 
 
 def _pack(document: dict[str, Json], blobs: dict[str, bytes]) -> str:
-    """Add the blobs of ``document`` to ``blobs`` and return the digest of the first."""
+    """Add the blobs of ``document`` to ``blobs`` and return the digest of its manifest."""
 
     def put(body: bytes) -> str:
         digest = digest_of(body)
@@ -330,15 +299,15 @@ def _pack(document: dict[str, Json], blobs: dict[str, bytes]) -> str:
     return put(orjson.dumps({"members": members, "apart": apart}))
 
 
-def _item_rows(kept: StoredResponse) -> list[dict[str, str]]:
-    ids = dict.fromkeys(str(item["id"]) for item in kept.output if item.get("id"))
+def _item_rows(stored: StoredResponse) -> list[dict[str, str]]:
+    ids = dict.fromkeys(str(item["id"]) for item in stored.output if item.get("id"))
     return [
-        {"item_id": item_id, "response_id": kept.response_id}
+        {"item_id": item_id, "response_id": stored.response_id}
         for item_id in ids
-        if kept.run_id not in item_id
+        if stored.run_id not in item_id
     ]
 
 
-def _shown_row(shown: _Shown) -> dict[str, Any]:
-    packed = zstandard.ZstdCompressor(level=1).compress(shown.frames)
-    return {"response_id": shown.response_id, "first": shown.first, "frames": packed}
+def _frames_row(frames: _Frames) -> dict[str, Any]:
+    packed = zstandard.ZstdCompressor(level=1).compress(frames.frames)
+    return {"response_id": frames.response_id, "first": frames.first, "frames": packed}

@@ -1,4 +1,4 @@
-"""Which JSON values can be kept and sent: Python reads more than databases and clients take."""
+"""Finds JSON values that Python can read, but databases and clients do not accept."""
 
 import math
 from collections.abc import Iterator
@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from polyvox.workflows.conversation import Json
 
 LEAST, MOST = -(2**63), 2**64 - 1
-"""The integers that JSON writers agree on; others read them as something else, or not at all."""
+"""The integers that JSON libraries agree on; they change or reject others."""
 
 DEEPEST = 64
 
 
 def unstorable(value: Json, path: str = "") -> Iterator[str]:
-    """Say of each place in ``value`` that cannot be stored what is wrong, as ``path: sentence``."""
+    """Yield a message ``path: sentence`` for each part of ``value`` that cannot be stored."""
     yield from _wrong(value, path, DEEPEST)
 
 
 def text_mistake(text: str) -> str:
-    """Return what is wrong with a text that shall be stored; empty if nothing is."""
+    """Return why a text cannot be stored, as the end of a sentence; empty if it can."""
     if "\0" in text:
-        return "holds a NUL character, which no database keeps. Leave it out."
+        return "contains a NUL character, which databases do not accept. Remove it."
     if any("\ud800" <= character <= "\udfff" for character in text):
-        return "holds half of a surrogate pair, which is not valid Unicode. Send valid UTF-8."
+        return "contains half of a surrogate pair, which is not valid Unicode. Send valid UTF-8."
     return ""
 
 
@@ -33,14 +33,14 @@ def _wrong(value: Json, path: str, levels: int) -> Iterator[str]:
         case bool() | None:
             return
         case int() if not LEAST <= value <= MOST:
-            mistake = "is an integer beyond 64 bits. Give a smaller one."
+            mistake = "is an integer beyond 64 bits. Use a smaller one."
         case float() if not math.isfinite(value):
-            mistake = "is not a finite number. Give a number that JSON can write."
+            mistake = "is not a finite number. Use a number that JSON can represent."
         case float() if not LEAST <= value <= MOST and value.is_integer():
-            # A JSON reader without larger integers made a float of it.
-            mistake = "is a number beyond 64 bits. Give a smaller one."
+            # A JSON reader without larger integers converted it to a float.
+            mistake = "is a number beyond 64 bits. Use a smaller one."
         case dict() | list() | tuple() if levels == 0:
-            mistake = f"is nested deeper than {DEEPEST} levels. Make it flatter."
+            mistake = f"is nested deeper than {DEEPEST} levels. Use fewer levels."
         case dict():
             for key, inner in value.items():
                 if wrong := text_mistake(str(key)):

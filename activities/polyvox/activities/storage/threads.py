@@ -1,11 +1,11 @@
-"""Conversations that clients name instead of sending: ordered items under an id of ours.
+"""Conversations of ``/v1/conversations``, which clients refer to by id: ordered items.
 
-The items lie in the blob store like those of any conversation, each once. An answer is added in
-the background; whoever reads the conversation next waits for that.
+The items are in the blob store, like those of every conversation. A reply is added in the
+background; the next access to the conversation waits for it.
 
-Every change counts the row's revision up, and is written only over the revision that it was made
-from. A change that lost against another is made again from what the other has written, so none is
-lost and none brings a deleted conversation back.
+Every change increases the row's revision, and is written only if the row still has the revision
+that the change was made from. Otherwise the change is made again from the new state, so concurrent
+changes are not lost and do not restore a deleted conversation.
 """
 
 import asyncio
@@ -18,11 +18,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import JSON, Engine, delete, func, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col
 
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.database import UtcDateTime
+from polyvox.activities.storage.database import UtcDateTime, run_query
 from polyvox.workflows.conversation import Conversation, Json, Message
 from polyvox.workflows.errors import ModelError
 
@@ -47,7 +46,7 @@ class ConversationRow(SQLModel, table=True):
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A kept conversation: its messages, each with the id of its item; ``created`` in seconds."""
+    """A stored conversation: its messages and their item ids; ``created`` in seconds."""
 
     conversation_id: str
     created: int
@@ -56,7 +55,7 @@ class Thread:
     item_ids: tuple[str, ...] = ()
 
     def adding(self, messages: Sequence[Message]) -> "Thread":
-        """Return the conversation with ``messages`` at its end."""
+        """Return the conversation with ``messages`` appended."""
         ids = tuple(_id_of(message) for message in messages)
         return replace(self, messages=(*self.messages, *messages), item_ids=(*self.item_ids, *ids))
 
@@ -79,7 +78,7 @@ class Thread:
 
 
 def new_thread(messages: Sequence[Message], metadata: Mapping[str, Json]) -> Thread:
-    """Return a conversation with an id of its own."""
+    """Return a conversation with a new id."""
     thread = Thread(
         f"conv_{secrets.token_hex(16)}", int(datetime.now(UTC).timestamp()), dict(metadata)
     )
@@ -92,7 +91,7 @@ def _id_of(message: Message) -> str:
 
 
 class ConversationsStore:
-    """Kept conversations in the ledger's database, their items in the blob store."""
+    """Stored conversations in the ledger's database, their items in the blob store."""
 
     def __init__(self, engine: Engine, bodies: Bodies) -> None:
         self._engine = engine
@@ -117,7 +116,7 @@ class ConversationsStore:
     async def change(
         self, conversation_id: str, key_id: str, edit: Callable[[Thread], Thread]
     ) -> Thread:
-        """Replace a conversation of that key by what ``edit`` makes of it, and return that.
+        """Replace a conversation of that key by the result of ``edit``, and return it.
 
         ``edit`` is called again if the conversation has changed in the meantime. Raises
         ModelError("not_found") and what ``edit`` raises.
@@ -128,7 +127,7 @@ class ConversationsStore:
     async def _change(
         self, conversation_id: str, key_id: str, edit: Callable[[Thread], Thread]
     ) -> Thread:
-        # Of those who write at the same time one succeeds, so this ends.
+        # One of several concurrent writes succeeds, so this ends.
         while True:
             row = await self._row(conversation_id, key_id)
             changed = edit(await self._thread(row))
@@ -158,7 +157,7 @@ class ConversationsStore:
         await self._query(write)
 
     def add(self, conversation_id: str, key_id: str, messages: Sequence[Message]) -> None:
-        """Add ``messages``; whoever looks from now on finds them."""
+        """Append ``messages`` in the background; later accesses wait for them."""
         before = self._adding.get(conversation_id)
 
         async def add() -> None:
@@ -167,9 +166,9 @@ class ConversationsStore:
             try:
                 await self._change(conversation_id, key_id, lambda now: now.adding(messages))
             except ModelError as error:
-                if error.kind == "not_found":  # it was deleted while the answer was made
+                if error.kind == "not_found":  # deleted before the reply was complete
                     return
-                log.error("An answer is missing in conversation %s: %s", conversation_id, error)
+                log.error("A reply is missing in conversation %s: %s", conversation_id, error)
             finally:
                 if self._adding.get(conversation_id) is asyncio.current_task():
                     del self._adding[conversation_id]
@@ -177,12 +176,12 @@ class ConversationsStore:
         self._adding[conversation_id] = asyncio.get_running_loop().create_task(add())
 
     async def close(self) -> None:
-        """Wait for what is being added."""
+        """Wait until all pending messages are added."""
         if adding := list(self._adding.values()):
             await asyncio.wait(adding)
 
     async def _added(self, conversation_id: str) -> None:
-        """Wait for the answers that are being added in this process."""
+        """Wait until this process has added the pending messages of a conversation."""
         if (adding := self._adding.get(conversation_id)) is not None:
             await asyncio.wait([adding])
 
@@ -215,22 +214,11 @@ class ConversationsStore:
         )
 
     async def _query(self, query: Callable[[Session], T]) -> T:
-        def ask() -> T:
-            with Session(self._engine, expire_on_commit=False) as session:
-                return query(session)
-
-        try:
-            return await asyncio.to_thread(ask)
-        except SQLAlchemyError as error:
-            raise ModelError(
-                "overloaded",
-                f"Conversations cannot be read: {getattr(error, 'orig', None) or error}. "
-                "Check the data folder's disk, then try again.",
-            ) from error
+        return await asyncio.to_thread(run_query, self._engine, query, "The conversations")
 
 
 def _replace(session: Session, row: ConversationRow, content: dict[str, Any]) -> bool:
-    """Write ``content`` over ``row``; return False if it is not the stored revision any more."""
+    """Write ``content`` to ``row``; return False if the row has been changed since."""
     revision = row.revision or 0
     same_row = col(ConversationRow.conversation_id) == row.conversation_id
     same_revision = func.coalesce(col(ConversationRow.revision), 0) == revision

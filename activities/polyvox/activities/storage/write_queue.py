@@ -1,13 +1,14 @@
-"""A bounded queue that one thread empties into a database, in batches.
+"""A bounded queue whose thread writes batches to a database.
 
-Whoever puts a value never waits and never sees a database error: bookkeeping must not fail a
-request. A batch is one transaction. What happens when it fails depends on whose fault it is:
+Putting a value never waits and never raises a database error: bookkeeping must not fail a
+request. A batch is one transaction. If it fails, the reaction depends on the cause:
 
-* an outage (locked, disk full, server gone): the batch is kept and tried again, with back-off;
-  meanwhile values pile up, and past the limit the oldest give way, counted and logged;
-* a value the database refuses: the batch is written one by one, and that value alone is dropped.
+* an outage (locked, disk full, server gone): the batch is retried with back-off; meanwhile values
+  pile up, and beyond the limit the oldest are dropped, counted and logged;
+* a value that the database rejects: the batch is written one by one, and that value is dropped.
 """
 
+import asyncio
 import logging
 import threading
 import time
@@ -34,7 +35,7 @@ INTERVAL_S = 0.05
 FIRST_RETRY_S = 0.1
 LONGEST_RETRY_S = 5.0
 
-# Drivers let Python's own errors through for values they cannot bind, such as huge integers. The
+# Drivers raise Python's own errors for values they cannot bind, such as huge integers. The
 # blob store reports a full disk or a damaged file as a ModelError.
 WRITE_ERRORS = (SQLAlchemyError, ArithmeticError, ModelError, TypeError, ValueError)
 _VALUE_FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)
@@ -53,20 +54,22 @@ class WriteQueue(Generic[T]):
     def __init__(
         self,
         write: Callable[[Sequence[T]], None],
+        name: str,
         *,
         limit: int = LIMIT,
         batch: int = BATCH,
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._write = write
+        self._name = name
         self._limit = limit
         self._batch = batch
         self._interval_s = interval_s
         self._values: deque[T] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        # Values accepted so far, and of those the ones written or given up: both only grow, so a
-        # waiter needs just the number it waits for.
+        # The number of values accepted, and of those written or given up. Both only grow, so a
+        # waiter needs only the number it waits for.
         self._accepted = 0
         self._settled = 0
         self._waiters: list[tuple[int, Future[None]]] = []
@@ -76,15 +79,15 @@ class WriteQueue(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """How many values were lost so far."""
+        """The number of values lost so far."""
         return self._dropped
 
     def put(self, value: T) -> None:
-        """Queue a value; it is written within moments."""
+        """Queue a value, to be written soon."""
         with self._changed:
             if self._deadline is not None:
                 self._drop(1)
-                log.warning("the ledger is closed and does not keep a %s", type(value).__name__)
+                log.warning("The %s is closed; a %s is lost", self._name, type(value).__name__)
                 return
             if len(self._values) >= self._limit:
                 self._values.popleft()
@@ -93,23 +96,26 @@ class WriteQueue(Generic[T]):
             self._values.append(value)
             self._accepted += 1
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
             if len(self._values) in (1, self._batch):
                 self._changed.notify_all()
 
-    def flushed(self) -> Future[None] | None:
-        """A future that is done when all values put so far are settled; None if they are."""
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until all values put so far are written or given up, for at most ``timeout_s``."""
         with self._changed:
             if self._settled == self._accepted:
-                return None
+                return
             future: Future[None] = Future()
             self._waiters.append((self._accepted, future))
             self._changed.notify_all()
-            return future
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+        except TimeoutError:
+            log.warning("The %s could not write everything within %.0f s", self._name, timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Write what is queued, for at most about ``timeout_s``, and end the thread."""
+        """Write the queue, for at most about ``timeout_s``, and end the thread."""
         with self._changed:
             if self._deadline is None:
                 self._deadline = time.monotonic() + timeout_s
@@ -125,7 +131,7 @@ class WriteQueue(Generic[T]):
                 self._settle(len(batch))
 
     def _next_batch(self) -> list[T]:
-        """Wait for values and take some; none when the queue is closed and empty."""
+        """Wait for values and take a batch; empty if the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._values or self._deadline is not None)
             self._changed.wait_for(self._is_due, timeout=self._interval_s)
@@ -147,10 +153,13 @@ class WriteQueue(Generic[T]):
                 if self._is_overdue():
                     with self._changed:
                         self._drop(len(batch))
-                    log.error("lost %d ledger entries at the close: %s", len(batch), error)
+                    log.error(
+                        "The %s lost %d entries at its close: %s", self._name, len(batch), error
+                    )
                     return
                 log.warning(
-                    "cannot write %d ledger entries, next try in %.1f s: %s",
+                    "The %s cannot write %d entries; next attempt in %.1f s: %s",
+                    self._name,
                     len(batch),
                     delay_s,
                     error,
@@ -162,7 +171,7 @@ class WriteQueue(Generic[T]):
             delay_s = FIRST_RETRY_S if closing else min(delay_s * 2, LONGEST_RETRY_S)
 
     def _pause(self, delay_s: float) -> bool:
-        """Wait before the next try, or until a close begins; say whether the queue is closing."""
+        """Wait before the next attempt, or until a close begins; return whether it has begun."""
         with self._changed:
             before = self._deadline
             self._changed.wait_for(lambda: self._deadline != before, timeout=delay_s)
@@ -175,7 +184,7 @@ class WriteQueue(Generic[T]):
             return
         with self._changed:
             self._dropped += 1
-        log.error("the ledger refuses a %s: %s", type(batch[0]).__name__, error)
+        log.error("The %s rejects a %s: %s", self._name, type(batch[0]).__name__, error)
 
     def _is_overdue(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -191,15 +200,15 @@ class WriteQueue(Generic[T]):
     def _drop(self, count: int) -> None:
         self._dropped += count
         self._unreported += count
-        # Losses come in floods: the first is told at once, the rest by the thousand.
+        # Losses come in floods: the first is logged at once, then one line per thousand.
         if self._unreported == 1 or self._unreported % 1000 == 0:
-            log.warning("the ledger lost %d entries so far", self._dropped)
+            log.warning("The %s has lost %d entries so far", self._name, self._dropped)
 
     def _report_losses(self) -> None:
         with self._changed:
             lost, self._unreported = self._unreported, 0
         if lost:
-            log.warning("the ledger writes again; %d entries were lost", lost)
+            log.warning("The %s can write again; %d entries were lost", self._name, lost)
 
 
 def _is_outage(error: Exception) -> bool:

@@ -1,1 +1,1 @@
-"""The tools a flow runs on the server, and the sandbox they run in."""
+"""The server-side tools of flows, and the sandbox for code."""

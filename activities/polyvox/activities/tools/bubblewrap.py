@@ -1,10 +1,10 @@
-"""Runs commands over somebody's code where it can do no harm: bubblewrap, without network.
+"""Runs commands on untrusted code in a sandbox: bubblewrap, without network.
 
-The code sees the system's programs and this Python's, read-only, and its own folder, ``/tmp`` and
-``/dev/shm``, which are memory and vanish with it; no home, no network, no other process. bubblewrap
-starts with an empty environment, because what it is started with can be read inside. Limits are set
-by ``sandbox_runner``. Where bubblewrap is missing or may not work, nothing is run: there is no
-second, weaker way.
+The code can read the system's programs and this Python's, and write to its folder, ``/tmp`` and
+``/dev/shm``, which are in memory and deleted with the sandbox. It has no home folder, no network
+and no access to other processes. bubblewrap starts with an empty environment, because code inside
+could read it. ``sandbox_runner`` sets the limits. If bubblewrap is missing or not allowed to work,
+nothing is run; there is no weaker alternative.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/ld.so.cache"),
 )
 _OF_PYTHON = ("bin", "lib", "lib64", "libexec", "share", "include", "pyvenv.cfg")
-"""What is shown of a Python's folder: beside it may lie a project, its data or its secrets."""
+"""The visible parts of a Python's folder, which may also contain a project or its secrets."""
 
 _MOST_FILES = 200
 _MOST_BYTES = 5_000_000
@@ -44,21 +44,21 @@ _LONGEST_NAME = 200
 _MOST_ANSWER = 16 * 1024 * 1024
 _START_S = 30.0
 _FIRST_UID, _UIDS = 60_706, 470
-"""User ids that no system assigns; as root each sandbox runs as one of them."""
+"""User ids that systems do not assign; started by root, each sandbox runs as one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the commands of one check may use, all its processes together."""
+    """The limits of one check, for all its processes together."""
 
     memory_mb: int = 2048
-    """With everything in its folder, ``/tmp`` and ``/dev/shm``."""
+    """Includes the files in its folder, ``/tmp`` and ``/dev/shm``."""
     disk_mb: int = 512
-    """In its folder, and as much in ``/tmp``."""
+    """In its folder, and the same amount in ``/tmp``."""
     processes: int = 256
-    """Threads count."""
+    """Includes threads."""
     open_files: int = 512
-    """For each process."""
+    """Per process."""
 
 
 async def check_code(
@@ -66,10 +66,10 @@ async def check_code(
 ) -> Json:
     """Write ``files`` (path to text) into an empty folder and run each of ``commands`` there.
 
-    Returns ``[{"command", "passed", "exit", "output"}]``; the first failure ends it. ``timeout_s``
-    is for one command. A cancel kills everything that runs at once. Raises
-    ModelError("unsupported") where there is no sandbox and ModelError("unprocessable") for files
-    that cannot be written.
+    Returns ``[{"command", "passed", "exit", "output"}]``, up to the first failure. ``timeout_s``
+    limits one command. A cancellation kills all processes immediately. Raises
+    ModelError("unsupported") if there is no sandbox and ModelError("unprocessable") for files that
+    cannot be written.
     """
     commands = [str(command) for command in params.get("commands", ())]
     timeout_s = float(params.get("timeout_s", 60))
@@ -86,12 +86,12 @@ async def check_code(
 
 
 def find_bubblewrap() -> str:
-    """Return the path of bubblewrap. Raises ModelError("unsupported") where there is none."""
+    """Return the path of bubblewrap. Raises ModelError("unsupported") if it is missing."""
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise ModelError(
             "unsupported",
-            "Code is only run in a sandbox, and bubblewrap is not installed on the server. Install "
+            "Code is run only in a sandbox, and bubblewrap is not installed on the server. Install "
             "it (apt install bubblewrap), or configure no commands.",
         )
     return bwrap
@@ -110,7 +110,7 @@ def _job(
         "uid": _FIRST_UID + random.randrange(_UIDS) if os.getuid() == 0 else None,
         "limits": {
             "memory": limits.memory_mb << 20,
-            # Programs reserve more than they use; this only bounds what one may take in a moment.
+            # Programs reserve more than they use; this only limits a sudden increase.
             "address_space": 4 * limits.memory_mb << 20,
             "disk": limits.disk_mb << 20,
             "files": 100_000,
@@ -124,17 +124,17 @@ def _job(
 
 @contextlib.asynccontextmanager
 async def _sandbox(bwrap: str, limits: Limits) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start a sandbox with its runner; kill it and all that is in it in the end."""
+    """Start a sandbox with its runner; kill all its processes at the end."""
     rules = syscall_filter()
     if rules is None:
         raise ModelError(
             "unsupported",
-            "Code is only run in a sandbox, and there is none for this kind of processor. "
+            "Code is run only in a sandbox, which does not support this processor. "
             "Configure no commands, or run the server on x86_64, aarch64 or riscv64.",
         )
     reading, writing = os.pipe()
     try:
-        os.write(writing, rules)  # less than a pipe holds
+        os.write(writing, rules)  # fits into the pipe's buffer
         os.close(writing)
         async with started(_wrapped(bwrap, limits, reading), descriptors=[reading]) as sandbox:
             yield sandbox
@@ -148,13 +148,13 @@ async def _results(sandbox: asyncio.subprocess.Process, job: bytes) -> Json:
     if not answer.startswith(READY):
         raise ModelError(
             "unsupported",
-            "Code is only run in a sandbox, and bubblewrap may not make one here "
-            f"({await complaint(sandbox) or 'it said nothing'}). Allow user namespaces to the "
-            "server, or configure no commands.",
+            "Code is run only in a sandbox, and bubblewrap cannot create one here "
+            f"({await complaint(sandbox) or 'no message'}). Allow the server to use user "
+            "namespaces, or configure no commands.",
         )
     if not answer.endswith(b"\n", len(READY)):
         raise ModelError(
-            "unprocessable", "The sandbox ended before its commands did. Nothing was checked."
+            "unprocessable", "The sandbox ended before its commands. Nothing was checked."
         )
     await sandbox.wait()
     return json.loads(answer.removeprefix(READY))
@@ -166,10 +166,10 @@ def _wrapped(bwrap: str, limits: Limits, rules: int) -> Sequence[str]:
         f"{p}/{part}" for p in {sys.prefix, sys.base_prefix} - {"/usr"} for part in _OF_PYTHON
     ]
     shown = [path for path in (*_SYSTEM, *sorted(places)) if os.path.lexists(path)]
-    # Made by hand, because bubblewrap makes them for its own user alone.
+    # Created explicitly, because bubblewrap would create them for its user only.
     above = sorted({str(p) for path in shown for p in Path(path).parents} - {"/", "/tmp"})
     disk, shared = f"{limits.disk_mb << 20}", f"{min(limits.disk_mb, 64) << 20}"
-    # Root's way needs no user namespace: the runner gives root up before it runs anything.
+    # Root needs no user namespace: the runner gives up root before it runs commands.
     user = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     path = ":".join([f"{sys.prefix}/bin", "/usr/local/bin", "/usr/bin", "/bin"])
     environment = {
@@ -189,7 +189,7 @@ def _wrapped(bwrap: str, limits: Limits, rules: int) -> Sequence[str]:
         "--as-pid-1",
         "--clearenv",
         *(word for name, value in environment.items() for word in ("--setenv", name, value)),
-        # Before the rest: this Python may itself lie below /tmp.
+        # First, because this Python may be below /tmp.
         *("--perms", "1777", "--size", disk, "--tmpfs", "/tmp"),
         *(word for path in above for word in ("--perms", "0755", "--dir", path)),
         *(word for path in shown for word in ("--ro-bind", path, path)),
@@ -207,19 +207,19 @@ def _wrapped(bwrap: str, limits: Limits, rules: int) -> Sequence[str]:
 
 
 def _placed(files: Mapping[str, Json]) -> dict[str, str]:
-    """Return the files by normal path. Raises ModelError that names the one that cannot be."""
+    """Return the files by normalized path. Raises ModelError that names an invalid file."""
     if len(files) > _MOST_FILES or sum(len(str(text)) for text in files.values()) > _MOST_BYTES:
         raise ModelError(
             "unprocessable",
-            f"More than {_MOST_FILES} files or {_MOST_BYTES:,} characters are not checked.",
+            f"At most {_MOST_FILES} files with {_MOST_BYTES:,} characters can be checked.",
         )
     placed: dict[str, str] = {}
     for name, text in files.items():
         path = _path(name)
         if path in placed:
-            raise _unplaceable(name, "Another file has the same path. Give each its own.")
+            raise _unplaceable(name, "Another file has the same path. Use different paths.")
         if not _encodes(str(text)):
-            raise _unplaceable(name, "Its text is not valid Unicode. Give text without surrogates.")
+            raise _unplaceable(name, "Its text is not valid Unicode. Remove surrogates.")
         placed[path] = str(text)
     for path in placed:
         above = next((str(p) for p in PurePosixPath(path).parents if str(p) in placed), None)
@@ -231,15 +231,15 @@ def _placed(files: Mapping[str, Json]) -> dict[str, str]:
 def _path(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name or name.endswith("/"):
-        raise _unplaceable(name, "It is not a path inside the folder. Give a relative one.")
+        raise _unplaceable(name, "It is not a path inside the folder. Use a relative path.")
     if not _encodes(name) or not name.isprintable():
-        raise _unplaceable(name, "It has characters that do not print. Give a plain path.")
+        raise _unplaceable(name, "It contains characters that are not printable. Use a plain path.")
     longest = max(len(part.encode()) for part in path.parts)
     if len(name.encode()) > _LONGEST_PATH or longest > _LONGEST_NAME:
         raise _unplaceable(
             name,
-            f"The most is {_LONGEST_PATH} bytes, and {_LONGEST_NAME} between two slashes. "
-            "Give a shorter path.",
+            f"A path may have {_LONGEST_PATH} bytes, each part of it {_LONGEST_NAME}. "
+            "Use a shorter path.",
         )
     return str(path)
 

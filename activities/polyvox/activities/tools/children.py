@@ -1,4 +1,4 @@
-"""Child processes that work for one request: an empty environment, bounded output, no survivors."""
+"""Child processes of one request: empty environment, limited output, killed at the end."""
 
 import asyncio
 import contextlib
@@ -29,23 +29,23 @@ async def started(
         assert child.stdin is not None
         child.stdin.close()
         if child.returncode is None:
-            # Process.kill() would look whether it has ended, and so take its end from the loop.
+            # Process.kill() polls the process, so the event loop would miss its end.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
         await child.wait()
 
 
 async def send(child: asyncio.subprocess.Process, content: bytes) -> None:
-    """Write ``content`` to the child's input; a child that does not want it is not an error."""
+    """Write ``content`` to the child's input; it is not an error if the child does not read it."""
     assert child.stdin is not None
-    # uvloop raises a RuntimeError for a pipe whose other end is already closed.
+    # uvloop raises RuntimeError if the other end of the pipe is already closed.
     with contextlib.suppress(ConnectionError, RuntimeError):
         child.stdin.write(content)
         await child.stdin.drain()
 
 
 async def receive(child: asyncio.subprocess.Process, most: int) -> bytes:
-    """Return what the child prints until it closes its output, at most ``most`` bytes."""
+    """Return the child's output until it is closed, at most ``most`` bytes."""
     assert child.stdout is not None
     received = bytearray()
     while len(received) < most and (chunk := await child.stdout.read(1 << 16)):

@@ -1,9 +1,9 @@
-"""The work of the picture tools, as a program of its own: decode, crop, render, read.
+"""The program that does the work of the picture tools: decode, crop, render, read.
 
-Decoders of pictures and documents are large programs in C that get a stranger's bytes, so they run
-in a process whose memory and time are limited, and which may die. It reads a line of JSON (``tool``
-and the tool's parameters, and ``memory`` and ``cpu_s``) and then the picture in base64; it writes
-one JSON object: ``result``, or ``kind`` and ``message`` of a ModelError. It imports nothing of
+Decoders of pictures and documents are large C libraries that process untrusted bytes, so they run
+in a separate process with limited memory and time, which may crash. It reads a line of JSON
+(``tool``, the tool's parameters, ``memory`` and ``cpu_s``), then the picture in base64. It writes
+one JSON object: ``result``, or ``kind`` and ``message`` of a ModelError. It does not import
 Polyvox.
 """
 
@@ -24,16 +24,16 @@ _PAGE_PIXELS = 1400
 
 _LEAST_PIXELS = 8
 _MOST_PIXELS = 64_000_000
-"""Of a picture that is decoded; the largest cameras of telephones make 50 million."""
+"""The limit for decoding; the largest phone cameras produce 50 million pixels."""
 
 _MOST_SHOWN = 8_000_000
-"""Of a picture that is returned; a larger one is scaled down. No model looks at more."""
+"""Larger pictures are scaled down; models do not use more pixels."""
 
 _PR_SET_PDEATHSIG = 1
 
 
 class Unusable(Exception):
-    """Says why there is no result; ``kind`` is that of a ModelError."""
+    """The reason why there is no result; ``kind`` is that of a ModelError."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class Unusable(Exception):
 
 
 def main() -> None:
-    """Do the work on standard input."""
+    """Process the request on standard input."""
     asked = json.loads(sys.stdin.buffer.readline())
     _limit(asked["memory"], asked["cpu_s"])
     try:
@@ -50,7 +50,7 @@ def main() -> None:
     except Unusable as error:
         answer = {"kind": error.kind, "message": error.message}
     except Exception as error:
-        # ONNX tells it in words alone.
+        # ONNX reports a lack of memory only in the message.
         if not isinstance(error, MemoryError) and "bad_alloc" not in str(error):
             raise
         answer = {
@@ -70,12 +70,7 @@ def crop_image(params: Mapping[str, Any], content: bytes) -> Any:
         max(round(right * width), round(left * width) + _LEAST_PIXELS),
         max(round(bottom * height), round(top * height) + _LEAST_PIXELS),
     )
-    cut = picture.crop(region)
-    pixels = cut.width * cut.height
-    if pixels > _MOST_SHOWN:
-        scale = (_MOST_SHOWN / pixels) ** 0.5
-        cut = cut.resize((max(int(cut.width * scale), 1), max(int(cut.height * scale), 1)))
-    return _png(cut)
+    return _png(_scaled_down(picture.crop(region)))
 
 
 def pdf_pages(params: Mapping[str, Any], content: bytes) -> Any:
@@ -93,25 +88,26 @@ def read_text(params: Mapping[str, Any], content: bytes) -> Any:
     except ImportError as missing:
         raise Unusable(
             "unsupported",
-            f"Reading text needs an optional part ({missing}): pip install 'polyvox[ocr]' and "
-            "start again.",
+            f"Reading text needs an optional package ({missing}): run pip install 'polyvox[ocr]' "
+            "and restart.",
         ) from None
-    picture = _picture(params, content)
-    pixels = picture.width * picture.height
-    if pixels > _MOST_SHOWN:
-        scale = (_MOST_SHOWN / pixels) ** 0.5
-        picture = picture.resize(
-            (int(picture.width * scale) or 1, int(picture.height * scale) or 1)
-        )
-    found, _ = RapidOCR()(_png_bytes(picture))
+    found, _ = RapidOCR()(_png_bytes(_scaled_down(_picture(params, content))))
     return {"text": "\n".join(line[1] for line in found or ())}
+
+
+def _scaled_down(picture: Any) -> Any:
+    pixels = picture.width * picture.height
+    if pixels <= _MOST_SHOWN:
+        return picture
+    scale = (_MOST_SHOWN / pixels) ** 0.5
+    return picture.resize((int(picture.width * scale) or 1, int(picture.height * scale) or 1))
 
 
 _TOOLS = {"crop_image": crop_image, "pdf_pages": pdf_pages, "read_text": read_text}
 
 
 def _limit(memory: int, cpu_s: int) -> None:
-    """Bound memory and time. Raises OSError or ValueError where that is not possible."""
+    """Limit memory and time. Raises OSError or ValueError if that is not possible."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     if sys.platform == "linux":  # elsewhere neither limit can be set
@@ -134,9 +130,9 @@ def _picture(params: Mapping[str, Any], content: bytes) -> Any:
             if not 1 <= page <= count:
                 raise Unusable("unprocessable", f"There is no page {page}; it has {count}.")
             return _page(document, page - 1)
-    from PIL import Image as Pillow  # noqa: PLC0415  # not needed for pages alone
+    from PIL import Image as Pillow  # noqa: PLC0415  # not needed for pages
 
-    Pillow.MAX_IMAGE_PIXELS = None  # ours is checked instead, also of what Pillow only warns about
+    Pillow.MAX_IMAGE_PIXELS = None  # replaced by the check below; Pillow only warns
     try:
         picture = Pillow.open(io.BytesIO(content))
         if picture.width * picture.height > _MOST_PIXELS:
@@ -158,7 +154,7 @@ def _pdf(content: bytes) -> Iterator[Any]:
     except ImportError:
         raise Unusable(
             "unsupported",
-            "Pages of a PDF need an optional part: pip install 'polyvox[pdf]' and start again.",
+            "PDF pages need an optional package: run pip install 'polyvox[pdf]' and restart.",
         ) from None
     try:
         document = PdfDocument(content)
@@ -174,7 +170,7 @@ def _page(document: Any, at: int) -> Any:
     page = document[at]
     scale = _PAGE_PIXELS / max(*page.get_size(), 1)
     bitmap = page.render(scale=scale)
-    # A copy: the picture shares its memory with what PDFium is about to take back.
+    # A copy, because the picture shares its memory with the bitmap that is closed below.
     rendered = bitmap.to_pil().convert("RGB").copy()
     bitmap.close()
     page.close()

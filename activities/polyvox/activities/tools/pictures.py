@@ -1,8 +1,8 @@
-"""Tools that look into the pictures and documents of a conversation: crop, read, render pages.
+"""Tools for the pictures and documents of a conversation: crop, read text, render pages.
 
-Each names its picture by ``digest`` (see ``polyvox.workflows.media``), of a PDF also by ``page``,
-counted from 1. Regions are fractions of width and height, ``[left, top, right, bottom]``, 0 to 1.
-The work is done by ``picture_work`` in a process of its own, within limits of memory and time.
+The parameter ``digest`` identifies a picture (see ``polyvox.workflows.media``), ``page`` the page
+of a PDF, counted from 1. Regions are fractions of width and height, ``[left, top, right, bottom]``,
+0 to 1. ``picture_work`` does the work in a separate process with limited memory and time.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from polyvox.workflows.errors import ModelError
 from polyvox.workflows.media import find_media
 
 _MEMORY = 4 << 30
-"""Of address space: the reader of text reserves half of it."""
+"""Address space in bytes; OCR reserves half of it."""
 
 _SECONDS = 45.0
-"""Less than a step's time, so that the client gets the reason and no second try is made."""
+"""Less than a step's timeout, so that the client gets the reason and there is no retry."""
 
 _MOST_ANSWER = 256 << 20
 _ENVIRON = {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
-"""Each further thread reserves memory, which counts."""
+"""Every thread reserves memory, which counts towards the limit."""
 
 
 async def crop_image(params: Mapping[str, Json], conversation: Conversation) -> Json:
@@ -36,13 +36,13 @@ async def crop_image(params: Mapping[str, Json], conversation: Conversation) -> 
 
 
 async def pdf_pages(params: Mapping[str, Json], conversation: Conversation) -> Json:
-    """Return up to ``most`` pages of a PDF as PNGs, and how many it has: ``{"pages", "count"}``."""
+    """Return up to ``most`` pages of a PDF as PNGs, and their number: ``{"pages", "count"}``."""
     wanted = {"most": params["most"]} if "most" in params else {}
     return await _worked("pdf_pages", params, conversation, wanted)
 
 
 async def read_text(params: Mapping[str, Json], conversation: Conversation) -> Json:
-    """Return the text OCR finds in a picture or page: ``{"text"}``, one line each."""
+    """Return the text that OCR finds in a picture or page: ``{"text"}``, line by line."""
     return await _worked("read_text", params, conversation, {"page": params.get("page")})
 
 
@@ -56,8 +56,8 @@ async def _worked(
     wanted: Mapping[str, Json],
     box: object = _NO_BOX,
 ) -> Json:
-    """Return the result of ``tool``. Raises ModelError for what it cannot use."""
-    # In a thread, because it computes the digest of everything the client sent.
+    """Return the result of ``tool``. Raises ModelError for invalid input."""
+    # In a thread, because it computes the digests of all media in the conversation.
     data = await asyncio.to_thread(_data, str(params.get("digest")), conversation)
     asked = {"tool": tool, **wanted, "memory": _MEMORY, "cpu_s": math.ceil(2 * _SECONDS)}
     if box is not _NO_BOX:
@@ -77,21 +77,18 @@ async def _worked(
                 f"The picture or document took more than {_SECONDS:g} s. Send a simpler one.",
             ) from None
         if status == 0:
-            return _told(json.loads(answer))
-        said = await complaint(child)
-        if "Error" in said and status > 0:
-            raise RuntimeError(said)  # a defect of ours
+            document = json.loads(answer)
+            if "result" in document:
+                return document["result"]
+            raise ModelError(document["kind"], document["message"])
+        errors = await complaint(child)
+        if "Error" in errors and status > 0:
+            raise RuntimeError(errors)  # a defect in picture_work
         raise ModelError(
             "unprocessable",
-            "The picture or document broke the program that reads it, or needs more than "
+            "The picture or document crashed the program that reads it, or needs more than "
             f"{_MEMORY >> 20:,} MiB of memory. Send a smaller or simpler one.",
         )
-
-
-def _told(answer: Mapping[str, Json]) -> Json:
-    if "result" in answer:
-        return answer["result"]
-    raise ModelError(answer["kind"], answer["message"])
 
 
 def _data(digest: str, conversation: Conversation) -> bytes:
@@ -100,14 +97,12 @@ def _data(digest: str, conversation: Conversation) -> bytes:
     if part is None:
         raise ModelError("not_found", f"The conversation has no picture {digest[:12]!r}.")
     if part.source.data is None:
-        raise ModelError(
-            "unsupported", "The picture is only linked to, and links are not followed here."
-        )
+        raise ModelError("unsupported", "The picture is a URL, and tools do not fetch URLs.")
     return part.source.data.encode(errors="replace")
 
 
 def _box(box: Json) -> tuple[float, float, float, float]:
-    """Return a region. Raises ModelError("invalid_request") for what is none."""
+    """Return a region. Raises ModelError("invalid_request") if it is invalid."""
     try:
         left, top, right, bottom = (min(max(float(edge), 0.0), 1.0) for edge in box)
     except (TypeError, ValueError):

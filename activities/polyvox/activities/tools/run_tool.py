@@ -1,9 +1,9 @@
-"""The server-side tools a flow may run: a table of names, and the activity that runs one.
+"""The server-side tools of flows: a table of their names, and the activity that runs one.
 
-A tool is a function of JSON parameters and of the client's conversation, whose media it may look
-into by digest, so that no picture travels through a history. One that takes long is a coroutine
-which has its work done by child processes; only a few calls of each run at once, and a cancel kills
-what they have started. A ModelError says what went wrong; anything else it raises is a defect.
+A tool is a function of JSON parameters and the client's conversation. It refers to media in the
+conversation by digest, so that histories contain no pictures. A slow tool is a coroutine whose work
+is done by child processes; the number of concurrent calls of each is limited, and a cancellation
+kills its processes. A tool raises ModelError for expected errors; any other exception is a defect.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
 
 ToolFunction = Callable[[Mapping[str, Json], Conversation], Json | Awaitable[Json]]
-"""A plain one runs in a thread and must be quick."""
+"""A function that is not a coroutine function runs in a thread and must be fast."""
 
 TOOLS: Mapping[str, ToolFunction] = {
     "crop_image": crop_image,
@@ -40,7 +40,7 @@ _LONGEST_WAIT_S = 30.0
 class Toolbox:
     """Runs tools; its ``run_tool`` is the activity.
 
-    ``at_once`` is how many calls of one tool run at the same time; by default two for each core.
+    ``at_once`` limits the concurrent calls of one tool, by default to two per core, at least four.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Toolbox:
         self._bodies = bodies
         self._tools = tools
         self._at_once = at_once or max(4, 2 * (os.cpu_count() or 1))
-        # Of each tool its own, so that checks of code do not keep a picture waiting.
+        # One for each tool, so that checks of code do not delay pictures.
         self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(self._at_once)
         )
@@ -88,7 +88,7 @@ class Toolbox:
         except TimeoutError:
             raise ModelError(
                 "overloaded",
-                f"Tool {use.name!r} runs {self._at_once} times at once already. Try again later.",
+                f"Tool {use.name!r} is already running {self._at_once} times. Try again later.",
             ) from None
         try:
             return await tool(use.params, client)
@@ -97,7 +97,7 @@ class Toolbox:
 
 
 async def _beat() -> None:
-    """Heartbeat while the tool works: the answer is how the activity learns of a cancel."""
+    """Send heartbeats; through their responses the activity learns of a cancellation."""
     while True:
         activity.heartbeat()
         await asyncio.sleep(_BEAT_S)

@@ -1,12 +1,12 @@
-"""Process 1 of a sandbox: lowers its own limits, writes the files, runs the commands, counts.
+"""Process 1 of a sandbox: sets limits, writes the files, runs the commands, measures their usage.
 
-bubblewrap starts this file with the system's Python alone, so it imports nothing of Polyvox. It
-reads one line of JSON (see ``sandbox``) and writes two: that it is ready, and the results.
-Its first rule is to fail closed: a limit that cannot be set ends it before anything was run.
+bubblewrap starts this file with Python's standard library only, so it does not import Polyvox. It
+reads one line of JSON (see ``bubblewrap``) and writes two: that it is ready, and the results. It
+fails closed: if a limit cannot be set, it ends before anything is run.
 
-Being process 1, it can be neither killed nor stopped from inside, and because it is not dumpable
-the commands, which run as the same user, cannot look into it or write to its pipes. Its standard
-input stays open as long as the server wants the results; when it closes, the sandbox ends.
+As process 1 it cannot be killed or stopped from inside. It is not dumpable, so the commands, which
+run as the same user, cannot read its memory or write to its pipes. Its standard input stays open as
+long as the server waits for the results; when it closes, the sandbox ends.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 READY = b"ready\n"
-"""Says that every limit is set and the commands begin."""
+"""Written when all limits are set and the commands begin."""
 
 _LOOK_S = 0.05
-"""How often what the commands use is counted."""
+"""The interval at which the usage of the commands is measured."""
 
 _HEAD = 2000
 _TAIL = 4000
@@ -45,7 +45,7 @@ _FIXED_LIMITS = {
 
 
 class Cut:
-    """The head and the tail of a command's output; the middle of a long one is dropped."""
+    """The head and the tail of a command's output; the middle of a long output is dropped."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -68,7 +68,7 @@ class Cut:
 
 
 class Count:
-    """What the commands use together, against what they may."""
+    """Compares the resource usage of all commands with the limits."""
 
     def __init__(self, limits: Mapping[str, int], folders: list[str]) -> None:
         self._limits = limits
@@ -76,7 +76,7 @@ class Count:
         self._shared_before = _machine()["Shmem"]
 
     def excess(self) -> str:
-        """Return which limit is exceeded, in words, or nothing."""
+        """Return a message if a limit is exceeded, else an empty string."""
         pids = [
             name
             for name in os.listdir("/proc")  # noqa: PTH208  # names alone, twenty times a second
@@ -94,7 +94,7 @@ class Count:
             written += (found.f_blocks - found.f_bfree) * found.f_frsize
             files += found.f_files - found.f_ffree
         memory = self._limits["memory"]
-        # Resident pages that processes share are counted once for each, so they are only a hint.
+        # Shared pages are counted once per process here, so this check may be too strict.
         if resident + written > memory and _proportional(pids) + written > memory:
             return f"it used more than {memory >> 20:,} MiB of memory"
         if threads > self._limits["processes"]:
@@ -110,7 +110,7 @@ class Count:
 
 
 def main() -> None:
-    """Do the job on standard input. Whatever goes wrong before it is ready ends the process."""
+    """Do the job on standard input. Any error before it is ready ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     job = json.loads(sys.stdin.buffer.readline())
     limits = job["limits"]
@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def _lower(limits: Mapping[str, int], uid: int | None) -> None:
-    """Give up what a command must not have, for good, and see that it is gone."""
+    """Give up privileges and lower limits irrevocably, and verify that."""
     wanted = {
         **_FIXED_LIMITS,
         resource.RLIMIT_AS: limits["address_space"],
@@ -145,31 +145,31 @@ def _lower(limits: Mapping[str, int], uid: int | None) -> None:
         hard = resource.getrlimit(name)[1]
         lower = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(name, (lower, lower))
-    # So that the kernel, when it is short of memory, takes it from here and not from the server.
+    # If memory is short, the kernel should kill this process and not the server.
     Path("/proc/self/oom_score_adj").write_text("1000")
     if uid is not None:
-        # The kernel does not count root's processes; of a user that only this sandbox has, it does.
+        # The kernel does not limit the number of root's processes. Only this sandbox has this user.
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     libc = ctypes.CDLL(None, use_errno=True)
-    # bubblewrap sets this one too, but a change of user clears it.
+    # bubblewrap sets this too, but a change of user clears it.
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     if libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 0:
-        raise OSError("the first process cannot be hidden from the others")
+        raise OSError("the first process cannot be protected from the others")
     status = dict(
         line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines()
     )
     held = {name: int(status[name], 16) for name in ("CapPrm", "CapEff", "CapAmb")}
     if os.getpid() != 1 or os.getuid() == 0 or any(held.values()):
-        raise OSError(f"the sandbox holds privileges: {held}, user {os.getuid()}")
+        raise OSError(f"the sandbox has privileges: {held}, user {os.getuid()}")
     if status["NoNewPrivs"] != "1" or status["Seccomp"] != "2":
         raise OSError("the filter of system calls is not in place")
 
 
 def _run(command: str, timeout_s: float, limits: Mapping[str, int], count: Count) -> dict[str, Any]:
-    """Run one command until it ends, its time is over or it exceeds a limit; leave nothing."""
+    """Run one command until it ends, times out or exceeds a limit; end all its processes."""
 
     def begin() -> None:
         os.nice(10)
@@ -194,7 +194,7 @@ def _run(command: str, timeout_s: float, limits: Mapping[str, int], count: Count
         while not stopped:
             ready = {key.fd for key, _ in selector.select(_LOOK_S)}
             if 0 in ready:
-                os._exit(1)  # the server is gone, or wants no results any more
+                os._exit(1)  # the server has ended or no longer needs the results
             if reading in ready:
                 chunk = os.read(reading, _CHUNK)
                 cut.add(chunk)
@@ -208,7 +208,7 @@ def _run(command: str, timeout_s: float, limits: Mapping[str, int], count: Count
             elif now >= look_at:
                 excess = count.excess()
                 stopped = f"Stopped: {excess}." if excess else ""
-                # Counting never takes more than a tenth of the time.
+                # Measuring takes at most a tenth of the time.
                 look_at = time.monotonic() + max(_LOOK_S, 10 * (time.monotonic() - now))
     os.close(ended)
     code = _end_all(child.pid)
@@ -222,7 +222,7 @@ def _run(command: str, timeout_s: float, limits: Mapping[str, int], count: Count
 
 
 def _end_all(first: int) -> int:
-    """Kill every process but this one; return how the command ended, as a shell tells it."""
+    """Kill all other processes; return the command's exit code as a shell does."""
     code = 0
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
@@ -232,14 +232,14 @@ def _end_all(first: int) -> int:
         except ChildProcessError:
             return code
         if pid == first:
-            told = os.waitstatus_to_exitcode(status)
-            code = told if told >= 0 else 128 - told
+            exit_code = os.waitstatus_to_exitcode(status)
+            code = exit_code if exit_code >= 0 else 128 - exit_code
 
 
 def _machine() -> dict[str, int]:
     """Return /proc/meminfo, in bytes."""
     lines = Path("/proc/meminfo").read_text().splitlines()
-    return {name: int(told.split()[0]) << 10 for name, told in (line.split(":") for line in lines)}
+    return {name: int(size.split()[0]) << 10 for name, size in (line.split(":") for line in lines)}
 
 
 def _proportional(pids: list[str]) -> int:
@@ -250,7 +250,7 @@ def _proportional(pids: list[str]) -> int:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) << 10
         except PermissionError:
-            # It made itself unreadable; then all it has counts.
+            # The process made itself unreadable, so all its resident memory counts.
             with contextlib.suppress(OSError):
                 total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
         except (OSError, StopIteration):

@@ -1,8 +1,9 @@
-"""The system calls that sandboxed code may not make, as a seccomp program for bubblewrap.
+"""The system calls that sandboxed code must not make, as a seccomp program for bubblewrap.
 
-Refused are calls that give memory no limit counts (memfd, System V memory and queues), reach what
-namespaces do not separate (kernel keyrings, vsock, BPF, performance counters), make new namespaces
-or mounts, or escape this filter (io_uring, the 32-bit call tables). Everything else is allowed.
+Calls are rejected that allocate memory outside the limits (memfd, System V memory and queues),
+reach objects that namespaces do not isolate (kernel keyrings, vsock, BPF, performance counters),
+make new namespaces or mounts, or bypass this filter (io_uring, the 32-bit call tables). Everything
+else is allowed.
 
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux.
 """
@@ -11,8 +12,8 @@ import errno
 import platform
 import struct
 
-# Name: (x86_64, generic table of aarch64 and riscv64). clone3 comes first: its flags lie in memory,
-# where a filter cannot look, so libc must fall back to clone.
+# Name: (x86_64, generic table of aarch64 and riscv64). clone3 comes first: its flags are in memory,
+# which a filter cannot read, so libc must fall back to clone.
 _REFUSED: dict[str, tuple[int, int]] = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
@@ -50,11 +51,11 @@ _AUDIT = {
     "aarch64": (0xC00000B7, 1),
     "riscv64": (0xC00000F3, 1),
 }
-"""The kernel's name of the call table, and which column above is its."""
+"""The kernel's constant of the architecture, and its column in the table above."""
 
 _NEW_NAMESPACES = 0x7E020080
 _FAMILIES = (1, 2, 10, 16)
-"""AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: those that a network namespace separates."""
+"""AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: those that a network namespace isolates."""
 _X32 = 0x40000000
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -63,7 +64,7 @@ _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 
 
 def syscall_filter() -> bytes | None:
-    """Return the program for this machine, None where its call table is not known."""
+    """Return the program for this machine, None if its call table is unknown."""
     known = _AUDIT.get(platform.machine())
     if known is None:
         return None

@@ -35,7 +35,7 @@ def exporter(protocol: str) -> SpanExporter:
         case "http/protobuf":
             return OTLPSpanExporter()
         case "grpc":
-            # gRPC is some 20 MB of native code that the default protocol does without.
+            # gRPC is 20 MB of native code that the default protocol does not need.
             from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
                 OTLPSpanExporter as GrpcExporter,
             )
@@ -49,7 +49,7 @@ def exporter(protocol: str) -> SpanExporter:
 
 
 class ExportedTracing(Tracing):
-    """Exports its spans in batches from a thread of its own."""
+    """Exports spans in batches from its own thread."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class ExportedTracing(Tracing):
         )
 
     def run_span(self, traceparent: str | None, *, run_id: str, flow: str, model: str) -> RunSpan:
-        # No gen_ai.usage here: a backend that adds up spans would count every token twice.
+        # No gen_ai.usage here: a backend that adds up spans would count each token twice.
         return _Run(
             self._tracer.start_span(
                 f"run {flow}",
@@ -104,7 +104,7 @@ class ExportedTracing(Tracing):
         span.end(_nanoseconds(call.ended_at))
 
     def shutdown(self) -> None:
-        # The SDK's own limit is 30 s and leaves out the export that is under way.
+        # The SDK's limit is 30 s and does not cover an export that is in progress.
         ending = threading.Thread(target=self._provider.shutdown, name="otlp-shutdown", daemon=True)
         ending.start()
         ending.join(self._shutdown_s)
@@ -119,7 +119,7 @@ class _Request(RequestSpan):
         self._span.set_attribute("http.response.status_code", status)
         if run_id:
             self._span.set_attribute("polyvox.run_id", run_id)
-        # A client's own mistake (4xx) is no error of the server, by the HTTP conventions.
+        # By the HTTP conventions a client's mistake (4xx) is not an error of the server.
         if status >= 500 or (error is not None and status < 400):
             _fail(self._span, error.kind if error else "internal")
         self._span.end()
@@ -152,7 +152,7 @@ def _call_attributes(call: CallEnded, flow: str) -> dict[str, AttributeValue]:
         "gen_ai.response.time_to_first_chunk": (
             (first - call.started_at).total_seconds() if first else None
         ),
-        # By the conventions this one includes cached tokens, unlike the ledger's meter.
+        # By the conventions this includes cached tokens, unlike the ledger's meter.
         "gen_ai.usage.input_tokens": None if usage.input is None else usage.whole_input,
         "gen_ai.usage.cache_read.input_tokens": usage.cache_read,
         "gen_ai.usage.cache_write.input_tokens": usage.cache_write,
@@ -177,7 +177,7 @@ def _fail(span: Span, kind: ErrorKind) -> None:
 
 
 def _parent(traceparent: str | None) -> Context:
-    """The context a span is started in: never the implicit one."""
+    """Return the context in which a span is started; never the implicit one."""
     return _W3C.extract({"traceparent": traceparent} if traceparent else {}, Context())
 
 

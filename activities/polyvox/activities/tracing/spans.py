@@ -1,4 +1,4 @@
-"""Spans of requests, runs and calls, for any OpenTelemetry backend; nothing unless asked for.
+"""Spans of requests, runs and calls for any OpenTelemetry backend; off by default.
 
 One tree per request::
 
@@ -7,10 +7,10 @@ One tree per request::
         chat gpt-5           CLIENT    one per upstream attempt of a step
 
 * Nothing is global and no context is implicit: a parent is a W3C ``traceparent`` string, which
-  crosses Temporal inside our own values.
-* A call's span is made when the call has ended, from the same CallEnded the ledger keeps. So both
-  tell the same times and tokens, and a replayed workflow makes no span twice.
-* Spans hold names, numbers and error kinds; never a word of prompt or answer, and no key.
+  passes through Temporal in Polyvox's values.
+* A call's span is made when the call has ended, from the CallEnded that the ledger stores. So both
+  have the same times and tokens, and a replayed workflow does not make a span again.
+* Spans contain names, numbers and error kinds; no text of prompts or answers, and no keys.
 * ``Tracing()`` itself does nothing. ``from_environment`` returns one that exports if an OTLP
   endpoint is configured.
 """
@@ -28,40 +28,40 @@ DEFAULT_PROTOCOL = "http/protobuf"
 
 
 class RequestSpan:
-    """The span of one HTTP request. ``traceparent`` is what its children need."""
+    """The span of one HTTP request. ``traceparent`` is the parent of its children."""
 
     traceparent: str | None = None
 
     def end(self, status: int, error: ModelError | None = None, *, run_id: str = "") -> None:
-        """End it with the HTTP status sent; ``error`` also for a stream that broke after a 200."""
+        """End the span with the HTTP status; ``error`` also if a stream broke after a 200."""
 
 
 class RunSpan:
-    """The span of one run. ``traceparent`` is what its calls need."""
+    """The span of one run. ``traceparent`` is the parent of its calls."""
 
     traceparent: str | None = None
 
     def end(self, status: EndStatus, error: ModelError | None = None) -> None:
-        """End it as the run ended."""
+        """End the span with the run's status."""
 
 
 class Tracing:
-    """Makes spans, or as here none at all."""
+    """Makes spans; this class makes none."""
 
     @staticmethod
     def from_environment(environ: Mapping[str, str]) -> "Tracing":
-        """Return what the standard OpenTelemetry variables ask for.
+        """Return the Tracing that the standard OpenTelemetry variables configure.
 
         Spans are exported only if ``OTEL_EXPORTER_OTLP_ENDPOINT`` or its ``TRACES`` variant is
         set, over ``http/protobuf`` unless ``OTEL_EXPORTER_OTLP_PROTOCOL`` says ``grpc``. The SDK
-        reads the other variables from the process's own environment. Raises ValueError for a
-        value that is not known.
+        reads the other variables from the process's environment. Raises ValueError for an
+        unknown protocol.
         """
         off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
         none = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
         if off or none or not (environ.get(TRACES_ENDPOINT) or environ.get(ENDPOINT)):
             return Tracing()
-        # The exporter costs memory and start-up time that only its users should pay.
+        # Imported here, because the exporter costs memory and start-up time.
         from polyvox.activities.tracing.exporter import ExportedTracing, exporter  # noqa: PLC0415
 
         protocol = environ.get(TRACES_PROTOCOL) or environ.get(PROTOCOL) or DEFAULT_PROTOCOL
@@ -70,18 +70,18 @@ class Tracing:
     def request_span(
         self, method: str, route: str, *, traceparent: str | None = None
     ) -> RequestSpan:
-        """Start the span of a request; ``traceparent`` is the client's own header, if any."""
+        """Start the span of a request; ``traceparent`` is the client's header, if any."""
         return _NO_REQUEST
 
     def run_span(self, traceparent: str | None, *, run_id: str, flow: str, model: str) -> RunSpan:
-        """Start the span of a run below the one ``traceparent`` names."""
+        """Start the span of a run with the parent ``traceparent``."""
         return _NO_RUN
 
     def call_span(self, traceparent: str | None, call: CallEnded, *, flow: str) -> None:
-        """Record a call that has ended, below the run that ``traceparent`` names."""
+        """Make the span of a call that has ended; ``traceparent`` is that of its run."""
 
     def shutdown(self) -> None:
-        """Send what is left, for at most 5 s. Blocks."""
+        """Export the remaining spans, for at most 5 s. Blocks."""
 
 
 _NO_REQUEST = RequestSpan()

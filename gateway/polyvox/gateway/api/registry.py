@@ -112,7 +112,7 @@ def registry_router() -> APIRouter:
 
 
 def _add_flows(router: APIRouter) -> None:
-    # A trial takes a core or two for a moment; many at once would take them from the runs.
+    # A dry run takes a core or two for a moment; many at once would take them from the runs.
     trying = asyncio.Semaphore(1)
 
     @router.get("/flows", response_model=FlowList)

@@ -1,12 +1,12 @@
 """Runs as JSON documents, the same from the API and from the command line."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from polyvox.activities.ledger.entries import RunRecord
+from polyvox.activities.ledger.tables import RunRecord
 from polyvox.gateway.api.document import Document, Problem
 
 
@@ -32,7 +32,7 @@ class CallDocument(Document):
 
     step: str
     attempt: int
-    recorded: bool
+    recorded: Annotated[bool, BeforeValidator(bool)]
     provider: str
     model: str
     response_model: str | None

@@ -19,8 +19,9 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, ConfigDict, ValidationError
 from temporalio.client import Client
 
-from polyvox.activities.ledger.entries import RunRecord, RunStatus
+from polyvox.activities.ledger.entries import RunStatus
 from polyvox.activities.ledger.ledger import LIST_LIMIT, Ledger
+from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.storage.storable_json import text_mistake, unstorable
 from polyvox.gateway.api.document import Document, Problem, ProblemDocument
 from polyvox.gateway.api.run_document import (

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
 from polyvox.protocols.bounded_json import MOST_VALUES, TooManyValues, parse_json
-from polyvox.worker.settings.settings import ServerSettings
+from polyvox.worker.settings.file import ServerSettings
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
 

@@ -14,7 +14,7 @@ from polyvox.gateway.http.connections import Config, Connection, Doors, Limits
 from polyvox.gateway.http.websocket_connection import WebSocketConnection
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
-from polyvox.worker.settings.settings import ServerSettings
+from polyvox.worker.settings.file import ServerSettings
 
 _MOST_FILES = 65_536
 """Raising the soft limit further would only make programs slow that close all they may have."""

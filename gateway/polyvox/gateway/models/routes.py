@@ -35,7 +35,7 @@ async def one_model(request: Request) -> Response:
 
 
 def _entry(model: ResolvedModel) -> ModelEntry:
-    card = model.told
+    card = model.parsed_card
     return ModelEntry(
         model.model,
         model.description,

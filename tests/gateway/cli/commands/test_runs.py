@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console, RenderableType
 from typer.testing import CliRunner
 
-from polyvox.activities.ledger.entries import CallEnded, Entry, RunEnded, RunRecord, RunStarted
+from polyvox.activities.ledger.entries import CallEnded, Entry, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.storage.database import database_file, file_url
 from polyvox.gateway.cli.main import app
 from polyvox.gateway.cli.output.run_tree import render_runs, render_tree

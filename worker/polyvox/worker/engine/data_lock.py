@@ -35,11 +35,9 @@ class DataLock:
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Not "w", which would erase the holder's id when the lock is held.
         file = (self._data / "lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file):
             with file:
-                raise DataFolderInUse(self._data, _read_pid(file)) from None
+                raise DataFolderInUse(self._data, _read_pid(file))
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -56,11 +54,18 @@ class DataLock:
 def lock_holder(data: Path) -> int | None:
     """Return the process id of the program that uses the folder, None if there is none."""
     with contextlib.suppress(OSError), (data / "lock").open(encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file, fcntl.LOCK_SH):
             return _read_pid(file)
     return None
+
+
+def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file without waiting; return False if another process holds the lock."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _read_pid(file: IO[str]) -> int | None:

@@ -30,14 +30,6 @@ class EngineError(Exception):
     """The engine cannot be found, started or reached; the message names the remedy."""
 
 
-class _NoAnswer(Exception):
-    """A request failed; ``no_namespace`` if the reason is that the namespace does not exist."""
-
-    def __init__(self, message: str, *, no_namespace: bool = False) -> None:
-        super().__init__(message)
-        self.no_namespace = no_namespace
-
-
 class Frontend:
     """A Temporal frontend at ``address`` (``host:port``), queried for one namespace.
 
@@ -63,10 +55,10 @@ class Frontend:
         while True:
             still_alive()
             try:
-                await self._retention()
-            except _NoAnswer as trouble:
+                await self.retention()
+            except EngineError as error:
                 if loop.time() > deadline:
-                    raise self._error(trouble, f"within {limit_s:.0f} s") from None
+                    raise EngineError(f"{error} Gave up after {limit_s:.0f} s.") from None
             else:
                 return
             await asyncio.sleep(pause)
@@ -74,64 +66,52 @@ class Frontend:
 
     async def version(self) -> str:
         """Return the server's version, such as ``1.29.1``. Raises EngineError without an answer."""
-        try:
-            async with self._asking() as service:
-                answer = await service.workflow_service.get_system_info(
-                    GetSystemInfoRequest(), timeout=RPC_LIMIT
-                )
-        except _NoAnswer as trouble:
-            raise self._error(trouble) from None
+        async with self._service() as service:
+            answer = await service.workflow_service.get_system_info(
+                GetSystemInfoRequest(), timeout=RPC_LIMIT
+            )
         return answer.server_version
 
     async def answers(self, limit_s: float) -> bool:
         """Return whether the frontend answers one request."""
         try:
-            async with self._asking() as service:
+            async with self._service() as service:
                 return await service.check_health(timeout=timedelta(seconds=limit_s))
-        except _NoAnswer:
+        except EngineError:
             return False
 
     async def retention(self) -> timedelta:
         """Return the retention of the namespace. Raises EngineError."""
-        try:
-            return await self._retention()
-        except _NoAnswer as trouble:
-            raise self._error(trouble) from None
-
-    async def keep_history(self, retention: timedelta) -> None:
-        """Set the namespace's retention to at least ``retention`` and verify it."""
-        ttl = Duration()
-        ttl.FromTimedelta(retention)
-        try:
-            if await self._retention() >= retention:
-                return
-            async with self._asking() as service:
-                await service.workflow_service.update_namespace(
-                    UpdateNamespaceRequest(
-                        namespace=self.namespace,
-                        config=NamespaceConfig(workflow_execution_retention_ttl=ttl),
-                    ),
-                    timeout=RPC_LIMIT,
-                )
-            kept = await self._retention()
-        except _NoAnswer as trouble:
-            raise self._error(trouble) from None
-        if kept < retention:
-            raise EngineError(
-                f"The engine keeps history for {kept} although {retention} was requested. "
-                "Its log may show the reason."
-            )
-
-    async def _retention(self) -> timedelta:
-        async with self._asking() as service:
+        async with self._service() as service:
             answer = await service.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=self.namespace), timeout=RPC_LIMIT
             )
         return answer.config.workflow_execution_retention_ttl.ToTimedelta()
 
+    async def keep_history(self, retention: timedelta) -> None:
+        """Set the namespace's retention to at least ``retention`` and verify it."""
+        ttl = Duration()
+        ttl.FromTimedelta(retention)
+        if await self.retention() >= retention:
+            return
+        async with self._service() as service:
+            await service.workflow_service.update_namespace(
+                UpdateNamespaceRequest(
+                    namespace=self.namespace,
+                    config=NamespaceConfig(workflow_execution_retention_ttl=ttl),
+                ),
+                timeout=RPC_LIMIT,
+            )
+        actual = await self.retention()
+        if actual < retention:
+            raise EngineError(
+                f"The engine keeps history for {actual} although {retention} was requested. "
+                "Its log may show the reason."
+            )
+
     @contextlib.asynccontextmanager
-    async def _asking(self) -> AsyncIterator[ServiceClient]:
-        """Yield a connected service; convert every failure to get an answer to _NoAnswer."""
+    async def _service(self) -> AsyncIterator[ServiceClient]:
+        """Yield a connected service; convert the failures of its requests to EngineError."""
         try:
             if self._connected is None:
                 self._connected = await ServiceClient.connect(
@@ -143,21 +123,15 @@ class Frontend:
                     )
                 )
             yield self._connected
-        except RPCError as error:
-            raise _NoAnswer(
-                error.message, no_namespace=error.status == RPCStatusCode.NOT_FOUND
+        except (RPCError, RuntimeError) as error:  # RuntimeError if the SDK cannot connect
+            if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
+                raise EngineError(
+                    f"The engine at {self.address!r} has no namespace {self.namespace!r}. Create "
+                    f"it (temporal operator namespace create -n {self.namespace}) or set another "
+                    "one (engine.namespace, TEMPORAL_NAMESPACE)."
+                ) from None
+            reason = error.message if isinstance(error, RPCError) else str(error)
+            raise EngineError(
+                f"The engine at {self.address!r} does not answer: {reason}. "
+                "Check the address, and that the engine is running."
             ) from None
-        except RuntimeError as error:  # raised by the SDK if it cannot connect
-            raise _NoAnswer(str(error)) from None
-
-    def _error(self, trouble: _NoAnswer, when: str = "now") -> EngineError:
-        if trouble.no_namespace:
-            return EngineError(
-                f"The engine at {self.address!r} has no namespace {self.namespace!r}. Create it "
-                f"(temporal operator namespace create -n {self.namespace}) or set another one "
-                "(engine.namespace, TEMPORAL_NAMESPACE)."
-            )
-        return EngineError(
-            f"The engine at {self.address!r} does not answer {when}: {trouble}. "
-            "Check the address, and that the engine is running."
-        )

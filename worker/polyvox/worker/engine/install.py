@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -11,11 +10,11 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
 
 from temporalio.testing import WorkflowEnvironment
 
 from polyvox.worker.engine.binary import Attempt, EngineBinary, cache_folder, find_engine, inspect
+from polyvox.worker.engine.data_lock import try_lock
 from polyvox.worker.engine.frontend import EngineError
 
 # The last release that `go install` accepts: later ones contain a replace directive.
@@ -211,8 +210,8 @@ async def _alone(lock: Path, report: Report) -> AsyncIterator[None]:
     """Hold a lock file, so that two programs do not install the engine at the same time."""
     loop = asyncio.get_running_loop()
     began = reported = loop.time()
-    with _opened(lock) as file:
-        while not _locked(file):
+    with lock.open("a", encoding="utf-8") as file:
+        while not try_lock(file):
             if (now := loop.time()) - reported >= REPORT_EVERY_S:
                 reported = now
                 report(
@@ -220,18 +219,6 @@ async def _alone(lock: Path, report: Report) -> AsyncIterator[None]:
                 )
             await asyncio.sleep(0.2)
         yield
-
-
-def _opened(lock: Path) -> IO[str]:
-    return lock.open("a", encoding="utf-8")
-
-
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _files(folder: Path) -> list[Path]:

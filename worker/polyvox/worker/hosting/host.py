@@ -1,8 +1,8 @@
-"""The one Temporal workflow that hosts every flow, under the flow's own name.
+"""The Temporal workflow that hosts every flow, under the flow's name.
 
-The workflow type is the flow version (``fusion@3``), so the Web UI and each history say which code
-ran. The version is loaded by its digest, which the run's input carries: a replay years later runs
-the same text. Nothing but ``Run`` stands between the flow and Temporal.
+The workflow type is the flow version (``fusion@3``), so the Web UI and each history show which code
+ran. The version is loaded by its digest, which is part of the run's input: a replay years later
+runs the same source. Only ``Run`` is between the flow and Temporal.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ from polyvox.workflows.reply import Reply, Usage
 from polyvox.workflows.run import Run
 
 APPROVE = "approve"
-"""The signal that answers a question: its text, and whether it is approved."""
+"""The signal that answers a question; its arguments are the question and whether it is approved."""
 
 QUESTIONS = "questions"
-"""The query for the questions that wait for an answer."""
+"""The query for the open questions of a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostServices:
-    """What the host needs of its process. Each is called in a workflow thread.
+    """The functions of the process that the host calls, each in a workflow thread.
 
-    ``open_conversation`` and ``load_flow`` are content-addressed and therefore deterministic;
-    ``tell`` hears of a run's end, and the client's protocol, once it really ended, not when it is
-    replayed.
+    ``open_conversation`` and ``load_flow`` are content-addressed and therefore deterministic.
+    ``tell`` gets the id, the client's protocol and the outcome of each run that ends, but not in a
+    replay.
     """
 
     load_flow: Callable[[str], Flow]
@@ -47,7 +47,7 @@ class HostServices:
 
 
 def flow_host(services: HostServices) -> type:
-    """Return the dynamic workflow class; the SDK makes an instance of it for each run."""
+    """Return the dynamic workflow class; the SDK creates an instance for each run."""
 
     class FlowHost:
         def __init__(self) -> None:
@@ -65,15 +65,15 @@ def flow_host(services: HostServices) -> type:
         def questions(self) -> list[str]:
             return self._backend.questions
 
-    # The SDK refuses classes whose names are local, because its sandbox imports workflows by name.
-    # This one is never sandboxed, and being local is how it knows its process without a global.
+    # The SDK rejects local classes, because its sandbox imports workflows by name. This class is
+    # not sandboxed, and it is local so that it can use ``services`` without a global variable.
     FlowHost.run.__qualname__ = "FlowHost.run"
     workflow.run(FlowHost.run)
     return workflow.defn(dynamic=True)(FlowHost)
 
 
 async def hosted(run_input: RunInput, services: HostServices, backend: TemporalBackend) -> Reply:
-    """Run the flow of ``run_input`` on ``backend``; what it raises fails the workflow, typed."""
+    """Run the flow of ``run_input`` on ``backend``; errors become typed workflow failures."""
     run_id = backend.run_id
     run: Run[Any] | None = None
     reply: Reply | None = None
@@ -88,8 +88,8 @@ async def hosted(run_input: RunInput, services: HostServices, backend: TemporalB
         error = ModelError("cancelled", "The run was cancelled.")
         if workflow.cancellation_reason() is not None:
             raise
-        # A call was hung up on although nobody cancelled the run; Temporal would take a bare
-        # CancelledError for a defect of the workflow task and try it again for ever.
+        # A call was cancelled but not the run. Temporal would treat a bare CancelledError as a
+        # defect of the workflow task and retry it forever.
         raise failure(error, retryable=False) from None
     except BlockedFlow as cut:
         lines = _own_lines(cut, run_input.flow)
@@ -107,7 +107,7 @@ async def hosted(run_input: RunInput, services: HostServices, backend: TemporalB
 
 
 async def _reply_of(flow: Flow, run: Run[Any], deadline_s: float | None) -> Reply:
-    # Without a deadline there is no timer in the history; the engine's limit holds anyhow.
+    # Without a deadline there is no timer in the history; the engine's limit still applies.
     deadline = asyncio.timeout(deadline_s)
     try:
         async with deadline:
@@ -141,7 +141,7 @@ def _error_of(raised: Exception, flow: str) -> ModelError:
 
 
 def _own_lines(raised: BaseException, flow: str) -> list[traceback.FrameSummary]:
-    """Return the flow's own frames of a traceback, outermost first."""
+    """Return the flow's frames of a traceback, outermost first."""
     frames = traceback.extract_tb(raised.__traceback__)
     return [frame for frame in frames if f"({flow})" in frame.filename]
 

@@ -85,7 +85,7 @@ class _Watch:
     looks: int = 0
     interruptions: int = 0
     raised: bool = False
-    told: bool = False
+    reported: bool = False
 
     def cpu_s(self) -> float | None:
         """Return the CPU time the thread has used, None if the system does not report it."""
@@ -159,16 +159,16 @@ class Watchdog:
 
     def _counted(self, watch: _Watch) -> bool:
         """Count a task that the SDK gave up; return whether its run must be ended."""
-        if watch.told or time.monotonic() - watch.begun < SDK_LIMIT_S:
+        if watch.reported or time.monotonic() - watch.begun < SDK_LIMIT_S:
             return False
         tasks = self._given_up.setdefault(watch.run_id, [])
         tasks.append(time.thread_time() - watch.cpu_begun)
-        watch.told = len(tasks) >= MOST_TASKS or sum(tasks) >= MOST_CPU_S
-        if watch.told:
+        watch.reported = len(tasks) >= MOST_TASKS or sum(tasks) >= MOST_CPU_S
+        if watch.reported:
             del self._given_up[watch.run_id]
         elif len(self._given_up) > _REMEMBERED:
             self._given_up.popitem(last=False)
-        return watch.told
+        return watch.reported
 
     def end(self, run_id: str, error: ModelError) -> None:
         """Have a run ended from outside; until then its tasks are rejected."""
@@ -204,13 +204,13 @@ class Watchdog:
                 cpu = watch.cpu_s()
                 waits = wall >= WAITING_S and watch.looks >= WAITING_LOOKS
                 busy = wall >= BUSY_S and cpu is not None and cpu >= BUSY_CPU_S
-                if busy or watch.told:
+                if busy or watch.reported:
                     watch.raised = True
                     _raise_in(watch.thread, BlockedFlow)
                 watch.interruptions += busy
                 swallowed = watch.interruptions > MOST_INTERRUPTIONS
-                if not watch.told and (waits or swallowed or wall >= LONGEST_S):
-                    watch.told = True
+                if not watch.reported and (waits or swallowed or wall >= LONGEST_S):
+                    watch.reported = True
                     stuck.append(watch)
         return stuck
 

@@ -21,7 +21,7 @@ from typing import Self
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.flow import FlowError
 
-TRIAL_S = 20.0
+LIMIT_S = 20.0
 
 MOST_OUTPUT = 16 * 1024 * 1024
 """Bytes of a report, which contains the conversations of all calls, and of the flow's output."""
@@ -50,7 +50,7 @@ class Report:
     """The result of a dry run.
 
     ``refused`` are errors that prevent registration. ``doubts`` are warnings, because what fails
-    with stub answers may work with real ones. ``calls`` are the model calls in their order: step,
+    with stub replies may work with real ones. ``calls`` are the model calls in their order: step,
     model, conversation.
     """
 
@@ -60,7 +60,7 @@ class Report:
     calls: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-class Trials:
+class DryRuns:
     """The processes of one dry run; the first is started in advance to save time."""
 
     def __init__(self) -> None:
@@ -112,18 +112,18 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _report(process: "subprocess.Popen[bytes]", task: Task) -> Report:
-    told, said = _spoken(process, task)
+    output, errors = _outputs(process, task)
     if process.wait() != 0:
-        last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
+        last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
         raise FlowError(f"{task.filename}: the dry run failed: {last[0]}")
     try:
-        document = json.loads(told)
+        document = json.loads(output)
     except ValueError:
         raise FlowError(f"{task.filename}: the dry run ended without a report.") from None
     return Report(**{**document, "calls": [tuple(call) for call in document["calls"]]})
 
 
-def _spoken(process: "subprocess.Popen[bytes]", task: Task) -> tuple[bytes, bytes]:
+def _outputs(process: "subprocess.Popen[bytes]", task: Task) -> tuple[bytes, bytes]:
     """Send the task to the process and return all of its standard output and standard error.
 
     Raises FlowError, and kills the process, if it takes too long or prints too much.
@@ -131,33 +131,33 @@ def _spoken(process: "subprocess.Popen[bytes]", task: Task) -> tuple[bytes, byte
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    until = time.monotonic() + TRIAL_S
+    until = time.monotonic() + LIMIT_S
     try:
         # The process reads the whole task first, so this does not block.
         process.stdin.write(json.dumps(asdict(task)).encode())
         process.stdin.close()
     except BrokenPipeError:
         pass
-    heard = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    received = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
     with selectors.DefaultSelector() as waiting:
-        for pipe in heard:
+        for pipe in received:
             waiting.register(pipe, selectors.EVENT_READ)
         while waiting.get_map():
             for ready, _ in waiting.select(max(0.0, until - time.monotonic())):
                 piece = os.read(ready.fd, 65536)
-                heard[ready.fd] += piece
+                received[ready.fd] += piece
                 if not piece:
                     waiting.unregister(ready.fd)
             mistake = ""
-            if sum(map(len, heard.values())) > MOST_OUTPUT:
+            if sum(map(len, received.values())) > MOST_OUTPUT:
                 mistake = f"the dry run printed more than {MOST_OUTPUT // 1024 // 1024} MiB"
             elif time.monotonic() > until:
-                mistake = f"importing and running it took more than {TRIAL_S:g} s"
+                mistake = f"importing and running it took more than {LIMIT_S:g} s"
             if mistake:
                 _end(process)
                 raise FlowError(
                     f"{task.filename}: {mistake}. The top level of a flow's modules may contain "
                     "only definitions."
                 )
-    told, errors = heard.values()
-    return bytes(told), bytes(errors)
+    output, errors = received.values()
+    return bytes(output), bytes(errors)

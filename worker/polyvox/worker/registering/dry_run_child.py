@@ -31,7 +31,7 @@ from polyvox.worker.hosting.temporal_backend import TemporalBackend
 from polyvox.worker.hosting.watchdog import BlockedFlow
 from polyvox.worker.registering.dry_run import Report, Task
 from polyvox.worker.registering.sandbox_driver import Outcome, play
-from polyvox.worker.registering.stub_replies import imagine, imagined_params
+from polyvox.worker.registering.stub_replies import stub_params, stub_reply
 from polyvox.workflows.boundary.backend import CALL_MODEL, RECALL, RUN_TOOL
 from polyvox.workflows.boundary.calls import ConversationRef, ModelCall, RunInput, resolve
 from polyvox.workflows.conversation import Conversation, Json, user
@@ -39,7 +39,7 @@ from polyvox.workflows.flow import Flow, FlowError
 from polyvox.workflows.source.bundle import load_bundle
 
 QUESTION = "Which of the two designs should we take, and why?"
-LABEL = "trial@0"
+LABEL = "dry-run@0"
 
 STEPS = 500
 BUSY_S = 5.0
@@ -56,7 +56,7 @@ _DEFECTS = frozenset(
 
 
 @workflow.defn(dynamic=True)
-class TrialHost:
+class DryRunHost:
     """The host of a dry run; the sandbox imports it by its name."""
 
     def __init__(self) -> None:
@@ -80,8 +80,8 @@ def conversation(_digest: str) -> Conversation:
     return Conversation((user(QUESTION),))
 
 
-def tried(task: Task) -> Report:
-    """Load the flow and run it once with stub answers. Never raises."""
+def executed(task: Task) -> Report:
+    """Load the flow and run it once with stub replies. Never raises."""
     report = Report()
     try:
         flow = load_bundle(task.source, task.filename, LABEL)
@@ -93,16 +93,18 @@ def tried(task: Task) -> Report:
         report.refused.append(message if message.startswith(where) else f"{where}: {message}")
         return report
     except Exception as error:  # noqa: BLE001 - an untrusted program may raise anything
-        told = f"cannot be imported: {type(error).__name__}: {error}"
-        report.refused.append(f"{_place(error, task.filename)}: {told}")
+        reason = f"cannot be imported: {type(error).__name__}: {error}"
+        report.refused.append(f"{_place(error, task.filename)}: {reason}")
         return report
-    params = task.params or imagined_params(flow.params)
+    params = task.params or stub_params(flow.params)
     if found := mistakes(flow.params, params):
-        told = "it was not run: its parameters cannot be guessed; give them with --model, --param"
         if task.params:
             report.refused += [f"{task.filename}: {mistake}" for mistake in found]
         else:
-            report.doubts.append(f"{task.filename}: {told}.")
+            report.doubts.append(
+                f"{task.filename}: it was not run: its parameters cannot be guessed; give them "
+                "with --model, --param."
+            )
         return report
     with _forgotten_awaits(report):
         outcome = _run(task, params, report)
@@ -123,12 +125,12 @@ def _forgotten_awaits(report: Report) -> Iterator[None]:
         yield
         gc.collect()
     for warning in caught:
-        told = re.search(
+        place = re.search(
             rf"^coroutine '(.*)' was never awaited\n.*\n  File \"(.*) \({LABEL}\)\", line (\d+)",
             str(warning.message),
         )
-        if told:
-            what, file, line = told.groups()
+        if place:
+            what, file, line = place.groups()
             name = what.rpartition(".")[2]
             report.refused.append(f"{file}:{line}: {name}(...) is called without `await`.")
 
@@ -139,25 +141,25 @@ def _run(task: Task, params: dict[str, Json], report: Report) -> Outcome:
     def answer(activity: str, argument: Any) -> Any:
         match activity:
             case name if name == CALL_MODEL:
-                return asked(argument)
+                return model_reply(argument)
             case name if name in (RECALL, RUN_TOOL):
                 return {}
             case _:
                 return None
 
-    def asked(call: ModelCall) -> Any:
+    def model_reply(call: ModelCall) -> Any:
         report.calls.append((call.step, call.model, repr(call.conversation)))
-        return imagine(call, resolve(call.conversation, conversation("")), calling)
+        return stub_reply(call, resolve(call.conversation, conversation("")), calling)
 
     def too_long(*_: object) -> None:
         raise BlockedFlow
 
-    run_input = RunInput("trial", LABEL, "", ConversationRef(base="trial"), params)
+    run_input = RunInput("dry-run", LABEL, "", ConversationRef(base="dry-run"), params)
     signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, BUSY_S)
     try:
         outcome = play(
-            TrialHost, LABEL, [run_input, [task.source, task.filename]], answer, steps=STEPS
+            DryRunHost, LABEL, [run_input, [task.source, task.filename]], answer, steps=STEPS
         )
     except BlockedFlow:
         outcome = Outcome(stuck=f"it computed for {BUSY_S:g} s without awaiting anything")
@@ -194,8 +196,8 @@ def _judge(outcome: Outcome, flow: Flow, task: Task, report: Report) -> None:
     elif kind == "flow_error" and (cause in _DEFECTS or cause in ("", "ModelError")):
         report.refused.append(f"{where}: {message}")
     else:
-        told = message if kind == "flow_error" else f"{kind}: {message}"
-        report.doubts.append(f"{where}: with stub answers the flow ended with an error: {told}")
+        reason = message if kind == "flow_error" else f"{kind}: {message}"
+        report.doubts.append(f"{where}: with stub replies the flow ended with an error: {reason}")
 
 
 def _place(error: Exception, filename: str) -> str:
@@ -238,7 +240,7 @@ def main() -> None:
     out, sys.stdout = sys.stdout, sys.stderr
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    report = tried(Task(**json.load(sys.stdin)))
+    report = executed(Task(**json.load(sys.stdin)))
     json.dump(asdict(report), out)
     out.flush()
     # Skips the cleanup of what the flow left, which is not needed.

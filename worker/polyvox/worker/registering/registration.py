@@ -1,7 +1,7 @@
 """Reads a flow, a file or a folder, and rejects it if it could not run or be replayed.
 
 There are three checks: the source is searched for non-deterministic code; the flow is imported in a
-separate process, because it is an untrusted program; and it is run once with stub answers in
+separate process, because it is an untrusted program; and it is run once with stub replies in
 Temporal's sandbox (``dry_run_child.py``). Each mistake is reported with file, line and remedy.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyvox.activities.storage.storable_json import text_mistake
-from polyvox.worker.registering.dry_run import Report, Task, Trials
+from polyvox.worker.registering.dry_run import DryRuns, Report, Task
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.flow import FlowError
 from polyvox.workflows.source.bundle import is_folder, mistakes_in_folder, pack, unpack
@@ -59,12 +59,12 @@ def examine(
     *,
     params: Mapping[str, Json] | None = None,
     providers: Collection[str] = (),
-    trials: Trials | None = None,
+    dry_runs: DryRuns | None = None,
 ) -> Candidate:
     """Return ``source`` as a Candidate if it can be registered; takes about half a second.
 
     ``params`` are the parameters of the dry run, guessed from the schema if empty. ``providers``
-    are the known providers; if empty, the flow's models are not checked. ``trials`` is a process
+    are the known providers; if empty, the flow's models are not checked. ``dry_runs`` is a process
     that was started in advance to save time. Raises FlowError that names every mistake found.
     """
     if len(source) > _LARGEST:
@@ -75,7 +75,7 @@ def examine(
         raise FlowError(mistake)
     _refuse_at_sight(source, filename)
     with ExitStack() as stack:
-        ready = trials or stack.enter_context(Trials())
+        ready = dry_runs or stack.enter_context(DryRuns())
         twice = any(may_walk_sets(text) for text in _modules(source, filename).values())
         reports = ready.run(Task(source, filename, dict(params or {})), twice=twice)
     one, other = reports[0], reports[-1]

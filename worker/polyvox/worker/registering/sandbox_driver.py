@@ -39,8 +39,8 @@ class Outcome:
 
     def line_in(self, label: str) -> tuple[str, int] | None:
         """Return file and line of the innermost frame whose file's name ends with ``label``."""
-        told = str(self.failure).replace('\\\\"', '"').replace('\\"', '"') if self.failure else ""
-        frames = re.findall(rf'File "([^"]*?) \({re.escape(label)}\)", line (\d+)', told)
+        text = str(self.failure).replace('\\\\"', '"').replace('\\"', '"') if self.failure else ""
+        frames = re.findall(rf'File "([^"]*?) \({re.escape(label)}\)", line (\d+)', text)
         return (frames[-1][0], int(frames[-1][1])) if frames else None
 
 
@@ -60,7 +60,7 @@ def play(host: type, kind: str, arguments: list[Any], answer: Answer, *, steps: 
     now, due = _START, _Due()
     act = _activation(now)
     start = act.jobs.add().initialize_workflow
-    start.workflow_type, start.workflow_id, start.randomness_seed = kind, "trial", 1
+    start.workflow_type, start.workflow_id, start.randomness_seed = kind, "dry-run", 1
     start.arguments.extend(convert.to_payloads(arguments))
     _take(instance.activate(act), now, due)
     for _ in range(steps):
@@ -91,23 +91,23 @@ def _sandboxed(host: type, kind: str) -> WorkflowInstance:
         continued_run_id=None,
         cron_schedule=None,
         execution_timeout=None,
-        first_execution_run_id="trial",
+        first_execution_run_id="dry-run",
         headers={},
-        namespace="trial",
-        original_execution_run_id="trial",
+        namespace="dry-run",
+        original_execution_run_id="dry-run",
         parent=None,
         priority=Priority.default,
         raw_memo={},
         retry_policy=None,
         root=None,
-        run_id="trial",
+        run_id="dry-run",
         run_timeout=None,
         search_attributes={},
         start_time=_START,
-        task_queue="trial",
+        task_queue="dry-run",
         task_timeout=timedelta(seconds=10),
         typed_search_attributes=TypedSearchAttributes.empty,
-        workflow_id="trial",
+        workflow_id="dry-run",
         workflow_start_time=_START,
         workflow_type=kind,
     )
@@ -134,7 +134,7 @@ def _sandboxed(host: type, kind: str) -> WorkflowInstance:
 
 
 def _activation(now: datetime) -> WorkflowActivation:
-    act = WorkflowActivation(run_id="trial", history_length=1)
+    act = WorkflowActivation(run_id="dry-run", history_length=1)
     act.timestamp.FromDatetime(now)
     return act
 

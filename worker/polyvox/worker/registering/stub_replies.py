@@ -1,4 +1,4 @@
-"""Stub answers for a dry run, with values that match a requested JSON Schema."""
+"""Stub replies for a dry run, with values that match a requested JSON Schema."""
 
 import json
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ MODEL = "simulator:main"
 _DEEPEST = 8
 
 
-def imagine(call: ModelCall, conversation: Conversation, calling: set[str]) -> Reply:
-    """Return an answer to ``call``: calls of mounted tools not in ``calling``, JSON, or a text.
+def stub_reply(call: ModelCall, conversation: Conversation, calling: set[str]) -> Reply:
+    """Return a reply to ``call``: calls of mounted tools not in ``calling``, JSON, or a text.
 
     The tools that are called are added to ``calling``, so that each is called once.
     """
@@ -32,10 +32,10 @@ def imagine(call: ModelCall, conversation: Conversation, calling: set[str]) -> R
     asked = conversation.options.format
     if asked is not None:
         return Reply((Text(json.dumps(value_of(asked.schema or {}))),), "stop", usage, call.model)
-    return Reply((Text(f"A stub answer to step {call.step}."),), "stop", usage, call.model)
+    return Reply((Text(f"A stub reply to step {call.step}."),), "stop", usage, call.model)
 
 
-def imagined_params(kind: type[BaseModel]) -> dict[str, Json]:
+def stub_params(kind: type[BaseModel]) -> dict[str, Json]:
     """Return values for the required parameters of a flow."""
     schema = kind.model_json_schema()
     named = schema.get("$defs", {})

@@ -1,4 +1,4 @@
-"""A run to take along: its history and everything a replay of it needs, in one JSON document.
+"""Exports a run as one JSON document with its history and everything that a replay needs.
 
 ``{"polyvox_run": 1, "run_id", "flow", "filename", "source", "history", "blobs"}``: ``source`` is
 the flow's stored text, ``history`` as Temporal exports it, ``blobs`` the bodies by address, base64.
@@ -48,7 +48,7 @@ class ExportedRun:
 
 
 class _Collecting(BlobStore):
-    """Remembers what is read."""
+    """Records the blobs that are read."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -59,25 +59,25 @@ class _Collecting(BlobStore):
         return body
 
 
-_OF_THE_MACHINE = {"identity", "requestId", "stackTrace", "workerVersion"}
-"""Members of a history that name processes, hosts and folders, and that no replay looks at."""
+_MACHINE_MEMBERS = {"identity", "requestId", "stackTrace", "workerVersion"}
+"""Members of a history that name processes, hosts and folders; replays do not use them."""
 
 
 def _portable(document: Any) -> Any:
-    """Return a history without what it says about the machine it was made on."""
+    """Return a history without information about the machine on which it was made."""
     if isinstance(document, list):
         return [_portable(item) for item in document]
     if not isinstance(document, dict):
         return document
-    if "normalName" in document:  # a worker's own queue, named after its process
+    if "normalName" in document:  # a worker's queue, named after its process
         document = {**document, "name": document["normalName"]}
     return {
-        name: _portable(value) for name, value in document.items() if name not in _OF_THE_MACHINE
+        name: _portable(value) for name, value in document.items() if name not in _MACHINE_MEMBERS
     }
 
 
 async def export_run(client: Client, registry: Registry, blobs: Path, run_id: str) -> ExportedRun:
-    """Return a run with all that its replay reads. Raises ModelError if the engine lacks it."""
+    """Return a run with all blobs that its replay reads. Raises ModelError without a history."""
     history = await fetch_history(client, run_id)
     store = _Collecting(blobs)
     try:
@@ -93,12 +93,12 @@ async def export_run(client: Client, registry: Registry, blobs: Path, run_id: st
 
 
 def host_services(registry: Registry, bodies: Bodies) -> HostServices:
-    """Return what the host needs to replay runs of this registry."""
+    """Return the services for replaying runs of this registry."""
     return HostServices(registry.load, bodies.get, lambda *_: None)
 
 
 def parse_exported(text: str) -> ExportedRun:
-    """Read a document. Raises ModelError if it is none."""
+    """Parse a document. Raises ModelError if it is not an exported run."""
     try:
         document = json.loads(text)
         assert document["polyvox_run"] == 1
@@ -112,12 +112,12 @@ def parse_exported(text: str) -> ExportedRun:
         )
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise ModelError(
-            "invalid_request", f"This is no file that `polyvox runs export` wrote: {error!r}."
+            "invalid_request", f"This file was not written by `polyvox runs export`: {error!r}."
         ) from None
 
 
 async def replay_exported(run: ExportedRun) -> Verdict:
-    """Replay a run from its document alone: no engine, no server, no data folder."""
+    """Replay an exported run without an engine, a server or a data folder."""
     with tempfile.TemporaryDirectory(prefix="polyvox-replay-") as folder:
         store = BlobStore(Path(folder) / "blobs.db")
         try:

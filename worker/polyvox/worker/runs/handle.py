@@ -1,4 +1,4 @@
-"""One run in the engine: how it ended, and the way to cancel it."""
+"""The handle of a run in the engine: waits for its end and cancels it."""
 
 import asyncio
 import logging
@@ -22,14 +22,14 @@ _RETRY_S = 1.0
 log = logging.getLogger(__name__)
 
 Explain = Callable[[RPCError], Awaitable[ModelError]]
-"""Returns what to tell whoever waits for the engine."""
+"""Returns the ModelError for a client whose request to the engine failed."""
 
 
 class RunHandle:
     """A run in the engine.
 
-    ``relay`` reaches the calls of a run of this process. ``explain`` knows the engine better than
-    its errors do.
+    ``relay`` is needed to cancel the calls of a run in this process. ``explain`` converts an error
+    of the engine with knowledge of its state.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RunHandle:
         self._explain = explain
 
     async def outcome(self) -> RunOutcome:
-        """Wait for the run's end. An engine that cannot be reached is asked again every second."""
+        """Wait for the run's end. If the engine is unreachable, retry every second."""
         while True:
             try:
                 return await self._result()
@@ -53,7 +53,7 @@ class RunHandle:
             await asyncio.sleep(_RETRY_S)
 
     async def ended(self) -> RunOutcome | None:
-        """Return how the run ended, None if it goes on. Raises ModelError if nobody can tell."""
+        """Return the run's outcome, None if it goes on. Raises ModelError if that is unknown."""
         try:
             if (await self._handle.describe()).status is WorkflowExecutionStatus.RUNNING:
                 return None
@@ -64,9 +64,9 @@ class RunHandle:
             raise await self._explained(error) from error
 
     async def cancel(self) -> None:
-        """Cancel the run and its calls. A call would notice by itself only at its next heartbeat.
+        """Cancel the run and its calls, which would notice only at their next heartbeat.
 
-        Raises ModelError if the engine does not take the request.
+        Raises ModelError if the engine does not accept the request.
         """
         try:
             await self._handle.cancel(rpc_timeout=RPC_LIMIT)

@@ -1,6 +1,6 @@
-"""What the engine keeps of a run: fetched, and read as our own values.
+"""Fetches a run's history from the engine and converts it to Polyvox's values.
 
-A history is the truth about a run: its input, every model call with its answer, and its end.
+A history contains a run's input, every model call with its reply, and the run's end.
 """
 
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from polyvox.workflows.reply import Reply
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """One piece of work in its history: ``result`` is None unless it ``completed``."""
+    """An activity in a history: ``result`` is None unless it ``completed``."""
 
     activity: str
     argument: Any
@@ -32,9 +32,9 @@ class Performed:
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """A run as its history has it; at most one of ``reply`` and ``error`` is set.
+    """The contents of a run's history; at most one of ``reply`` and ``error`` is set.
 
-    ``ended_from_outside`` says why a run was terminated or timed out by the engine.
+    ``ended_from_outside`` is the reason if the run was terminated, or timed out in the engine.
     """
 
     run_input: RunInput
@@ -44,7 +44,7 @@ class RunHistory:
     ended_from_outside: str | None = None
 
     def answered(self) -> list[tuple[ModelCall, Reply]]:
-        """Return the model calls that were answered, in the order they were asked."""
+        """Return the model calls that have a reply, in their order."""
         return [
             (work.argument, work.result)
             for work in self.work
@@ -53,15 +53,15 @@ class RunHistory:
 
 
 async def fetch_history(client: Client, run_id: str) -> WorkflowHistory:
-    """Return a run's history. Raises ModelError if the engine has it no more, or is not there."""
+    """Return a run's history. Raises ModelError if the engine does not have it or is down."""
     try:
         return await client.get_workflow_handle(run_id).fetch_history()
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise ModelError(
                 "not_found",
-                f"The engine has no history of run {run_id}: it keeps them for a time only, and "
-                "never had one of a request that was refused before it ran.",
+                f"The engine has no history of run {run_id}: histories are deleted after the "
+                "retention time, and a request that was refused before it ran has none.",
             ) from None
         raise engine_error(error) from None
 
@@ -86,7 +86,7 @@ async def read_history(history: WorkflowHistory, converter: DataConverter) -> Ru
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
             outside = last.workflow_execution_terminated_event_attributes.reason
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
-            outside = "it took longer than the engine allows"
+            outside = "it exceeded the engine's time limit"
         case _:
             pass
     return RunHistory(run_input, work, reply, error, outside)

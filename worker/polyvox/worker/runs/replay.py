@@ -1,8 +1,8 @@
-"""Executes a run's history again with the code of now, and says whether it does what it did.
+"""Replays a run's history with the current code and compares the results.
 
-The SDK's Replayer feeds the history to the host as the engine would after a crash. It notices when
-other kinds of work come in another order; that a step asks another model or says other words it
-does not look at, so here the work's arguments and the result are compared too.
+The SDK's Replayer passes the history to the host as the engine would after a crash. It detects
+different activities or a different order, but not another model or conversation of a step, so the
+arguments of activities and the run's result are compared here.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from polyvox.workflows.reply import Reply
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a run's replay holds; if not, ``difference`` is the first one, in plain words."""
+    """The result of a replay: whether it ``holds``, else the first ``difference`` as a sentence."""
 
     run_id: str
     flow: str
@@ -46,8 +46,8 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class _Heard:
-    """What the flow did in the replay."""
+class _Replayed:
+    """The activities and the result of the flow in the replay."""
 
     work: list[tuple[str, Any]] = field(default_factory=list)
     reply: Reply | None = None
@@ -57,79 +57,78 @@ class _Heard:
 async def replay(
     history: WorkflowHistory, services: HostServices, converter: DataConverter
 ) -> Verdict:
-    """Replay one history; ``hosting`` gives the flow's stored version and the stored bodies."""
+    """Replay one history; ``services`` loads the flow's stored version and conversations."""
     past = await read_history(history, converter)
-    heard = _Heard()
+    replayed = _Replayed()
     watchdog = Watchdog(lambda *_: None)
     try:
         with _quiet():
-            failure = await _replayed(history, services, converter, heard, watchdog)
+            failure = await _run_replayer(history, services, converter, replayed, watchdog)
     finally:
         await asyncio.to_thread(watchdog.close)
-    difference = _difference(past, heard, failure)
+    difference = _difference(past, replayed, failure)
     return Verdict(
         history.workflow_id, past.run_input.flow, not difference, len(past.work), difference
     )
 
 
-async def _replayed(
+async def _run_replayer(
     history: WorkflowHistory,
     services: HostServices,
     converter: DataConverter,
-    heard: _Heard,
+    replayed: _Replayed,
     watchdog: Watchdog,
 ) -> Exception | None:
     replayer = Replayer(
         workflows=[flow_host(services)],
         workflow_runner=watchdog.runner(),
         data_converter=converter,
-        interceptors=[_Listening(heard)],
+        interceptors=[_Recording(replayed)],
     )
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
     return result.replay_failure
 
 
-def _difference(past: RunHistory, heard: _Heard, failure: Exception | None) -> str:
-    if told := _work_difference(past.work, heard.work, strict=failure is not None):
-        return told
+def _difference(past: RunHistory, replayed: _Replayed, failure: Exception | None) -> str:
+    if found := _work_difference(past.work, replayed.work, strict=failure is not None):
+        return found
     if failure is not None:
         return _plain(failure)
     if past.ended_from_outside is not None:
         return ""
-    if past.reply is not None and heard.error is not None:
-        return f"the run completed, the code now fails: {heard.error}"
-    if past.error is not None and heard.reply is not None:
+    if past.reply is not None and replayed.error is not None:
+        return f"the run completed, the code now fails: {replayed.error}"
+    if past.error is not None and replayed.reply is not None:
         return f"the run failed ({past.error}), the code now completes"
-    if past.error is not None and heard.error is not None and past.error != heard.error:
-        return f"the run failed with {past.error!r}, the code now fails with {heard.error!r}"
-    if past.reply is not None and dump(past.reply) != dump(heard.reply):
-        return _reply_difference(past.reply, heard.reply)
+    if past.error is not None and replayed.error is not None and past.error != replayed.error:
+        return f"the run failed with {past.error!r}, the code now fails with {replayed.error!r}"
+    if past.reply is not None and dump(past.reply) != dump(replayed.reply):
+        return _reply_difference(past.reply, replayed.reply)
     return ""
 
 
 def _work_difference(
-    recorded: Sequence[Performed], heard: Sequence[tuple[str, Any]], *, strict: bool
+    recorded: Sequence[Performed], replayed: Sequence[tuple[str, Any]], *, strict: bool
 ) -> str:
     for number, (past, (activity, argument)) in enumerate(
-        zip(recorded, heard, strict=False), start=1
+        zip(recorded, replayed, strict=False), start=1
     ):
-        was, now = _told(past.activity, past.argument), _told(activity, argument)
+        was, now = _described(past.activity, past.argument), _described(activity, argument)
         if was != now:
             return f"work {number}: the record has {was}, the code does {now}"
         if dump(past.argument) != dump(argument):
             return f"work {number}, {was}: the code gives it {_changed(past.argument, argument)}"
-    if strict and len(heard) > len(recorded):
-        return (
-            f"after all {len(recorded)} recorded pieces of work the code does {_told(*heard[-1])}"
-        )
-    if strict and len(heard) < len(recorded):
-        missing = recorded[len(heard)]
-        told = _told(missing.activity, missing.argument)
-        return f"work {len(heard) + 1}: the record has {told}, the code does not do it"
+    if strict and len(replayed) > len(recorded):
+        extra = _described(*replayed[-1])
+        return f"after all {len(recorded)} recorded activities the code does {extra}"
+    if strict and len(replayed) < len(recorded):
+        missing = recorded[len(replayed)]
+        was = _described(missing.activity, missing.argument)
+        return f"work {len(replayed) + 1}: the record has {was}, the code does not do it"
     return ""
 
 
-def _told(activity: str, argument: Any) -> str:
+def _described(activity: str, argument: Any) -> str:
     if isinstance(argument, ModelCall):
         return f"step {argument.step!r} asking {argument.model}"
     return activity
@@ -146,7 +145,7 @@ def _changed(before: Any, after: Any) -> str:
 
 def _reply_difference(before: Reply, after: Reply | None) -> str:
     if after is None:
-        return "the run completed, the code comes to no end"
+        return "the run completed, the code does not end"
     if before.text != after.text:
         return f"the reply was {_short(before.text)}, the code now returns {_short(after.text)}"
     return f"the reply has {_changed(before, after)}"
@@ -157,15 +156,15 @@ def _short(text: str) -> str:
 
 
 def _plain(failure: Exception) -> str:
-    told = str(failure).partition("Nondeterminism error:")[2].strip() or str(failure)
+    message = str(failure).partition("Nondeterminism error:")[2].strip() or str(failure)
     if isinstance(failure, NondeterminismError):
-        return f"the code takes another way than the record: {told}"
-    return f"the replay broke off: {told}"
+        return f"the code differs from the record: {message}"
+    return f"the replay failed: {message}"
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the SDK from logging as a defect what the Verdict tells."""
+    """Suppress the SDK's logs of differences, which the Verdict reports."""
     loggers = [logging.getLogger(f"temporalio.{name}") for name in ("worker", "workflow")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -177,24 +176,24 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-class _Listening(Interceptor):
-    """Hears what the flow does; made for one history."""
+class _Recording(Interceptor):
+    """Records what the flow does; used for one history."""
 
-    def __init__(self, heard: _Heard) -> None:
-        self._heard = heard
+    def __init__(self, replayed: _Replayed) -> None:
+        self._replayed = replayed
 
     def workflow_interceptor_class(
         self,
         input: WorkflowInterceptorClassInput,  # noqa: A002 - the SDK's name
     ) -> type[WorkflowInboundInterceptor]:
-        heard = self._heard
+        replayed = self._replayed
 
         class Outbound(WorkflowOutboundInterceptor):
             def start_activity(
                 self,
                 input: StartActivityInput,  # noqa: A002
             ) -> ActivityHandle[Any]:
-                heard.work.append((input.activity, input.args[0] if input.args else None))
+                replayed.work.append((input.activity, input.args[0] if input.args else None))
                 return super().start_activity(input)
 
         class Inbound(WorkflowInboundInterceptor):
@@ -203,10 +202,12 @@ class _Listening(Interceptor):
 
             async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002
                 try:
-                    heard.reply = await super().execute_workflow(input)
+                    replayed.reply = await super().execute_workflow(input)
                 except Exception as error:
-                    heard.error = error.message if isinstance(error, FailureError) else str(error)
+                    replayed.error = (
+                        error.message if isinstance(error, FailureError) else str(error)
+                    )
                     raise
-                return heard.reply
+                return replayed.reply
 
         return Inbound

@@ -1,10 +1,9 @@
-"""Runs a run's input again, with changes; what it asked before is answered from its record.
+"""Runs the input of a run again, with changes; equal model calls get the recorded replies.
 
-What stays the same: the client's conversation, the parameters but for those set, the limits, who
-asked, and chance. What does not: the time a flow reads with ``run.now()``, the server-side tools it
-runs and the memories it recalls, which are those of today. A call is served from the record if its
-model and its conversation are exactly those of a call that was answered then; a flow that tells a
-model the time, or another wording, asks anew.
+The same are the client's conversation, the parameters except those that are set, the limits, the
+key and the random seed. The time of ``run.now()``, server-side tools and the flow's memory are
+current. A call gets a recorded reply if its model and conversation equal those of a call that got a
+reply; a flow that includes the time in its prompts calls the models again.
 """
 
 from collections.abc import Mapping
@@ -29,14 +28,14 @@ from polyvox.workflows.reply import Reply
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """A rerun under way."""
+    """A rerun that has been started."""
 
     run_id: str
     run_input: RunInput
     handle: RunHandle
 
     async def reply(self) -> Reply:
-        """Wait for its end. Raises ModelError as the client would have been told."""
+        """Wait for the end and return the reply. Raises the ModelError a client would get."""
         return (await self.handle.outcome()).result()
 
 
@@ -50,10 +49,10 @@ async def rerun(
     flow: str | None = None,
     params: Mapping[str, Json] | None = None,
 ) -> Rerun:
-    """Start a run with the input of ``run_id``; another ``flow`` version, or ``params`` to set.
+    """Start a run with the input of ``run_id``, optionally with another ``flow`` or ``params``.
 
-    A server must run on the same engine. Raises ModelError if the engine has no history of the run
-    any more, FlowError for an unknown flow or parameters it refuses, naming each.
+    A server must use the same engine. Raises ModelError if the engine no longer has the run's
+    history, FlowError for an unknown flow or invalid parameters, naming each.
     """
     past = await read_history(await fetch_history(client, run_id), data_converter(store))
     version = registry.flow(flow or past.run_input.flow)

@@ -1,7 +1,7 @@
-"""Starts runs. Nothing else in the program does.
+"""Starts runs; the only module that does.
 
-``start_run`` records a run and starts it in the engine. ``Runs`` does so for a client's
-request: it resolves the model's name, stores the conversation and opens the run's span first.
+``start_run`` records a run and starts it in the engine. For a client's request, ``Runs`` first
+resolves the model's name, stores the conversation and opens the run's span.
 """
 
 import secrets
@@ -35,7 +35,7 @@ RUN_LIMIT = timedelta(hours=2)
 
 
 def new_run_id() -> str:
-    """Return a new id; ids sort in the order they were made."""
+    """Return a new id; ids sort by the time of their creation."""
     return f"run_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
@@ -51,7 +51,7 @@ async def start_run(
     """Record a run and start it.
 
     ``engine`` is the engine of this process; without it another process hosts the run. Raises
-    ModelError if the engine does not take the run, which is then recorded as failed.
+    ModelError if the engine does not accept the run, which is then recorded as failed.
     """
     started = RunStarted(
         run_id=run_id,
@@ -109,7 +109,7 @@ def record_failure(ledger: Ledger, run_id: str, error: ModelError) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a client wants a run for. ``digest`` is set if the conversation is stored already."""
+    """A client's request for a run. ``digest`` is set if the conversation is already stored."""
 
     run_id: str
     model: str
@@ -124,7 +124,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A run under way and its span, which the owner ends."""
+    """A started run and its span, which the caller must end."""
 
     handle: RunHandle
     span: RunSpan
@@ -132,7 +132,7 @@ class StartedRun:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The runs of this process: starts them and finds them again."""
+    """Starts the runs of this process and finds started runs."""
 
     client: Client
     engine: Engine
@@ -144,7 +144,7 @@ class Runs:
     tracing: Tracing
 
     async def start(self, request: RunRequest) -> StartedRun:
-        """Start a run. Raises ModelError; the ledger has a refused run as well."""
+        """Start a run. Raises ModelError; a refused run is recorded in the ledger too."""
         model = self._resolve(request)
         digest = request.digest or await self.bodies.put(request.conversation)
         span = self.tracing.run_span(
@@ -195,12 +195,12 @@ class Runs:
             raise
 
     def find(self, run_id: str) -> RunHandle:
-        """Return the handle of a run that was started before, maybe by another process."""
+        """Return the handle of a started run, also of one started by another process."""
         return self._own(self.client.get_workflow_handle(run_id, result_type=Reply))
 
     def _own(self, handle: WorkflowHandle[object, Reply]) -> RunHandle:
         return RunHandle(handle, relay=self.relay, explain=self.engine.explain)
 
     def fail(self, run_id: str, error: ModelError) -> None:
-        """Record a run as failed by a defect outside it."""
+        """Record that a run failed because of an error outside of it."""
         record_failure(self.ledger, run_id, error)

@@ -1,53 +1,6 @@
 """The tables of ``polyvox.toml`` as pydantic models, and messages for its mistakes.
 
-The file, with every key and its default::
-
-    [providers.NAME]              # NAME: a-z 0-9 -
-    protocol = "chat"             # or "responses", "messages"
-    base_url = "http://127.0.0.1:8000/v1"
-    api_key_env = "LOCAL_API_KEY" # optional: name of an environment variable
-    headers = { x-team = "red" }  # optional
-    timeout_s = 600
-    inline_urls = false           # fetch image and file URLs for it
-    [providers.NAME.prices."MODEL"]  # optional, USD per million tokens; "*": all other models
-    input = 1.25
-    output = 10
-    cache_read = 0.125            # optional, default: same as input
-    cache_write = 1.25            # optional, default: same as input
-
-    [models.NAME]                 # NAME: what clients send as the model
-    flow = "fusion"
-    description = "..."           # optional
-    [models.NAME.params]          # the flow's parameters
-    [models.NAME.limits]          # optional, of one run
-    calls = 200
-    deadline_s = 600
-    cost_usd = 0.50
-    [models.NAME.card]            # optional, what model lists show to clients
-    context_window = 200_000
-    max_output_tokens = 32_000
-    capabilities = ["tools", "images"]
-    efforts = ["low", "high"]
-
-    [server]
-    host = "127.0.0.1"
-    port = 8484
-    max_body_mib = 64
-    drain_s = 30
-    keep_alive_s = 10
-    keep_responses_days = 30
-    read_timeout_s = 20
-    write_timeout_s = 60
-    max_connections_per_address = 1024
-    max_requests_per_key = 256
-    max_answer_mib = 32
-    allowed_hosts = ["gateway.example.org", "*.example.org"]
-    allowed_origins = ["https://app.example.org"]
-
-    [engine]
-    address = "temporal:7233"     # optional: an existing cluster
-    namespace = "default"
-    ui_address = "temporal-ui:8080"  # optional: address of that cluster's Web UI
+``docs/configuration.md`` describes every key.
 """
 
 import difflib
@@ -176,7 +129,7 @@ class ProviderTable(_Table):
 
 
 class ModelTable(_Table):
-    """``[models.NAME]``."""
+    """``[models.NAME]``; ``params`` are checked later, by the flow's schema."""
 
     flow: str = Field(min_length=1)
     description: str | None = None
@@ -185,8 +138,18 @@ class ModelTable(_Table):
     card: dict[str, Any] = Field(default_factory=dict)
 
 
-class ServerTable(_Table):
-    """``[server]``."""
+class ServerSettings(_Table):
+    """``[server]``: the gateway's address and limits.
+
+    ``port`` 0 means any free port. ``drain_s`` is the time running streams have to finish when the
+    server stops; ``keep_alive_s`` the interval of keep-alive messages in a silent stream;
+    ``keep_responses_days`` the time a stored response is available. ``register_over_http`` allows
+    admin keys to register flows, which are programs that run in the server. ``read_timeout_s``
+    limits the time for a request's head and between parts of its body; ``write_timeout_s`` the time
+    in which a client reads nothing of its answer. ``allowed_hosts`` are the accepted host names
+    besides those that nobody else can own; ``allowed_origins`` the origins of web pages that may
+    send requests.
+    """
 
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8484, ge=0, le=65535)
@@ -206,8 +169,12 @@ class ServerTable(_Table):
     )
 
 
-class EngineTable(_Table):
-    """``[engine]``."""
+class EngineSettings(_Table):
+    """``[engine]``: which engine the runs use.
+
+    ``address`` (``host:port``) is that of an existing cluster, None for the built-in engine.
+    ``ui_address`` (``host:port``) is the address of an existing cluster's Web UI.
+    """
 
     address: str | None = None
     namespace: str = Field("default", min_length=1)
@@ -223,8 +190,8 @@ class ConfigFile(_Table):
     models: dict[Annotated[str, AfterValidator(_model_name)], ModelTable] = Field(
         default_factory=dict
     )
-    server: ServerTable = ServerTable()
-    engine: EngineTable = EngineTable()
+    server: ServerSettings = ServerSettings()
+    engine: EngineSettings = EngineSettings()
 
 
 # The tables by their path in the file, for listing the known keys; * stands for any name.
@@ -233,8 +200,8 @@ _TABLES: dict[tuple[str, ...], type[_Table]] = {
     ("providers", "*"): ProviderTable,
     ("providers", "*", "prices", "*"): PriceTable,
     ("models", "*"): ModelTable,
-    ("server",): ServerTable,
-    ("engine",): EngineTable,
+    ("server",): ServerSettings,
+    ("engine",): EngineSettings,
 }
 
 

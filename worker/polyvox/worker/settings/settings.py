@@ -13,12 +13,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from polyvox.activities.model_call.provider import Price, Provider, api_key
-from polyvox.worker.settings.file import ConfigFile, ProviderTable, mistakes_in
+from polyvox.worker.settings.file import (
+    ConfigFile,
+    EngineSettings,
+    ModelTable,
+    ProviderTable,
+    ServerSettings,
+    mistakes_in,
+)
 
 CONFIG_NAME = "polyvox.toml"
 
@@ -34,69 +40,15 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class DeclaredModel:
-    """A virtual model declared in the file; ``params`` are checked later, by the flow's schema."""
-
-    name: str
-    flow: str
-    description: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    limits: Mapping[str, Any] = field(default_factory=dict)
-    card: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """The gateway's address and limits.
-
-    ``port`` 0 means any free port. ``drain_s`` is the time running streams have to finish when the
-    server stops; ``keep_alive_s`` the interval of keep-alive messages in a silent stream;
-    ``keep_responses_days`` the time a stored response is available. ``register_over_http`` allows
-    admin keys to register flows, which are programs that run in the server. ``read_timeout_s``
-    limits the time for a request's head and between parts of its body; ``write_timeout_s`` the time
-    in which a client reads nothing of its answer. ``allowed_hosts`` are the accepted host names
-    besides those that nobody else can own; ``allowed_origins`` the origins of web pages that may
-    send requests.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8484
-    max_body_mib: int = 64
-    drain_s: float = 30.0
-    keep_alive_s: float = 10.0
-    keep_responses_days: float = 30.0
-    register_over_http: bool = False
-    read_timeout_s: float = 20.0
-    write_timeout_s: float = 60.0
-    max_connections_per_address: int = 1024
-    max_requests_per_key: int = 256
-    max_answer_mib: int = 32
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """The engine: ``address`` (``host:port``) of an existing cluster, None for the built-in engine.
-
-    ``ui_address`` (``host:port``) is the address of an existing cluster's Web UI.
-    """
-
-    address: str | None = None
-    namespace: str = "default"
-    ui_address: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. ``config`` is the file that was read, if any."""
 
     data: Path
     config: Path | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
-    models: Mapping[str, DeclaredModel] = field(default_factory=dict)
-    server: ServerSettings = ServerSettings()
-    engine: EngineSettings = EngineSettings()
+    models: Mapping[str, ModelTable] = field(default_factory=dict)
+    server: ServerSettings = field(default_factory=ServerSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
 
 
 def default_data(environ: Mapping[str, str]) -> Path:
@@ -145,32 +97,16 @@ def load_settings(
         )
     if port is not None and not 0 <= port <= 65535:
         raise SettingsError(f"The port {port!r} is not between 0 and 65535 (0: any free port).")
-    table = document.server
     return Settings(
         data=data,
         config=config.absolute() if config else None,
         providers=_providers(document.providers, environ),
-        models={
-            name: DeclaredModel(
-                name, model.flow, model.description, model.params, model.limits, model.card
-            )
-            for name, model in document.models.items()
-        },
-        server=ServerSettings(
-            host=host or table.host,
-            port=table.port if port is None else port,
-            max_body_mib=table.max_body_mib,
-            drain_s=table.drain_s,
-            keep_alive_s=table.keep_alive_s,
-            keep_responses_days=table.keep_responses_days,
-            register_over_http=table.register_over_http,
-            read_timeout_s=table.read_timeout_s,
-            write_timeout_s=table.write_timeout_s,
-            max_connections_per_address=table.max_connections_per_address,
-            max_requests_per_key=table.max_requests_per_key,
-            max_answer_mib=table.max_answer_mib,
-            allowed_hosts=tuple(table.allowed_hosts),
-            allowed_origins=tuple(table.allowed_origins),
+        models=document.models,
+        server=document.server.model_copy(
+            update={
+                "host": host or document.server.host,
+                "port": document.server.port if port is None else port,
+            }
         ),
         engine=EngineSettings(
             address=address,
@@ -208,13 +144,10 @@ def _providers(
     return {
         name: Provider(
             name,
-            table.protocol,
-            table.base_url,
-            table.api_key_env,
-            table.headers,
-            table.timeout_s,
-            table.inline_urls,
-            {model: Price(**price.model_dump()) for model, price in table.prices.items()},
+            **{
+                **dict(table),
+                "prices": {model: Price(**dict(price)) for model, price in table.prices.items()},
+            },
         )
         for name, table in tables.items()
     }

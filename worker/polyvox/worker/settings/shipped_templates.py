@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec, Plan
-from polyvox.worker.settings.settings import DeclaredModel, Settings
+from polyvox.worker.settings.settings import Settings
 from polyvox.workflows.conversation import Json
 
 TEMPLATES = ("direct", "fusion", "vision", "router", "verify", "patch", "consult")
@@ -46,7 +46,12 @@ def apply_models(
         plan: Plan = ()
     else:
         plan = registry.change(
-            {name: wanted(model) for name, model in settings.models.items()},
+            {
+                name: ModelSpec(
+                    model.flow, model.params, model.description or "", model.limits, model.card
+                )
+                for name, model in settings.models.items()
+            },
             author=system_user(),
             message=f"from {settings.config.name}",
             origin=FROM_FILE,
@@ -59,11 +64,6 @@ def apply_models(
         }
         registry.change(models, message="first start")
     return plan
-
-
-def wanted(model: DeclaredModel) -> ModelSpec:
-    """Return the declared model as a ModelSpec for the registry."""
-    return ModelSpec(model.flow, model.params, model.description or "", model.limits, model.card)
 
 
 def system_user() -> str:

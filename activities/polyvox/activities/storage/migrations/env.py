@@ -1,7 +1,7 @@
-"""What Alembic runs for every upgrade: the due revisions, in the transaction of the caller.
+"""Executed by Alembic for every upgrade: runs the due revisions in the caller's transaction.
 
-``polyvox.activities.storage.database`` is the caller. This folder is not a package, so that nothing
-imports these files but Alembic.
+``polyvox.activities.storage.database`` is the caller. This folder is not a package, so that only
+Alembic imports these files.
 """
 
 from alembic import context

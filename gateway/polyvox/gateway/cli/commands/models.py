@@ -50,7 +50,7 @@ def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) ->
                 Text(binding.model),
                 str(binding.version),
                 binding.flow,
-                str(binding.told.context_window or "-"),
+                str(binding.parsed_card.context_window or "-"),
                 Text(binding.author),
                 Text(binding.message),
             )

@@ -13,7 +13,7 @@ from polyvox.gateway.cli.input.key_value import (
 )
 from polyvox.gateway.cli.input.options import DEFAULT_DATA, DataOption, JsonOption
 from polyvox.gateway.cli.lazy import imported
-from polyvox.worker.registering.dry_run import Trials
+from polyvox.worker.registering.dry_run import DryRuns
 
 
 def register(
@@ -34,7 +34,7 @@ def register(
 
     # The flow is tried in processes that need half a second to get ready: the registry is imported
     # meanwhile.
-    with Trials() as trials:
+    with DryRuns() as dry_runs:
         registering = imported("registering")
         order = registering.Order(path, message, model, param, param_file, limit)
-        registering.registered(data, order, trials, as_json=as_json)
+        registering.registered(data, order, dry_runs, as_json=as_json)

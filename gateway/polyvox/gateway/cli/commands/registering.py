@@ -12,7 +12,7 @@ from polyvox.gateway.api.registry_document import FlowDocument
 from polyvox.gateway.cli.input.key_value import assigned, read_params
 from polyvox.gateway.cli.input.options import print_json
 from polyvox.gateway.cli.input.stores import with_registry
-from polyvox.worker.registering.dry_run import Trials
+from polyvox.worker.registering.dry_run import DryRuns
 from polyvox.worker.registering.registration import examine, read_source
 from polyvox.worker.settings.shipped_templates import system_user
 
@@ -29,12 +29,12 @@ class Order:
     limit: Sequence[str] | None = None
 
 
-def registered(data: Path, order: Order, trials: Trials, *, as_json: bool) -> None:
+def registered(data: Path, order: Order, dry_runs: DryRuns, *, as_json: bool) -> None:
     """Register a flow and print the result."""
-    with_registry(data, lambda registry: _register(registry, order, trials, as_json=as_json))
+    with_registry(data, lambda registry: _register(registry, order, dry_runs, as_json=as_json))
 
 
-def _register(registry: Registry, order: Order, trials: Trials, *, as_json: bool) -> None:
+def _register(registry: Registry, order: Order, dry_runs: DryRuns, *, as_json: bool) -> None:
     params = read_params(order.param, order.param_file)
     author, providers = system_user(), registry.known_providers()
     candidate = examine(
@@ -42,7 +42,7 @@ def _register(registry: Registry, order: Order, trials: Trials, *, as_json: bool
         order.path.resolve().name,
         params=params,
         providers=providers,
-        trials=trials,
+        dry_runs=dry_runs,
     )
     for doubt in candidate.doubts:
         typer.echo(f"Warning: {doubt}", err=True)

@@ -12,8 +12,8 @@ import typer
 from rich.text import Text
 from temporalio.client import Client
 
-from polyvox.activities.ledger.entries import RunRecord
 from polyvox.activities.ledger.ledger import LIST_LIMIT, Ledger
+from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from polyvox.activities.ledger.entries import RunRecord, RunStatus
+from polyvox.activities.ledger.entries import RunStatus
 from polyvox.activities.ledger.ledger import LIST_LIMIT
+from polyvox.activities.ledger.tables import RunRecord
 from polyvox.gateway.api.run_document import render_run, render_whole_run
 from polyvox.gateway.cli.input.options import (
     DEFAULT_DATA,

@@ -143,7 +143,7 @@ def show(program: Program, console: Console) -> None:
     shown = next((b for b in bindings if "fusion" in b.model), bindings[0] if bindings else None)
     model = shown.model if shown else "MODEL"
     # Codex reads a model's size from its own configuration.
-    window = shown.told.context_window if shown else None
+    window = shown.parsed_card.context_window if shown else None
     size = f"-c model_context_window={window} " if window else ""
     out = console.print
     out("\n[bold]Polyvox is ready.[/bold]")

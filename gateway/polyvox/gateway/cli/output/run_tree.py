@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from polyvox.activities.ledger.entries import CallRecord, RunRecord
+from polyvox.activities.ledger.tables import CallRow, RunRecord
 from polyvox.gateway.cli.output.format import (
     UNKNOWN,
     add_note,
@@ -91,7 +91,7 @@ def render_tree(run: RunRecord, link: str | None) -> RenderableType:
     return Group(tree, Text(link, style=f"link {link}", overflow="fold"))
 
 
-def _call(call: CallRecord) -> Text:
+def _call(call: CallRow) -> Text:
     first = call.first_token_ms
     timing = f"total {duration(call.duration_ms)}"
     return _line(

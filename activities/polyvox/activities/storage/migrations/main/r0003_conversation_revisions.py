@@ -1,4 +1,4 @@
-"""The revision of a kept conversation, so that no change overwrites another."""
+"""The revision of a stored conversation, so that no change overwrites another."""
 
 import sqlalchemy as sa
 from alembic import op

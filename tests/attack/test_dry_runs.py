@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from polyvox.worker.registering import dry_run as trials
-from polyvox.worker.registering.dry_run import Task, Trials
+from polyvox.worker.registering import dry_run
+from polyvox.worker.registering.dry_run import DryRuns, Task
 from polyvox.worker.registering.registration import examine
 from polyvox.workflows.flow import FlowError
 from tests.attack.escape import CANARY, SOURCE
 
 LIMITED = (
-    "import polyvox.worker.registering.dry_run_child as trial, sys, os, json; "
-    "trial._limit(); json.load(sys.stdin); {}"
+    "import polyvox.worker.registering.dry_run_child as child, sys, os, json; "
+    "child._limit(); json.load(sys.stdin); {}"
 )
 
 # The kernel does not limit root's processes.
@@ -21,33 +21,33 @@ NOBODY = "os.setuid(65534); " if os.getuid() == 0 else ""
 
 
 def refusal(program: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return why a flow whose trial runs ``program`` is refused."""
-    monkeypatch.setattr(trials, "_PROGRAM", program)
-    with Trials() as ready, pytest.raises(FlowError) as caught:
+    """Return why a flow whose dry run executes ``program`` is refused."""
+    monkeypatch.setattr(dry_run, "_PROGRAM", program)
+    with DryRuns() as ready, pytest.raises(FlowError) as caught:
         ready.run(Task("", "flow.py"), twice=False)
     return str(caught.value)
 
 
-def test_a_trial_gets_nothing_of_the_servers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_gets_nothing_of_the_servers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's environment contains the providers' keys."""
     monkeypatch.setenv(CANARY, "canary-of-the-environment")
     said = refusal(LIMITED.format("sys.exit(repr(dict(os.environ)))"), monkeypatch)
     assert "the dry run failed" in said
     assert "canary" not in said
-    with Trials() as ready:
+    with DryRuns() as ready:
         (process,) = ready._processes
         assert "canary" not in Path(f"/proc/{process.pid}/environ").read_text("utf-8")
 
 
-def test_a_trial_that_says_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_that_says_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server reads only as much as a report may have."""
     endless = "[os.write(1, b'x' * 65536) for _ in iter(int, 1)]"
     assert "printed more than 16 MiB" in refusal(LIMITED.format(endless), monkeypatch)
 
 
-def test_a_trial_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """This includes the processes it started."""
-    monkeypatch.setattr(trials, "TRIAL_S", 2.0)
+    monkeypatch.setattr(dry_run, "LIMIT_S", 2.0)
     waits = "import time; time.sleep(600)"
     assert "took more than 2 s" in refusal(LIMITED.format(waits), monkeypatch)
 
@@ -62,7 +62,7 @@ def test_a_trial_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> No
         (f"{NOBODY}import threading; threading.Thread(target=print).start()", "new thread"),
     ],
 )
-def test_a_trial_cannot_take_the_hosts_resources(
+def test_a_dry_run_cannot_take_the_hosts_resources(
     hostile: str, error: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Memory, disk, files and processes are limited; the limits cannot be raised again."""
