@@ -37,6 +37,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app = FastAPI(title="Polyvox", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     app.state.ledger = runtime.ledger
+    app.state.protocols = runtime.protocols
     app.state.client = runtime.client
     ui_url = runtime.engine.ui_url
     app.state.ui_door = UiDoor(

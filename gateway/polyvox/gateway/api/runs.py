@@ -3,9 +3,10 @@
 A key sees the runs it started, an admin's key everybody's; for the others there are no other runs.
 Approving needs an admin's key.
 
-Needs ``ledger`` (Ledger), ``client`` (the engine's Client, None without an engine), ``has_ui``
-(whether there is a Web UI at ``/ui``) and ``namespace`` (str) in the application's state, and
-``runtime`` (Runtime) where a body is read. Errors are ``{"error": {"kind", "message"}}``.
+Needs ``ledger`` (Ledger), ``protocols`` (Protocols), ``client`` (the engine's Client, None without
+an engine), ``has_ui`` (whether there is a Web UI at ``/ui``) and ``namespace`` (str) in the
+application's state, and ``runtime`` (Runtime) where a body is read. Errors are
+``{"error": {"kind", "message"}}``.
 """
 
 from collections.abc import Callable, Coroutine, Iterator
@@ -31,7 +32,7 @@ from polyvox.gateway.api.run_document import (
     render_whole_run,
     workflow_link,
 )
-from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.request_body import read_document
 from polyvox.worker.runs.approval import answer_question, open_questions
 from polyvox.workflows.errors import ModelError
@@ -67,7 +68,7 @@ async def require_key(
     _header: Annotated[object, Security(_HEADER)] = None,
 ) -> str:
     """Return the id of the request's key. The parameters only tell of it in the description."""
-    return await authenticate(request.headers, request.app.state.ledger)
+    return await key_of(request)
 
 
 async def require_admin(request: Request, key_id: Annotated[str, Depends(require_key)]) -> str:

@@ -11,7 +11,7 @@ from polyvox.gateway.generate.exchange import Exchange, caller_of
 from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import provider_count
 from polyvox.gateway.http.admission import share_of
-from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.request_body import read_document
 from polyvox.protocols.wire_protocol import ROOT, Protocols, TokenCount, WireProtocol
 from polyvox.worker.runtime import Runtime
@@ -42,7 +42,7 @@ def create_router(protocols: Protocols) -> APIRouter:
 def _generation(protocol: WireProtocol) -> Callable[[Request], Awaitable[Any]]:
     async def generate(request: Request) -> Any:
         runtime: Runtime = request.app.state.runtime
-        key_id = await authenticate(request.headers, runtime.ledger)
+        key_id = await key_of(request)
         share = share_of(request)
         share.take(key_id)
         document = await read_document(request)
@@ -63,7 +63,7 @@ def _counting(
         """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
         runtime: Runtime = request.app.state.runtime
         share = share_of(request)
-        share.take(await authenticate(request.headers, runtime.ledger))
+        share.take(await key_of(request))
         document = await read_document(request)
         whole = {**counted_by.defaults, **document}
         ask = await share.work(lambda: protocol.parser.parse(whole, request.headers))
@@ -80,7 +80,7 @@ def _counting(
 
 async def refuse_stored_chat(request: Request) -> Response:
     """Say that no chat completion is kept here; an answer that is kept is a response."""
-    await authenticate(request.headers, request.app.state.runtime.ledger)
+    await key_of(request)
     raise ModelError(
         "not_found",
         "Chat completions are not kept here, also not with store=true. Ask /v1/responses instead: "

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from polyvox.activities.registry.registry import ResolvedModel
-from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.errors import protocol_of
 from polyvox.protocols.client_side import ModelEntry
 from polyvox.worker.runtime import Runtime
@@ -21,7 +21,7 @@ def models_router() -> APIRouter:
 
 async def list_models(request: Request) -> Response:
     runtime: Runtime = request.app.state.runtime
-    await authenticate(request.headers, runtime.ledger)
+    await key_of(request)
     entries = [_entry(model) for model in runtime.registry.models()]
     query = request.query_params.multi_items()
     return JSONResponse(protocol_of(request).model_list.render_list(entries, query))
@@ -29,7 +29,7 @@ async def list_models(request: Request) -> Response:
 
 async def one_model(request: Request) -> Response:
     runtime: Runtime = request.app.state.runtime
-    await authenticate(request.headers, runtime.ledger)
+    await key_of(request)
     model = runtime.registry.resolve(request.path_params["model"], runtime.providers)
     return JSONResponse(protocol_of(request).model_list.render_model(_entry(model)))
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from polyvox.activities.storage.threads import Thread, new_thread
-from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.request_body import read_document
 from polyvox.gateway.responses.item_lists import item_list, listed_item, page
 from polyvox.gateway.responses.routes import as_json, wishes
@@ -122,7 +122,7 @@ def _metadata(document: dict[str, Json]) -> dict[str, Json]:
 
 async def _admit(request: Request) -> tuple[Runtime, str]:
     runtime: Runtime = request.app.state.runtime
-    return runtime, await authenticate(request.headers, runtime.ledger)
+    return runtime, await key_of(request)
 
 
 async def _found(request: Request) -> Thread:

@@ -12,7 +12,7 @@ from polyvox.gateway.generate.exchange import Caller, Exchange, caller_of
 from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import provider_count
 from polyvox.gateway.http.admission import share_of
-from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.request_body import read_document
 from polyvox.gateway.responses.compaction import CompactionEncoder, asking_for_summary, is_triggered
 from polyvox.gateway.responses.item_lists import input_items, page, query_number
@@ -206,7 +206,7 @@ def _headers(run_id: str) -> dict[str, str]:
 
 
 async def _admit(request: Request) -> tuple[ResponsesState, Caller]:
-    key_id = await authenticate(request.headers, _runtime(request).ledger)
+    key_id = await key_of(request)
     state: ResponsesState = request.app.state.responses
     return state, caller_of(request, key_id)
 

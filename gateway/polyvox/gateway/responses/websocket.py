@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.gateway.generate.exchange import caller_of
 from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
-from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.errors import Headers, retry_headers
 from polyvox.gateway.http.request_body import parse_document
 from polyvox.gateway.responses.background import split_frames
@@ -65,7 +65,7 @@ async def connect(websocket: WebSocket) -> None:
     """Serve one connection until its client leaves."""
     runtime: Runtime = websocket.app.state.runtime
     try:
-        key_id = await authenticate(websocket.headers, runtime.ledger)
+        key_id = await key_of(websocket)
     except ModelError as error:
         status, document = responses.render_error(error, None)
         body = orjson.dumps(document)
@@ -171,7 +171,7 @@ class Connection:
 
     async def _authenticate(self) -> None:
         try:
-            await authenticate(self._websocket.headers, self._runtime.ledger)
+            await key_of(self._websocket)
         except ModelError as error:
             status, document = responses.render_error(error, None)
             await self.send_error(status, document["error"], retry_headers(error, status))

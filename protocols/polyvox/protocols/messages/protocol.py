@@ -28,5 +28,6 @@ MESSAGES: Final = WireProtocol(
         estimate=client_request.estimate_tokens,
     ),
     recognized_by="anthropic-version",
+    key_header="x-api-key",
     signs_reasoning=True,
 )
