@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from polyvox.gateway.http.connections import Config, Connection, Doors, Limits
+from polyvox.gateway.http.connection_limits import Doors, Limits
+from polyvox.gateway.http.connections import Config, Connection
 from polyvox.gateway.http.websocket_connection import WebSocketConnection
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols

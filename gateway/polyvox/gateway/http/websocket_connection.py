@@ -10,10 +10,10 @@ from typing import Any
 
 from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 
-from polyvox.gateway.http.connections import Config, Reader
+from polyvox.gateway.http.connection_limits import Visit
+from polyvox.gateway.http.connections import Config
 
 log = logging.getLogger(__name__)
 
@@ -33,25 +33,20 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     """One connection within limits."""
 
     config: Config
-
-    def __init__(
-        self, config: Config, server_state: ServerState, app_state: Any, **more: Any
-    ) -> None:
-        super().__init__(config, server_state, app_state, **more)
-        self._doors = config.doors
-        self._reader = Reader()
-        self._in_message = False
-        self._partial_since: float | None = None
-        self._partial_bytes = 0
-        self._pings = 0
-        self._rest = bytearray()
+    _visit: Visit
+    _in_message = False
+    _partial_since: float | None = None
+    _partial_bytes = 0
+    _pings = 0
+    _rest: bytearray
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        self._doors.enter(self.client[0] if self.client else "")
+        self._rest = bytearray()
+        self._visit = Visit(self.config.doors, self.client)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._doors.leave(self.client[0] if self.client else "")
+        self._visit.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -125,7 +120,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def check(self, now: float) -> None:
         """Close the connection if its time is over; called once a second."""
-        limits = self._doors.limits
+        limits = self._visit.limits
         self._pings = 0
         if self._partial_since is not None and not self.transport.is_reading():
             self._partial_since += 1.0
@@ -133,9 +128,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             allowed = limits.read_s + self._partial_bytes / _LEAST_BYTES_PER_S
             if now - self._partial_since > allowed:
                 self._cut_off("A message did not arrive in time.")
-        if self._reader.is_stuck(self.transport, now, limits.write_s):
-            log.info("A client read nothing for %g s; its connection was closed.", limits.write_s)
-            self.transport.abort()
+        self._visit.close_if_unread(self.transport, now)
 
     def _cut_off(self, why: str) -> None:
         if self.close_sent or self.transport.is_closing():
