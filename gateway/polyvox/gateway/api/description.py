@@ -1,17 +1,19 @@
-"""The description of ``/api``: ``GET /api/openapi.json``, for an admin's key.
+"""The description of ``/api``: ``GET /api/openapi.json`` and ``GET /api/docs``, for admins.
 
-FastAPI makes it of the routes and their response models. Bodies are read by ``body_of``, which
-FastAPI cannot look into, so their forms are added here.
+FastAPI makes it from the routes and their response models. Bodies are read by ``body_of``, which
+FastAPI cannot inspect, so their forms are added here. A browser opens the page with a session of
+the Web UI, because it cannot send a key.
 """
 
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from polyvox.gateway.api.docs_page import docs_page
 from polyvox.gateway.api.registry import (
     ApplyBody,
     FlowBody,
@@ -20,7 +22,15 @@ from polyvox.gateway.api.registry import (
     WholeModelBody,
     registry_router,
 )
-from polyvox.gateway.api.runs import ApiRoute, ApprovalBody, api_router, require_admin
+from polyvox.gateway.api.runs import (
+    ApiRoute,
+    ApprovalBody,
+    api_router,
+    require_admin,
+    require_key,
+)
+from polyvox.gateway.web_ui.door import UiDoor
+from polyvox.gateway.web_ui.proxy import wants_page
 
 _FORMS = (ApprovalBody, FlowBody, WholeModelBody, ModelEditBody, RollbackBody, ApplyBody)
 
@@ -45,14 +55,22 @@ def describe() -> dict[str, Any]:
 
 
 def description_router() -> APIRouter:
-    """Return the route, to be included in the application."""
-    router = APIRouter(
-        prefix="/api", route_class=ApiRoute, dependencies=[Depends(require_admin)], tags=["about"]
-    )
+    """Return the routes, to be included in the application."""
+    router = APIRouter(prefix="/api", route_class=ApiRoute, tags=["about"])
 
-    @router.get("/openapi.json")
+    @router.get("/openapi.json", dependencies=[Depends(require_admin)])
     async def show_description() -> dict[str, Any]:
         """This description, as OpenAPI."""
         return describe()
+
+    @router.get("/docs")
+    async def show_page(request: Request) -> Response:
+        """This description, as a page."""
+        door: UiDoor = request.app.state.ui_door
+        if (refusal := await door.refusal(request)) is not None:
+            if wants_page(request):
+                return refusal
+            await require_admin(request, await require_key(request))
+        return docs_page(describe())
 
     return router

@@ -15,13 +15,14 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.gateway.web_ui.pages import onward_page, sentence_page, sign_in_page
-from polyvox.gateway.web_ui.proxy import UiProxy
+from polyvox.gateway.web_ui.proxy import UiProxy, wants_page
 
 PATH = "/ui"
+DOCS_PATH = "/api/docs"
 MAX_FORM_BYTES = 16 * 1024
 
 _SIGN_IN = (
-    "To see the Web UI, run `polyvox ui` on the server's machine and open the link it prints, or "
+    "To see this page, run `polyvox ui` on the server's machine and open the link it prints, or "
     "sign in with an admin key."
 )
 _USED = (
@@ -76,16 +77,22 @@ class UiDoor:
         _set_session(request, response, await self._sessions.open(key_id))
         return response
 
-    async def show(self, request: Request) -> Response:
-        """Forward the request to the Web UI if its session is open."""
+    async def refusal(self, request: Request) -> Response | None:
+        """Return the answer to a request without an open session, None if its session is open."""
         if _foreign(request):
             return sentence_page(_FOREIGN, 403)
         session = request.cookies.get(_cookie(request))
-        if session is None or not await self._sessions.is_open(session):
-            if "text/html" not in request.headers.get("accept", ""):
-                return PlainTextResponse(_SIGN_IN, 401)
-            query = f"?{request.url.query}" if request.url.query else ""
-            return sign_in_page(_SIGN_IN, 401, _own_path(request.url.path + query))
+        if session is not None and await self._sessions.is_open(session):
+            return None
+        if not wants_page(request):
+            return PlainTextResponse(_SIGN_IN, 401)
+        query = f"?{request.url.query}" if request.url.query else ""
+        return sign_in_page(_SIGN_IN, 401, _own_path(request.url.path + query))
+
+    async def show(self, request: Request) -> Response:
+        """Forward the request to the Web UI if its session is open."""
+        if (refusal := await self.refusal(request)) is not None:
+            return refusal
         if self._proxy is None:
             return sentence_page(_NO_UI, 404)
         return await self._proxy.answer(request)
@@ -112,9 +119,9 @@ def _foreign(request: Request) -> bool:
 
 
 def _own_path(path: str) -> str:
-    """``path`` if it is one of the Web UI's, else its first page."""
-    sound = path.startswith(f"{PATH}/") and "\\" not in path and path.isprintable()
-    return path if sound else f"{PATH}/"
+    """Return ``path`` if a session opens it, else the Web UI's first page."""
+    below_ui = path.startswith(f"{PATH}/") and "\\" not in path and path.isprintable()
+    return path if below_ui or path == DOCS_PATH else f"{PATH}/"
 
 
 def _cookie(request: Request) -> str:
@@ -124,9 +131,10 @@ def _cookie(request: Request) -> str:
 def _set_session(request: Request, response: Response, secret: str) -> None:
     forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip()
     secure = "https" in {request.url.scheme, forwarded}
-    response.set_cookie(
-        _cookie(request), secret, path=PATH, secure=secure, httponly=True, samesite="strict"
-    )
+    for path in (PATH, DOCS_PATH):
+        response.set_cookie(
+            _cookie(request), secret, path=path, secure=secure, httponly=True, samesite="strict"
+        )
     response.headers["cache-control"] = "no-store"
 
 

@@ -1,4 +1,4 @@
-"""Polyvox's own pages for signing in to the Web UI. They load nothing and run no script."""
+"""Polyvox's own pages in a browser. They load nothing and run no script."""
 
 from html import escape
 
@@ -24,7 +24,7 @@ _HEADERS = {
 
 def sign_in_page(told: str, status: int, going_to: str) -> HTMLResponse:
     """Return the page that asks for an admin's key; ``going_to`` is the path to open then."""
-    return _page(
+    return page(
         f"""<p>{escape(told)}</p>
 <form method="post" action="/ui/sign-in">
 <input type="hidden" name="next" value="{escape(going_to)}">
@@ -43,7 +43,7 @@ def onward_page(path: str) -> HTMLResponse:
     browser would follow it without the new cookie, which is SameSite=Strict.
     """
     there = escape(path)
-    return _page(
+    return page(
         f'<p>Signed in. <a href="{there}">Continue to the Web UI</a></p>',
         200,
         f'<meta http-equiv="refresh" content="0;url={there}">',
@@ -52,10 +52,11 @@ def onward_page(path: str) -> HTMLResponse:
 
 def sentence_page(told: str, status: int) -> HTMLResponse:
     """Return a page with one sentence."""
-    return _page(f"<p>{escape(told)}</p>", status)
+    return page(f"<p>{escape(told)}</p>", status)
 
 
-def _page(body: str, status: int, head: str = "") -> HTMLResponse:
+def page(body: str, status: int, head: str = "") -> HTMLResponse:
+    """Return a page around ``body``, which is HTML like ``head``."""
     return HTMLResponse(
         f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Polyvox</title>

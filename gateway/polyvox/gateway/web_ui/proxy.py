@@ -101,14 +101,15 @@ class UiProxy:
 def _forwarded(request: Request) -> dict[str, str]:
     headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
     # A page is read here, for the hashes of its scripts; the rest passes packed.
-    packed = "gzip" in request.headers.get("accept-encoding", "") and not _wants_page(request)
+    packed = "gzip" in request.headers.get("accept-encoding", "") and not wants_page(request)
     headers["accept-encoding"] = "gzip" if packed else "identity"
     if csrf := request.cookies.get(CSRF_COOKIE):
         headers["cookie"] = f"{CSRF_COOKIE}={csrf}"
     return headers
 
 
-def _wants_page(request: Request) -> bool:
+def wants_page(request: Request) -> bool:
+    """Return True for a browser that loads a page, not a part of one."""
     return "text/html" in request.headers.get("accept", "")
 
 
