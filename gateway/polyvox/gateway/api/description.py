@@ -14,43 +14,32 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from polyvox.gateway.api.docs_page import docs_page
-from polyvox.gateway.api.registry import (
-    ApplyBody,
-    FlowBody,
-    ModelEditBody,
-    RollbackBody,
-    WholeModelBody,
-    registry_router,
-)
-from polyvox.gateway.api.runs import (
-    ApiRoute,
-    ApprovalBody,
-    api_router,
-    require_admin,
-    require_key,
-)
+from polyvox.gateway.api.registry import registry_router
+from polyvox.gateway.api.route import ApiRoute, require_admin, require_key
+from polyvox.gateway.api.runs import api_router
 from polyvox.gateway.web_ui.door import UiDoor
 from polyvox.gateway.web_ui.proxy import wants_page
-
-_FORMS = (ApprovalBody, FlowBody, WholeModelBody, ModelEditBody, RollbackBody, ApplyBody)
 
 
 @cache
 def describe() -> dict[str, Any]:
     """Return the OpenAPI document of the routes below ``/api``."""
+    routes = [*api_router().routes, *registry_router().routes]
     document = get_openapi(
         title="Polyvox",
         version=version("polyvox"),
         description=(
-            "Runs, flows and virtual models. A key sees its own runs; all else needs an admin's. "
-            "The models themselves answer at /v1, in the protocols of OpenAI and Anthropic."
+            "Runs, flows and virtual models. A user key sees its own runs; everything else needs "
+            "an admin key. The models themselves answer at /v1, in the protocols of OpenAI and "
+            "Anthropic."
         ),
-        routes=[*api_router().routes, *registry_router().routes],
+        routes=routes,
     )
-    _, forms = models_json_schema(
-        [(form, "validation") for form in _FORMS], ref_template="#/components/schemas/{model}"
+    forms = [form for route in routes if isinstance(route, ApiRoute) for form in route.forms]
+    _, schemas = models_json_schema(
+        [(form, "validation") for form in forms], ref_template="#/components/schemas/{model}"
     )
-    document["components"]["schemas"] |= forms["$defs"]
+    document["components"]["schemas"] |= schemas["$defs"]
     return document
 
 
