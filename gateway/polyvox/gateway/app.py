@@ -21,8 +21,8 @@ from polyvox.gateway.responses.conversation_routes import conversations_router
 from polyvox.gateway.responses.routes import responses_router
 from polyvox.gateway.responses.state import ResponsesState
 from polyvox.gateway.responses.websocket import websocket_router
-from polyvox.gateway.web_ui.door import UiDoor, ui_router
 from polyvox.gateway.web_ui.proxy import UiProxy
+from polyvox.gateway.web_ui.sign_in import UiSignIn, ui_router
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.errors import ErrorKind, ModelError
 
@@ -40,7 +40,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.protocols = runtime.protocols
     app.state.client = runtime.client
     ui_url = runtime.engine.ui_url
-    app.state.ui_door = UiDoor(
+    app.state.ui_sign_in = UiSignIn(
         runtime.ledger, runtime.ui_sessions, UiProxy(ui_url) if ui_url else None
     )
     app.state.has_ui = ui_url is not None
@@ -58,7 +58,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(api_router())
     app.include_router(registry_router())
     app.include_router(description_router())
-    app.include_router(ui_router(app.state.ui_door))
+    app.include_router(ui_router(app.state.ui_sign_in))
     # Whole answers only: a compressor would hold back the words of a stream.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     app.add_middleware(WithShares, admission=admission)

@@ -17,8 +17,8 @@ from polyvox.gateway.api.docs_page import docs_page
 from polyvox.gateway.api.registry import registry_router
 from polyvox.gateway.api.route import ApiRoute, require_admin, require_key
 from polyvox.gateway.api.runs import api_router
-from polyvox.gateway.web_ui.door import UiDoor
 from polyvox.gateway.web_ui.proxy import wants_page
+from polyvox.gateway.web_ui.sign_in import UiSignIn
 
 
 @cache
@@ -55,7 +55,7 @@ def description_router() -> APIRouter:
     @router.get("/docs")
     async def show_page(request: Request) -> Response:
         """This description, as a page."""
-        door: UiDoor = request.app.state.ui_door
+        door: UiSignIn = request.app.state.ui_sign_in
         if (refusal := await door.refusal(request)) is not None:
             if wants_page(request):
                 return refusal

@@ -39,7 +39,7 @@ class Limits:
     in_all: int
 
 
-class Doors:
+class OpenConnections:
     """Counts the connections that are open, by address, and those that linger."""
 
     def __init__(self, limits: Limits) -> None:
@@ -73,38 +73,38 @@ class Doors:
             del self._open[address]
 
 
-class Visit:
+class Guard:
     """One connection: counted until it leaves, and closed if its client stops reading."""
 
-    def __init__(self, doors: Doors, client: tuple[str, int] | None) -> None:
-        self.limits = doors.limits
-        self._doors = doors
+    def __init__(self, open_connections: OpenConnections, client: tuple[str, int] | None) -> None:
+        self.limits = open_connections.limits
+        self._connections = open_connections
         self._address: str | None = client[0] if client else ""
         self._unread = 0
         self._unread_since = 0.0
         self._checks_left: int | None = None
         self._bytes_left = 0
-        self.refusal = doors.enter(self._address)
+        self.refusal = open_connections.enter(self._address)
 
     def leave(self) -> None:
         """Stop counting the connection."""
         self.stop_lingering()
         if self._address is not None:
-            self._doors.leave(self._address)
+            self._connections.leave(self._address)
             self._address = None
 
     def linger(self) -> bool:
         """Begin to linger. Return False if too many connections do."""
         if self._checks_left is None:
-            if self._doors.lingering >= max(1, self.limits.in_all // _LINGERING_SHARE):
+            if self._connections.lingering >= max(1, self.limits.in_all // _LINGERING_SHARE):
                 return False
-            self._doors.lingering += 1
+            self._connections.lingering += 1
             self._checks_left, self._bytes_left = LINGER_S, LINGER_BYTES
         return True
 
     def stop_lingering(self) -> None:
         if self._checks_left is not None:
-            self._doors.lingering -= 1
+            self._connections.lingering -= 1
             self._checks_left = None
 
     def has_lingered(self, *, size: int = 0, checks: int = 0) -> bool:

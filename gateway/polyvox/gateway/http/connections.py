@@ -18,7 +18,7 @@ import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from polyvox.gateway.http.connection_limits import Doors, Visit
+from polyvox.gateway.http.connection_limits import Guard, OpenConnections
 from polyvox.gateway.http.errors import retry_headers
 from polyvox.protocols.wire_protocol import Protocols, WireProtocol, protocol_at
 from polyvox.workflows.errors import ModelError
@@ -39,12 +39,14 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Config(uvicorn.Config):
-    """uvicorn's configuration, which every connection gets, with the doors that count it and the
-    protocols in which it may be refused."""
+    """uvicorn's configuration, which every connection gets, with the count of open connections and
+    the protocols in which one may be refused."""
 
-    def __init__(self, app: Any, doors: Doors, protocols: Protocols, **options: Any) -> None:
+    def __init__(
+        self, app: Any, open_connections: OpenConnections, protocols: Protocols, **options: Any
+    ) -> None:
         super().__init__(app, **options)
-        self.doors = doors
+        self.open_connections = open_connections
         self.protocols = protocols
 
 
@@ -63,7 +65,7 @@ class Connection(HttpToolsProtocol):
     """One connection within limits."""
 
     config: Config
-    _visit: Visit
+    _guard: Guard
     _reading_since: float | None = None
     _begun = False
     _in_body = False
@@ -79,16 +81,16 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._reading_since = self.loop.time()
-        self._visit = Visit(self.config.doors, self.client)
-        if self._visit.refusal is not None:
-            self._refuse(self._visit.refusal)
+        self._guard = Guard(self.config.open_connections, self.client)
+        if self._guard.refusal is not None:
+            self._refuse(self._guard.refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._visit.leave()
+        self._guard.leave()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        self._visit.leave()  # the WebSocket counts itself
+        self._guard.leave()  # the WebSocket counts itself
         super().handle_websocket_upgrade()
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -116,7 +118,7 @@ class Connection(HttpToolsProtocol):
     # What comes in
 
     def data_received(self, data: bytes) -> None:
-        if self._visit.has_lingered(size=len(data)):
+        if self._guard.has_lingered(size=len(data)):
             self.transport.close()
         if self._is_over:
             return
@@ -173,7 +175,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._idle_bytes = 0
         self._begun = self._in_body = False
-        self._visit.stop_lingering()
+        self._guard.stop_lingering()
         super().on_message_complete()
 
     # What goes out
@@ -192,15 +194,15 @@ class Connection(HttpToolsProtocol):
         if self._is_over:
             return
         super().on_response_complete()
-        if self._in_body and not self.transport.is_closing() and not self._visit.linger():
+        if self._in_body and not self.transport.is_closing() and not self._guard.linger():
             self.transport.close()
 
     # Its end
 
     def check(self, now: float) -> None:
         """Close the connection if its time is over; called once a second."""
-        limits = self._visit.limits
-        if self._visit.has_lingered(checks=1):
+        limits = self._guard.limits
+        if self._guard.has_lingered(checks=1):
             self.transport.close()
         elif (
             self._reading_since is not None
@@ -211,7 +213,7 @@ class Connection(HttpToolsProtocol):
                 self._refuse(_head_too_slow(limits.read_s))
             else:
                 self.transport.close()
-        self._visit.close_if_unread(self.transport, now)
+        self._guard.close_if_unread(self.transport, now)
 
     def _is_answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
@@ -241,7 +243,7 @@ class Connection(HttpToolsProtocol):
     def _end(self) -> None:
         """End the connection behind its last answer, and linger."""
         self._is_over = True
-        if not self._visit.linger():
+        if not self._guard.linger():
             self.transport.close()
             return
         self.transport.write_eof()

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from polyvox.gateway.http.connection_limits import Doors, Limits
+from polyvox.gateway.http.connection_limits import Limits, OpenConnections
 from polyvox.gateway.http.connections import Config, Connection
 from polyvox.gateway.http.websocket_connection import WebSocketConnection
 from polyvox.protocols.table import PROTOCOLS
@@ -112,7 +112,7 @@ async def serving(
     server = Server(
         Config(
             app,
-            Doors(limits),
+            OpenConnections(limits),
             protocols,
             http=Connection,
             ws=WebSocketConnection,

@@ -12,7 +12,7 @@ from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
-from polyvox.gateway.http.connection_limits import Visit
+from polyvox.gateway.http.connection_limits import Guard
 from polyvox.gateway.http.connections import Config
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     """One connection within limits."""
 
     config: Config
-    _visit: Visit
+    _guard: Guard
     _in_message = False
     _partial_since: float | None = None
     _partial_bytes = 0
@@ -43,10 +43,10 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
         self._rest = bytearray()
-        self._visit = Visit(self.config.doors, self.client)
+        self._guard = Guard(self.config.open_connections, self.client)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._visit.leave()
+        self._guard.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -120,7 +120,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def check(self, now: float) -> None:
         """Close the connection if its time is over; called once a second."""
-        limits = self._visit.limits
+        limits = self._guard.limits
         self._pings = 0
         if self._partial_since is not None and not self.transport.is_reading():
             self._partial_since += 1.0
@@ -128,7 +128,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             allowed = limits.read_s + self._partial_bytes / _LEAST_BYTES_PER_S
             if now - self._partial_since > allowed:
                 self._cut_off("A message did not arrive in time.")
-        self._visit.close_if_unread(self.transport, now)
+        self._guard.close_if_unread(self.transport, now)
 
     def _cut_off(self, why: str) -> None:
         if self.close_sent or self.transport.is_closing():

@@ -14,7 +14,11 @@ from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.storage.responses import StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.http.errors import Headers
-from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
+from polyvox.gateway.responses.stored_encoder import (
+    Keep,
+    StoredResponseEncoder,
+    StoredStreamEncoder,
+)
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import provider_request as provider
 from polyvox.protocols.responses.include import EVERYTHING, Included
@@ -44,7 +48,7 @@ class Recording:
         self._encoder = _writing_all(ask, kept, self._keep)
         self._exchange = Exchange(
             runtime,
-            KeptAnswer(self._keep, self._encoder),
+            StoredResponseEncoder(self._keep, self._encoder),
             ask,
             caller,
             run_id=kept.run_id,
@@ -151,9 +155,11 @@ class Recording:
         self._news = asyncio.Event()
 
 
-def _writing_all(ask: Ask, kept: StoredResponse, keep: Keep) -> KeptEncoder:
+def _writing_all(ask: Ask, kept: StoredResponse, keep: Keep) -> StoredStreamEncoder:
     """Return an encoder of what is kept: what its readers asked to see is not all there is."""
-    return KeptEncoder(ask, run_id=kept.run_id, created=kept.created, keep=keep, shows=EVERYTHING)
+    return StoredStreamEncoder(
+        ask, run_id=kept.run_id, created=kept.created, keep=keep, shows=EVERYTHING
+    )
 
 
 def split_frames(stream: bytes) -> list[bytes]:
@@ -161,7 +167,7 @@ def split_frames(stream: bytes) -> list[bytes]:
     return [frame + b"\n\n" for frame in stream.split(b"\n\n") if frame]
 
 
-def resumed(ask: Ask, kept: StoredResponse, shown: bytes, keep: Keep) -> KeptEncoder:
+def resumed(ask: Ask, kept: StoredResponse, shown: bytes, keep: Keep) -> StoredStreamEncoder:
     """Return an encoder that goes on behind the frames ``shown`` by another process.
 
     What they say is read as a provider's stream is, and written again to nobody.

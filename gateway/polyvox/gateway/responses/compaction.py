@@ -7,7 +7,7 @@ provider's own compaction stay as they are: only it can read them.
 
 from dataclasses import replace
 
-from polyvox.gateway.responses.stored_encoder import KeptEncoder
+from polyvox.gateway.responses.stored_encoder import StoredStreamEncoder
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import client_request as responses
 from polyvox.protocols.responses import elements as wire
@@ -57,7 +57,7 @@ def summary_of(message: Message) -> Message:
     return wire.parse_message({"type": "message", "role": "user", "content": text})
 
 
-class SummaryEncoder(KeptEncoder):
+class SummaryStreamEncoder(StoredStreamEncoder):
     """Writes a summary as the one item an agent waits for that has asked for a compaction."""
 
     def feed(self, event: Event) -> bytes:

@@ -19,9 +19,17 @@ from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import Share
 from polyvox.gateway.responses.background import KEEP_ALIVE, Recording, resumed, split_frames
-from polyvox.gateway.responses.compaction import SummaryEncoder, asking_for_summary, is_triggered
+from polyvox.gateway.responses.compaction import (
+    SummaryStreamEncoder,
+    asking_for_summary,
+    is_triggered,
+)
 from polyvox.gateway.responses.previous_turns import History, Near
-from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
+from polyvox.gateway.responses.stored_encoder import (
+    Keep,
+    StoredResponseEncoder,
+    StoredStreamEncoder,
+)
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import client_response as responses_document
 from polyvox.protocols.responses import elements as wire
@@ -34,10 +42,10 @@ from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply, Usage
 
 
-class KeptExchange:
+class StoredExchange:
     """A foreground answer that is kept."""
 
-    def __init__(self, exchange: Exchange, kept: KeptAnswer, keep: Keep) -> None:
+    def __init__(self, exchange: Exchange, kept: StoredResponseEncoder, keep: Keep) -> None:
         self._exchange = exchange
         self._kept = kept
         self._keep = keep
@@ -71,20 +79,20 @@ class ResponsesState:
         caller: Caller,
         own: tuple[Message, ...],
         also: Keep | None = None,
-    ) -> KeptExchange:
+    ) -> StoredExchange:
         """Return the answer to a whole ``ask``, kept when it ends.
 
         ``own`` are the messages that a named conversation does not have yet; ``also`` is told the
         response object as well, before the client is.
         """
         runtime = self._runtime
-        sort = KeptEncoder
+        sort = StoredStreamEncoder
         if is_triggered(ask) and not self._compacts_itself(ask.model):
-            ask, sort = asking_for_summary(ask), SummaryEncoder
+            ask, sort = asking_for_summary(ask), SummaryStreamEncoder
         digest = await runtime.bodies.put(ask.conversation)
         keep = self._keep(ask, keeping, caller, digest, own, also)
-        kept = KeptAnswer(keep, sort=sort)
-        return KeptExchange(Exchange(runtime, kept, ask, caller, digest=digest), kept, keep)
+        kept = StoredResponseEncoder(keep, sort=sort)
+        return StoredExchange(Exchange(runtime, kept, ask, caller, digest=digest), kept, keep)
 
     def _compacts_itself(self, model: str) -> bool:
         """Whether one provider answers alone, and its protocol has compactions of its own."""
@@ -98,7 +106,7 @@ class ResponsesState:
         """Return the stream of a response without output, which others can go on from."""
         digest = await self._runtime.bodies.put(ask.conversation)
         keep = self._keep(ask, keeping, caller, digest, (), also)
-        writing = KeptEncoder(ask, run_id=new_run_id(), created=int(time.time()), keep=keep)
+        writing = StoredStreamEncoder(ask, run_id=new_run_id(), created=int(time.time()), keep=keep)
         return writing.finish(Reply((), usage=Usage(0, 0, 0, 0, 0)))
 
     def _keep(

@@ -19,7 +19,7 @@ Keep = Callable[[dict[str, Json]], None]
 """Called once, with the response object as it ended."""
 
 
-class KeptEncoder(Encoder):
+class StoredStreamEncoder(Encoder):
     """Writes one answer and keeps its response object."""
 
     def __init__(
@@ -39,22 +39,22 @@ class KeptEncoder(Encoder):
         return frames
 
 
-class KeptAnswer:
+class StoredResponseEncoder:
     """Encodes the answer to one request; ``writing`` is its encoder once there is one."""
 
     def __init__(
         self,
         keep: Keep,
-        prepared: KeptEncoder | None = None,
+        prepared: StoredStreamEncoder | None = None,
         *,
-        sort: type[KeptEncoder] = KeptEncoder,
+        sort: type[StoredStreamEncoder] = StoredStreamEncoder,
     ) -> None:
         self._keep = keep
         self._sort = sort
         self._prepared = prepared
-        self.writing: KeptEncoder | None = prepared
+        self.writing: StoredStreamEncoder | None = prepared
 
-    def encoder(self, ask: Ask, *, run_id: str, created: int) -> KeptEncoder:
+    def encoder(self, ask: Ask, *, run_id: str, created: int) -> StoredStreamEncoder:
         self.writing = self._prepared or self._sort(
             ask, run_id=run_id, created=created, keep=self._keep
         )

@@ -36,7 +36,7 @@ _NO_UI = (
 _FOREIGN = "Another site's page may not use the Web UI. Open it in its own tab."
 
 
-class UiDoor:
+class UiSignIn:
     """The sign-in and the routes below ``/ui``. ``proxy`` is None without a Web UI."""
 
     def __init__(self, ledger: Ledger, sessions: UiSessions, proxy: UiProxy | None) -> None:
@@ -98,7 +98,7 @@ class UiDoor:
         return await self._proxy.answer(request)
 
 
-def ui_router(door: UiDoor) -> APIRouter:
+def ui_router(door: UiSignIn) -> APIRouter:
     router = APIRouter()
     router.add_route(PATH, door.root, methods=["GET"])
     router.add_route(f"{PATH}/enter", door.enter, methods=["GET"])
