@@ -176,7 +176,7 @@ class Choices:
         return [(_LOSSES, header_list(sorted(named)).encode())] if named else []
 
 
-class _Choice:
+class _Choice(Sink):
     """One choice: encodes its answer with the ids of all, and is its exchange's sink."""
 
     def __init__(
@@ -224,9 +224,6 @@ class _Choice:
 
     async def left(self) -> None:
         await self._over.wait()
-
-    async def begin(self, headers: Headers) -> None:
-        """Do nothing: the answer around the choices has headers of its own."""
 
     async def frames(self, frames: list[bytes]) -> None:
         await self._heard.put((self, frames))

@@ -1,4 +1,4 @@
-"""Where the answer of an exchange goes, and the way over HTTP."""
+"""Where the answer of an exchange goes, and the sink for HTTP."""
 
 from typing import Protocol as Interface
 
@@ -16,16 +16,16 @@ STREAM_HEADERS: Headers = [
 ]
 
 
-class Sink(Interface):
+class Sink:
     """Takes one answer: ``begin``, ``frames`` and ``finish``, or ``whole``, or ``refuse``.
 
-    ``headers`` tell about the run; content type and length are the sink's own. Each element of
-    ``frames`` holds whole frames of the protocol's stream, or none. What sends raises OSError if
-    the client has left.
+    Each does nothing unless a subclass sends something. ``headers`` describe the run; the sink adds
+    the content type and length. Each element of ``frames`` holds whole frames of the protocol's
+    stream, or is empty. A method that sends raises OSError if the client has disconnected.
     """
 
     async def left(self) -> None:
-        """Return when the client has left."""
+        """Return when the client has disconnected."""
 
     async def begin(self, headers: Headers) -> None:
         """Begin a stream."""
@@ -34,7 +34,7 @@ class Sink(Interface):
         """Send frames of the stream."""
 
     async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
-        """Send the last frames of the stream: its ending, or why it breaks off."""
+        """Send the last frames of the stream: its end or its error."""
 
     async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
         """Send the answer as one document."""
@@ -46,10 +46,10 @@ class Sink(Interface):
 
 
 class Answer(Interface):
-    """What answers a request."""
+    """Answers a request."""
 
     async def answer(self, sink: Sink) -> None:
-        """Send the answer to ``sink``. Returns when all of it is sent or the client has left."""
+        """Send the answer to ``sink``. Return when it is sent or the client has disconnected."""
 
 
 class HttpAnswer:
@@ -62,7 +62,7 @@ class HttpAnswer:
         await self._answer.answer(HttpSink(receive, send))
 
 
-class HttpSink:
+class HttpSink(Sink):
     """Sends an answer over ASGI."""
 
     def __init__(self, receive: Receive, send: Send) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.storage.responses import StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
-from polyvox.gateway.http.errors import Headers
+from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.responses.stored_encoder import (
     Keep,
     StoredResponseEncoder,
@@ -33,7 +33,7 @@ _BATCH_S = 0.1
 """How long frames are gathered before they are kept and shown."""
 
 
-class Recording:
+class Recording(Sink):
     """A background response whose run is read by this process."""
 
     def __init__(self, runtime: Runtime, ask: Ask, caller: Caller, kept: StoredResponse) -> None:
@@ -110,22 +110,11 @@ class Recording:
     async def left(self) -> None:
         await self._cancelled.wait()
 
-    async def begin(self, headers: Headers) -> None:
-        """Do nothing: headers are not kept."""
-
     async def frames(self, frames: list[bytes]) -> None:
         self._add(b"".join(frames))
 
     async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
         self._add(b"".join(frames))
-
-    async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
-        """Do nothing: the encoder has kept the document."""
-
-    async def refuse(
-        self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
-    ) -> None:
-        """Do nothing: ``run`` keeps the error as the response's end."""
 
     def _keep(self, document: dict[str, Json]) -> None:
         self.kept = replace(self.kept, document=document)

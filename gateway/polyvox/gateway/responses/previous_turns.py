@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.responses import PREFIX, ResponsesStore, StoredResponse
+from polyvox.activities.storage.responses import PREFIX, ResponsesStore
 from polyvox.activities.storage.threads import ConversationsStore
 from polyvox.gateway.responses.compaction import summary_of
 from polyvox.gateway.responses.item_lists import input_items
@@ -22,14 +22,8 @@ from polyvox.workflows.errors import ModelError
 
 _OURS = re.compile(r"[a-z]+_(run_[0-9a-f]+)_")
 
-Near = Mapping[str, tuple[Message, ...]]
+Recent = Mapping[str, tuple[Message, ...]]
 """Whole conversations by the response that ends them: what a connection knows without the store."""
-
-
-async def messages_after(bodies: Bodies, kept: StoredResponse) -> tuple[Message, ...]:
-    """Return what ``kept`` was asked and what it answered."""
-    asked = (await bodies.fetch(kept.conversation)).messages
-    return asked + tuple(wire.parse_message(item) for item in kept.output)
 
 
 _STAND_INS = ("compaction", "item_reference", "reasoning")
@@ -62,26 +56,26 @@ class History:
         self._conversations = conversations
         self._bodies = bodies
 
-    async def whole(self, ask: Ask, keeping: Keeping, key_id: str, near: Near) -> Ask:
+    async def whole(self, ask: Ask, keeping: Keeping, key_id: str, recent: Recent) -> Ask:
         """Return ``ask`` with all it goes on from.
 
         Raises ModelError("invalid_request") for what there is not, naming the field.
         """
         earlier: tuple[Message, ...] = ()
         if keeping.previous is not None:
-            earlier = await self._previous(keeping.previous, key_id, near)
+            earlier = await self._previous(keeping.previous, key_id, recent)
         elif keeping.thread is not None:
             earlier = await self._conversations.messages(keeping.thread, key_id)
         own = list(ask.conversation.messages)
         if stands_in := [at for at, message in enumerate(own) if _kind(message) in _STAND_INS]:
             for at in stands_in:
-                own[at] = await self._resolved(own[at], at, key_id, near)
+                own[at] = await self._resolved(own[at], at, key_id, recent)
             ask = replace(ask, conversation=replace(ask.conversation, messages=tuple(own)))
         return continued(ask, earlier)
 
-    async def _previous(self, response_id: str, key_id: str, near: Near) -> tuple[Message, ...]:
-        if response_id in near:
-            return near[response_id]
+    async def _previous(self, response_id: str, key_id: str, recent: Recent) -> tuple[Message, ...]:
+        if response_id in recent:
+            return recent[response_id]
         kept = await self._responses.find(response_id, key_id)
         if kept is None:
             raise not_found(response_id)
@@ -92,14 +86,15 @@ class History:
                 "longer 'in_progress', then go on from it.",
                 param="previous_response_id",
             )
-        return await messages_after(self._bodies, kept)
+        asked = (await self._bodies.fetch(kept.conversation)).messages
+        return asked + tuple(wire.parse_message(item) for item in kept.output)
 
-    async def _resolved(self, message: Message, at: int, key_id: str, near: Near) -> Message:
+    async def _resolved(self, message: Message, at: int, key_id: str, recent: Recent) -> Message:
         if _kind(message) == "compaction":
             return summary_of(message)
         item = message.on_wire("responses") or {}
         item_id = str(item.get("id"))
-        found = await self._named(item_id, key_id, near)
+        found = await self._named(item_id, key_id, recent)
         if found is None and item.get("type") == "reasoning":
             return message
         if found is None:
@@ -108,8 +103,8 @@ class History:
             )
         return summary_of(found)
 
-    async def _named(self, item_id: str, key_id: str, near: Near) -> Message | None:
-        for messages in near.values():
+    async def _named(self, item_id: str, key_id: str, recent: Recent) -> Message | None:
+        for messages in recent.values():
             for message in messages:
                 if (message.on_wire("responses") or {}).get("id") == item_id:
                     return message

@@ -69,14 +69,8 @@ async def _asked(
     document = await read_document(request)
     ask = await share.work(lambda: responses.parse(document, request.headers))
     keeping = parse_keeping(document)
-    whole = await state.whole(ask, keeping, caller.key_id, {})
-    return whole, keeping, own_messages(ask, whole)
-
-
-def own_messages(ask: Ask, whole: Ask) -> tuple[Message, ...]:
-    """Return the messages of ``whole`` that stand for those of ``ask``."""
-    messages = whole.conversation.messages
-    return messages[len(messages) - len(ask.conversation.messages) :]
+    whole, own = await state.whole(ask, keeping, caller.key_id, {})
+    return whole, keeping, own
 
 
 async def retrieve(request: Request) -> Response:

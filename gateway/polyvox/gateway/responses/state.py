@@ -24,7 +24,7 @@ from polyvox.gateway.responses.compaction import (
     asking_for_summary,
     is_triggered,
 )
-from polyvox.gateway.responses.previous_turns import History, Near
+from polyvox.gateway.responses.previous_turns import History, Recent
 from polyvox.gateway.responses.stored_encoder import (
     Keep,
     StoredResponseEncoder,
@@ -68,9 +68,16 @@ class ResponsesState:
         self._history = History(runtime.responses, runtime.conversations, runtime.bodies)
         self._recordings: dict[str, tuple[Recording, asyncio.Task[None]]] = {}
 
-    async def whole(self, ask: Ask, keeping: Keeping, key_id: str, near: Near) -> Ask:
-        """Return ``ask`` with all it goes on from; see ``History.whole``."""
-        return await self._history.whole(ask, keeping, key_id, near)
+    async def whole(
+        self, ask: Ask, keeping: Keeping, key_id: str, recent: Recent
+    ) -> tuple[Ask, tuple[Message, ...]]:
+        """Return ``ask`` with all that it continues, and its own messages at the end of that.
+
+        Raises what ``History.whole`` raises.
+        """
+        whole = await self._history.whole(ask, keeping, key_id, recent)
+        messages = whole.conversation.messages
+        return whole, messages[len(messages) - len(ask.conversation.messages) :]
 
     async def exchange(
         self,
