@@ -59,7 +59,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(registry_router())
     app.include_router(description_router())
     app.include_router(ui_router(app.state.ui_sign_in))
-    # Whole answers only: a compressor would hold back the words of a stream.
+    # Complete answers only: compression would delay the events of a stream.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     app.add_middleware(WithShares, admission=admission)
     names = Names({server.host, *server.allowed_hosts}, server.allowed_origins)
@@ -73,7 +73,7 @@ def create_app(runtime: Runtime) -> FastAPI:
 
 async def _model_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ModelError)
-    # There is no run whose id could name the request in a report; the log has this one.
+    # There is no run whose id could identify the request in a report; the log has this id.
     request_id = f"req_{secrets.token_hex(12)}"
     status, document = protocol_of(request).answers.render_error(error, None)
     if "request_id" in document:
@@ -94,13 +94,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 400
     kind = _KINDS.get(status, "invalid_request")
     what = _WHAT.get(status) or str(error)
-    told = ModelError(
+    refused = ModelError(
         kind,
         f"{what}: {request.method} {request.url.path}. Models answer at /v1/responses, "
         "/v1/chat/completions and /v1/messages.",
         status=status,
     )
-    return await _model_error(request, told)
+    return await _model_error(request, refused)
 
 
 async def _defect(request: Request, error: Exception) -> Response:

@@ -31,14 +31,14 @@ _REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class UnsafeHost(ValueError):
-    """The program would be open to a network without a key that somebody chose."""
+    """The program would be open to a network without a key chosen by the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A running program, and the keys it saw to.
+    """A running program and its keys.
 
-    ``door`` leads to Temporal's Web UI, None if there is none.
+    ``door`` is the address of Temporal's Web UI, None without one.
     """
 
     runtime: Runtime

@@ -55,8 +55,8 @@ def description_router() -> APIRouter:
     @router.get("/docs")
     async def show_page(request: Request) -> Response:
         """This description, as a page."""
-        door: UiSignIn = request.app.state.ui_sign_in
-        if (refusal := await door.refusal(request)) is not None:
+        sign_in: UiSignIn = request.app.state.ui_sign_in
+        if (refusal := await sign_in.refusal(request)) is not None:
             if wants_page(request):
                 return refusal
             await require_admin(request, await require_key(request))

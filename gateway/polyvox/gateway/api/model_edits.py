@@ -10,9 +10,9 @@ from polyvox.workflows.flow import FlowError
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What changes; None and what is not named stays. ``unset`` names parameters to drop.
+    """What changes; None and what is not named stays. ``unset`` names parameters to remove.
 
-    A limit or a line of the card that is None is dropped.
+    A limit or a field of the card that is None is removed.
     """
 
     flow: str | None = None
@@ -24,10 +24,10 @@ class Edit:
 
 
 def edited(name: str, present: ResolvedModel | None, edit: Edit) -> ModelSpec:
-    """Return what the model shall be. Raises FlowError for a new one without a flow."""
+    """Return the model after ``edit``. Raises FlowError for a new one without a flow."""
     if present is None:
         if edit.flow is None:
-            raise FlowError(f"There is no model {name!r} yet: say which flow it shall run.")
+            raise FlowError(f"There is no model {name!r} yet: name the flow that it runs.")
         present = ResolvedModel(name, edit.flow, "", {})
     if missing := [key for key in edit.unset if key not in present.params]:
         raise FlowError(f"Model {name!r} does not set {', '.join(map(repr, missing))}.")
@@ -50,20 +50,20 @@ def earlier(
 ) -> ResolvedModel:
     """Return that version of a model, or the one before the newest. Raises FlowError."""
     if not history:
-        raise FlowError(f"There never was a model {name!r}.")
+        raise FlowError(f"No model {name!r} has ever existed.")
     if version is None:
-        kept = [binding for binding in history[:-1] if not binding.retired]
-        if not kept:
+        active = [model for model in history[:-1] if not model.retired]
+        if not active:
             raise FlowError(f"Model {name!r} has no earlier version.")
-        return kept[-1]
-    found = next((binding for binding in history if binding.version == version), None)
+        return active[-1]
+    found = next((model for model in history if model.version == version), None)
     if found is None:
         raise FlowError(f"Model {name!r} has the versions 1 to {history[-1].version}.")
     return found
 
 
 def as_it_was(binding: ResolvedModel) -> ModelSpec:
-    """Return what makes a model again what it was."""
+    """Return the spec that restores a version of a model."""
     return ModelSpec(
         binding.flow, binding.params, binding.description, binding.limits, binding.card
     )

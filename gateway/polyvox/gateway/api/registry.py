@@ -173,7 +173,7 @@ def _add_models(router: APIRouter) -> None:
         """All versions, newest first."""
         history = registry.history(name)
         if not history:
-            raise ModelError("not_found", f"There never was a model {name!r}.")
+            raise ModelError("not_found", f"No model {name!r} has ever existed.")
         return ModelHistory.model_validate({"history": history[::-1]})
 
     @router.get("/models/{name:path}/diff")

@@ -1,4 +1,4 @@
-"""The routes clients call. The route gives the protocol; everything else is the exchange's."""
+"""The routes that answer in the protocol of their path, and those of the server's state."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,7 +21,7 @@ from polyvox.workflows.errors import ModelError
 
 def create_router(protocols: Protocols) -> APIRouter:
     router = APIRouter()
-    # Starlette's routes, not FastAPI's: there is nothing to validate or serialise for it here.
+    # Starlette's routes, not FastAPI's: the protocols validate and serialise.
     for protocol in protocols.values():
         if not protocol.stateful:
             router.add_route(protocol.route, _generation(protocol), methods=["POST"])
@@ -60,7 +60,7 @@ def _counting(
     protocol: WireProtocol, counted_by: TokenCount, estimate: Callable[[Json], int]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def count_tokens(request: Request) -> Response:
-        """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
+        """Count the input's tokens; ``x-polyvox-estimate`` marks what no provider counted."""
         runtime: Runtime = request.app.state.runtime
         share = share_of(request)
         share.take(await key_of(request))
@@ -79,12 +79,12 @@ def _counting(
 
 
 async def refuse_stored_chat(request: Request) -> Response:
-    """Say that no chat completion is kept here; an answer that is kept is a response."""
+    """Refuse to look for a stored chat completion: only responses are stored."""
     await key_of(request)
     raise ModelError(
         "not_found",
-        "Chat completions are not kept here, also not with store=true. Ask /v1/responses instead: "
-        "what it answers can be read again at /v1/responses/ID.",
+        "Chat completions are not stored here, not even with store=true. Use /v1/responses: its "
+        "responses can be read again at /v1/responses/ID.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Counts a request's input tokens where somebody can count them exactly."""
+"""Counts a request's input tokens at its provider."""
 
 from polyvox.activities.registry.registry import DIRECT
 from polyvox.protocols.client_side import Ask
@@ -6,7 +6,7 @@ from polyvox.worker.runtime import Runtime
 
 
 async def provider_count(runtime: Runtime, ask: Ask) -> int | None:
-    """Return the provider's own count where one model answers; of a panel there is no such count.
+    """Return the provider's count, None for a flow that may ask several models.
 
     Raises ModelError("model_not_found").
     """

@@ -25,7 +25,7 @@ _LINGERING_SHARE = 4
 """One in so many of all the connections that the open files allow."""
 
 _TAKEN_BYTES = 4096
-"""A reader that takes less than this in ``write_s`` takes nothing."""
+"""A client that reads less than this in ``write_s`` counts as reading nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Guard:
         return self._checks_left < 0 or self._bytes_left < 0
 
     def close_if_unread(self, transport: asyncio.Transport, now: float) -> None:
-        """Close a connection whose client takes next to nothing for ``write_s``."""
+        """Close a connection whose client reads next to nothing for ``write_s``."""
         unread = transport.get_write_buffer_size()
         if not unread or not self._unread - _TAKEN_BYTES < unread <= self._unread:
             self._unread, self._unread_since = unread, now

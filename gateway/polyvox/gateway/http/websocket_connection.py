@@ -1,7 +1,7 @@
 """WebSocket connections within limits, below what the application sees of them.
 
 uvicorn bounds the bytes of a message. It does not bound its fragments, how long it takes, how many
-small frames are parsed in one go, or the answers to pings that nobody reads.
+small frames are parsed at once, or the answers to pings that the client does not read.
 """
 
 import logging
@@ -18,7 +18,7 @@ from polyvox.gateway.http.connections import Config
 log = logging.getLogger(__name__)
 
 _MOST_FRAGMENTS = 16_384
-"""Of one message; libraries that cut messages at all cut them at some KiB."""
+"""Of one message; libraries that fragment messages use fragments of some KiB."""
 
 _MOST_PINGS_PER_S = 100
 
@@ -26,7 +26,7 @@ _SLICE_BYTES = 8192
 """Parsed at a time: some 1,400 of the smallest frames, 20 ms."""
 
 _LEAST_BYTES_PER_S = 1024
-"""A message that comes more slowly than this is cut off, once ``read_s`` is over."""
+"""A message that arrives more slowly than this is refused once ``read_s`` is over."""
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
@@ -56,9 +56,9 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._feed()
 
     def _feed(self) -> None:
-        """Parse some of what has come, and the rest after others had their turn.
+        """Parse a slice of the data, and the rest after other tasks had their turn.
 
-        A read may hold tens of thousands of small frames.
+        One read may hold tens of thousands of small frames.
         """
         if self.close_sent or self.disconnected or not self._rest:
             self._rest.clear()
@@ -70,7 +70,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self._cut_off("A message has too many fragments.")
         self._note_progress(len(data))
         if self.read_paused:
-            return  # a message waits for the application; receive() goes on
+            return  # a message waits for the application; receive() continues
         if self._rest:
             self.loop.call_soon(self._feed)
         else:
@@ -85,7 +85,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._partial_bytes += size
 
     def handle_text(self, event: Any) -> None:
-        # As bytes: decoding 64 MiB here would be felt, and the parser reads UTF-8 itself.
+        # As bytes: decoding 64 MiB blocks the event loop, and the parser reads UTF-8 itself.
         self.handle_bytes(event)
 
     def handle_bytes(self, event: Any) -> None:
@@ -102,7 +102,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self._cut_off("There are too many pings.")
             return
         pong = self.conn.data_to_send()
-        if self.writable.is_set():  # who reads no answers gets no more of them
+        if self.writable.is_set():  # a client that does not read gets no more answers
             self.transport.write(b"".join(pong))
 
     async def receive(self) -> ASGIReceiveEvent:
@@ -113,7 +113,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         return message
 
     def send_keepalive_ping(self) -> None:
-        if self.read_paused:  # the answer would not be read in time, and be taken for a silence
+        if self.read_paused:  # the pong would not be read in time, and the client seem silent
             self.schedule_ping()
             return
         super().send_keepalive_ping()

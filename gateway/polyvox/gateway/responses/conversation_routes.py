@@ -1,4 +1,4 @@
-"""The routes of kept conversations: what Responses can name instead of sending it."""
+"""The routes of stored conversations, which requests of Responses can refer to."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 
 _LONGEST_ADDITION = 20
-"""Items that the API takes in one request."""
+"""Items in one request, as in the API of OpenAI."""
 
 
 def conversations_router() -> APIRouter:

@@ -1,4 +1,4 @@
-"""The routes of Responses: to ask, and to come back to what was answered."""
+"""The routes of Responses: create one, and read, continue, cancel or delete stored ones."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -63,7 +63,7 @@ async def create(request: Request) -> Any:
 async def _asked(
     request: Request, state: ResponsesState, caller: Caller
 ) -> tuple[Ask, Keeping, tuple[Message, ...]]:
-    """Return the whole request, and its own messages at the end of it."""
+    """Return the whole request, how it is stored, and its own messages at its end."""
     share = share_of(request)
     share.take(caller.key_id)
     document = await read_document(request)
@@ -118,7 +118,7 @@ def wishes(request: Request) -> list[str]:
 
 
 async def count_input(request: Request) -> Response:
-    """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
+    """Count the input's tokens; ``x-polyvox-estimate`` marks what no provider counted."""
     state, caller = await _admit(request)
     ask, _, _ = await _asked(request, state, caller)
     exact = await provider_count(_runtime(request), ask)
@@ -141,7 +141,7 @@ async def compact(request: Request) -> Any:
 
 
 async def refuse_get(_request: Request) -> Response:
-    """Say that this path is asked by POST or as a WebSocket; agents go on over HTTP at once."""
+    """Refuse GET with 426: an agent that tried a WebSocket continues over HTTP at once."""
     refused = as_json(
         {
             "error": {
@@ -158,10 +158,10 @@ async def refuse_get(_request: Request) -> Response:
 
 
 def estimate_tokens(ask: Ask) -> int:
-    """Return an estimate of the input tokens: four characters of text are one.
+    """Return an estimate of the input tokens: one for four characters of text.
 
-    Images and files count a constant, whatever their size. Expect the real count, which differs by
-    model, within a third for English prose and code.
+    Images and files count as a constant, whatever their size. The real count, which differs by
+    model, is within a third for English prose and code.
     """
     conversation = ask.conversation
     items = wire.render_messages(conversation, [])

@@ -1,11 +1,10 @@
 """Responses over a WebSocket: one connection, one response after the other.
 
 Each message ``response.create`` is a request as POST takes it, each event of its stream is a text
-message. What the connection gains is memory: a response can be gone on from with only the new
-items, also with ``store: false``, as long as the connection lasts. ``generate: false`` prepares
-such a response without asking a model. One with an error that has no response yet is an event
-``error`` with the ``status`` and the ``headers`` it would have had over HTTP: an agent looks there
-for ``retry-after``.
+message. As long as the connection lasts, a response can be continued with only the new items, even
+with ``store: false``. ``generate: false`` prepares such a response without a call of a model. An
+error before the response exists is an event ``error`` with the ``status`` and ``headers`` that it
+would have over HTTP, where agents look for ``retry-after``.
 """
 
 import asyncio
@@ -40,17 +39,17 @@ from polyvox.workflows.errors import ModelError
 PATH = "/v1/responses"
 
 _REMEMBERED = 8
-"""Responses of one connection that can be gone on from; the older ones only if they are stored."""
+"""Responses of one connection that can be continued; older ones only if they are stored."""
 
 _MOST_WAITING = 64
-"""Requests that wait for their turn. A client that sends more is cut off: not to read from it would
-be simpler, but then nobody would notice when it leaves."""
+"""Requests that wait for their turn. A client that sends more is cut off: if it were not read from
+instead, its disconnection would go unnoticed."""
 
 _REMEMBERED_BYTES = 32 * 1024 * 1024
-"""Of the requests that led to the remembered responses; the newest is remembered all the same."""
+"""Of the requests that led to the remembered responses; the newest is always remembered."""
 
 _OF_THE_CONNECTION = ("type", "generate", "stream_id")
-"""Members of ``response.create`` that are no fields of a request."""
+"""Members of ``response.create`` that are not fields of a request."""
 
 _NOT_ENDED = ("failed", "cancelled", "in_progress")
 
@@ -62,7 +61,7 @@ def websocket_router() -> APIRouter:
 
 
 async def connect(websocket: WebSocket) -> None:
-    """Serve one connection until its client leaves."""
+    """Serve one connection until its client disconnects."""
     runtime: Runtime = websocket.app.state.runtime
     try:
         key_id = await key_of(websocket)
@@ -73,14 +72,14 @@ async def connect(websocket: WebSocket) -> None:
             Response(body, status_code=status, media_type="application/json")
         )
         return
-    with contextlib.suppress(OSError, WebSocketDisconnect):  # the client may have left by now
+    with contextlib.suppress(OSError, WebSocketDisconnect):  # the client may have disconnected
         await websocket.accept()
         await Connection(websocket, runtime, key_id).serve()
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A message as it came, or why it is refused; ``share`` holds its bytes."""
+    """A message as it arrived, or why it is refused; ``share`` counts its bytes."""
 
     text: str | bytes
     share: Share
@@ -88,7 +87,7 @@ class _Waiting:
 
 
 class _Leaving(Exception):
-    """The connection is to be closed from this side."""
+    """The server is to close the connection."""
 
 
 class Connection(Sink):
@@ -127,10 +126,11 @@ class Connection(Sink):
                     waiting.share.release()
 
     async def _read(self) -> None:
-        """Read along while an answer is made: a client that leaves ends it."""
+        """Read on while an answer is made, which a client that disconnects ends."""
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
-            told = message.get("text")
-            text: str | bytes = told if told is not None else message["bytes"]
+            text: str | bytes | None = message.get("text")
+            if text is None:
+                text = message["bytes"]
             if (
                 self._requests.qsize() >= _MOST_WAITING
                 or self._waiting_bytes + len(text) > self._most_bytes
@@ -208,7 +208,7 @@ class Connection(Sink):
             await self.frames([frames])
 
     async def left(self) -> None:
-        """Return when the client has left."""
+        """Return when the client has disconnected."""
         await self._left.wait()
 
     async def frames(self, frames: list[bytes]) -> None:
@@ -252,19 +252,19 @@ class Connection(Sink):
             "code": "steering_not_supported",
             "message": "A running response takes no further input. Send it with the next one.",
         }
-        told = {"type": "response.steer.failed", "sequence_number": 0}
-        await self._send(orjson.dumps({**told, "error": error, "steer": steer}))
+        failed = {"type": "response.steer.failed", "sequence_number": 0}
+        await self._send(orjson.dumps({**failed, "error": error, "steer": steer}))
 
 
 _POLICY_VIOLATION = 1008
 
 _LONG_S = 3600.0
-"""The connection is kept alive by pings of its own."""
+"""Longer than any run: pings keep the connection alive."""
 
 
 @dataclass(slots=True)
 class _Recent:
-    """The newest responses of a connection: what was said up to each, and the request's size."""
+    """The newest responses of a connection: the conversation up to each, and its request's size."""
 
     conversations: OrderedDict[str, tuple[Message, ...]] = field(default_factory=OrderedDict)
     sizes: dict[str, int] = field(default_factory=dict)

@@ -1,9 +1,9 @@
 """Temporal's Web UI behind Polyvox's own sign-in, at ``/ui``.
 
-The Web UI has no sign-in of its own and can start, change and read every run. Here it is opened by
-a session in a cookie: from a ticket, which ``polyvox up`` and ``polyvox ui`` print, or from an
-admin's key. The cookie's name carries the port, because browsers keep one set of cookies for all
-servers of a machine.
+The Web UI has no sign-in of its own and can start, change and read every run. Here it needs a
+session in a cookie, opened with a ticket, which ``polyvox up`` and ``polyvox ui`` print, or with
+an admin key. The cookie's name contains the port, because browsers have one set of cookies for all
+ports of a host.
 """
 
 from urllib.parse import parse_qs
@@ -52,7 +52,7 @@ class UiSignIn:
         return RedirectResponse(f"{PATH}/", 307)
 
     async def enter(self, request: Request) -> Response:
-        """Open a session for a ticket and go on to the page it was made for."""
+        """Open a session for a ticket and continue to the page it was made for."""
         entered = await self._sessions.enter(request.query_params.get("ticket", ""))
         if entered is None:
             return sign_in_page(_USED, 401, f"{PATH}/")
@@ -61,7 +61,7 @@ class UiSignIn:
         return response
 
     async def sign_in(self, request: Request) -> Response:
-        """Open a session for an admin's key."""
+        """Open a session for an admin key."""
         if "origin" not in request.headers or _foreign(request):
             # Host and Origin are compared before any route; here there must be an Origin.
             return sentence_page(_FOREIGN, 403)
@@ -71,8 +71,8 @@ class UiSignIn:
         if key_id is None:
             return sign_in_page("The key is unknown or was revoked.", 401, going_to)
         if await self._ledger.role_of(key_id) != "admin":
-            told = "This is a user key, and the Web UI needs an admin key."
-            return sign_in_page(told, 403, going_to)
+            message = "This is a user key, and this page needs an admin key."
+            return sign_in_page(message, 403, going_to)
         response = RedirectResponse(going_to, 303)
         _set_session(request, response, await self._sessions.open(key_id))
         return response
@@ -98,20 +98,20 @@ class UiSignIn:
         return await self._proxy.answer(request)
 
 
-def ui_router(door: UiSignIn) -> APIRouter:
+def ui_router(sign_in: UiSignIn) -> APIRouter:
     router = APIRouter()
-    router.add_route(PATH, door.root, methods=["GET"])
-    router.add_route(f"{PATH}/enter", door.enter, methods=["GET"])
-    router.add_route(f"{PATH}/sign-in", door.sign_in, methods=["POST"])
+    router.add_route(PATH, sign_in.root, methods=["GET"])
+    router.add_route(f"{PATH}/enter", sign_in.enter, methods=["GET"])
+    router.add_route(f"{PATH}/sign-in", sign_in.sign_in, methods=["POST"])
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-    router.add_route(f"{PATH}/{{path:path}}", door.show, methods=methods)
+    router.add_route(f"{PATH}/{{path:path}}", sign_in.show, methods=methods)
     return router
 
 
 def _foreign(request: Request) -> bool:
-    """Whether another site's page sends the request; following a link from one is allowed.
+    """Return True if another site's page sends the request; following a link is allowed.
 
-    A page at another port of this machine is a stranger, yet its requests carry the cookie.
+    A page at another port of this host is another site, but its requests have the cookie.
     """
     site = request.headers.get("sec-fetch-site", "none")
     follows_link = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
@@ -139,7 +139,7 @@ def _set_session(request: Request, response: Response, secret: str) -> None:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """Return the fields of a form; one that is too long has none."""
+    """Return the fields of a form, none if it is too long."""
     body = b""
     try:
         async for part in request.stream():
