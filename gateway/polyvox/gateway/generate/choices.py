@@ -8,19 +8,19 @@ with an error. One failure, or a client that disconnects, ends all runs.
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 import orjson
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.gateway.generate.exchange import Caller, Exchange, Program
-from polyvox.gateway.generate.sinks import Sink
+from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, retry_headers
 from polyvox.protocols.chat import client_request as chat
 from polyvox.protocols.chat.client_response import choice_of, usage_of_choices
 from polyvox.protocols.chat.client_stream import DONE, Encoder
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.header_text import header_list
 from polyvox.worker.runs.start import new_run_id
 from polyvox.workflows.conversation import Json, Wire
 from polyvox.workflows.errors import ModelError
@@ -53,9 +53,6 @@ class Choices:
             Exchange(program, choice, _single(ask, choice.index), caller, run_id=choice.run_id)
             for choice in self._choices
         ]
-        ids = (b"x-polyvox-run", b"x-request-id", b"request-id")
-        self._headers: Headers = [(name, run_ids[0].encode()) for name in ids]
-        self._headers.append((b"x-polyvox-runs", ", ".join(run_ids).encode()))
 
     async def answer(self, sink: Sink) -> None:
         leaving = asyncio.create_task(self._notice_leaving(sink))
@@ -116,7 +113,7 @@ class Choices:
             "choices": [choice_of(choice.document, choice.index) for choice in self._choices],
             **self._usage(),
         }
-        await sink.whole(self._outcome(), document, [*self._headers, *self._losses()])
+        await sink.whole(self._outcome(), document, self._headers(self._losses()))
 
     async def _stream(self, sink: Sink) -> None:
         committed, going = False, len(self._choices)
@@ -127,7 +124,7 @@ class Choices:
                 long = any(choice.held_bytes > _MOST_HELD_BYTES for choice in self._choices)
                 if not committed and (begun or long):
                     committed = True
-                    await sink.begin([*self._headers, *self._losses()])
+                    await sink.begin(self._headers(self._losses()))
                 if committed and (frames := self._held()):
                     await sink.frames(frames)
         except ModelError as error:
@@ -152,7 +149,9 @@ class Choices:
 
     async def _refuse(self, sink: Sink, error: ModelError) -> None:
         status, document = self._rendered(error)
-        await sink.refuse(error, status, document, [*self._headers, *retry_headers(error, status)])
+        await sink.refuse(
+            error, status, document, [*self._headers(), *retry_headers(error, status)]
+        )
 
     def _rendered(self, error: ModelError) -> tuple[int, dict[str, Json]]:
         return chat.render_error(error, self._failed.run_id if self._failed else None)
@@ -171,9 +170,13 @@ class Choices:
         usage = usage_of_choices(replies)
         return {} if usage is None else {"usage": usage}
 
-    def _losses(self) -> Headers:
-        named = {loss for exchange in self._exchanges for loss in exchange.losses}
-        return [(_LOSSES, header_list(sorted(named)).encode())] if named else []
+    def _headers(self, losses: Iterable[str] = ()) -> Headers:
+        run_ids = [choice.run_id for choice in self._choices]
+        runs = (b"x-polyvox-runs", ", ".join(run_ids).encode())
+        return [*run_headers(run_ids[0], sorted(losses)), runs]
+
+    def _losses(self) -> set[str]:
+        return {loss for exchange in self._exchanges for loss in exchange.losses}
 
 
 class _Choice(Sink):
@@ -250,9 +253,6 @@ class _ChoiceEncoder(Encoder):
 
     def end(self, reply: Reply) -> bytes:
         return b""
-
-
-_LOSSES = b"x-polyvox-losses"
 
 
 def _single(ask: Ask, index: int) -> Ask:

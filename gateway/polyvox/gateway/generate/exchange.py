@@ -21,10 +21,9 @@ from starlette.requests import HTTPConnection
 
 from polyvox.activities.live.relay import Batch, Channel, Relay, RunOutcome
 from polyvox.activities.tracing.spans import Tracing
-from polyvox.gateway.generate.sinks import Sink
+from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, defect_error, retry_headers
 from polyvox.protocols.client_side import Ask, Encoder, ResponseEncoder
-from polyvox.protocols.header_text import header_list
 from polyvox.worker.runs.handle import RunHandle
 from polyvox.worker.runs.start import RunRequest, StartedRun, new_run_id
 from polyvox.workflows.errors import ModelError
@@ -276,18 +275,14 @@ class Exchange:
             self._committed = True
             await sink.begin(self._headers(channel))
 
-    def _headers(self, channel: Channel | None = None) -> Headers:
-        run_id = self._run_id.encode()
-        headers = [(b"x-polyvox-run", run_id), (b"x-request-id", run_id), (b"request-id", run_id)]
-        if channel is not None and channel.losses:
-            self.losses = tuple(sorted(channel.losses))
-            headers.append((b"x-polyvox-losses", header_list(self.losses).encode()))
-        return headers
+    def _headers(self, channel: Channel) -> Headers:
+        self.losses = tuple(sorted(channel.losses))
+        return run_headers(self._run_id, self.losses)
 
     async def _refuse(self, sink: Sink, error: ModelError) -> None:
         self.refused = error
         status, document = self._answers.render_error(error, self._run_id)
-        headers = [*self._headers(), *retry_headers(error, status)]
+        headers = [*run_headers(self._run_id, ()), *retry_headers(error, status)]
         await sink.refuse(error, status, document, headers)
 
 

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from polyvox.gateway.generate.choices import Choices
 from polyvox.gateway.generate.exchange import Exchange, caller_of
 from polyvox.gateway.generate.sinks import HttpAnswer
-from polyvox.gateway.generate.token_count import provider_count
+from polyvox.gateway.generate.token_count import count_tokens
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.request_body import read_document
@@ -59,23 +59,15 @@ def _generation(protocol: WireProtocol) -> Callable[[Request], Awaitable[Any]]:
 def _counting(
     protocol: WireProtocol, counted_by: TokenCount, estimate: Callable[[Json], int]
 ) -> Callable[[Request], Awaitable[Response]]:
-    async def count_tokens(request: Request) -> Response:
-        """Count the input's tokens; ``x-polyvox-estimate`` marks what no provider counted."""
-        runtime: Runtime = request.app.state.runtime
+    async def count(request: Request) -> Response:
         share = share_of(request)
         share.take(await key_of(request))
         document = await read_document(request)
         whole = {**counted_by.defaults, **document}
         ask = await share.work(lambda: protocol.parser.parse(whole, request.headers))
-        counted = await provider_count(runtime, ask)
-        if counted is not None:
-            return JSONResponse({"input_tokens": counted})
-        return JSONResponse(
-            {"input_tokens": await share.work(lambda: estimate(document))},
-            headers={"x-polyvox-estimate": "true"},
-        )
+        return await count_tokens(request, ask, lambda: estimate(document))
 
-    return count_tokens
+    return count
 
 
 async def refuse_stored_chat(request: Request) -> Response:

@@ -1,11 +1,13 @@
 """Where the answer of an exchange goes, and the sink for HTTP."""
 
+from collections.abc import Sequence
 from typing import Protocol as Interface
 
 from starlette.types import Receive, Scope, Send
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.gateway.http.errors import Headers, send_json
+from polyvox.protocols.header_text import header_list
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
 
@@ -14,6 +16,13 @@ STREAM_HEADERS: Headers = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+
+
+def run_headers(run_id: str, losses: Sequence[str]) -> Headers:
+    """Return the headers of an answer that name its run and what its provider did not get."""
+    names = (b"x-polyvox-run", b"x-request-id", b"request-id")
+    headers = [(name, run_id.encode()) for name in names]
+    return [*headers, (b"x-polyvox-losses", header_list(losses).encode())] if losses else headers
 
 
 class Sink:

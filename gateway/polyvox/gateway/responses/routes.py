@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from polyvox.gateway.generate.exchange import Caller, Exchange, caller_of
 from polyvox.gateway.generate.sinks import HttpAnswer
-from polyvox.gateway.generate.token_count import provider_count
+from polyvox.gateway.generate.token_count import count_tokens
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.request_body import read_document
@@ -118,18 +118,11 @@ def wishes(request: Request) -> list[str]:
 
 
 async def count_input(request: Request) -> Response:
-    """Count the input's tokens; ``x-polyvox-estimate`` marks what no provider counted."""
     state, caller = await _admit(request)
     ask, _, _ = await _asked(request, state, caller)
-    exact = await provider_count(_runtime(request), ask)
-    if exact is None:
-        count = await share_of(request).work(lambda: estimate_tokens(ask))
-    else:
-        count = exact
-    counted = as_json({"object": "response.input_tokens", "input_tokens": count})
-    if exact is None:
-        counted.headers["x-polyvox-estimate"] = "true"
-    return counted
+    return await count_tokens(
+        request, ask, lambda: estimate_tokens(ask), object="response.input_tokens"
+    )
 
 
 async def compact(request: Request) -> Any:
