@@ -7,14 +7,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from polyvox.gateway.api.description import description_router
 from polyvox.gateway.api.registry import registry_router
 from polyvox.gateway.api.runs import api_router
 from polyvox.gateway.generate.routes import create_router
 from polyvox.gateway.http.admission import Admission, WithShares
-from polyvox.gateway.http.errors import defect_error, protocol_of, retry_headers
+from polyvox.gateway.http.errors import JsonResponse, defect_error, protocol_of, retry_headers
 from polyvox.gateway.http.hosts import HostGuard, Names, is_ui
 from polyvox.gateway.models.routes import models_router
 from polyvox.gateway.responses.conversation_routes import conversations_router
@@ -81,7 +81,7 @@ async def _model_error(request: Request, error: Exception) -> Response:
     log.info("%s %s %s: %d %s", request_id, request.method, request.url.path, status, error.message)
     headers = {name.decode(): value.decode() for name, value in retry_headers(error, status)}
     ids = {"x-request-id": request_id, "request-id": request_id}
-    return JSONResponse(document, status_code=status, headers={**ids, **headers})
+    return JsonResponse(document, status_code=status, headers={**ids, **headers})
 
 
 async def _refused(request: Request, error: ModelError) -> Response:

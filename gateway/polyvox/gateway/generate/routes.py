@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from polyvox.gateway.generate.choices import Choices
 from polyvox.gateway.generate.exchange import Exchange, caller_of
@@ -12,6 +12,7 @@ from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import count_tokens
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import key_of
+from polyvox.gateway.http.errors import JsonResponse
 from polyvox.gateway.http.request_body import read_document
 from polyvox.protocols.wire_protocol import ROOT, Protocols, TokenCount, WireProtocol
 from polyvox.worker.runtime import Runtime
@@ -82,14 +83,14 @@ async def refuse_stored_chat(request: Request) -> Response:
 
 async def healthz(_request: Request) -> Response:
     """The process is alive."""
-    return JSONResponse({"status": "ok"})
+    return JsonResponse({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
     """Requests can be served: the engine answers."""
     engine = request.app.state.runtime.engine
     ready = engine.state == "running"
-    return JSONResponse(
+    return JsonResponse(
         {"status": "ready" if ready else "not ready", "engine": engine.state},
         status_code=200 if ready else 503,
     )

@@ -6,7 +6,7 @@ from typing import Protocol as Interface
 from starlette.types import Receive, Scope, Send
 
 from polyvox.activities.live.relay import RunOutcome
-from polyvox.gateway.http.errors import Headers, send_json
+from polyvox.gateway.http.errors import Headers, JsonResponse
 from polyvox.protocols.header_text import header_list
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
@@ -93,12 +93,17 @@ class HttpSink(Sink):
         await self._body(frames, more=False)
 
     async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
-        await send_json(self._send, 200, document, headers)
+        await self._json(200, document, headers)
 
     async def refuse(
         self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
     ) -> None:
-        await send_json(self._send, status, document, headers)
+        await self._json(status, document, headers)
+
+    async def _json(self, status: int, document: dict[str, Json], headers: Headers) -> None:
+        response = JsonResponse(document, status)
+        response.raw_headers += headers
+        await response({"type": "http"}, self._receive, self._send)
 
     async def _body(self, frames: list[bytes], *, more: bool) -> None:
         body = b"".join(frames)

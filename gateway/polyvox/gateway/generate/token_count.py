@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from polyvox.activities.registry.registry import DIRECT
 from polyvox.gateway.http.admission import share_of
+from polyvox.gateway.http.errors import JsonResponse
 from polyvox.protocols.client_side import Ask
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json
@@ -26,6 +27,6 @@ async def count_tokens(
     if model.flow.partition("@")[0] == DIRECT:
         count = await runtime.counter.count(str(model.params["model"]), ask.conversation)
     if count is not None:
-        return JSONResponse({**members, "input_tokens": count})
+        return JsonResponse({**members, "input_tokens": count})
     count = await share_of(request).work(estimate)
-    return JSONResponse({**members, "input_tokens": count}, headers={"x-polyvox-estimate": "true"})
+    return JsonResponse({**members, "input_tokens": count}, headers={"x-polyvox-estimate": "true"})

@@ -1,10 +1,10 @@
-"""A ModelError as an HTTP response, in the protocol of its request."""
+"""HTTP responses in JSON: a ModelError in the protocol of its request, and any document."""
 
 import math
 
 import orjson
 from starlette.requests import Request
-from starlette.types import Send
+from starlette.responses import Response
 
 from polyvox.protocols.wire_protocol import WireProtocol, protocol_at
 from polyvox.worker.runtime import Runtime
@@ -50,18 +50,10 @@ def defect_error(defect: Exception) -> ModelError:
     return ModelError("internal", f"{type(defect).__name__} in the gateway; see its log.")
 
 
-async def send_json(send: Send, status: int, document: Json, headers: Headers) -> None:
-    """Send ``document`` as a complete ASGI response."""
-    body = orjson.dumps(document)
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(body)).encode()),
-                *headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+class JsonResponse(Response):
+    """A JSON document written by orjson: numbers that are not finite become null."""
+
+    media_type = "application/json"
+
+    def render(self, content: Json) -> bytes:
+        return orjson.dumps(content)

@@ -13,6 +13,7 @@ from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import count_tokens
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import key_of
+from polyvox.gateway.http.errors import JsonResponse
 from polyvox.gateway.http.request_body import read_document
 from polyvox.gateway.responses.compaction import CompactionEncoder, asking_for_summary, is_triggered
 from polyvox.gateway.responses.item_lists import input_items, page, query_number
@@ -52,7 +53,9 @@ async def create(request: Request) -> Any:
         share = share_of(request).handed_over()
         recording = await state.begin(ask, keeping, caller, own, share)
         if not ask.stream:
-            return as_json({**recording.document, "status": "queued"}, recording.kept.run_id)
+            return JsonResponse(
+                {**recording.document, "status": "queued"}, headers=_headers(recording.kept.run_id)
+            )
         keep_alive_s = _runtime(request).keep_alive_s
         return _as_stream(recording.follow(-1, keep_alive_s, included(ask)), recording.kept.run_id)
     if keeping.store or keeping.thread is not None or is_triggered(ask):
@@ -78,7 +81,9 @@ async def retrieve(request: Request) -> Response:
     kept = await state.find(request.path_params["response_id"], caller.key_id)
     shows = await state.shows(kept, wishes(request))
     if request.query_params.get("stream") != "true":
-        return as_json(shows.response(await state.document(kept)), kept.run_id)
+        return JsonResponse(
+            shows.response(await state.document(kept)), headers=_headers(kept.run_id)
+        )
     if not (kept.background and kept.stream):
         raise ModelError(
             "invalid_request",
@@ -94,13 +99,13 @@ async def delete(request: Request) -> Response:
     state, caller = await _admit(request)
     response_id = request.path_params["response_id"]
     await state.delete(response_id, caller.key_id)
-    return as_json({"id": response_id, "object": "response", "deleted": True})
+    return JsonResponse({"id": response_id, "object": "response", "deleted": True})
 
 
 async def cancel(request: Request) -> Response:
     state, caller = await _admit(request)
     kept = await state.cancel(request.path_params["response_id"], caller.key_id)
-    return as_json((await state.shows(kept, ())).response(await state.document(kept)))
+    return JsonResponse((await state.shows(kept, ())).response(await state.document(kept)))
 
 
 async def list_input(request: Request) -> Response:
@@ -108,7 +113,7 @@ async def list_input(request: Request) -> Response:
     kept = await state.find(request.path_params["response_id"], caller.key_id)
     shows = await state.shows(kept, wishes(request))
     items = [shows.item(item) for item in await input_items(_runtime(request).bodies, kept)]
-    return as_json(page(items, request.query_params))
+    return JsonResponse(page(items, request.query_params))
 
 
 def wishes(request: Request) -> list[str]:
@@ -135,19 +140,13 @@ async def compact(request: Request) -> Any:
 
 async def refuse_get(_request: Request) -> Response:
     """Refuse GET with 426: an agent that tried a WebSocket continues over HTTP at once."""
-    refused = as_json(
-        {
-            "error": {
-                "message": "Use POST, or upgrade to a WebSocket. One response is at its id.",
-                "type": "invalid_request_error",
-                "param": None,
-                "code": "upgrade_required",
-            }
-        }
-    )
-    refused.status_code = 426
-    refused.headers["upgrade"] = "websocket"
-    return refused
+    error = {
+        "message": "Use POST, or upgrade to a WebSocket. One response is at its id.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "upgrade_required",
+    }
+    return JsonResponse({"error": error}, 426, {"upgrade": "websocket"})
 
 
 def estimate_tokens(ask: Ask) -> int:
@@ -176,11 +175,6 @@ def estimate_tokens(ask: Ask) -> int:
 
 
 _NO_TEXT = frozenset(("type", "role", "id", "call_id", "status", "encrypted_content"))
-
-
-def as_json(document: Json, run_id: str | None = None) -> Response:
-    headers = {} if run_id is None else _headers(run_id)
-    return Response(orjson.dumps(document), media_type="application/json", headers=headers)
 
 
 def _as_stream(frames: AsyncIterator[bytes], run_id: str) -> Response:

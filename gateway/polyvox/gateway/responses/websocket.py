@@ -15,7 +15,6 @@ from functools import partial
 
 import orjson
 from fastapi import APIRouter
-from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from polyvox.activities.live.relay import RunOutcome
@@ -23,7 +22,7 @@ from polyvox.gateway.generate.exchange import caller_of
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
 from polyvox.gateway.http.auth import key_of
-from polyvox.gateway.http.errors import Headers, retry_headers
+from polyvox.gateway.http.errors import Headers, JsonResponse, retry_headers
 from polyvox.gateway.http.request_body import parse_document
 from polyvox.gateway.responses.background import split_frames
 from polyvox.gateway.responses.state import ResponsesState
@@ -67,10 +66,7 @@ async def connect(websocket: WebSocket) -> None:
         key_id = await key_of(websocket)
     except ModelError as error:
         status, document = responses.render_error(error, None)
-        body = orjson.dumps(document)
-        await websocket.send_denial_response(
-            Response(body, status_code=status, media_type="application/json")
-        )
+        await websocket.send_denial_response(JsonResponse(document, status))
         return
     with contextlib.suppress(OSError, WebSocketDisconnect):  # the client may have disconnected
         await websocket.accept()
