@@ -1,29 +1,33 @@
 """Changes of one virtual model, as the command line and the API ask for them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from polyvox.activities.registry.virtual_models import ModelSpec, ResolvedModel
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.flow import FlowError
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class ModelEdit(BaseModel):
     """What changes; None and what is not named stays. ``unset`` names parameters to remove.
 
     A limit or a field of the card that is None is removed.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
+    message: str = ""
     flow: str | None = None
-    params: Mapping[str, Json] = field(default_factory=dict)
-    unset: Sequence[str] = ()
+    params: dict[str, Any] = Field(default_factory=dict)
+    unset: list[str] = Field(default_factory=list)
     description: str | None = None
-    limits: Mapping[str, Json] = field(default_factory=dict)
-    card: Mapping[str, Json] = field(default_factory=dict)
+    limits: dict[str, Any] = Field(default_factory=dict)
+    card: dict[str, Any] = Field(default_factory=dict)
 
 
-def edited(name: str, present: ResolvedModel | None, edit: Edit) -> ModelSpec:
+def edited(name: str, present: ResolvedModel | None, edit: ModelEdit) -> ModelSpec:
     """Return the model after ``edit``. Raises FlowError for a new one without a flow."""
     if present is None:
         if edit.flow is None:

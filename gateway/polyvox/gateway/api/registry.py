@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec
-from polyvox.gateway.api.model_edits import Edit, as_it_was, earlier, edited
+from polyvox.gateway.api.model_edits import ModelEdit, as_it_was, earlier, edited
 from polyvox.gateway.api.registry_document import (
     AppliedPlan,
     FlowDocument,
@@ -73,15 +73,6 @@ class WholeModelBody(_Body):
         return ModelSpec(self.flow, self.params, self.description, self.limits, self.card)
 
 
-class ModelEditBody(_Body):
-    flow: str | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
-    unset: list[str] = Field(default_factory=list)
-    description: str | None = None
-    limits: dict[str, Any] = Field(default_factory=dict)
-    card: dict[str, Any] = Field(default_factory=dict)
-
-
 class RollbackBody(_Body):
     version: int | None = None
 
@@ -107,7 +98,7 @@ async def _change(request: Request, admin: Admin) -> Callable[..., PlanDocument]
 
 Flow = Annotated[FlowBody, Depends(BodyOf(FlowBody))]
 WholeModel = Annotated[WholeModelBody, Depends(BodyOf(WholeModelBody))]
-ModelEdit = Annotated[ModelEditBody, Depends(BodyOf(ModelEditBody))]
+Editing = Annotated[ModelEdit, Depends(BodyOf(ModelEdit))]
 Rollback = Annotated[RollbackBody, Depends(BodyOf(RollbackBody))]
 Apply = Annotated[ApplyBody, Depends(BodyOf(ApplyBody))]
 Known = Annotated[Registry, Depends(_registry)]
@@ -201,12 +192,10 @@ def _add_models(router: APIRouter) -> None:
         return change({name: body.spec()}, message=body.message)
 
     @router.patch("/models/{name:path}")
-    def edit_model(registry: Known, change: Changing, name: str, body: ModelEdit) -> PlanDocument:
+    def edit_model(registry: Known, change: Changing, name: str, body: Editing) -> PlanDocument:
         """Change what is named, as the model's next version."""
         present = {model.model: model for model in registry.virtual_models()}.get(name)
-        edit = Edit(**body.model_dump(exclude={"message"}))
-        wanted = {name: edited(name, present, edit)}
-        return change(wanted, message=body.message)
+        return change({name: edited(name, present, body)}, message=body.message)
 
     @router.delete("/models/{name:path}")
     def retire_model(change: Changing, name: str) -> PlanDocument:
