@@ -92,6 +92,7 @@ async def test_only_so_many_bytes_are_discarded(
     sender = await connect(port)
     with pytest.raises(ConnectionError):
         await sender.send(LARGE, connection)
+    sender.close()
 
 
 async def test_a_silent_client_is_not_waited_for(
@@ -110,8 +111,9 @@ async def test_only_so_many_connections_linger(port: int) -> None:
     for sender in lingering:
         await sender.begin(LARGE, "close")
         await sender.answer()
+    lingering.append(await connect(port))
     with pytest.raises(ConnectionError):
-        await (await connect(port)).send(LARGE, "close")
+        await lingering[-1].send(LARGE, "close")
     for sender in lingering:
         sender.close()
     async with asyncio.timeout(30):
