@@ -89,7 +89,7 @@ def test_a_user_cannot_tell_whether_a_run_waits_for_approval(
         for given in (run_id, "run_none")
     }
     assert len(said) == 1
-    assert "is a user's" in said.pop()
+    assert "is a user key" in said.pop()
 
 
 REGISTRY = [

@@ -7,22 +7,22 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from polyvox.gateway.api.description import description_router
 from polyvox.gateway.api.registry import registry_router
 from polyvox.gateway.api.runs import api_router
 from polyvox.gateway.generate.routes import create_router
 from polyvox.gateway.http.admission import Admission, WithShares
-from polyvox.gateway.http.errors import defect_error, protocol_of, retry_headers
+from polyvox.gateway.http.errors import JsonResponse, defect_error, protocol_of, retry_headers
 from polyvox.gateway.http.hosts import HostGuard, Names, is_ui
 from polyvox.gateway.models.routes import models_router
 from polyvox.gateway.responses.conversation_routes import conversations_router
 from polyvox.gateway.responses.routes import responses_router
 from polyvox.gateway.responses.state import ResponsesState
 from polyvox.gateway.responses.websocket import websocket_router
-from polyvox.gateway.web_ui.door import UiDoor, ui_router
 from polyvox.gateway.web_ui.proxy import UiProxy
+from polyvox.gateway.web_ui.sign_in import UiSignIn, ui_router
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.errors import ErrorKind, ModelError
 
@@ -37,9 +37,10 @@ def create_app(runtime: Runtime) -> FastAPI:
     app = FastAPI(title="Polyvox", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     app.state.ledger = runtime.ledger
+    app.state.protocols = runtime.protocols
     app.state.client = runtime.client
     ui_url = runtime.engine.ui_url
-    app.state.ui_door = UiDoor(
+    app.state.ui_sign_in = UiSignIn(
         runtime.ledger, runtime.ui_sessions, UiProxy(ui_url) if ui_url else None
     )
     app.state.has_ui = ui_url is not None
@@ -57,8 +58,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(api_router())
     app.include_router(registry_router())
     app.include_router(description_router())
-    app.include_router(ui_router(app.state.ui_door))
-    # Whole answers only: a compressor would hold back the words of a stream.
+    app.include_router(ui_router(app.state.ui_sign_in))
+    # Complete answers only: compression would delay the events of a stream.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     app.add_middleware(WithShares, admission=admission)
     names = Names({server.host, *server.allowed_hosts}, server.allowed_origins)
@@ -72,7 +73,7 @@ def create_app(runtime: Runtime) -> FastAPI:
 
 async def _model_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ModelError)
-    # There is no run whose id could name the request in a report; the log has this one.
+    # There is no run whose id could identify the request in a report; the log has this id.
     request_id = f"req_{secrets.token_hex(12)}"
     status, document = protocol_of(request).answers.render_error(error, None)
     if "request_id" in document:
@@ -80,7 +81,7 @@ async def _model_error(request: Request, error: Exception) -> Response:
     log.info("%s %s %s: %d %s", request_id, request.method, request.url.path, status, error.message)
     headers = {name.decode(): value.decode() for name, value in retry_headers(error, status)}
     ids = {"x-request-id": request_id, "request-id": request_id}
-    return JSONResponse(document, status_code=status, headers={**ids, **headers})
+    return JsonResponse(document, status_code=status, headers={**ids, **headers})
 
 
 async def _refused(request: Request, error: ModelError) -> Response:
@@ -93,13 +94,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 400
     kind = _KINDS.get(status, "invalid_request")
     what = _WHAT.get(status) or str(error)
-    told = ModelError(
+    refused = ModelError(
         kind,
         f"{what}: {request.method} {request.url.path}. Models answer at /v1/responses, "
         "/v1/chat/completions and /v1/messages.",
         status=status,
     )
-    return await _model_error(request, told)
+    return await _model_error(request, refused)
 
 
 async def _defect(request: Request, error: Exception) -> Response:

@@ -1,9 +1,9 @@
-"""The two keys the program sees to at each start: one for clients, one for who administers it.
+"""The two keys that each start provides: a user key for clients and an admin key.
 
-Agents hold the first, so it is a user's; with an admin's key flows and models are changed. Each is
-taken from the environment, else from its file in the data folder, else made at the first start. The
-ledger keeps hashes only, so a file is what is left of a secret: when the ledger was lost, the keys
-in the files are good again.
+Agents have the first; flows and models are changed with the second. Each is taken from the
+environment, else from its file in the data folder, else made at the first start. The ledger stores
+hashes only, so the files are the only copies of the secrets: after a loss of the ledger the keys in
+the files become valid again.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ class UnusableKey(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OwnKeys:
-    """``user`` is the secret to show, None if it is not known here.
+    """``user`` is the secret to show, None if it is not known.
 
-    ``admin`` says where the admin's key is; its secret is never shown. ``news`` are sentences for
-    the operator about what this start changed or found.
+    ``admin`` describes where the admin key is; its secret is never shown. ``news`` are sentences
+    for the operator about what this start changed or found.
     """
 
     user: str | None
@@ -42,7 +42,7 @@ class OwnKeys:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One of the two keys, and what it is called."""
+    """One of the two keys and its names."""
 
     role: Role
     variable: str
@@ -64,7 +64,7 @@ class _Found:
 
 
 async def own_keys(ledger: Ledger, data: Path, environ: Mapping[str, str]) -> OwnKeys:
-    """Find, mend or make both keys. Raises UnusableKey, and ModelError if the ledger fails."""
+    """Find, correct or make both keys. Raises UnusableKey, and ModelError if the ledger fails."""
     user = _find(_USER, data, environ.get(KEY_VARIABLE, ""))
     admin = _find(_ADMIN, data, environ.get(ADMIN_KEY_VARIABLE, ""))
     if user and admin and user.secret == admin.secret:
@@ -98,15 +98,15 @@ async def _user_key(
 
 
 async def _demote_clients(ledger: Ledger, admin: _Found | None, news: list[str]) -> None:
-    """Make the keys users' that an older program made for clients: it made them admins'.
+    """Make the keys that an older version made for clients user keys: it made them admin keys.
 
-    They are known by their names. One that was given as the admin's own key stays one.
+    They are recognized by their names. A key that is given as the admin key stays one.
     """
-    ours = {_USER.made, _USER.from_environment}
-    kept = await ledger.key_of(admin.secret) if admin else None
+    names = {_USER.made, _USER.from_environment}
+    own = await ledger.key_of(admin.secret) if admin else None
     for key in await ledger.list_keys():
-        is_clients = key.role == "admin" and key.name in ours and not key.revoked_at
-        if is_clients and (kept is None or kept.key_id != key.key_id):
+        is_clients = key.role == "admin" and key.name in names and not key.revoked_at
+        if is_clients and (own is None or own.key_id != key.key_id):
             await _demote(ledger, key, news)
 
 
@@ -200,11 +200,11 @@ def _is_plain(secret: str) -> bool:
 
 
 async def _make(ledger: Ledger, kind: _Kind, data: Path) -> str:
-    """Make a key; its file is there before the ledger knows it, so the secret cannot be lost."""
+    """Make a key. The file is written before the ledger, so the secret cannot be lost."""
     secret = new_secret()
     file = data / kind.file
     try:
-        # A start that broke off may have left the file empty; one that holds a key is never here.
+        # An interrupted start may have left an empty file; one with a key is never replaced.
         with contextlib.suppress(FileNotFoundError):
             file.unlink()
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

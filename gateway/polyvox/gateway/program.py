@@ -20,7 +20,7 @@ from polyvox.gateway.http.serving import (
 from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, own_keys
 from polyvox.gateway.simulator.listening import serve
 from polyvox.gateway.web_ui.address import Door, remember_door
-from polyvox.gateway.web_ui.door import PATH
+from polyvox.gateway.web_ui.sign_in import PATH
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.runtime import Runtime, running
@@ -31,14 +31,14 @@ _REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class UnsafeHost(ValueError):
-    """The program would be open to a network without a key that somebody chose."""
+    """The program would be open to a network without a key chosen by the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A running program, and the keys it saw to.
+    """A running program and its keys.
 
-    ``door`` leads to Temporal's Web UI, None if there is none.
+    ``door`` is the address of Temporal's Web UI, None without one.
     """
 
     runtime: Runtime
@@ -90,7 +90,7 @@ async def started(
         app = create_app(runtime)
         stack.push_async_callback(app.state.responses.close)
         stack.callback(app.state.admission.close)
-        stack.push_async_callback(app.state.ui_door.close)
+        stack.push_async_callback(app.state.ui_sign_in.close)
         await stack.enter_async_context(
             serving(app, listener, settings.server, files=files, protocols=protocols)
         )

@@ -53,9 +53,6 @@ class ProviderProtocol(Interface):
         request means.
         """
 
-    def authorize(self, key: str) -> dict[str, str]:
-        """Return the headers that carry the provider's key."""
-
     def decoder(self) -> Decoder:
         """Return a new Decoder."""
 

@@ -11,6 +11,9 @@ from polyvox.workflows.conversation import Json
 
 ROOT = "/v1/"
 
+BEARER_HEADER = "authorization"
+"""Its value is ``Bearer KEY``; in any other header a key is the whole value."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
@@ -41,11 +44,11 @@ class WireProtocol:
     the protocol has it, ``system``; ``neutral`` reads the elements for other protocols.
 
     ``recognized_by`` is a request header that only clients of this protocol send; it decides on
-    paths that several protocols share, such as ``/v1/models``. ``choices_wanted`` returns how many
-    answers a request wants. The answers of a ``stateful`` protocol can be stored, continued and
-    compacted, so the gateway has separate routes for it. Providers of a protocol that
-    ``signs_reasoning`` require the signature back; those of one without ``takes_file_urls`` get the
-    content of files instead.
+    paths that several protocols share, such as ``/v1/models``. ``key_header`` carries the key of a
+    client, and the key for a provider. ``choices_wanted`` returns how many answers a request wants.
+    The answers of a ``stateful`` protocol can be stored, continued and compacted, so the gateway
+    has separate routes for it. Providers of a protocol that ``signs_reasoning`` require the
+    signature back; those of one without ``takes_file_urls`` get the content of files instead.
     """
 
     name: str
@@ -59,6 +62,7 @@ class WireProtocol:
     neutral: Neutral = UNKNOWN
     token_count: TokenCount | None = None
     recognized_by: str | None = None
+    key_header: str = BEARER_HEADER
     choices_wanted: Callable[[Ask], int] = _one
     stateful: bool = False
     signs_reasoning: bool = False
@@ -68,6 +72,10 @@ class WireProtocol:
     def route(self) -> str:
         """The path of a request for an answer, as clients call it."""
         return ROOT + self.path
+
+    def authorize(self, key: str) -> dict[str, str]:
+        """Return the header that carries a provider's key."""
+        return {self.key_header: f"Bearer {key}" if self.key_header == BEARER_HEADER else key}
 
 
 Protocols = Mapping[str, WireProtocol]

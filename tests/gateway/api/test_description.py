@@ -1,5 +1,6 @@
 """The OpenAPI description of ``/api``: what it says is what the routes do."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_every_route_of_the_api_is_described(live: Live, description: Descriptio
         for method in getattr(route, "methods", None) or ()
         if getattr(route, "path", "").startswith("/api/") and method != "HEAD"
     }
-    assert described == served - {("/api/openapi.json", "GET")}
+    assert described == served - {("/api/openapi.json", "GET"), ("/api/docs", "GET")}
 
 
 def test_every_body_that_is_sent_is_described(description: Description) -> None:
@@ -89,3 +90,39 @@ def test_a_failure_is_as_described(live: Live, description: Description) -> None
     answer = get(live, "/api/runs/none")
     schema = schema_of(description, operation["responses"]["default"])
     Draft202012Validator(schema).validate(answer.json())
+
+
+def test_the_page_shows_every_route_and_document(live: Live, description: Description) -> None:
+    """To an admin's key as to a browser; it needs no script and loads nothing."""
+    page = get(live, "/api/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "<script" not in page.text
+    for path, method, _ in operations(description):
+        assert f"<code>{method.upper()} {path}</code>" in page.text
+    for name in description["components"]["schemas"]:
+        assert f'id="{name}"' in page.text
+    targets = set(re.findall(r'href="#(\w+)"', page.text))
+    assert targets <= set(description["components"]["schemas"])
+
+
+def test_only_an_admin_s_key_opens_the_page(live: Live) -> None:
+    assert get(live, "/api/docs", KEY).status_code == 403
+    assert get(live, "/api/docs", "wrong-key").json()["error"]["kind"] == "authentication"
+
+
+def test_a_browser_signs_in_and_gets_the_page(live: Live) -> None:
+    """With the same form and session as the Web UI."""
+    headers = {"accept": "text/html"}
+    with httpx.Client(base_url=live.base_url, headers=headers, trust_env=False) as browser:
+        refused = browser.get("/api/docs")
+        assert refused.status_code == 401
+        assert 'name="next" value="/api/docs"' in refused.text
+        form = {"key": ADMIN_KEY, "next": "/api/docs"}
+        signed_in = browser.post("/ui/sign-in", data=form, headers={"origin": live.base_url})
+        assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/api/docs")
+        page = browser.get("/api/docs")
+        assert page.status_code == 200
+        assert "<code>GET /api/runs</code>" in page.text
+        foreign = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+        assert browser.get("/api/docs", headers=foreign).status_code == 403

@@ -12,6 +12,7 @@ from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.storage.database import database_file, file_url
 from polyvox.gateway.api.runs import api_router
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.reply import Usage
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
@@ -48,6 +49,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         )
         app = FastAPI()
         app.state.ledger = ledger
+        app.state.protocols = PROTOCOLS
         app.state.client = None
         app.state.has_ui = True
         app.state.namespace = "default"

@@ -10,6 +10,7 @@ from polyvox.activities.ledger.entries import EndStatus
 from polyvox.activities.live.relay import Batch, Relay, RunOutcome
 from polyvox.activities.tracing.spans import RequestSpan, RunSpan, Tracing
 from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.errors import Headers
 from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.client_side import Ask, Encoder
@@ -27,7 +28,7 @@ both = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"
 
 
 @dataclass
-class Sent:
+class Sent(Sink):
     """A sink that keeps what it gets. ``on_frames`` is called once, at the first frames."""
 
     begun: int = 0

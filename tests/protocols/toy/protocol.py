@@ -19,4 +19,5 @@ TOY = WireProtocol(
         "options": elements.parse_options,
     },
     recognized_by="x-toy",
+    key_header="x-toy-key",
 )

@@ -61,7 +61,7 @@ class Directory:
         provider = destination.provider
         key = api_key(provider, self._environ)
         if key is not None:
-            return destination.protocol.provider.authorize(key)
+            return destination.protocol.authorize(key)
         if provider.api_key_env is None:
             return {}
         raise ModelError(

@@ -1,7 +1,7 @@
-"""What the documents of ``/api`` have in common: how they are made of values, and written as JSON.
+"""The base of the documents of ``/api``: made from values, and written as JSON.
 
 Times are ISO 8601 in UTC, durations milliseconds, unknown numbers null. A document is one pydantic
-model, which FastAPI shows as the route's response; its fields are taken from the value it tells of.
+model, which FastAPI describes as the route's response; its fields come from the value's attributes.
 """
 
 import json
@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A JSON document made of a value's attributes."""
+    """A JSON document made from a value's attributes."""
 
     model_config = ConfigDict(from_attributes=True)
 
     def to_json(self) -> bytes:
-        """Return it as JSON, whatever was stored before that was looked at so closely."""
+        """Return it as JSON, also with values that only earlier versions accepted."""
         try:
             return orjson.dumps(self, dict, orjson.OPT_UTC_Z)
         except TypeError:
@@ -35,7 +35,7 @@ class Problem(Document):
 
 
 class ProblemDocument(Document):
-    """What every failed request gets."""
+    """The answer to every request that fails."""
 
     error: Problem
 

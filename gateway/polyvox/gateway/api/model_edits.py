@@ -1,33 +1,37 @@
 """Changes of one virtual model, as the command line and the API ask for them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from polyvox.activities.registry.virtual_models import ModelSpec, ResolvedModel
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.flow import FlowError
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """What changes; None and what is not named stays. ``unset`` names parameters to drop.
+class ModelEdit(BaseModel):
+    """What changes; None and what is not named stays. ``unset`` names parameters to remove.
 
-    A limit or a line of the card that is None is dropped.
+    A limit or a field of the card that is None is removed.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
+    message: str = ""
     flow: str | None = None
-    params: Mapping[str, Json] = field(default_factory=dict)
-    unset: Sequence[str] = ()
+    params: dict[str, Any] = Field(default_factory=dict)
+    unset: list[str] = Field(default_factory=list)
     description: str | None = None
-    limits: Mapping[str, Json] = field(default_factory=dict)
-    card: Mapping[str, Json] = field(default_factory=dict)
+    limits: dict[str, Any] = Field(default_factory=dict)
+    card: dict[str, Any] = Field(default_factory=dict)
 
 
-def edited(name: str, present: ResolvedModel | None, edit: Edit) -> ModelSpec:
-    """Return what the model shall be. Raises FlowError for a new one without a flow."""
+def edited(name: str, present: ResolvedModel | None, edit: ModelEdit) -> ModelSpec:
+    """Return the model after ``edit``. Raises FlowError for a new one without a flow."""
     if present is None:
         if edit.flow is None:
-            raise FlowError(f"There is no model {name!r} yet: say which flow it shall run.")
+            raise FlowError(f"There is no model {name!r} yet: name the flow that it runs.")
         present = ResolvedModel(name, edit.flow, "", {})
     if missing := [key for key in edit.unset if key not in present.params]:
         raise FlowError(f"Model {name!r} does not set {', '.join(map(repr, missing))}.")
@@ -50,20 +54,20 @@ def earlier(
 ) -> ResolvedModel:
     """Return that version of a model, or the one before the newest. Raises FlowError."""
     if not history:
-        raise FlowError(f"There never was a model {name!r}.")
+        raise FlowError(f"No model {name!r} has ever existed.")
     if version is None:
-        kept = [binding for binding in history[:-1] if not binding.retired]
-        if not kept:
+        active = [model for model in history[:-1] if not model.retired]
+        if not active:
             raise FlowError(f"Model {name!r} has no earlier version.")
-        return kept[-1]
-    found = next((binding for binding in history if binding.version == version), None)
+        return active[-1]
+    found = next((model for model in history if model.version == version), None)
     if found is None:
         raise FlowError(f"Model {name!r} has the versions 1 to {history[-1].version}.")
     return found
 
 
 def as_it_was(binding: ResolvedModel) -> ModelSpec:
-    """Return what makes a model again what it was."""
+    """Return the spec that restores a version of a model."""
     return ModelSpec(
         binding.flow, binding.params, binding.description, binding.limits, binding.card
     )

@@ -1,26 +1,27 @@
-"""Flows and virtual models as an HTTP API. All of it needs an admin's key: it shows prompts.
+"""Flows and virtual models as an HTTP API. All of it needs an admin key: it shows prompts.
 
 ``GET /api/flows``, ``GET /api/flows/NAME`` (the schema of its parameters under ``params``),
 ``POST /api/flows``, ``DELETE /api/flows/NAME``, ``GET /api/flows/NAME/diff?other=NAME``;
 ``GET /api/models``, ``GET|PUT|PATCH|DELETE /api/models/NAME``, ``GET /api/models/NAME/history``,
 ``GET /api/models/NAME/diff``, ``POST /api/models/NAME/rollback``; ``POST /api/apply``.
 
-A flow is a program that runs in the server, so ``POST /api/flows`` is open only where the operator
-says so (``server.register_over_http``).
-
-Needs ``runtime`` (Runtime) in the application's state. Errors are those of ``runs.py``.
+A flow is a program that runs in the server, so ``POST /api/flows`` works only with
+``server.register_over_http``. Routes that are not coroutines run in FastAPI's threads, because the
+registry blocks. Needs what ``route`` needs.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec, differences
-from polyvox.gateway.api.model_edits import Edit, as_it_was, earlier, edited
+from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec
+from polyvox.gateway.api.model_edits import ModelEdit, as_it_was, earlier, edited
 from polyvox.gateway.api.registry_document import (
     AppliedPlan,
     FlowDocument,
@@ -34,24 +35,16 @@ from polyvox.gateway.api.registry_document import (
     RetiredFlows,
     SourceDiff,
     WholeFlowDocument,
+    model_diff,
     render_whole_flow,
     source_diff,
 )
-from polyvox.gateway.api.runs import (
-    FAILED,
-    Admin,
-    ApiRoute,
-    body_of,
-    json_response,
-    require_admin,
-    taking,
-)
+from polyvox.gateway.api.route import FAILED, Admin, ApiRoute, BodyOf, require_admin
 from polyvox.worker.registering.registration import examine
-from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.worker.runtime import Runtime
+from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
 from polyvox.workflows.source.bundle import is_folder, mistakes_in_folder, pack
-
-T = TypeVar("T")
 
 
 class _Body(BaseModel):
@@ -76,14 +69,8 @@ class WholeModelBody(_Body):
     limits: dict[str, Any] = Field(default_factory=dict)
     card: dict[str, Any] = Field(default_factory=dict)
 
-
-class ModelEditBody(_Body):
-    flow: str | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
-    unset: list[str] = Field(default_factory=list)
-    description: str | None = None
-    limits: dict[str, Any] = Field(default_factory=dict)
-    card: dict[str, Any] = Field(default_factory=dict)
+    def spec(self) -> ModelSpec:
+        return ModelSpec(self.flow, self.params, self.description, self.limits, self.card)
 
 
 class RollbackBody(_Body):
@@ -91,10 +78,31 @@ class RollbackBody(_Body):
 
 
 class ApplyBody(_Body):
-    """The models of a whole configuration; ``dry_run`` only tells what would change."""
+    """The models of a whole configuration; ``dry_run`` only reports what would change."""
 
     models: dict[str, WholeModelBody]
     dry_run: bool = False
+
+
+async def _registry(request: Request) -> Registry:
+    runtime: Runtime = request.app.state.runtime
+    return runtime.registry
+
+
+async def _change(request: Request, admin: Admin) -> Callable[..., PlanDocument]:
+    """Return the registry's ``change`` as the request's key makes it."""
+    runtime: Runtime = request.app.state.runtime
+    change = partial(runtime.registry.change, author=admin, providers=runtime.providers)
+    return lambda *wanted, **options: PlanDocument(plan=list(change(*wanted, **options)))
+
+
+Flow = Annotated[FlowBody, Depends(BodyOf(FlowBody))]
+WholeModel = Annotated[WholeModelBody, Depends(BodyOf(WholeModelBody))]
+Editing = Annotated[ModelEdit, Depends(BodyOf(ModelEdit))]
+Rollback = Annotated[RollbackBody, Depends(BodyOf(RollbackBody))]
+Apply = Annotated[ApplyBody, Depends(BodyOf(ApplyBody))]
+Known = Annotated[Registry, Depends(_registry)]
+Changing = Annotated[Callable[..., PlanDocument], Depends(_change)]
 
 
 def registry_router() -> APIRouter:
@@ -112,180 +120,99 @@ def registry_router() -> APIRouter:
 
 
 def _add_flows(router: APIRouter) -> None:
-    # A dry run takes a core or two for a moment; many at once would take them from the runs.
+    # A dry run takes a core or two for a moment; several at once would slow down the runs.
     trying = asyncio.Semaphore(1)
 
-    @router.get("/flows", response_model=FlowList)
-    async def list_flows(request: Request) -> Response:
+    @router.get("/flows")
+    def list_flows(registry: Known) -> FlowList:
         """All versions of all flows, retired ones too."""
-        flows = await _ask(request, Registry.flows)
-        return json_response(FlowList.model_validate({"flows": flows}))
+        return FlowList.model_validate({"flows": registry.flows()})
 
-    @router.get("/flows/{name}", response_model=WholeFlowDocument)
-    async def show_flow(request: Request, name: str) -> Response:
+    @router.get("/flows/{name}")
+    def show_flow(registry: Known, name: str) -> WholeFlowDocument:
         """A flow's newest version or ``careful@2``: parameters' schema, source, who uses it."""
-
-        def shown(registry: Registry) -> WholeFlowDocument:
+        with _not_found():
             return render_whole_flow(registry, registry.flow(name))
 
-        return json_response(await _ask(request, shown, "not_found"))
-
-    @router.get("/flows/{name}/diff", response_model=SourceDiff)
-    async def diff_flows(request: Request, name: str, other: str) -> Response:
+    @router.get("/flows/{name}/diff")
+    def diff_flows(registry: Known, name: str, other: str) -> SourceDiff:
         """The unified diff from ``name`` to ``other``."""
+        return source_diff(registry, registry.flow(name), registry.flow(other))
 
-        def compared(registry: Registry) -> SourceDiff:
-            return source_diff(registry, registry.flow(name), registry.flow(other))
-
-        return json_response(await _ask(request, compared))
-
-    @router.post("/flows", response_model=RegisteredFlowDocument, openapi_extra=taking(FlowBody))
+    @router.post("/flows")
     async def register_flow(
-        request: Request,
-        admin: Admin,
-        _open: Annotated[None, Depends(_is_open)],
-        body: Annotated[FlowBody, Depends(body_of(FlowBody))],
-    ) -> Response:
+        request: Request, admin: Admin, _open: Annotated[None, Depends(_is_open)], body: Flow
+    ) -> RegisteredFlowDocument:
         """Register a flow: tried, then stored as the next version; the same source is the same."""
-        providers = request.app.state.runtime.providers
-
-        def registered(registry: Registry) -> RegisteredFlowDocument:
-            source = _source(body)
-            candidate = examine(source, body.filename, params=body.params, providers=providers)
-            version = registry.register(
-                candidate.source, candidate.filename, message=body.message, author=admin
-            )
-            stored = FlowDocument.model_validate(version).model_dump()
-            return RegisteredFlowDocument(**stored, doubts=list(candidate.doubts))
-
+        runtime: Runtime = request.app.state.runtime
         async with trying:
-            return json_response(await _ask(request, registered))
+            return await asyncio.to_thread(_register, runtime, body, admin)
 
-    @router.delete("/flows/{name}", response_model=RetiredFlows)
-    async def retire_flow(request: Request, _admin: Admin, name: str) -> Response:
+    @router.delete("/flows/{name}")
+    def retire_flow(registry: Known, _admin: Admin, name: str) -> RetiredFlows:
         """Take ``careful@2``, or all of ``careful``, out of use for new runs."""
-        retired = await _ask(request, lambda registry: registry.retire_flow(name))
-        return json_response(RetiredFlows.model_validate({"retired": retired}))
+        return RetiredFlows.model_validate({"retired": registry.retire_flow(name)})
 
 
 def _add_models(router: APIRouter) -> None:
-    @router.get("/models", response_model=ModelList)
-    async def list_models(request: Request) -> Response:
-        models = await _ask(request, Registry.virtual_models)
-        return json_response(ModelList.model_validate({"models": models}))
+    @router.get("/models")
+    def list_models(registry: Known) -> ModelList:
+        return ModelList.model_validate({"models": registry.virtual_models()})
 
-    @router.get("/models/{name:path}/history", response_model=ModelHistory)
-    async def show_history(request: Request, name: str) -> Response:
+    @router.get("/models/{name:path}/history")
+    def show_history(registry: Known, name: str) -> ModelHistory:
         """All versions, newest first."""
-        history = await _ask(request, lambda registry: registry.history(name))
+        history = registry.history(name)
         if not history:
-            raise ModelError("not_found", f"There never was a model {name!r}.")
-        return json_response(ModelHistory.model_validate({"history": history[::-1]}))
+            raise ModelError("not_found", f"No model {name!r} has ever existed.")
+        return ModelHistory.model_validate({"history": history[::-1]})
 
-    @router.get("/models/{name:path}/diff", response_model=ModelDiff)
-    async def diff_model(
-        request: Request, name: str, before: int | None = None, after: int | None = None
-    ) -> Response:
+    @router.get("/models/{name:path}/diff")
+    def diff_model(
+        registry: Known, name: str, before: int | None = None, after: int | None = None
+    ) -> ModelDiff:
         """What differs between two versions; by default the last two."""
+        return model_diff(name, registry.history(name), before, after)
 
-        def compared(registry: Registry) -> ModelDiff:
-            history = registry.history(name)
-            last = after if after is not None else len(history)
-            first = before if before is not None else max(1, last - 1)
-            one, other = (earlier(name, history, number) for number in (first, last))
-            changed = differences(one.document(), other.document())
-            return ModelDiff(before=one.version, after=other.version, differences=list(changed))
+    @router.get("/models/{name:path}")
+    def show_model(registry: Known, name: str) -> ModelDocument:
+        with _not_found():
+            return ModelDocument.model_validate(registry.virtual_model(name))
 
-        return json_response(await _ask(request, compared))
-
-    @router.get("/models/{name:path}", response_model=ModelDocument)
-    async def show_model(request: Request, name: str) -> Response:
-        found = await _ask(request, lambda registry: registry.virtual_model(name), "not_found")
-        return json_response(ModelDocument.model_validate(found))
-
-    @router.post(
-        "/models/{name:path}/rollback",
-        response_model=PlanDocument,
-        openapi_extra=taking(RollbackBody),
-    )
-    async def roll_back(
-        request: Request,
-        admin: Admin,
-        name: str,
-        body: Annotated[RollbackBody, Depends(body_of(RollbackBody))],
-    ) -> Response:
+    @router.post("/models/{name:path}/rollback")
+    def roll_back(registry: Known, change: Changing, name: str, body: Rollback) -> PlanDocument:
         """Make a model what it was in ``version``, or in the one before the newest."""
+        goal = earlier(name, registry.history(name), body.version)
+        message = body.message or f"back to version {goal.version}"
+        return change({name: as_it_was(goal)}, message=message)
 
-        def rolled(registry: Registry) -> PlanDocument:
-            goal = earlier(name, registry.history(name), body.version)
-            told = body.message or f"back to version {goal.version}"
-            return _changed(request, registry, {name: as_it_was(goal)}, admin, told)
-
-        return json_response(await _ask(request, rolled))
-
-    @router.put(
-        "/models/{name:path}", response_model=PlanDocument, openapi_extra=taking(WholeModelBody)
-    )
-    async def put_model(
-        request: Request,
-        admin: Admin,
-        name: str,
-        body: Annotated[WholeModelBody, Depends(body_of(WholeModelBody))],
-    ) -> Response:
+    @router.put("/models/{name:path}")
+    def put_model(change: Changing, name: str, body: WholeModel) -> PlanDocument:
         """Make the model exactly this."""
-        wanted = {name: _wanted(body)}
-        return json_response(
-            await _ask(request, lambda r: _changed(request, r, wanted, admin, body.message))
-        )
+        return change({name: body.spec()}, message=body.message)
 
-    @router.patch(
-        "/models/{name:path}", response_model=PlanDocument, openapi_extra=taking(ModelEditBody)
-    )
-    async def edit_model(
-        request: Request,
-        admin: Admin,
-        name: str,
-        body: Annotated[ModelEditBody, Depends(body_of(ModelEditBody))],
-    ) -> Response:
+    @router.patch("/models/{name:path}")
+    def edit_model(registry: Known, change: Changing, name: str, body: Editing) -> PlanDocument:
         """Change what is named, as the model's next version."""
+        present = {model.model: model for model in registry.virtual_models()}.get(name)
+        return change({name: edited(name, present, body)}, message=body.message)
 
-        def made(registry: Registry) -> PlanDocument:
-            present = {b.model: b for b in registry.virtual_models()}.get(name)
-            edit = Edit(
-                body.flow, body.params, body.unset, body.description, body.limits, body.card
-            )
-            wanted = {name: edited(name, present, edit)}
-            return _changed(request, registry, wanted, admin, body.message)
-
-        return json_response(await _ask(request, made))
-
-    @router.delete("/models/{name:path}", response_model=PlanDocument)
-    async def retire_model(request: Request, admin: Admin, name: str) -> Response:
+    @router.delete("/models/{name:path}")
+    def retire_model(change: Changing, name: str) -> PlanDocument:
         """Take the name out of use."""
-        return json_response(
-            await _ask(request, lambda r: _changed(request, r, {name: None}, admin, "retired"))
-        )
+        return change({name: None}, message="retired")
 
-    @router.post("/apply", response_model=AppliedPlan, openapi_extra=taking(ApplyBody))
-    async def apply(
-        request: Request, admin: Admin, body: Annotated[ApplyBody, Depends(body_of(ApplyBody))]
-    ) -> Response:
+    @router.post("/apply")
+    def apply(change: Changing, body: Apply) -> AppliedPlan:
         """Make the models of the configuration file these, as one change."""
-        wanted = {name: _wanted(model) for name, model in body.models.items()}
-
-        def applied(registry: Registry) -> AppliedPlan:
-            plan = registry.change(
-                wanted,
-                author=admin,
-                message=body.message,
-                origin=FROM_FILE,
-                absent_of=FROM_FILE,
-                providers=request.app.state.runtime.providers,
-                dry_run=body.dry_run,
-            )
-            return AppliedPlan(plan=list(plan), dry_run=body.dry_run)
-
-        return json_response(await _ask(request, applied))
+        planned = change(
+            {name: model.spec() for name, model in body.models.items()},
+            message=body.message,
+            origin=FROM_FILE,
+            absent_of=FROM_FILE,
+            dry_run=body.dry_run,
+        )
+        return AppliedPlan(plan=planned.plan, dry_run=body.dry_run)
 
 
 async def _is_open(request: Request) -> None:
@@ -298,33 +225,27 @@ async def _is_open(request: Request) -> None:
         )
 
 
-async def _ask(
-    request: Request, work: Callable[[Registry], T], wrong: ErrorKind = "invalid_request"
-) -> T:
-    """Do ``work`` off the event loop; a FlowError is the client's mistake, ``wrong`` its kind."""
+@contextmanager
+def _not_found() -> Iterator[None]:
+    """Raise ModelError("not_found") for a FlowError: the path names what does not exist."""
     try:
-        return await asyncio.to_thread(work, request.app.state.runtime.registry)
+        yield
     except FlowError as error:
-        raise ModelError(wrong, str(error)) from None
+        raise ModelError("not_found", str(error)) from None
 
 
-def _changed(
-    request: Request,
-    registry: Registry,
-    wanted: Mapping[str, ModelSpec | None],
-    author: str,
-    message: str,
-) -> PlanDocument:
-    providers = request.app.state.runtime.providers
-    plan = registry.change(wanted, author=author, message=message, providers=providers)
-    return PlanDocument(plan=list(plan))
+def _register(runtime: Runtime, body: FlowBody, author: str) -> RegisteredFlowDocument:
+    candidate = examine(
+        _source(body), body.filename, params=body.params, providers=runtime.providers
+    )
+    version = runtime.registry.register(
+        candidate.source, candidate.filename, message=body.message, author=author
+    )
+    stored = FlowDocument.model_validate(version).model_dump()
+    return RegisteredFlowDocument(**stored, doubts=list(candidate.doubts))
 
 
-def _wanted(body: Annotated[WholeModelBody, Depends(body_of(WholeModelBody))]) -> ModelSpec:
-    return ModelSpec(body.flow, body.params, body.description, body.limits, body.card)
-
-
-def _source(body: Annotated[FlowBody, Depends(body_of(FlowBody))]) -> str:
+def _source(body: FlowBody) -> str:
     if (body.source is None) == (body.files is None):
         raise FlowError("Give either source, the text of one file, or files, by relative path.")
     if body.source is not None:

@@ -1,13 +1,20 @@
 """Flows and virtual models as JSON documents, the same from the API and from the command line."""
 
 import difflib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from polyvox.activities.registry.catalog import FlowVersion
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import Change, Difference
+from polyvox.activities.registry.virtual_models import (
+    Change,
+    Difference,
+    ResolvedModel,
+    differences,
+)
 from polyvox.gateway.api.document import Document
+from polyvox.gateway.api.model_edits import earlier
 from polyvox.workflows.source.bundle import unpack
 
 
@@ -136,3 +143,14 @@ def source_diff(registry: Registry, before: FlowVersion, after: FlowVersion) -> 
             lineterm="",
         )
     return SourceDiff(before=before.name, after=after.name, diff="\n".join(lines))
+
+
+def model_diff(
+    name: str, history: Sequence[ResolvedModel], before: int | None, after: int | None
+) -> ModelDiff:
+    """Return what differs between two versions, by default the last two. Raises FlowError."""
+    last = after if after is not None else len(history)
+    first = before if before is not None else max(1, last - 1)
+    one, other = (earlier(name, history, number) for number in (first, last))
+    changed = differences(one.document(), other.document())
+    return ModelDiff(before=one.version, after=other.version, differences=list(changed))

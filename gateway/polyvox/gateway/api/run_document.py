@@ -11,7 +11,7 @@ from polyvox.gateway.api.document import Document, Problem
 
 
 class Tokens(Document):
-    """Tokens by meter; the meters are disjoint but for ``reasoning``, a part of ``output``."""
+    """Tokens by meter; disjoint, except that ``reasoning`` is a part of ``output``."""
 
     input: int | None
     cache_read: int | None
@@ -21,14 +21,14 @@ class Tokens(Document):
 
 
 class CostDocument(Document):
-    """What calls cost: US dollars as far as they are known, and how many calls' cost is not."""
+    """The known cost of calls in US dollars, and the number of calls whose cost is unknown."""
 
     usd: float
     unknown_calls: int = Field(validation_alias="unknown")
 
 
 class CallDocument(Document):
-    """One upstream attempt of a step, ``recorded`` if an earlier run's answer served."""
+    """One upstream attempt of a step, ``recorded`` if it replayed an earlier run's answer."""
 
     step: str
     attempt: int
@@ -50,7 +50,7 @@ class CallDocument(Document):
 
 
 class RunDocument(Document):
-    """A run without its calls; ``tokens`` are those its answer reports, ``link`` its page."""
+    """A run without its calls; ``tokens`` are those that its answer reports, ``link`` its page."""
 
     run_id: str
     model: str
@@ -74,7 +74,7 @@ class RunDocument(Document):
 class WholeRunDocument(RunDocument):
     """A run with its calls; ``spent`` are the tokens of all of them, failed ones too.
 
-    ``questions`` are those a running one waits for, null if it cannot be asked just now.
+    ``questions`` are those that a running one waits for, null if the engine cannot be asked.
     """
 
     traceback: str | None = Field(validation_alias="error_trace")
@@ -100,15 +100,15 @@ class ApprovalDocument(Document):
 
 
 def workflow_link(ui_url: str | None, namespace: str, run_id: str) -> str | None:
-    """The run's page in the Temporal Web UI, or None where there is no Web UI.
+    """Return the run's page in the Temporal Web UI, or None without a Web UI.
 
-    ``ui_url`` is our own door to it, such as ``http://127.0.0.1:8484/ui``.
+    ``ui_url`` is the Web UI's address, such as ``http://127.0.0.1:8484/ui``.
     """
     return f"{ui_url}/{run_page(namespace, run_id)}" if ui_url else None
 
 
 def run_page(namespace: str, run_id: str) -> str:
-    """The path of the run's page below the Web UI's address."""
+    """Return the path of the run's page below the Web UI's address."""
     return f"namespaces/{quote(namespace, safe='')}/workflows/{quote(run_id, safe='')}"
 
 

@@ -1,27 +1,27 @@
-"""Several answers to one Chat request (``n``): a durable run for each, one answer around them.
+"""Several answers to one Chat request (``n``): one durable run each, combined into one answer.
 
-Every choice is an exchange of its own; its sink puts what it sends into one queue. Nothing is sent
-before each of them has begun, so that one that fails at once is an error of the request; later it
-ends the stream with an error. Who fails, and a client that leaves, ends all runs.
+Each choice has its own exchange, whose sink puts the frames into one queue. Nothing is sent before
+every choice has begun, so one that fails early is an error of the request; later it ends the stream
+with an error. One failure, or a client that disconnects, ends all runs.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 import orjson
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.gateway.generate.exchange import Caller, Exchange, Program
-from polyvox.gateway.generate.sinks import Sink
+from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, retry_headers
 from polyvox.protocols.chat.client import request as chat
 from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.chat.client.response import choice_of, usage_of_choices
 from polyvox.protocols.chat.client.stream import DONE, Encoder
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.header_text import header_list
 from polyvox.worker.runs.start import new_run_id
 from polyvox.workflows.conversation import Json, Wire
 from polyvox.workflows.errors import ModelError
@@ -29,34 +29,31 @@ from polyvox.workflows.reply import Reply
 
 log = logging.getLogger(__name__)
 
-_MOST_HEARD = 256
+_MOST_QUEUED = 256
 
 _MOST_HELD_BYTES = 1024 * 1024
-"""A choice that has said so much is not kept back any longer for one that has not begun."""
+"""A choice of this size is not held back any longer for one that has not begun."""
 
 
 class Choices:
-    """One request's answers, as one answer."""
+    """The answers to one request, as one answer."""
 
     def __init__(self, program: Program, ask: Ask, caller: Caller) -> None:
         self._ask = ask
         self._over = asyncio.Event()
-        # Bounded, so that a client who reads slowly holds up the choices and not their words.
-        self._heard = asyncio.Queue[tuple[_Choice, list[bytes] | None]](_MOST_HEARD)
+        # Bounded, so that a slow client holds up the choices instead of filling the memory.
+        self._queue = asyncio.Queue[tuple[_Choice, list[bytes] | None]](_MOST_QUEUED)
         self._failed: _Choice | None = None
         run_ids = [new_run_id() for _ in range(chat.choices_wanted(ask))]
         created = int(time.time())
         self._choices = [
-            _Choice(index, run_id, run_ids[0], created, self._heard, self._over)
+            _Choice(index, run_id, run_ids[0], created, self._queue, self._over)
             for index, run_id in enumerate(run_ids)
         ]
         self._exchanges = [
             Exchange(program, choice, _single(ask, choice.index), caller, run_id=choice.run_id)
             for choice in self._choices
         ]
-        ids = (b"x-polyvox-run", b"x-request-id", b"request-id")
-        self._headers: Headers = [(name, run_ids[0].encode()) for name in ids]
-        self._headers.append((b"x-polyvox-runs", ", ".join(run_ids).encode()))
 
     async def answer(self, sink: Sink) -> None:
         leaving = asyncio.create_task(self._notice_leaving(sink))
@@ -76,9 +73,9 @@ class Choices:
             draining.cancel()
 
     async def _drain(self) -> None:
-        """Let choices end that still have something to say."""
+        """Discard what the choices still send, so that they can end."""
         while True:
-            await self._heard.get()
+            await self._queue.get()
 
     async def _notice_leaving(self, sink: Sink) -> None:
         await sink.left()
@@ -88,11 +85,11 @@ class Choices:
         try:
             await exchange.answer(choice)
         finally:
-            await self._heard.put((choice, None))
+            await self._queue.put((choice, None))
 
-    async def _hear(self) -> bool:
-        """Take what any choice sent next; return whether one is complete. Raises its error."""
-        choice, frames = await self._heard.get()
+    async def _receive(self) -> bool:
+        """Take the next frames of any choice; return True if it is complete. Raises its error."""
+        choice, frames = await self._queue.get()
         if choice.error is not None:
             self._failed = choice
             raise choice.error
@@ -106,7 +103,7 @@ class Choices:
         try:
             going = len(self._choices)
             while going:
-                going -= await self._hear()
+                going -= await self._receive()
         except ModelError as error:
             await self._refuse(sink, error)
             return
@@ -117,34 +114,34 @@ class Choices:
             "choices": [choice_of(choice.document, choice.index) for choice in self._choices],
             **self._usage(),
         }
-        await sink.whole(self._outcome(), document, [*self._headers, *self._losses()])
+        await sink.whole(self._outcome(), document, self._headers(self._losses()))
 
     async def _stream(self, sink: Sink) -> None:
         committed, going = False, len(self._choices)
         try:
             while going:
-                going -= await self._hear()
+                going -= await self._receive()
                 begun = all(choice.held_bytes for choice in self._choices)
                 long = any(choice.held_bytes > _MOST_HELD_BYTES for choice in self._choices)
                 if not committed and (begun or long):
                     committed = True
-                    await sink.begin([*self._headers, *self._losses()])
+                    await sink.begin(self._headers(self._losses()))
                 if committed and (frames := self._held()):
                     await sink.frames(frames)
         except ModelError as error:
             if not committed:
                 await self._refuse(sink, error)
                 return
-            _, document = self._told(error)
-            told = b"data: " + orjson.dumps(document) + b"\n\n"
-            await sink.finish(RunOutcome(error=error), [*self._held(), told])
+            _, document = self._rendered(error)
+            last = b"data: " + orjson.dumps(document) + b"\n\n"
+            await sink.finish(RunOutcome(error=error), [*self._held(), last])
             return
         if not self._over.is_set():
             usage = self._usage_frame() if self._choices[0].tells_usage else b""
             await sink.finish(self._outcome(), [*self._held(), usage, DONE])
 
     def _held(self) -> list[bytes]:
-        """Return the frames that are to be sent: clients want the choices to begin in order."""
+        """Take the frames to be sent, by choice: clients expect the choices to begin in order."""
         frames = [frame for choice in self._choices for frame in choice.held if frame]
         for choice in self._choices:
             choice.held = []
@@ -152,10 +149,12 @@ class Choices:
         return frames
 
     async def _refuse(self, sink: Sink, error: ModelError) -> None:
-        status, document = self._told(error)
-        await sink.refuse(error, status, document, [*self._headers, *retry_headers(error, status)])
+        status, document = self._rendered(error)
+        await sink.refuse(
+            error, status, document, [*self._headers(), *retry_headers(error, status)]
+        )
 
-    def _told(self, error: ModelError) -> tuple[int, dict[str, Json]]:
+    def _rendered(self, error: ModelError) -> tuple[int, dict[str, Json]]:
         return chat_response.render_error(error, self._failed.run_id if self._failed else None)
 
     def _outcome(self) -> RunOutcome:
@@ -172,13 +171,17 @@ class Choices:
         usage = usage_of_choices(replies)
         return {} if usage is None else {"usage": usage}
 
-    def _losses(self) -> Headers:
-        named = {loss for exchange in self._exchanges for loss in exchange.losses}
-        return [(_LOSSES, header_list(sorted(named)).encode())] if named else []
+    def _headers(self, losses: Iterable[str] = ()) -> Headers:
+        run_ids = [choice.run_id for choice in self._choices]
+        runs = (b"x-polyvox-runs", ", ".join(run_ids).encode())
+        return [*run_headers(run_ids[0], sorted(losses)), runs]
+
+    def _losses(self) -> set[str]:
+        return {loss for exchange in self._exchanges for loss in exchange.losses}
 
 
-class _Choice:
-    """One choice: encodes its answer with the ids of all, and is its exchange's sink."""
+class _Choice(Sink):
+    """One choice: encodes its answer with the ids of the whole, and is its exchange's sink."""
 
     def __init__(
         self,
@@ -186,7 +189,7 @@ class _Choice:
         run_id: str,
         answer_id: str,
         created: int,
-        heard: "asyncio.Queue[tuple[_Choice, list[bytes] | None]]",
+        queue: "asyncio.Queue[tuple[_Choice, list[bytes] | None]]",
         over: asyncio.Event,
     ) -> None:
         self.index = index
@@ -198,24 +201,24 @@ class _Choice:
         self.document: dict[str, Json] = {}
         self._answer_id = answer_id
         self._created = created
-        self._heard = heard
+        self._queue = queue
         self._over = over
-        self._writing: _ChoiceEncoder | None = None
+        self._encoder: _ChoiceEncoder | None = None
 
     @property
     def head(self) -> dict[str, Json]:
-        """The members every chunk of the answer has."""
-        return self._writing.head if self._writing is not None else {}
+        """The members that every chunk of the answer has."""
+        return self._encoder.head if self._encoder is not None else {}
 
     @property
     def tells_usage(self) -> bool:
-        return self._writing is not None and self._writing.tells_usage
+        return self._encoder is not None and self._encoder.tells_usage
 
     def encoder(self, ask: Ask, *, run_id: str, created: int) -> "_ChoiceEncoder":
-        self._writing = _ChoiceEncoder(
+        self._encoder = _ChoiceEncoder(
             ask, run_id=self._answer_id, created=self._created, index=self.index
         )
-        return self._writing
+        return self._encoder
 
     def render(self, ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
         return chat_response.render(ask, reply, run_id=self._answer_id, created=self._created)
@@ -226,15 +229,12 @@ class _Choice:
     async def left(self) -> None:
         await self._over.wait()
 
-    async def begin(self, headers: Headers) -> None:
-        """Do nothing: the answer around the choices has headers of its own."""
-
     async def frames(self, frames: list[bytes]) -> None:
-        await self._heard.put((self, frames))
+        await self._queue.put((self, frames))
 
     async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
         self.reply, self.error = outcome.reply, outcome.error
-        await self._heard.put((self, frames))
+        await self._queue.put((self, frames))
 
     async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
         self.reply, self.document = outcome.reply, document
@@ -246,25 +246,22 @@ class _Choice:
 
 
 class _ChoiceEncoder(Encoder):
-    """Writes one choice's chunks; what ends the whole answer is not its own."""
+    """Writes one choice's chunks, without the end of the whole answer."""
 
     def keep_alive(self) -> bytes:
-        # The first sign of life is the chunk that begins the choice, so that all begin in order.
+        # The first keep-alive is the chunk that begins the choice, so that all begin in order.
         return self._begin({}) or super().keep_alive()
 
     def end(self, reply: Reply) -> bytes:
         return b""
 
 
-_LOSSES = b"x-polyvox-losses"
-
-
 def _single(ask: Ask, index: int) -> Ask:
-    """Return the request for one answer; a seed is another for each, or all would be the same."""
+    """Return the request for one answer, with its own seed, or all would be the same."""
     options = ask.conversation.options
-    said = {**(options.on_wire("chat") or {})}
-    del said["n"]
-    if isinstance(said.get("seed"), int):
-        said["seed"] += index
-    alone = replace(options, wire=Wire("chat", said))
+    fields = {**(options.on_wire("chat") or {})}
+    del fields["n"]
+    if isinstance(fields.get("seed"), int):
+        fields["seed"] += index
+    alone = replace(options, wire=Wire("chat", fields))
     return replace(ask, conversation=replace(ask.conversation, options=alone))

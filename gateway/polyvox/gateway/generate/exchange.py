@@ -1,13 +1,13 @@
 """The path of one request: a parsed Ask becomes a durable run, its Events become the answer.
 
-The exchange subscribes to the run before it starts it, encodes Events as they come, and completes
-the stream from the Reply, which alone is the truth. The frames go to a ``Sink``, whoever reads
-them. The exchange is the judge of retries, because it alone knows what the client has: an attempt
-that begins again after words of an earlier one were sent ends the stream with an error. A client
-that leaves ends the run, and with it the spending.
+The exchange subscribes to the run before it starts it, encodes Events as they arrive, and completes
+the stream from the Reply, which is authoritative. The frames go to a ``Sink``. Only the exchange
+knows what the client has received, so it decides about retries: when an attempt starts again after
+text of an earlier one was sent, the stream ends with an error. When the client disconnects, the run
+is cancelled, so that it causes no further cost.
 
-Until something is worth showing no status is sent, so that an early failure is a plain HTTP error.
-A flow that stays silent for ``keep_alive_s`` commits the stream and is kept alive from then on.
+No status is sent before there is content, so an early failure is a plain HTTP error. A flow that
+sends nothing for ``keep_alive_s`` commits the stream, which gets keep-alives from then on.
 """
 
 import asyncio
@@ -21,10 +21,9 @@ from starlette.requests import HTTPConnection
 
 from polyvox.activities.live.relay import Batch, Channel, Relay, RunOutcome
 from polyvox.activities.tracing.spans import Tracing
-from polyvox.gateway.generate.sinks import Sink
+from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, defect_error, retry_headers
 from polyvox.protocols.client_side import Ask, Encoder, ResponseEncoder
-from polyvox.protocols.header_text import header_list
 from polyvox.worker.runs.handle import RunHandle
 from polyvox.worker.runs.start import RunRequest, StartedRun, new_run_id
 from polyvox.workflows.errors import ModelError
@@ -34,7 +33,7 @@ from polyvox.workflows.session import seen_headers
 log = logging.getLogger(__name__)
 
 _FOLLOW_AFTER_S = 5.0
-"""A run's end is told in process; only a long one is also asked of the engine, to be sure."""
+"""The end of a run is reported in process; for a longer run the engine is asked as well."""
 
 
 class RunStarter(Interface):
@@ -63,10 +62,10 @@ class Program(Interface):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and where.
+    """The client of a request.
 
-    ``key_id`` names the key, ``method`` and ``path`` are those of the request, ``traceparent`` is
-    the trace the client is already in, ``headers`` are those that a flow may see.
+    ``key_id`` names its key, ``method`` and ``path`` are those of the request, ``traceparent`` is
+    the client's own trace, ``headers`` are those that a flow may see.
     """
 
     key_id: str
@@ -77,7 +76,7 @@ class Caller:
 
 
 def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
-    """Return who asks with a request or over a WebSocket."""
+    """Return the caller of a request or WebSocket."""
     scope, headers = connection.scope, connection.headers
     return Caller(
         key_id,
@@ -91,8 +90,8 @@ def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
 class Exchange:
     """One request's answer.
 
-    ``digest`` spares storing the conversation where it is stored already. A ``lasting`` run goes on
-    when this process stops: only a client that leaves ends it.
+    ``digest`` is the conversation's, if it is stored already. A ``lasting`` run continues when this
+    process stops; only a client that disconnects ends it.
     """
 
     def __init__(
@@ -119,11 +118,11 @@ class Exchange:
         self._committed = False
         self._left = False
         self._defect = False
-        self._shown: dict[str, int] = {}
+        self._sent_attempts: dict[str, int] = {}
         self.refused: ModelError | None = None
-        """Why the client was given no answer."""
+        """Why the client got an error document."""
         self.losses: tuple[str, ...] = ()
-        """What the provider's protocol could not carry, as far as the answer's head told it."""
+        """What the provider's protocol could not carry, as reported in the answer's headers."""
 
     async def answer(self, sink: Sink) -> None:
         caller = self._caller
@@ -134,8 +133,8 @@ class Exchange:
         try:
             await self._run(sink, span.traceparent)
             error = None
-        except Exception as raised:  # noqa: BLE001 - logged and told by ``_told``
-            error = self._told(raised)
+        except Exception as raised:  # noqa: BLE001 - logged by ``_recorded``
+            error = self._recorded(raised)
             if not self._left and not self._committed:
                 await self._refuse(sink, error)
         finally:
@@ -158,7 +157,7 @@ class Exchange:
         with self._program.relay.subscribe(self._run_id, live=ask.stream) as channel:
             run = await self._program.runs.start(request)
             try:
-                await self._show(channel, run.handle, sink)
+                await self._send(channel, run.handle, sink)
                 error = None
             except ModelError as failed:
                 error = failed
@@ -166,8 +165,8 @@ class Exchange:
             finally:
                 run.span.end(RunOutcome(error=error).status, error)
 
-    def _told(self, raised: Exception) -> ModelError:
-        """Return what to tell of ``raised``. A defect is logged and recorded as the run's end."""
+    def _recorded(self, raised: Exception) -> ModelError:
+        """Return ``raised`` as a ModelError. A defect is logged and recorded as the run's end."""
         if isinstance(raised, ModelError):
             return raised
         self._defect = True
@@ -176,16 +175,16 @@ class Exchange:
         self._program.runs.fail(self._run_id, error)
         return error
 
-    async def _show(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
+    async def _send(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
         leaving = asyncio.create_task(self._notice_leaving(sink, channel))
         following = asyncio.create_task(self._follow(handle, channel))
         try:
             await (self._stream if self._ask.stream else self._whole)(channel, sink)
         except OSError:
             self._left = True
-        except Exception as raised:  # noqa: BLE001 - logged and told by ``_told``
-            # Before the run is cancelled, because the ledger keeps the first end of a run.
-            raise self._told(raised) from None
+        except Exception as raised:  # noqa: BLE001 - logged by ``_recorded``
+            # Before the run is cancelled, because the ledger stores the first end of a run.
+            raise self._recorded(raised) from None
         finally:
             leaving.cancel()
             following.cancel()
@@ -200,12 +199,12 @@ class Exchange:
         channel.end(RunOutcome(error=ModelError("cancelled", "The client has left.")))
 
     async def _follow(self, handle: RunHandle, channel: Channel) -> None:
-        """Ask the engine for the run's end, for the case that nobody tells it in process."""
+        """Ask the engine for the run's end, in case it is not reported in process."""
         await asyncio.sleep(self._follow_after_s)
         try:
             outcome = await handle.outcome()
-        except Exception as defect:  # noqa: BLE001 - logged and told by ``_told``
-            outcome = RunOutcome(error=self._told(defect))
+        except Exception as defect:  # noqa: BLE001 - logged by ``_recorded``
+            outcome = RunOutcome(error=self._recorded(defect))
         channel.end(outcome)
 
     async def _end_run(self, handle: RunHandle) -> None:
@@ -232,14 +231,14 @@ class Exchange:
                 await sink.finish(channel.outcome, frames)
         except OSError:
             raise
-        except Exception as raised:  # noqa: BLE001 - logged and told by ``_told``
-            error = self._told(raised)
+        except Exception as raised:  # noqa: BLE001 - logged by ``_recorded``
+            error = self._recorded(raised)
             if self._committed and not self._left:
                 await sink.finish(RunOutcome(error=error), [encoder.fail(error)])
             raise error from None
 
     async def _relay(self, channel: Channel, encoder: Encoder, sink: Sink) -> list[bytes]:
-        """Show events until the run has ended; return frames that were not worth sending yet."""
+        """Send events until the run has ended; return the frames that are not sent yet."""
         keep_alive_s = self._program.keep_alive_s
         pending: list[bytes] = []
         while not self._left:
@@ -247,47 +246,43 @@ class Exchange:
             if not batches and channel.outcome is not None:
                 break
             for batch in batches:
-                self._judge(batch)
+                self._refuse_restart(batch)
                 pending += [encoder.feed(event) for event in batch.events]
             if not batches:
                 pending.append(encoder.keep_alive())
-            if self._shown or not batches:
+            if self._sent_attempts or not batches:
                 await self._commit(channel, sink)
                 await sink.frames(pending)
                 pending = []
         return pending
 
-    def _judge(self, batch: Batch) -> None:
-        """Raise ModelError if ``batch`` begins anew what the client has seen in part."""
-        shown = self._shown.get(batch.call)
-        if shown is not None and batch.attempt > shown:
+    def _refuse_restart(self, batch: Batch) -> None:
+        """Raise ModelError if ``batch`` restarts a call of which the client has a part."""
+        sent = self._sent_attempts.get(batch.call)
+        if sent is not None and batch.attempt > sent:
             raise ModelError(
                 "stream_cut",
                 "The model's answer came to a premature end and was begun anew; what was sent "
                 "cannot be taken back. Try your request again.",
             )
-        if shown is None and any(
+        if sent is None and any(
             isinstance(event, PartStarted | PartDelta | PartEnded) for event in batch.events
         ):
-            self._shown[batch.call] = batch.attempt
+            self._sent_attempts[batch.call] = batch.attempt
 
     async def _commit(self, channel: Channel, sink: Sink) -> None:
         if not self._committed:
             self._committed = True
             await sink.begin(self._headers(channel))
 
-    def _headers(self, channel: Channel | None = None) -> Headers:
-        run_id = self._run_id.encode()
-        headers = [(b"x-polyvox-run", run_id), (b"x-request-id", run_id), (b"request-id", run_id)]
-        if channel is not None and channel.losses:
-            self.losses = tuple(sorted(channel.losses))
-            headers.append((b"x-polyvox-losses", header_list(self.losses).encode()))
-        return headers
+    def _headers(self, channel: Channel) -> Headers:
+        self.losses = tuple(sorted(channel.losses))
+        return run_headers(self._run_id, self.losses)
 
     async def _refuse(self, sink: Sink, error: ModelError) -> None:
         self.refused = error
         status, document = self._answers.render_error(error, self._run_id)
-        headers = [*self._headers(), *retry_headers(error, status)]
+        headers = [*run_headers(self._run_id, ()), *retry_headers(error, status)]
         await sink.refuse(error, status, document, headers)
 
 

@@ -1,17 +1,18 @@
-"""The routes clients call. The route gives the protocol; everything else is the exchange's."""
+"""The routes that answer in the protocol of their path, and those of the server's state."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from polyvox.gateway.generate.choices import Choices
 from polyvox.gateway.generate.exchange import Exchange, caller_of
 from polyvox.gateway.generate.sinks import HttpAnswer
-from polyvox.gateway.generate.token_count import provider_count
+from polyvox.gateway.generate.token_count import count_tokens
 from polyvox.gateway.http.admission import share_of
-from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.auth import key_of
+from polyvox.gateway.http.errors import JsonResponse
 from polyvox.gateway.http.request_body import read_document
 from polyvox.protocols.wire_protocol import ROOT, Protocols, TokenCount, WireProtocol
 from polyvox.worker.runtime import Runtime
@@ -21,7 +22,7 @@ from polyvox.workflows.errors import ModelError
 
 def create_router(protocols: Protocols) -> APIRouter:
     router = APIRouter()
-    # Starlette's routes, not FastAPI's: there is nothing to validate or serialise for it here.
+    # Starlette's routes, not FastAPI's: the protocols validate and serialise.
     for protocol in protocols.values():
         if not protocol.stateful:
             router.add_route(protocol.route, _generation(protocol), methods=["POST"])
@@ -42,7 +43,7 @@ def create_router(protocols: Protocols) -> APIRouter:
 def _generation(protocol: WireProtocol) -> Callable[[Request], Awaitable[Any]]:
     async def generate(request: Request) -> Any:
         runtime: Runtime = request.app.state.runtime
-        key_id = await authenticate(request.headers, runtime.ledger)
+        key_id = await key_of(request)
         share = share_of(request)
         share.take(key_id)
         document = await read_document(request)
@@ -59,45 +60,37 @@ def _generation(protocol: WireProtocol) -> Callable[[Request], Awaitable[Any]]:
 def _counting(
     protocol: WireProtocol, counted_by: TokenCount, estimate: Callable[[Json], int]
 ) -> Callable[[Request], Awaitable[Response]]:
-    async def count_tokens(request: Request) -> Response:
-        """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
-        runtime: Runtime = request.app.state.runtime
+    async def count(request: Request) -> Response:
         share = share_of(request)
-        share.take(await authenticate(request.headers, runtime.ledger))
+        share.take(await key_of(request))
         document = await read_document(request)
         whole = {**counted_by.defaults, **document}
         ask = await share.work(lambda: protocol.parser.parse(whole, request.headers))
-        counted = await provider_count(runtime, ask)
-        if counted is not None:
-            return JSONResponse({"input_tokens": counted})
-        return JSONResponse(
-            {"input_tokens": await share.work(lambda: estimate(document))},
-            headers={"x-polyvox-estimate": "true"},
-        )
+        return await count_tokens(request, ask, lambda: estimate(document))
 
-    return count_tokens
+    return count
 
 
 async def refuse_stored_chat(request: Request) -> Response:
-    """Say that no chat completion is kept here; an answer that is kept is a response."""
-    await authenticate(request.headers, request.app.state.runtime.ledger)
+    """Refuse to look for a stored chat completion: only responses are stored."""
+    await key_of(request)
     raise ModelError(
         "not_found",
-        "Chat completions are not kept here, also not with store=true. Ask /v1/responses instead: "
-        "what it answers can be read again at /v1/responses/ID.",
+        "Chat completions are not stored here, not even with store=true. Use /v1/responses: its "
+        "responses can be read again at /v1/responses/ID.",
     )
 
 
 async def healthz(_request: Request) -> Response:
     """The process is alive."""
-    return JSONResponse({"status": "ok"})
+    return JsonResponse({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
     """Requests can be served: the engine answers."""
     engine = request.app.state.runtime.engine
     ready = engine.state == "running"
-    return JSONResponse(
+    return JsonResponse(
         {"status": "ready" if ready else "not ready", "engine": engine.state},
         status_code=200 if ready else 503,
     )

@@ -1,11 +1,13 @@
-"""Where the answer of an exchange goes, and the way over HTTP."""
+"""Where the answer of an exchange goes, and the sink for HTTP."""
 
+from collections.abc import Sequence
 from typing import Protocol as Interface
 
 from starlette.types import Receive, Scope, Send
 
 from polyvox.activities.live.relay import RunOutcome
-from polyvox.gateway.http.errors import Headers, send_json
+from polyvox.gateway.http.errors import Headers, JsonResponse
+from polyvox.protocols.header_text import header_list
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
 
@@ -16,16 +18,23 @@ STREAM_HEADERS: Headers = [
 ]
 
 
-class Sink(Interface):
+def run_headers(run_id: str, losses: Sequence[str]) -> Headers:
+    """Return the headers of an answer that name its run and what its provider did not get."""
+    names = (b"x-polyvox-run", b"x-request-id", b"request-id")
+    headers = [(name, run_id.encode()) for name in names]
+    return [*headers, (b"x-polyvox-losses", header_list(losses).encode())] if losses else headers
+
+
+class Sink:
     """Takes one answer: ``begin``, ``frames`` and ``finish``, or ``whole``, or ``refuse``.
 
-    ``headers`` tell about the run; content type and length are the sink's own. Each element of
-    ``frames`` holds whole frames of the protocol's stream, or none. What sends raises OSError if
-    the client has left.
+    Each does nothing unless a subclass sends something. ``headers`` describe the run; the sink adds
+    the content type and length. Each element of ``frames`` holds whole frames of the protocol's
+    stream, or is empty. A method that sends raises OSError if the client has disconnected.
     """
 
     async def left(self) -> None:
-        """Return when the client has left."""
+        """Return when the client has disconnected."""
 
     async def begin(self, headers: Headers) -> None:
         """Begin a stream."""
@@ -34,7 +43,7 @@ class Sink(Interface):
         """Send frames of the stream."""
 
     async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
-        """Send the last frames of the stream: its ending, or why it breaks off."""
+        """Send the last frames of the stream: its end or its error."""
 
     async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
         """Send the answer as one document."""
@@ -46,10 +55,10 @@ class Sink(Interface):
 
 
 class Answer(Interface):
-    """What answers a request."""
+    """Answers a request."""
 
     async def answer(self, sink: Sink) -> None:
-        """Send the answer to ``sink``. Returns when all of it is sent or the client has left."""
+        """Send the answer to ``sink``. Return when it is sent or the client has disconnected."""
 
 
 class HttpAnswer:
@@ -62,7 +71,7 @@ class HttpAnswer:
         await self._answer.answer(HttpSink(receive, send))
 
 
-class HttpSink:
+class HttpSink(Sink):
     """Sends an answer over ASGI."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -84,12 +93,17 @@ class HttpSink:
         await self._body(frames, more=False)
 
     async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
-        await send_json(self._send, 200, document, headers)
+        await self._json(200, document, headers)
 
     async def refuse(
         self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
     ) -> None:
-        await send_json(self._send, status, document, headers)
+        await self._json(status, document, headers)
+
+    async def _json(self, status: int, document: dict[str, Json], headers: Headers) -> None:
+        response = JsonResponse(document, status)
+        response.raw_headers += headers
+        await response({"type": "http"}, self._receive, self._send)
 
     async def _body(self, frames: list[bytes], *, more: bool) -> None:
         body = b"".join(frames)

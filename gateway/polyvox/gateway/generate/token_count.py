@@ -1,16 +1,32 @@
-"""Counts a request's input tokens where somebody can count them exactly."""
+"""Counts a request's input tokens: at its provider, else by an estimate."""
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from polyvox.activities.registry.registry import DIRECT
+from polyvox.gateway.http.admission import share_of
+from polyvox.gateway.http.errors import JsonResponse
 from polyvox.protocols.client_side import Ask
 from polyvox.worker.runtime import Runtime
+from polyvox.workflows.conversation import Json
 
 
-async def provider_count(runtime: Runtime, ask: Ask) -> int | None:
-    """Return the provider's own count where one model answers; of a panel there is no such count.
+async def count_tokens(
+    request: Request, ask: Ask, estimate: Callable[[], int], **members: Json
+) -> Response:
+    """Return ``members`` and the count; ``x-polyvox-estimate`` marks that of ``estimate``.
 
-    Raises ModelError("model_not_found").
+    A flow that may ask several models has no provider's count. Raises
+    ModelError("model_not_found").
     """
-    binding = runtime.registry.resolve(ask.model, runtime.providers)
-    if binding.flow.partition("@")[0] != DIRECT:
-        return None
-    return await runtime.counter.count(str(binding.params["model"]), ask.conversation)
+    runtime: Runtime = request.app.state.runtime
+    model = runtime.registry.resolve(ask.model, runtime.providers)
+    count = None
+    if model.flow.partition("@")[0] == DIRECT:
+        count = await runtime.counter.count(str(model.params["model"]), ask.conversation)
+    if count is not None:
+        return JsonResponse({**members, "input_tokens": count})
+    count = await share_of(request).work(estimate)
+    return JsonResponse({**members, "input_tokens": count}, headers={"x-polyvox-estimate": "true"})

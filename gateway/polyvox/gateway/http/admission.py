@@ -1,7 +1,7 @@
 """Limits on the concurrent requests of one key, and of all keys together.
 
 Two things are counted: requests, and the bytes of large requests, which stay in memory until their
-answer is complete. A request takes its share as it goes along and gives it back when it ends.
+answer is complete. A request takes its share while it is read and releases it when it ends.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from polyvox.workflows.errors import ModelError
 T = TypeVar("T")
 
 LARGE_BYTES = 256 * 1024
-"""A body from here on counts, and is read in a thread of its own."""
+"""A larger body is counted, and parsed in a separate thread."""
 
 _MIB = 1024 * 1024
 _LEAST_HELD = 512 * _MIB
@@ -26,7 +26,7 @@ _SHARE = "polyvox.share"
 
 
 class Admission:
-    """Counts what is under way. Used on the event loop only."""
+    """Counts the requests in progress. Used on the event loop only."""
 
     def __init__(self, *, requests_per_key: int, max_body_mib: int) -> None:
         self.requests_per_key = requests_per_key
@@ -34,7 +34,7 @@ class Admission:
         self.requests: Counter[str] = Counter()
         self.held: Counter[str] = Counter()
         self.held_in_all = 0
-        # One thread: several would take as long together, and hold memory for all at once.
+        # One thread: several would take as long in total, and hold the memory of all at once.
         self.reading = ThreadPoolExecutor(1, "large-bodies")
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ class Admission:
 
 
 class Share:
-    """What one request has under way."""
+    """The requests and bytes that are counted for one request."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -91,7 +91,7 @@ class Share:
         admission.held_in_all += size
 
     async def work(self, task: Callable[[], T], *, large: bool = False) -> T:
-        """Return what ``task`` returns; a large request's is done beside the event loop."""
+        """Return the result of ``task``, which runs in the thread if the request is large."""
         if not (large or self.is_large):
             return task()
         loop = asyncio.get_running_loop()
@@ -104,7 +104,7 @@ class Share:
         return other
 
     def handed_over(self) -> "Share":
-        """Return all of this share to somebody who outlives the request and will release it."""
+        """Move all of this share into a new one, for a task that outlives the request."""
         other = self.another(self._key_id)
         other._requests, self._requests = self._requests, 0
         other._bytes, self._bytes = self._bytes, 0
@@ -121,7 +121,7 @@ class Share:
 
 
 class WithShares:
-    """ASGI middleware that gives each request its share, and takes it back at its end."""
+    """ASGI middleware that gives each request its share, and releases it at the end."""
 
     def __init__(self, app: ASGIApp, admission: Admission) -> None:
         self._app = app
@@ -136,6 +136,6 @@ class WithShares:
 
 
 def share_of(request: HTTPConnection) -> Share:
-    """Return the share of a request that came by ``WithShares``."""
+    """Return the share of a request that passed ``WithShares``."""
     share: Share = request.scope[_SHARE]
     return share

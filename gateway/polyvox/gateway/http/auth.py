@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
+from starlette.requests import HTTPConnection
+
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.protocols.wire_protocol import BEARER_HEADER, Protocols
 from polyvox.workflows.errors import ModelError
 
 # Does not mention the other header: on "x-api-key" Claude Code only asks its user to log in.
@@ -10,13 +13,21 @@ HOW = "Send a Polyvox key as `Authorization: Bearer KEY`."
 WHERE = "Run `polyvox keys create` to create one."
 
 
-async def authenticate(headers: Mapping[str, str], ledger: Ledger) -> str:
+async def key_of(connection: HTTPConnection) -> str:
+    """Return the id of the key that opens a request or WebSocket. Raises what ``authenticate``
+    raises."""
+    state = connection.app.state
+    return await authenticate(connection.headers, state.ledger, state.protocols)
+
+
+async def authenticate(headers: Mapping[str, str], ledger: Ledger, protocols: Protocols) -> str:
     """Return the id of the key in a request's headers (lower-case names).
 
-    A client may send both headers, one of them with another service's key: either may open. Raises
-    ModelError("authentication") if neither does; the message never repeats what was sent.
+    The key header of every protocol is read on every route. A client may send several, some with
+    another service's key: one valid key is enough. Raises ModelError("authentication") if there is
+    none; the message never repeats what was sent.
     """
-    secrets = _secrets(headers)
+    secrets = _secrets(headers, protocols)
     if not secrets:
         raise ModelError("authentication", f"The request has no key. {HOW} {WHERE}")
     for secret in secrets:
@@ -26,8 +37,14 @@ async def authenticate(headers: Mapping[str, str], ledger: Ledger) -> str:
     raise ModelError("authentication", f"The key is unknown or was revoked. {HOW} {WHERE}")
 
 
-def _secrets(headers: Mapping[str, str]) -> list[str]:
-    """What may be keys, the bearer token first, each once."""
-    scheme, _, token = headers.get("authorization", "").strip().partition(" ")
-    sent = [token.strip() if scheme.lower() == "bearer" else "", headers.get("x-api-key", "")]
-    return list(dict.fromkeys(secret.strip() for secret in sent if secret.strip()))
+def _secrets(headers: Mapping[str, str], protocols: Protocols) -> list[str]:
+    """Return the distinct values that may be keys, in the order of ``protocols``."""
+    secrets: list[str] = []
+    for name in dict.fromkeys(protocol.key_header for protocol in protocols.values()):
+        secret = headers.get(name, "").strip()
+        if name == BEARER_HEADER:
+            scheme, _, token = secret.partition(" ")
+            secret = token.strip() if scheme.lower() == "bearer" else ""
+        if secret and secret not in secrets:
+            secrets.append(secret)
+    return secrets

@@ -1,19 +1,15 @@
-"""HTTP/1.1 connections that an impatient, endless or silent client cannot wear out.
+"""HTTP/1.1 connections within limits of size, time and number.
 
-uvicorn bounds neither a request's head nor the time it takes, nor how many connections there are.
-Everything here is checked while bytes come in, before an application or even a key is involved, so
-a refusal is written by the connection itself, as an error document of the path's protocol.
-
-A connection that is refused, or answered before its body was read, is not closed at once: the
-kernel would then throw away the answer together with what the client still sends. It reads on for
-``LINGER_S``, without keeping anything.
+uvicorn bounds neither a request's head nor the time it takes, nor the number of connections.
+Everything here is checked while bytes arrive, before an application or a key is involved, so the
+connection itself writes a refusal, as an error document of the path's protocol. A refused
+connection lingers; see ``connection_limits``.
 """
 
 import asyncio
 import logging
 import math
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -21,8 +17,8 @@ import httptools
 import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
+from polyvox.gateway.http.connection_limits import Guard, OpenConnections
 from polyvox.gateway.http.errors import retry_headers
 from polyvox.protocols.wire_protocol import Protocols, WireProtocol, protocol_at
 from polyvox.workflows.errors import ModelError
@@ -36,140 +32,76 @@ MOST_HEADERS = 128
 
 MOST_URL_BYTES = 16 * 1024
 
-LINGER_S = 5.0
-
-_TAKEN_BYTES = 4096
-"""A reader that takes less than this in ``write_s`` takes nothing."""
-
 _PROBE_S = 0.25
 """How soon the second probe follows the first; see ``eof_received``."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """``read_s`` bounds a request's head, ``write_s`` the patience with a reader that takes
-    nothing; the others count connections, of one address and in all."""
-
-    read_s: float
-    write_s: float
-    per_address: int
-    in_all: int
-
-
-class Doors:
-    """Counts the connections that are open, by address."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self._open: Counter[str] = Counter()
-        self._count = 0
-
-    def enter(self, address: str) -> ModelError | None:
-        """Count a connection, and return why it cannot be served, if it cannot."""
-        self._open[address] += 1
-        self._count += 1
-        if self._count > self.limits.in_all:
-            return ModelError(
-                "overloaded",
-                f"The server has {self.limits.in_all} open connections, as many as its limit of "
-                "open files allows. Try again in a moment.",
-            )
-        if self._open[address] > self.limits.per_address:
-            return ModelError(
-                "rate_limit",
-                f"Your address already has {self.limits.per_address} open connections. "
-                "Close some, or raise server.max_connections_per_address in polyvox.toml.",
-            )
-        return None
-
-    def leave(self, address: str) -> None:
-        self._count -= 1
-        self._open[address] -= 1
-        if not self._open[address]:
-            del self._open[address]
-
-
 class Config(uvicorn.Config):
-    """uvicorn's configuration, which each connection is made with, the doors it came by, and the
-    protocols in which it may be refused."""
+    """uvicorn's configuration, which every connection gets, with the count of open connections and
+    the protocols in which one may be refused."""
 
-    def __init__(self, app: Any, doors: Doors, protocols: Protocols, **options: Any) -> None:
+    def __init__(
+        self, app: Any, open_connections: OpenConnections, protocols: Protocols, **options: Any
+    ) -> None:
         super().__init__(app, **options)
-        self.doors = doors
+        self.open_connections = open_connections
         self.protocols = protocols
 
 
-class Reader:
-    """Whether a client takes what is sent to it."""
+class _AnswerTransport:
+    """The transport of one answer: ``close`` is called when it was the connection's last."""
 
-    def __init__(self) -> None:
-        self._left = 0
-        self._since = 0.0
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self._transport = transport
+        self.close = close
 
-    def is_stuck(self, transport: asyncio.Transport, now: float, limit_s: float) -> bool:
-        """Return True once next to nothing was taken for ``limit_s``, although more waits."""
-        left = transport.get_write_buffer_size()
-        if not left or left > self._left or left <= self._left - _TAKEN_BYTES:
-            self._left, self._since = left, now
-            return False
-        return now - self._since > limit_s
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Connection(HttpToolsProtocol):
     """One connection within limits."""
 
     config: Config
-
-    def __init__(
-        self, config: Config, server_state: ServerState, app_state: Any, **more: Any
-    ) -> None:
-        super().__init__(config, server_state, app_state, **more)
-        self._doors = config.doors
-        self._address: str | None = None
-        self._reader = Reader()
-        self._reading_since: float | None = None
-        self._begun = False
-        self._in_body = False
-        self._idle_bytes = 0
-        self._head_bytes = 0
-        self._headers_seen = 0
-        self._refusal: ModelError | None = None
-        self._fault: ModelError | None = None
-        self._close_at: float | None = None
+    _guard: Guard
+    _reading_since: float | None = None
+    _begun = False
+    _in_body = False
+    _idle_bytes = 0
+    _head_bytes = 0
+    _headers_seen = 0
+    _fault: ModelError | None = None
+    _is_over = False
+    """Nothing is answered any more; what still arrives is discarded."""
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._reading_since = self.loop.time()
-        self._address = self.client[0] if self.client else ""
-        refusal = self._doors.enter(self._address)
-        if refusal is not None:
-            self._refuse(refusal)
+        self._guard = Guard(self.config.open_connections, self.client)
+        if self._guard.refusal is not None:
+            self._refuse(self._guard.refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._address is not None:
-            self._doors.leave(self._address)
-            self._address = None
+        self._guard.leave()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        if self._address is not None:  # the WebSocket counts itself
-            self._doors.leave(self._address)
-            self._address = None
+        self._guard.leave()  # the WebSocket counts itself
         super().handle_websocket_upgrade()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection if its client may still wait for the answer.
 
-        A client that closes and one that has only said all it has to say look alike. They differ in
-        what they do with bytes: who has closed resets the connection, which the next write shows.
-        So until the answer begins, interim responses are sent, which every client must skip.
+        A client that has closed and one that has only finished sending look alike until they get
+        bytes: the kernel of one that has closed resets the connection. So until the answer begins,
+        interim responses are sent, which every client must skip.
         """
         cycle = self.cycle
-        if not self._is_answering() or self._refusal or self.pipeline or cycle.more_body:
+        if not self._is_answering() or self._is_over or self.pipeline or cycle.more_body:
             return False
         if cycle.response_started or cycle.scope["http_version"] != "1.1":
             return False
@@ -186,7 +118,9 @@ class Connection(HttpToolsProtocol):
     # What comes in
 
     def data_received(self, data: bytes) -> None:
-        if self._refusal is not None:
+        if self._guard.has_lingered(size=len(data)):
+            self.transport.close()
+        if self._is_over:
             return
         self._unset_keepalive_if_required()
         if self._reading_since is None and not self._in_body:
@@ -198,7 +132,7 @@ class Connection(HttpToolsProtocol):
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
                 return
-            # It is answered as if it had not asked for another protocol, once: the parser is done.
+            # The parser is done, so this request is the last; the upgrade it asks for is ignored.
             if self._is_answering():
                 self.cycle.keep_alive = False
         except httptools.HttpParserError:
@@ -225,7 +159,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += len(name) + len(value)
         if self._headers_seen > MOST_HEADERS or self._head_bytes > MOST_HEAD_BYTES:
             raise self._faulty(_head_too_large())
-        if not self._in_body:  # a trailer says nothing that is asked for
+        if not self._in_body:  # trailers are ignored
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -241,20 +175,34 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._idle_bytes = 0
         self._begun = self._in_body = False
-        self._close_at = None
+        self._guard.stop_lingering()
         super().on_message_complete()
 
+    # What goes out
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.transport = _AnswerTransport(self.transport, self._close)  # type: ignore[assignment]
+        super()._start_asgi_task(cycle, app)
+
+    def _close(self) -> None:
+        if self._in_body and self.cycle.response_complete:
+            self._end()
+        else:
+            self.transport.close()
+
     def on_response_complete(self) -> None:
+        if self._is_over:
+            return
         super().on_response_complete()
-        if self._in_body and not self.transport.is_closing():
-            self._close_at = self.loop.time() + LINGER_S
+        if self._in_body and not self.transport.is_closing() and not self._guard.linger():
+            self.transport.close()
 
     # Its end
 
     def check(self, now: float) -> None:
         """Close the connection if its time is over; called once a second."""
-        limits = self._doors.limits
-        if self._close_at is not None and now > self._close_at:
+        limits = self._guard.limits
+        if self._guard.has_lingered(checks=1):
             self.transport.close()
         elif (
             self._reading_since is not None
@@ -265,41 +213,41 @@ class Connection(HttpToolsProtocol):
                 self._refuse(_head_too_slow(limits.read_s))
             else:
                 self.transport.close()
-        if self._reader.is_stuck(self.transport, now, limits.write_s):
-            log.info(
-                "A client read nothing of its answer for %g s; its connection was closed.",
-                limits.write_s,
-            )
-            self.transport.abort()
+        self._guard.close_if_unread(self.transport, now)
 
     def _is_answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
     def _faulty(self, error: ModelError) -> ModelError:
-        """Remember ``error``: the parser, which it is raised through, tells only that it failed."""
+        """Store ``error``: the parser, which it is raised through, replaces it by its own."""
         self._fault = error
         return error
 
     def _refuse(self, error: ModelError) -> None:
-        self._refusal = error
+        self._is_over = True
         self._reading_since = None
         if self._is_answering():
             if self.cycle.response_started or not self._in_body:
-                # Nothing may be written into an answer that is under way.
+                # An answer is in progress; nothing may be written into it.
                 self.transport.close()
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         log.info("A connection was refused: %d %s", error.http_status, error.message)
-        self.transport.write(_answer(error, self._spoken()))
-        self._close_at = self.loop.time() + LINGER_S
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-
-    def _spoken(self) -> WireProtocol:
         url: bytes = getattr(self, "url", b"")
-        return protocol_at(self.config.protocols, url.decode("latin-1"), {})
+        protocol = protocol_at(self.config.protocols, url.decode("latin-1"), {})
+        self.transport.write(_answer(error, protocol))
+        self._end()
+
+    def _end(self) -> None:
+        """End the connection behind its last answer, and linger."""
+        self._is_over = True
+        if not self._guard.linger():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.flow.resume_reading()
 
 
 def _answer(error: ModelError, protocol: WireProtocol) -> bytes:

@@ -1,10 +1,10 @@
-"""The edge where a ModelError becomes an HTTP answer; the document is its protocol's own."""
+"""HTTP responses in JSON: a ModelError in the protocol of its request, and any document."""
 
 import math
 
 import orjson
 from starlette.requests import Request
-from starlette.types import Send
+from starlette.responses import Response
 
 from polyvox.protocols.wire_protocol import WireProtocol, protocol_at
 from polyvox.worker.runtime import Runtime
@@ -14,14 +14,13 @@ from polyvox.workflows.errors import ModelError
 Headers = list[tuple[bytes, bytes]]
 
 _WAIT_S: dict[int, float] = {429: 1, 503: 2, 529: 2}
-"""A client that is told nothing gives up at once on a 429 (Codex), so it is always told."""
-
+"""``retry-after`` by status. Without it, Codex gives up at once on a 429."""
 
 _LONGEST_WAIT_S = 86_400.0
-"""A provider may say anything; a client should not wait for years."""
+"""A provider may send any number; a client should not wait for years."""
 
 _REPEATED = (401, 408, 409, 429)
-"""Below 500, what clients repeat by themselves."""
+"""The statuses below 500 that clients retry by themselves."""
 
 
 def protocol_of(request: Request) -> WireProtocol:
@@ -31,11 +30,11 @@ def protocol_of(request: Request) -> WireProtocol:
 
 
 def retry_headers(error: ModelError, status: int) -> Headers:
-    """Return ``retry-after`` (whole seconds, rounded up) where a later try may help.
+    """Return ``retry-after`` (whole seconds, rounded up) where a retry may help.
 
-    Where none will, ``x-should-retry: false`` says so, which Claude Code and the OpenAI and
-    Anthropic SDKs follow. Left alone they repeat it: a flow's own error costs its calls each time,
-    and for a provider's missing key Claude Code waits for minutes without a word.
+    Where it cannot, return ``x-should-retry: false``, which Claude Code and the OpenAI and
+    Anthropic SDKs follow. Without it they retry: a flow's own error costs its calls each time, and
+    for a provider's missing key Claude Code waits for minutes without a message.
     """
     if not error.fault.retryable:
         return [(b"x-should-retry", b"false")] if status in _REPEATED or status >= 500 else []
@@ -47,22 +46,14 @@ def retry_headers(error: ModelError, status: int) -> Headers:
 
 
 def defect_error(defect: Exception) -> ModelError:
-    """Return what to tell a client of an unexpected exception."""
-    return ModelError("internal", f"{type(defect).__name__} in the gateway; its log tells more.")
+    """Return the error that a client gets for an unexpected exception."""
+    return ModelError("internal", f"{type(defect).__name__} in the gateway; see its log.")
 
 
-async def send_json(send: Send, status: int, document: Json, headers: Headers) -> None:
-    """Send ``document`` as a whole ASGI response."""
-    body = orjson.dumps(document)
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(body)).encode()),
-                *headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+class JsonResponse(Response):
+    """A JSON document written by orjson: numbers that are not finite become null."""
+
+    media_type = "application/json"
+
+    def render(self, content: Json) -> bytes:
+        return orjson.dumps(content)

@@ -30,15 +30,15 @@ MISDIRECTED = 421
 
 
 class Names:
-    """The rule. ``hosts`` are names besides those that no stranger can own; ``*.NAME`` stands for
-    all names below NAME. ``origins`` are web origins besides the request's own."""
+    """The accepted Hosts and Origins. ``hosts`` are names besides those that no outsider can own;
+    ``*.NAME`` means all names below NAME. ``origins`` are web origins besides the request's own."""
 
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
         named = {host.lower() for host in hosts}
         self._hosts = frozenset(host for host in named if not host.startswith("*."))
         self._below = tuple(host[1:] for host in named if host.startswith("*."))
         self._origins = frozenset(origin.lower() for origin in origins)
-        # The same few Hosts come again and again; a flood of other ones only empties the cache.
+        # Most requests have one of a few Hosts; a flood of others only empties the cache.
         self._known = lru_cache(_REMEMBERED)(self._look)
 
     def mistake(self, scope: Scope) -> ModelError | None:
@@ -106,12 +106,12 @@ class Names:
 
 
 def is_ui(path: str) -> bool:
-    """True for the paths of Temporal's Web UI, which a browser opens with a cookie."""
+    """Return True for the paths of Temporal's Web UI, which a browser opens with a cookie."""
     return path == "/ui" or path.startswith("/ui/")
 
 
 def _place(host: str) -> tuple[str, str] | None:
-    """Name and port; none, 80 and 443 are one port, for a proxy in front may speak TLS."""
+    """Return name and port; no port, 80 and 443 are equal, because a proxy may terminate TLS."""
     found = _HOST.fullmatch(host)
     if found is None:
         return None
@@ -132,7 +132,7 @@ def _malformed(message: str) -> ModelError:
 
 
 class HostGuard:
-    """ASGI middleware: asks ``names`` first; ``render`` makes the answer to what is refused."""
+    """ASGI middleware that refuses what ``names`` does not accept; ``render`` makes the answer."""
 
     def __init__(self, app: ASGIApp, names: Names, render: Render) -> None:
         self._app = app

@@ -1,8 +1,8 @@
-"""The body of a request: read within limits, unpacked, and read as a JSON object.
+"""The body of a request: read within limits, decompressed, and parsed as a JSON object.
 
-A body may be large, slow, packed to a fraction of itself, or made of millions of values; each has a
-limit of its own, checked before the next step makes it worse. What takes long is done beside the
-event loop, because every stream of every client waits for that.
+A body may be large, slow, compressed to a fraction of its size, or consist of millions of values;
+each has its own limit, checked before the next step. Slow steps run in a thread, because every
+stream of every client waits for the event loop.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ MOST_MESSAGES = 20_000
 """Messages or items of one request; each costs storage, rendering and parsing of its own."""
 
 _LEAST_BYTES_PER_S = 1024
-"""A body that comes more slowly than this is refused once ``read_timeout_s`` is over."""
+"""A body that arrives more slowly than this is refused once ``read_timeout_s`` is over."""
 
 _PIECE = 1024 * 1024
 
@@ -36,9 +36,9 @@ _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate
 async def read_document(request: Request) -> dict[str, Json]:
     """Read the body as a JSON object.
 
-    Raises ModelError("too_large") as soon as a limit is passed, packed or unpacked,
-    ModelError("timeout") for a body that does not come, ModelError("cancelled") for a client that
-    left, and ModelError("invalid_request") for what is not a JSON object.
+    Raises ModelError("too_large") as soon as a limit is exceeded, compressed or not,
+    ModelError("timeout") for a body that does not arrive, ModelError("cancelled") if the client
+    disconnects, and ModelError("invalid_request") for anything but a JSON object.
     """
     settings: ServerSettings = request.app.state.runtime.settings.server
     share = share_of(request)
@@ -62,10 +62,10 @@ async def read_document(request: Request) -> dict[str, Json]:
 def parse_document(
     text: bytes | str, what: str = "body", param: str | None = None
 ) -> dict[str, Json]:
-    """Return the JSON object that ``text`` spells.
+    """Parse ``text`` as a JSON object.
 
-    Raises ModelError; ``what`` names the text, and ``param`` is what it lacks if it is another
-    value.
+    Raises ModelError; ``what`` names the text in its message, and ``param`` is its param if the
+    text is another JSON value.
     """
     try:
         document = parse_json(text)
@@ -96,7 +96,7 @@ def parse_document(
 
 
 async def _received(request: Request, share: Share, limit: int, read_s: float) -> list[bytes]:
-    """Return the body in pieces, as it came."""
+    """Return the body in pieces, as it arrived."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise _too_large(limit)

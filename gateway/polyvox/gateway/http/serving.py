@@ -1,4 +1,4 @@
-"""An ASGI application on a socket, inside a loop that has other things to do."""
+"""Serves an ASGI application on a socket, inside an event loop that has other tasks too."""
 
 import asyncio
 import contextlib
@@ -10,31 +10,31 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from polyvox.gateway.http.connections import Config, Connection, Doors, Limits
+from polyvox.gateway.http.connection_limits import Limits, OpenConnections
+from polyvox.gateway.http.connections import Config, Connection
 from polyvox.gateway.http.websocket_connection import WebSocketConnection
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.settings.file import ServerSettings
 
 _MOST_FILES = 65_536
-"""Raising the soft limit further would only make programs slow that close all they may have."""
+"""A higher limit would slow down child processes that close every possible descriptor."""
 
 _OWN_FILES = 200
 """Databases, logs, the engine's connections."""
 
 FEW_FILES = 4096
 
-
 _TICKS_PER_CHECK = 10
 """uvicorn ticks ten times a second."""
 
 
 class PortTaken(OSError):
-    """The address cannot be listened on; the message says what to do."""
+    """The server cannot listen on the address; the message says what to do."""
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that says when it accepts and leaves the process's signals alone."""
+    """A uvicorn server that reports when it accepts, and handles no signals."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -72,7 +72,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def raise_file_limit() -> int:
-    """Let this process open as many files as it may, and return that number."""
+    """Raise this process's limit of open files as far as allowed, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -98,9 +98,8 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Serve ``app`` on ``listener`` while the context is open, with at most ``files`` open files.
 
-    A connection is refused in one of ``protocols``, that of its path.
-
-    On leaving, running responses get ``drain_s`` seconds to end and are cut then.
+    A connection is refused in the one of ``protocols`` that its path belongs to. On exit, running
+    responses get ``drain_s`` seconds to end before they are cut off.
     """
     limits = Limits(
         read_s=settings.read_timeout_s,
@@ -111,11 +110,11 @@ async def serving(
     server = Server(
         Config(
             app,
-            Doors(limits),
+            OpenConnections(limits),
             protocols,
             http=Connection,
             ws=WebSocketConnection,
-            # Not negotiated: a few KiB that unpack to a whole message cost too much of the loop.
+            # Not negotiated: decompressing a whole message out of a few KiB blocks the event loop.
             ws_per_message_deflate=False,
             ws_max_size=settings.max_body_mib * 1024 * 1024,
             lifespan="off",

@@ -1,7 +1,7 @@
 """WebSocket connections within limits, below what the application sees of them.
 
 uvicorn bounds the bytes of a message. It does not bound its fragments, how long it takes, how many
-small frames are parsed in one go, or the answers to pings that nobody reads.
+small frames are parsed at once, or the answers to pings that the client does not read.
 """
 
 import logging
@@ -10,15 +10,15 @@ from typing import Any
 
 from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 
-from polyvox.gateway.http.connections import Config, Reader
+from polyvox.gateway.http.connection_limits import Guard
+from polyvox.gateway.http.connections import Config
 
 log = logging.getLogger(__name__)
 
 _MOST_FRAGMENTS = 16_384
-"""Of one message; libraries that cut messages at all cut them at some KiB."""
+"""Of one message; libraries that fragment messages use fragments of some KiB."""
 
 _MOST_PINGS_PER_S = 100
 
@@ -26,32 +26,27 @@ _SLICE_BYTES = 8192
 """Parsed at a time: some 1,400 of the smallest frames, 20 ms."""
 
 _LEAST_BYTES_PER_S = 1024
-"""A message that comes more slowly than this is cut off, once ``read_s`` is over."""
+"""A message that arrives more slowly than this is refused once ``read_s`` is over."""
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
     """One connection within limits."""
 
     config: Config
-
-    def __init__(
-        self, config: Config, server_state: ServerState, app_state: Any, **more: Any
-    ) -> None:
-        super().__init__(config, server_state, app_state, **more)
-        self._doors = config.doors
-        self._reader = Reader()
-        self._in_message = False
-        self._partial_since: float | None = None
-        self._partial_bytes = 0
-        self._pings = 0
-        self._rest = bytearray()
+    _guard: Guard
+    _in_message = False
+    _partial_since: float | None = None
+    _partial_bytes = 0
+    _pings = 0
+    _rest: bytearray
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        self._doors.enter(self.client[0] if self.client else "")
+        self._rest = bytearray()
+        self._guard = Guard(self.config.open_connections, self.client)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._doors.leave(self.client[0] if self.client else "")
+        self._guard.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -61,9 +56,9 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._feed()
 
     def _feed(self) -> None:
-        """Parse some of what has come, and the rest after others had their turn.
+        """Parse a slice of the data, and the rest after other tasks had their turn.
 
-        A read may hold tens of thousands of small frames.
+        One read may hold tens of thousands of small frames.
         """
         if self.close_sent or self.disconnected or not self._rest:
             self._rest.clear()
@@ -75,7 +70,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self._cut_off("A message has too many fragments.")
         self._note_progress(len(data))
         if self.read_paused:
-            return  # a message waits for the application; receive() goes on
+            return  # a message waits for the application; receive() continues
         if self._rest:
             self.loop.call_soon(self._feed)
         else:
@@ -90,7 +85,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._partial_bytes += size
 
     def handle_text(self, event: Any) -> None:
-        # As bytes: decoding 64 MiB here would be felt, and the parser reads UTF-8 itself.
+        # As bytes: decoding 64 MiB blocks the event loop, and the parser reads UTF-8 itself.
         self.handle_bytes(event)
 
     def handle_bytes(self, event: Any) -> None:
@@ -107,7 +102,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self._cut_off("There are too many pings.")
             return
         pong = self.conn.data_to_send()
-        if self.writable.is_set():  # who reads no answers gets no more of them
+        if self.writable.is_set():  # a client that does not read gets no more answers
             self.transport.write(b"".join(pong))
 
     async def receive(self) -> ASGIReceiveEvent:
@@ -118,14 +113,14 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         return message
 
     def send_keepalive_ping(self) -> None:
-        if self.read_paused:  # the answer would not be read in time, and be taken for a silence
+        if self.read_paused:  # the pong would not be read in time, and the client seem silent
             self.schedule_ping()
             return
         super().send_keepalive_ping()
 
     def check(self, now: float) -> None:
         """Close the connection if its time is over; called once a second."""
-        limits = self._doors.limits
+        limits = self._guard.limits
         self._pings = 0
         if self._partial_since is not None and not self.transport.is_reading():
             self._partial_since += 1.0
@@ -133,9 +128,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             allowed = limits.read_s + self._partial_bytes / _LEAST_BYTES_PER_S
             if now - self._partial_since > allowed:
                 self._cut_off("A message did not arrive in time.")
-        if self._reader.is_stuck(self.transport, now, limits.write_s):
-            log.info("A client read nothing for %g s; its connection was closed.", limits.write_s)
-            self.transport.abort()
+        self._guard.close_if_unread(self.transport, now)
 
     def _cut_off(self, why: str) -> None:
         if self.close_sent or self.transport.is_closing():

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from polyvox.activities.registry.registry import ResolvedModel
-from polyvox.gateway.http.auth import authenticate
-from polyvox.gateway.http.errors import protocol_of
+from polyvox.gateway.http.auth import key_of
+from polyvox.gateway.http.errors import JsonResponse, protocol_of
 from polyvox.protocols.client_side import ModelEntry
 from polyvox.worker.runtime import Runtime
 
@@ -21,17 +21,17 @@ def models_router() -> APIRouter:
 
 async def list_models(request: Request) -> Response:
     runtime: Runtime = request.app.state.runtime
-    await authenticate(request.headers, runtime.ledger)
+    await key_of(request)
     entries = [_entry(model) for model in runtime.registry.models()]
     query = request.query_params.multi_items()
-    return JSONResponse(protocol_of(request).model_list.render_list(entries, query))
+    return JsonResponse(protocol_of(request).model_list.render_list(entries, query))
 
 
 async def one_model(request: Request) -> Response:
     runtime: Runtime = request.app.state.runtime
-    await authenticate(request.headers, runtime.ledger)
+    await key_of(request)
     model = runtime.registry.resolve(request.path_params["model"], runtime.providers)
-    return JSONResponse(protocol_of(request).model_list.render_model(_entry(model)))
+    return JsonResponse(protocol_of(request).model_list.render_model(_entry(model)))
 
 
 def _entry(model: ResolvedModel) -> ModelEntry:

@@ -1,9 +1,9 @@
-"""Background responses: a run whose client may leave, and the frames of its stream.
+"""Background responses: runs that continue without their client, and the frames of their streams.
 
-The sink of such a run is its Recording. It keeps the stream, so that others can read along, break
-off and come back: a frame's place is its sequence number. Frames go to the store a few times a
-second, and only what is kept there is shown. So nobody has seen what a crash can take back: the run
-goes on in the engine, and what was shown is continued from the Reply (``resumed``).
+The sink of such a run is its Recording. It records the stream, so that clients can follow it,
+disconnect and resume: a frame's index is its sequence number. Frames are stored a few times a
+second, and only stored frames are sent, so a crash cannot take back what a client has seen: the run
+continues in the engine, and its stream is completed from the Reply (``resumed``).
 """
 
 import asyncio
@@ -13,8 +13,12 @@ from dataclasses import replace
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.storage.responses import StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
-from polyvox.gateway.http.errors import Headers
-from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
+from polyvox.gateway.generate.sinks import Sink
+from polyvox.gateway.responses.stored_encoder import (
+    Keep,
+    StoredResponseEncoder,
+    StoredStreamEncoder,
+)
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses.include import EVERYTHING, Included
 from polyvox.protocols.responses.provider import request as provider
@@ -26,10 +30,10 @@ from polyvox.workflows.errors import ModelError
 KEEP_ALIVE = b": keep-alive\n\n"
 
 _BATCH_S = 0.1
-"""How long frames are gathered before they are kept and shown."""
+"""How long frames are collected before they are stored and sent."""
 
 
-class Recording:
+class Recording(Sink):
     """A background response whose run is read by this process."""
 
     def __init__(self, runtime: Runtime, ask: Ask, caller: Caller, kept: StoredResponse) -> None:
@@ -41,10 +45,10 @@ class Recording:
         self._added = asyncio.Event()
         self._news = asyncio.Event()
         self._cancelled = asyncio.Event()
-        self._encoder = _writing_all(ask, kept, self._keep)
+        self._encoder = _full_encoder(ask, kept, self._keep)
         self._exchange = Exchange(
             runtime,
-            KeptAnswer(self._keep, self._encoder),
+            StoredResponseEncoder(self._keep, self._encoder),
             ask,
             caller,
             run_id=kept.run_id,
@@ -60,8 +64,8 @@ class Recording:
         return self._encoder.response
 
     async def run(self) -> None:
-        """Read the run to its end. Cancelling this task leaves the run alone."""
-        showing = asyncio.create_task(self._show_often())
+        """Read the run to its end. Cancelling this task does not cancel the run."""
+        showing = asyncio.create_task(self._store_often())
         try:
             await self._exchange.answer(self)
             if self.kept.document is None:
@@ -71,24 +75,24 @@ class Recording:
             showing.cancel()
             try:
                 if self.kept.document is not None:
-                    # The frames first: a stored end without them would cut the stream off.
+                    # The frames first: a stored end without them would truncate the stream.
                     self._keep_frames(0)
                     self._store.keep(self.kept)
                     await self._store.flush()
                     self._shown = len(self._frames)
             finally:
-                # Not before the last frames are shown: a reader stops where both are true.
+                # After the last frames are visible: a reader stops when both are true.
                 self._over = True
-                self._tell()
+                self._notify()
 
     def cancel(self) -> None:
-        """Let the client leave: the run is ended and so is its spending."""
+        """Act as if the client had disconnected, which cancels the run."""
         self._cancelled.set()
 
     async def follow(
         self, after: int, keep_alive_s: float, shows: Included
     ) -> AsyncIterator[bytes]:
-        """Yield the frames behind sequence number ``after``, those to come as they come."""
+        """Yield the frames behind sequence number ``after``, new ones as they arrive."""
         place = after + 1
         while True:
             if place < self._shown:
@@ -106,22 +110,11 @@ class Recording:
     async def left(self) -> None:
         await self._cancelled.wait()
 
-    async def begin(self, headers: Headers) -> None:
-        """Do nothing: headers are not kept."""
-
     async def frames(self, frames: list[bytes]) -> None:
         self._add(b"".join(frames))
 
     async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
         self._add(b"".join(frames))
-
-    async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
-        """Do nothing: the encoder has kept the document."""
-
-    async def refuse(
-        self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
-    ) -> None:
-        """Do nothing: ``run`` keeps the error as the response's end."""
 
     def _keep(self, document: dict[str, Json]) -> None:
         self.kept = replace(self.kept, document=document)
@@ -135,7 +128,7 @@ class Recording:
         if frames := b"".join(self._frames[first:]):
             self._store.keep_frames(self.kept.response_id, first, frames)
 
-    async def _show_often(self) -> None:
+    async def _store_often(self) -> None:
         while True:
             await self._added.wait()
             self._added.clear()
@@ -143,30 +136,32 @@ class Recording:
             self._keep_frames(self._shown)
             await self._store.flush()
             self._shown = kept
-            self._tell()
+            self._notify()
             await asyncio.sleep(_BATCH_S)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
 
-def _writing_all(ask: Ask, kept: StoredResponse, keep: Keep) -> KeptEncoder:
-    """Return an encoder of what is kept: what its readers asked to see is not all there is."""
-    return KeptEncoder(ask, run_id=kept.run_id, created=kept.created, keep=keep, shows=EVERYTHING)
+def _full_encoder(ask: Ask, kept: StoredResponse, keep: Keep) -> StoredStreamEncoder:
+    """Return an encoder of the stored stream, which has every optional member."""
+    return StoredStreamEncoder(
+        ask, run_id=kept.run_id, created=kept.created, keep=keep, shows=EVERYTHING
+    )
 
 
 def split_frames(stream: bytes) -> list[bytes]:
-    """Split whole frames; each is as it was sent."""
+    """Split whole frames; each stays as it was sent."""
     return [frame + b"\n\n" for frame in stream.split(b"\n\n") if frame]
 
 
-def resumed(ask: Ask, kept: StoredResponse, shown: bytes, keep: Keep) -> KeptEncoder:
-    """Return an encoder that goes on behind the frames ``shown`` by another process.
+def resumed(ask: Ask, kept: StoredResponse, shown: bytes, keep: Keep) -> StoredStreamEncoder:
+    """Return an encoder that continues after the frames ``shown`` by another process.
 
-    What they say is read as a provider's stream is, and written again to nobody.
+    They are decoded like a provider's stream and encoded again; the result is discarded.
     """
-    writing = _writing_all(ask, kept, keep)
+    writing = _full_encoder(ask, kept, keep)
     if shown:
         writing.keep_alive()
         decoder = provider.decoder()

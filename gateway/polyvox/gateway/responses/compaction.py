@@ -1,13 +1,13 @@
-"""Compaction: a long conversation as its user's words and a summary that a model wrote.
+"""Compaction: a long conversation shortened to its user's messages and a model's summary.
 
-The summary travels as a ``compaction`` item, sealed as the protocol wants it. Where such an item
-comes back, its summary is put in its place as text, so every provider can read it. Items of a
-provider's own compaction stay as they are: only it can read them.
+The client gets the summary as a ``compaction`` item, sealed as the protocol demands. When it sends
+such an item, the summary replaces it as text, so every provider can read it. Items of a provider's
+own compaction are not changed: only that provider can read them.
 """
 
 from dataclasses import replace
 
-from polyvox.gateway.responses.stored_encoder import KeptEncoder
+from polyvox.gateway.responses.stored_encoder import StoredStreamEncoder
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import response as answers
@@ -30,7 +30,7 @@ _MARK = "compaction:"
 
 
 def is_triggered(ask: Ask) -> bool:
-    """Whether ``ask`` ends with the item by which an agent asks for a compaction."""
+    """Return True if ``ask`` ends with the item that asks for a compaction."""
     messages = ask.conversation.messages
     return bool(messages) and _is_trigger(messages[-1])
 
@@ -40,14 +40,14 @@ def _is_trigger(message: Message) -> bool:
 
 
 def asking_for_summary(ask: Ask) -> Ask:
-    """Return the request for a summary of what ``ask`` holds."""
+    """Return the request for a summary of the conversation of ``ask``."""
     bare: Conversation = ask.conversation.without_tool_use().with_options(format=None)
-    said = tuple(message for message in bare.messages if not _is_trigger(message))
-    return replace(ask, conversation=replace(bare, messages=(*said, user(_REQUEST))))
+    messages = tuple(message for message in bare.messages if not _is_trigger(message))
+    return replace(ask, conversation=replace(bare, messages=(*messages, user(_REQUEST))))
 
 
 def summary_of(message: Message) -> Message:
-    """Return the summary in place of a compaction item of ours; any other message as it is."""
+    """Return the summary for one of Polyvox's compaction items, any other message unchanged."""
     item = message.on_wire("responses") or {}
     slot = item.get("encrypted_content") if item.get("type") == "compaction" else None
     sealed = unseal(slot) if isinstance(slot, str) else None
@@ -57,8 +57,8 @@ def summary_of(message: Message) -> Message:
     return wire.parse_message({"type": "message", "role": "user", "content": text})
 
 
-class SummaryEncoder(KeptEncoder):
-    """Writes a summary as the one item an agent waits for that has asked for a compaction."""
+class SummaryStreamEncoder(StoredStreamEncoder):
+    """Writes a summary as the only item, which an agent that triggered it expects."""
 
     def feed(self, event: Event) -> bytes:
         return b""
@@ -75,7 +75,7 @@ def _summary_item(reply: Reply, item_id: str) -> dict[str, Json]:
 
 
 class CompactionEncoder:
-    """Writes the answer of ``POST /v1/responses/compact``; ``asked`` is what is to be compacted."""
+    """Writes the answer of ``POST /v1/responses/compact``; ``asked`` is compacted."""
 
     def __init__(self, asked: Ask) -> None:
         self._asked = asked

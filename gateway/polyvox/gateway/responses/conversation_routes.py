@@ -1,4 +1,4 @@
-"""The routes of kept conversations: what Responses can name instead of sending it."""
+"""The routes of stored conversations, which requests of Responses can refer to."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from polyvox.activities.storage.threads import Thread, new_thread
-from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.auth import key_of
+from polyvox.gateway.http.errors import JsonResponse
 from polyvox.gateway.http.request_body import read_document
 from polyvox.gateway.responses.item_lists import item_list, listed_item, page
-from polyvox.gateway.responses.routes import as_json, wishes
+from polyvox.gateway.responses.routes import wishes
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.include import Included
 from polyvox.worker.runtime import Runtime
@@ -18,7 +19,7 @@ from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 
 _LONGEST_ADDITION = 20
-"""Items that the API takes in one request."""
+"""Items in one request, as in the API of OpenAI."""
 
 
 def conversations_router() -> APIRouter:
@@ -41,51 +42,51 @@ async def create(request: Request) -> Response:
     document = await read_document(request)
     thread = new_thread(_items(document), _metadata(document))
     await runtime.conversations.create(thread, key_id)
-    return as_json(_rendered(thread))
+    return JsonResponse(_rendered(thread))
 
 
 async def retrieve(request: Request) -> Response:
     thread = await _found(request)
-    return as_json(_rendered(thread))
+    return JsonResponse(_rendered(thread))
 
 
 async def update(request: Request) -> Response:
     await _found(request)
     metadata = _metadata(await read_document(request))
-    return as_json(_rendered(await _changed(request, lambda now: now.labelled(metadata))))
+    return JsonResponse(_rendered(await _changed(request, lambda now: now.labelled(metadata))))
 
 
 async def delete(request: Request) -> Response:
     runtime, key_id = await _admit(request)
     conversation_id = request.path_params["conversation_id"]
     await runtime.conversations.remove(conversation_id, key_id)
-    return as_json({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+    return JsonResponse({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
 
 async def list_items(request: Request) -> Response:
     thread = await _found(request)
     shows = Included(wishes(request))
     items = [shows.item(item) for item in _listed(thread)]
-    return as_json(page(items, request.query_params))
+    return JsonResponse(page(items, request.query_params))
 
 
 async def add_items(request: Request) -> Response:
     await _found(request)
     added = _items(await read_document(request))
     longer = await _changed(request, lambda now: now.adding(added))
-    return as_json(item_list(_listed(longer)[len(longer.messages) - len(added) :]))
+    return JsonResponse(item_list(_listed(longer)[len(longer.messages) - len(added) :]))
 
 
 async def retrieve_item(request: Request) -> Response:
     thread = await _found(request)
     item_id = request.path_params["item_id"]
     thread.without(item_id)
-    return as_json(_listed(thread)[thread.item_ids.index(item_id)])
+    return JsonResponse(_listed(thread)[thread.item_ids.index(item_id)])
 
 
 async def delete_item(request: Request) -> Response:
     item_id = request.path_params["item_id"]
-    return as_json(_rendered(await _changed(request, lambda now: now.without(item_id))))
+    return JsonResponse(_rendered(await _changed(request, lambda now: now.without(item_id))))
 
 
 def _rendered(thread: Thread) -> dict[str, Json]:
@@ -122,7 +123,7 @@ def _metadata(document: dict[str, Json]) -> dict[str, Json]:
 
 async def _admit(request: Request) -> tuple[Runtime, str]:
     runtime: Runtime = request.app.state.runtime
-    return runtime, await authenticate(request.headers, runtime.ledger)
+    return runtime, await key_of(request)
 
 
 async def _found(request: Request) -> Thread:

@@ -23,7 +23,7 @@ _PREFIXES = {
 
 
 async def input_items(bodies: Bodies, kept: StoredResponse) -> list[dict[str, Json]]:
-    """Return what ``kept`` was asked as items, oldest first; ids of ours tell the run."""
+    """Return the input of ``kept`` as items, oldest first; ids made here contain the run's."""
     items = []
     for index, message in enumerate((await bodies.fetch(kept.conversation)).messages):
         item = message.on_wire("responses") or {}
@@ -33,16 +33,16 @@ async def input_items(bodies: Bodies, kept: StoredResponse) -> list[dict[str, Js
 
 
 def listed_item(message: Message, item_id: str) -> dict[str, Json]:
-    """Return the item that ``message`` is with all that a list says of it."""
+    """Return the item of ``message`` with the members that a list shows."""
     item: dict[str, Json] = message.on_wire("responses") or {}
     listed = {**item, "id": item_id, "type": _kind(item)}
     if listed["type"] != "message":
         return listed
     listed.setdefault("status", "completed")
     if isinstance(item.get("content"), str):
-        spoken = message.role == "assistant"
-        part = {"type": "output_text" if spoken else "input_text", "text": item["content"]}
-        listed["content"] = [{**part, "annotations": []} if spoken else part]
+        is_output = message.role == "assistant"
+        part = {"type": "output_text" if is_output else "input_text", "text": item["content"]}
+        listed["content"] = [{**part, "annotations": []} if is_output else part]
     return listed
 
 

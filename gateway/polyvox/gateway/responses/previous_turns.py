@@ -1,8 +1,8 @@
-"""What a request goes on from: an earlier response, a conversation, items it only names.
+"""What a request continues: an earlier response, a conversation, items it refers to by id.
 
-A provider is always sent the whole of it, whatever its protocol and wherever its own state lies.
-An item is only found by the key it was made with; what is not found is an error, because a
-provider would be asked about it in the name of this server and not of the client.
+A provider always gets all of it, whatever its protocol and its own state. An item is found only
+with the key that it was made with. One that is not found is an error, because the provider would
+look it up for this server and not for the client.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.responses import PREFIX, ResponsesStore, StoredResponse
+from polyvox.activities.storage.responses import PREFIX, ResponsesStore
 from polyvox.activities.storage.threads import ConversationsStore
 from polyvox.gateway.responses.compaction import summary_of
 from polyvox.gateway.responses.item_lists import input_items
@@ -20,20 +20,14 @@ from polyvox.protocols.responses.storing import Keeping, continued, not_found
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 
-_OURS = re.compile(r"[a-z]+_(run_[0-9a-f]+)_")
+_OWN_ID = re.compile(r"[a-z]+_(run_[0-9a-f]+)_")
 
-Near = Mapping[str, tuple[Message, ...]]
-"""Whole conversations by the response that ends them: what a connection knows without the store."""
-
-
-async def messages_after(bodies: Bodies, kept: StoredResponse) -> tuple[Message, ...]:
-    """Return what ``kept`` was asked and what it answered."""
-    asked = (await bodies.fetch(kept.conversation)).messages
-    return asked + tuple(wire.parse_message(item) for item in kept.output)
+Recent = Mapping[str, tuple[Message, ...]]
+"""Whole conversations by the id of their last response, as a WebSocket remembers them."""
 
 
 _STAND_INS = ("compaction", "item_reference", "reasoning")
-"""Items that stand for something else, or may: see ``_kind``."""
+"""Items that stand, or may stand, for something else: see ``_kind``."""
 
 
 def _kind(message: Message) -> str | None:
@@ -41,19 +35,19 @@ def _kind(message: Message) -> str | None:
     if item is None:
         return None
     kind = item.get("type") or (None if "role" in item else "item_reference")
-    # A client that did not ask for the secret of thoughts brings them back without it.
-    if kind == "reasoning" and (item.get("encrypted_content") or not _ours(item)):
+    # A client that did not ask for encrypted reasoning sends it back without its content.
+    if kind == "reasoning" and (item.get("encrypted_content") or not _made_here(item)):
         return None
     return kind
 
 
-def _ours(item: Json) -> re.Match[str] | None:
-    """Match the id of an item that was made here; it tells the run."""
-    return _OURS.match(str(item.get("id")))
+def _made_here(item: Json) -> re.Match[str] | None:
+    """Match the id of an item that was made here; the group is its run's id."""
+    return _OWN_ID.match(str(item.get("id")))
 
 
 class History:
-    """Finds what requests go on from."""
+    """Finds what requests continue."""
 
     def __init__(
         self, responses: ResponsesStore, conversations: ConversationsStore, bodies: Bodies
@@ -62,26 +56,26 @@ class History:
         self._conversations = conversations
         self._bodies = bodies
 
-    async def whole(self, ask: Ask, keeping: Keeping, key_id: str, near: Near) -> Ask:
-        """Return ``ask`` with all it goes on from.
+    async def whole(self, ask: Ask, keeping: Keeping, key_id: str, recent: Recent) -> Ask:
+        """Return ``ask`` with all that it continues.
 
-        Raises ModelError("invalid_request") for what there is not, naming the field.
+        Raises ModelError("invalid_request") for what does not exist, naming the field.
         """
         earlier: tuple[Message, ...] = ()
         if keeping.previous is not None:
-            earlier = await self._previous(keeping.previous, key_id, near)
+            earlier = await self._previous(keeping.previous, key_id, recent)
         elif keeping.thread is not None:
             earlier = await self._conversations.messages(keeping.thread, key_id)
         own = list(ask.conversation.messages)
         if stands_in := [at for at, message in enumerate(own) if _kind(message) in _STAND_INS]:
             for at in stands_in:
-                own[at] = await self._resolved(own[at], at, key_id, near)
+                own[at] = await self._resolved(own[at], at, key_id, recent)
             ask = replace(ask, conversation=replace(ask.conversation, messages=tuple(own)))
         return continued(ask, earlier)
 
-    async def _previous(self, response_id: str, key_id: str, near: Near) -> tuple[Message, ...]:
-        if response_id in near:
-            return near[response_id]
+    async def _previous(self, response_id: str, key_id: str, recent: Recent) -> tuple[Message, ...]:
+        if response_id in recent:
+            return recent[response_id]
         kept = await self._responses.find(response_id, key_id)
         if kept is None:
             raise not_found(response_id)
@@ -89,17 +83,18 @@ class History:
             raise ModelError(
                 "invalid_request",
                 f"Response {response_id!r} has not ended yet: retrieve it until its status is no "
-                "longer 'in_progress', then go on from it.",
+                "longer 'in_progress', then continue it.",
                 param="previous_response_id",
             )
-        return await messages_after(self._bodies, kept)
+        asked = (await self._bodies.fetch(kept.conversation)).messages
+        return asked + tuple(wire.parse_message(item) for item in kept.output)
 
-    async def _resolved(self, message: Message, at: int, key_id: str, near: Near) -> Message:
+    async def _resolved(self, message: Message, at: int, key_id: str, recent: Recent) -> Message:
         if _kind(message) == "compaction":
             return summary_of(message)
         item = message.on_wire("responses") or {}
         item_id = str(item.get("id"))
-        found = await self._named(item_id, key_id, near)
+        found = await self._named(item_id, key_id, recent)
         if found is None and item.get("type") == "reasoning":
             return message
         if found is None:
@@ -108,13 +103,13 @@ class History:
             )
         return summary_of(found)
 
-    async def _named(self, item_id: str, key_id: str, near: Near) -> Message | None:
-        for messages in near.values():
+    async def _named(self, item_id: str, key_id: str, recent: Recent) -> Message | None:
+        for messages in recent.values():
             for message in messages:
                 if (message.on_wire("responses") or {}).get("id") == item_id:
                     return message
-        ours = _ours({"id": item_id})
-        owners = [PREFIX + ours[1]] if ours else await self._responses.owners_of(item_id)
+        own = _made_here({"id": item_id})
+        owners = [PREFIX + own[1]] if own else await self._responses.owners_of(item_id)
         for owner in owners:
             kept = await self._responses.find(owner, key_id)
             if kept is None:

@@ -1,4 +1,4 @@
-"""The routes of Responses: to ask, and to come back to what was answered."""
+"""The routes of Responses: create one, and read, continue, cancel or delete stored ones."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,9 +10,10 @@ from starlette.responses import Response, StreamingResponse
 
 from polyvox.gateway.generate.exchange import Caller, Exchange, caller_of
 from polyvox.gateway.generate.sinks import HttpAnswer
-from polyvox.gateway.generate.token_count import provider_count
+from polyvox.gateway.generate.token_count import count_tokens
 from polyvox.gateway.http.admission import share_of
-from polyvox.gateway.http.auth import authenticate
+from polyvox.gateway.http.auth import key_of
+from polyvox.gateway.http.errors import JsonResponse
 from polyvox.gateway.http.request_body import read_document
 from polyvox.gateway.responses.compaction import CompactionEncoder, asking_for_summary, is_triggered
 from polyvox.gateway.responses.item_lists import input_items, page, query_number
@@ -53,7 +54,9 @@ async def create(request: Request) -> Any:
         share = share_of(request).handed_over()
         recording = await state.begin(ask, keeping, caller, own, share)
         if not ask.stream:
-            return as_json({**recording.document, "status": "queued"}, recording.kept.run_id)
+            return JsonResponse(
+                {**recording.document, "status": "queued"}, headers=_headers(recording.kept.run_id)
+            )
         keep_alive_s = _runtime(request).keep_alive_s
         return _as_stream(recording.follow(-1, keep_alive_s, included(ask)), recording.kept.run_id)
     if keeping.store or keeping.thread is not None or is_triggered(ask):
@@ -64,20 +67,14 @@ async def create(request: Request) -> Any:
 async def _asked(
     request: Request, state: ResponsesState, caller: Caller
 ) -> tuple[Ask, Keeping, tuple[Message, ...]]:
-    """Return the whole request, and its own messages at the end of it."""
+    """Return the whole request, how it is stored, and its own messages at its end."""
     share = share_of(request)
     share.take(caller.key_id)
     document = await read_document(request)
     ask = await share.work(lambda: responses.parse(document, request.headers))
     keeping = parse_keeping(document)
-    whole = await state.whole(ask, keeping, caller.key_id, {})
-    return whole, keeping, own_messages(ask, whole)
-
-
-def own_messages(ask: Ask, whole: Ask) -> tuple[Message, ...]:
-    """Return the messages of ``whole`` that stand for those of ``ask``."""
-    messages = whole.conversation.messages
-    return messages[len(messages) - len(ask.conversation.messages) :]
+    whole, own = await state.whole(ask, keeping, caller.key_id, {})
+    return whole, keeping, own
 
 
 async def retrieve(request: Request) -> Response:
@@ -85,7 +82,9 @@ async def retrieve(request: Request) -> Response:
     kept = await state.find(request.path_params["response_id"], caller.key_id)
     shows = await state.shows(kept, wishes(request))
     if request.query_params.get("stream") != "true":
-        return as_json(shows.response(await state.document(kept)), kept.run_id)
+        return JsonResponse(
+            shows.response(await state.document(kept)), headers=_headers(kept.run_id)
+        )
     if not (kept.background and kept.stream):
         raise ModelError(
             "invalid_request",
@@ -101,13 +100,13 @@ async def delete(request: Request) -> Response:
     state, caller = await _admit(request)
     response_id = request.path_params["response_id"]
     await state.delete(response_id, caller.key_id)
-    return as_json({"id": response_id, "object": "response", "deleted": True})
+    return JsonResponse({"id": response_id, "object": "response", "deleted": True})
 
 
 async def cancel(request: Request) -> Response:
     state, caller = await _admit(request)
     kept = await state.cancel(request.path_params["response_id"], caller.key_id)
-    return as_json((await state.shows(kept, ())).response(await state.document(kept)))
+    return JsonResponse((await state.shows(kept, ())).response(await state.document(kept)))
 
 
 async def list_input(request: Request) -> Response:
@@ -115,7 +114,7 @@ async def list_input(request: Request) -> Response:
     kept = await state.find(request.path_params["response_id"], caller.key_id)
     shows = await state.shows(kept, wishes(request))
     items = [shows.item(item) for item in await input_items(_runtime(request).bodies, kept)]
-    return as_json(page(items, request.query_params))
+    return JsonResponse(page(items, request.query_params))
 
 
 def wishes(request: Request) -> list[str]:
@@ -125,18 +124,11 @@ def wishes(request: Request) -> list[str]:
 
 
 async def count_input(request: Request) -> Response:
-    """Count the input's tokens: by the provider, else ``x-polyvox-estimate`` marks a guess."""
     state, caller = await _admit(request)
     ask, _, _ = await _asked(request, state, caller)
-    exact = await provider_count(_runtime(request), ask)
-    if exact is None:
-        count = await share_of(request).work(lambda: estimate_tokens(ask))
-    else:
-        count = exact
-    counted = as_json({"object": "response.input_tokens", "input_tokens": count})
-    if exact is None:
-        counted.headers["x-polyvox-estimate"] = "true"
-    return counted
+    return await count_tokens(
+        request, ask, lambda: estimate_tokens(ask), object="response.input_tokens"
+    )
 
 
 async def compact(request: Request) -> Any:
@@ -148,27 +140,21 @@ async def compact(request: Request) -> Any:
 
 
 async def refuse_get(_request: Request) -> Response:
-    """Say that this path is asked by POST or as a WebSocket; agents go on over HTTP at once."""
-    refused = as_json(
-        {
-            "error": {
-                "message": "Use POST, or upgrade to a WebSocket. One response is at its id.",
-                "type": "invalid_request_error",
-                "param": None,
-                "code": "upgrade_required",
-            }
-        }
-    )
-    refused.status_code = 426
-    refused.headers["upgrade"] = "websocket"
-    return refused
+    """Refuse GET with 426: an agent that tried a WebSocket continues over HTTP at once."""
+    error = {
+        "message": "Use POST, or upgrade to a WebSocket. One response is at its id.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "upgrade_required",
+    }
+    return JsonResponse({"error": error}, 426, {"upgrade": "websocket"})
 
 
 def estimate_tokens(ask: Ask) -> int:
-    """Return an estimate of the input tokens: four characters of text are one.
+    """Return an estimate of the input tokens: one for four characters of text.
 
-    Images and files count a constant, whatever their size. Expect the real count, which differs by
-    model, within a third for English prose and code.
+    Images and files count as a constant, whatever their size. The real count, which differs by
+    model, is within a third for English prose and code.
     """
     conversation = ask.conversation
     items = wire.render_messages(conversation, [])
@@ -192,11 +178,6 @@ def estimate_tokens(ask: Ask) -> int:
 _NO_TEXT = frozenset(("type", "role", "id", "call_id", "status", "encrypted_content"))
 
 
-def as_json(document: Json, run_id: str | None = None) -> Response:
-    headers = {} if run_id is None else _headers(run_id)
-    return Response(orjson.dumps(document), media_type="application/json", headers=headers)
-
-
 def _as_stream(frames: AsyncIterator[bytes], run_id: str) -> Response:
     headers = {**_headers(run_id), "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(frames, media_type="text/event-stream", headers=headers)
@@ -207,7 +188,7 @@ def _headers(run_id: str) -> dict[str, str]:
 
 
 async def _admit(request: Request) -> tuple[ResponsesState, Caller]:
-    key_id = await authenticate(request.headers, _runtime(request).ledger)
+    key_id = await key_of(request)
     state: ResponsesState = request.app.state.responses
     return state, caller_of(request, key_id)
 

@@ -1,8 +1,8 @@
-"""Responses that are kept: how they come to be, what has become of them, how they are read again.
+"""Stored responses: created, continued, read, cancelled and deleted.
 
-A response's id is its run's with a prefix, so the engine can always be asked about it: the row in
-the store says whose it is and what it was asked, and where the row lacks an ending, the process
-died and the run's own result is rendered now. All three provider protocols are alike here.
+A response's id is its run's with a prefix, so the engine can always be asked about it. The row in
+the store has its key and its conversation. Where the row lacks an end, the process has died, and
+the run's own result is rendered now. This is the same for providers of every protocol.
 """
 
 import asyncio
@@ -19,9 +19,17 @@ from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import Share
 from polyvox.gateway.responses.background import KEEP_ALIVE, Recording, resumed, split_frames
-from polyvox.gateway.responses.compaction import SummaryEncoder, asking_for_summary, is_triggered
-from polyvox.gateway.responses.previous_turns import History, Near
-from polyvox.gateway.responses.stored_encoder import Keep, KeptAnswer, KeptEncoder
+from polyvox.gateway.responses.compaction import (
+    SummaryStreamEncoder,
+    asking_for_summary,
+    is_triggered,
+)
+from polyvox.gateway.responses.previous_turns import History, Recent
+from polyvox.gateway.responses.stored_encoder import (
+    Keep,
+    StoredResponseEncoder,
+    StoredStreamEncoder,
+)
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import response_object
@@ -34,10 +42,10 @@ from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply, Usage
 
 
-class KeptExchange:
-    """A foreground answer that is kept."""
+class StoredExchange:
+    """A foreground answer that is stored."""
 
-    def __init__(self, exchange: Exchange, kept: KeptAnswer, keep: Keep) -> None:
+    def __init__(self, exchange: Exchange, kept: StoredResponseEncoder, keep: Keep) -> None:
         self._exchange = exchange
         self._kept = kept
         self._keep = keep
@@ -52,7 +60,7 @@ class KeptExchange:
 
 
 class ResponsesState:
-    """The kept responses of one process. Used on the event loop only."""
+    """The stored responses of one process. Used on the event loop only."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -60,9 +68,16 @@ class ResponsesState:
         self._history = History(runtime.responses, runtime.conversations, runtime.bodies)
         self._recordings: dict[str, tuple[Recording, asyncio.Task[None]]] = {}
 
-    async def whole(self, ask: Ask, keeping: Keeping, key_id: str, near: Near) -> Ask:
-        """Return ``ask`` with all it goes on from; see ``History.whole``."""
-        return await self._history.whole(ask, keeping, key_id, near)
+    async def whole(
+        self, ask: Ask, keeping: Keeping, key_id: str, recent: Recent
+    ) -> tuple[Ask, tuple[Message, ...]]:
+        """Return ``ask`` with all that it continues, and its own messages at the end of that.
+
+        Raises what ``History.whole`` raises.
+        """
+        whole = await self._history.whole(ask, keeping, key_id, recent)
+        messages = whole.conversation.messages
+        return whole, messages[len(messages) - len(ask.conversation.messages) :]
 
     async def exchange(
         self,
@@ -71,23 +86,23 @@ class ResponsesState:
         caller: Caller,
         own: tuple[Message, ...],
         also: Keep | None = None,
-    ) -> KeptExchange:
-        """Return the answer to a whole ``ask``, kept when it ends.
+    ) -> StoredExchange:
+        """Return the answer to a whole ``ask``, stored when it ends.
 
-        ``own`` are the messages that a named conversation does not have yet; ``also`` is told the
-        response object as well, before the client is.
+        ``own`` are the messages that a named conversation does not have yet; ``also`` is called
+        with the response object too, before the client gets it.
         """
         runtime = self._runtime
-        sort = KeptEncoder
+        encoder_type = StoredStreamEncoder
         if is_triggered(ask) and not self._compacts_itself(ask.model):
-            ask, sort = asking_for_summary(ask), SummaryEncoder
+            ask, encoder_type = asking_for_summary(ask), SummaryStreamEncoder
         digest = await runtime.bodies.put(ask.conversation)
         keep = self._keep(ask, keeping, caller, digest, own, also)
-        kept = KeptAnswer(keep, sort=sort)
-        return KeptExchange(Exchange(runtime, kept, ask, caller, digest=digest), kept, keep)
+        kept = StoredResponseEncoder(keep, encoder_type=encoder_type)
+        return StoredExchange(Exchange(runtime, kept, ask, caller, digest=digest), kept, keep)
 
     def _compacts_itself(self, model: str) -> bool:
-        """Whether one provider answers alone, and its protocol has compactions of its own."""
+        """Return True if one provider answers alone, and its protocol has its own compaction."""
         binding = self._runtime.registry.resolve(model, self._runtime.providers)
         if binding.flow.partition("@")[0] != DIRECT:
             return False
@@ -95,10 +110,10 @@ class ResponsesState:
         return provider is not None and self._runtime.protocols[provider.protocol].stateful
 
     async def prepare(self, ask: Ask, keeping: Keeping, caller: Caller, also: Keep) -> bytes:
-        """Return the stream of a response without output, which others can go on from."""
+        """Return the stream of a response without output, which a later request can continue."""
         digest = await self._runtime.bodies.put(ask.conversation)
         keep = self._keep(ask, keeping, caller, digest, (), also)
-        writing = KeptEncoder(ask, run_id=new_run_id(), created=int(time.time()), keep=keep)
+        writing = StoredStreamEncoder(ask, run_id=new_run_id(), created=int(time.time()), keep=keep)
         return writing.finish(Reply((), usage=Usage(0, 0, 0, 0, 0)))
 
     def _keep(
@@ -110,7 +125,7 @@ class ResponsesState:
         own: tuple[Message, ...],
         also: Keep | None,
     ) -> Keep:
-        """Return what keeps the response object that answers ``ask``."""
+        """Return a function that stores the response object that answers ``ask``."""
 
         def keep(document: dict[str, Json]) -> None:
             if keeping.store:
@@ -142,8 +157,7 @@ class ResponsesState:
     ) -> Recording:
         """Start a background response; it can be found when this returns.
 
-        It gives ``share`` back when it ends. Raises ModelError if it is known already that it
-        cannot run.
+        It releases ``share`` when it ends. Raises ModelError if it cannot run.
         """
         with ExitStack() as unstarted:
             unstarted.callback(share.release)
@@ -198,7 +212,7 @@ class ResponsesState:
         return response_object.begun(await self._ask(kept), kept.response_id, kept.created)
 
     async def shows(self, kept: StoredResponse, asked: Iterable[str]) -> Included:
-        """Return what is shown of ``kept``: what its request asked for and what is ``asked``."""
+        """Return which optional members of ``kept`` to include: its request's and ``asked``."""
         return included(await self._ask(kept)).also(asked)
 
     async def events(
@@ -224,7 +238,7 @@ class ResponsesState:
             yield KEEP_ALIVE
 
     async def cancel(self, response_id: str, key_id: str) -> StoredResponse:
-        """End a background response; one that has ended stays as it is."""
+        """Cancel a background response; one that has ended is not changed."""
         kept = await self.find(response_id, key_id)
         if not kept.background:
             raise ModelError(
@@ -244,14 +258,14 @@ class ResponsesState:
         return await self.find(response_id, key_id)
 
     async def delete(self, response_id: str, key_id: str) -> None:
-        """Forget a response, and end it if it is still being made. Raises ModelError."""
+        """Delete a response, and cancel it if it has not ended. Raises ModelError."""
         kept = await self.find(response_id, key_id)
         if kept.document is None:
             await self.cancel(response_id, key_id)
         self._store.forget(response_id)
 
     async def close(self) -> None:
-        """Let go of all background runs: they go on in the engine, and are found there."""
+        """Stop reading background runs: they continue in the engine, and are found there."""
         tasks = [task for _, task in self._recordings.values()]
         for task in tasks:
             task.cancel()
@@ -263,15 +277,15 @@ class ResponsesState:
     ) -> None:
         if keeping.thread is None or document["status"] not in ("completed", "incomplete"):
             return
-        said = [wire.parse_message(item) for item in document["output"]]
-        self._runtime.conversations.add(keeping.thread, key_id, [*own, *said])
+        output = [wire.parse_message(item) for item in document["output"]]
+        self._runtime.conversations.add(keeping.thread, key_id, [*own, *output])
 
     async def _ask(self, kept: StoredResponse) -> Ask:
         conversation = await self._runtime.bodies.fetch(kept.conversation)
         return Ask("responses", kept.model, conversation, kept.stream)
 
     async def _settled(self, kept: StoredResponse) -> StoredResponse:
-        """Return ``kept`` with its end, if its run has ended; another process began it."""
+        """Return ``kept`` with its end, if its run, which another process began, has ended."""
         outcome = await self._runtime.runs.find(kept.run_id).ended()
         return kept if outcome is None else await self._finished(kept, outcome)
 

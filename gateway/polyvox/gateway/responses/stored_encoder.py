@@ -1,8 +1,7 @@
-"""Writes answers that somebody may come back to.
+"""Writes answers that are stored.
 
-The client sees the same as of any other answer. The response object is handed over as it was when
-the answer ended. That happens before the ending is sent, so a client that goes on from the
-answer at once is understood.
+The client gets the same as for any other answer. The response object is passed on as it is at the
+end of the answer, before that end is sent, so a client can continue the response at once.
 """
 
 from collections.abc import Callable
@@ -16,11 +15,11 @@ from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply
 
 Keep = Callable[[dict[str, Json]], None]
-"""Called once, with the response object as it ended."""
+"""Called once, with the response object at its end."""
 
 
-class KeptEncoder(Encoder):
-    """Writes one answer and keeps its response object."""
+class StoredStreamEncoder(Encoder):
+    """Writes one answer and passes its response object to ``keep``."""
 
     def __init__(
         self, ask: Ask, *, run_id: str, created: int, keep: Keep, shows: Included | None = None
@@ -39,23 +38,23 @@ class KeptEncoder(Encoder):
         return frames
 
 
-class KeptAnswer:
-    """Encodes the answer to one request; ``writing`` is its encoder once there is one."""
+class StoredResponseEncoder:
+    """Encodes the answer to one request; ``writing`` is its encoder once it has begun."""
 
     def __init__(
         self,
         keep: Keep,
-        prepared: KeptEncoder | None = None,
+        prepared: StoredStreamEncoder | None = None,
         *,
-        sort: type[KeptEncoder] = KeptEncoder,
+        encoder_type: type[StoredStreamEncoder] = StoredStreamEncoder,
     ) -> None:
         self._keep = keep
-        self._sort = sort
+        self._encoder_type = encoder_type
         self._prepared = prepared
-        self.writing: KeptEncoder | None = prepared
+        self.writing: StoredStreamEncoder | None = prepared
 
-    def encoder(self, ask: Ask, *, run_id: str, created: int) -> KeptEncoder:
-        self.writing = self._prepared or self._sort(
+    def encoder(self, ask: Ask, *, run_id: str, created: int) -> StoredStreamEncoder:
+        self.writing = self._prepared or self._encoder_type(
             ask, run_id=run_id, created=created, keep=self._keep
         )
         return self.writing

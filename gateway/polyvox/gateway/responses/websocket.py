@@ -1,32 +1,30 @@
 """Responses over a WebSocket: one connection, one response after the other.
 
 Each message ``response.create`` is a request as POST takes it, each event of its stream is a text
-message. What the connection gains is memory: a response can be gone on from with only the new
-items, also with ``store: false``, as long as the connection lasts. ``generate: false`` prepares
-such a response without asking a model. One with an error that has no response yet is an event
-``error`` with the ``status`` and the ``headers`` it would have had over HTTP: an agent looks there
-for ``retry-after``.
+message. As long as the connection lasts, a response can be continued with only the new items, even
+with ``store: false``. ``generate: false`` prepares such a response without a call of a model. An
+error before the response exists is an event ``error`` with the ``status`` and ``headers`` that it
+would have over HTTP, where agents look for ``retry-after``.
 """
 
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import orjson
 from fastapi import APIRouter
-from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.gateway.generate.exchange import caller_of
+from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
-from polyvox.gateway.http.auth import authenticate
-from polyvox.gateway.http.errors import Headers, retry_headers
+from polyvox.gateway.http.auth import key_of
+from polyvox.gateway.http.errors import Headers, JsonResponse, retry_headers
 from polyvox.gateway.http.request_body import parse_document
 from polyvox.gateway.responses.background import split_frames
-from polyvox.gateway.responses.routes import own_messages
 from polyvox.gateway.responses.state import ResponsesState
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
@@ -41,17 +39,17 @@ from polyvox.workflows.errors import ModelError
 PATH = "/v1/responses"
 
 _REMEMBERED = 8
-"""Responses of one connection that can be gone on from; the older ones only if they are stored."""
+"""Responses of one connection that can be continued; older ones only if they are stored."""
 
 _MOST_WAITING = 64
-"""Requests that wait for their turn. A client that sends more is cut off: not to read from it would
-be simpler, but then nobody would notice when it leaves."""
+"""Requests that wait for their turn. A client that sends more is cut off: if it were not read from
+instead, its disconnection would go unnoticed."""
 
 _REMEMBERED_BYTES = 32 * 1024 * 1024
-"""Of the requests that led to the remembered responses; the newest is remembered all the same."""
+"""Of the requests that led to the remembered responses; the newest is always remembered."""
 
 _OF_THE_CONNECTION = ("type", "generate", "stream_id")
-"""Members of ``response.create`` that are no fields of a request."""
+"""Members of ``response.create`` that are not fields of a request."""
 
 _NOT_ENDED = ("failed", "cancelled", "in_progress")
 
@@ -63,25 +61,22 @@ def websocket_router() -> APIRouter:
 
 
 async def connect(websocket: WebSocket) -> None:
-    """Serve one connection until its client leaves."""
+    """Serve one connection until its client disconnects."""
     runtime: Runtime = websocket.app.state.runtime
     try:
-        key_id = await authenticate(websocket.headers, runtime.ledger)
+        key_id = await key_of(websocket)
     except ModelError as error:
         status, document = answers.render_error(error, None)
-        body = orjson.dumps(document)
-        await websocket.send_denial_response(
-            Response(body, status_code=status, media_type="application/json")
-        )
+        await websocket.send_denial_response(JsonResponse(document, status))
         return
-    with contextlib.suppress(OSError, WebSocketDisconnect):  # the client may have left by now
+    with contextlib.suppress(OSError, WebSocketDisconnect):  # the client may have disconnected
         await websocket.accept()
         await Connection(websocket, runtime, key_id).serve()
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A message as it came, or why it is refused; ``share`` holds its bytes."""
+    """A message as it arrived, or why it is refused; ``share`` counts its bytes."""
 
     text: str | bytes
     share: Share
@@ -89,11 +84,14 @@ class _Waiting:
 
 
 class _Leaving(Exception):
-    """The connection is to be closed from this side."""
+    """The server is to close the connection."""
 
 
-class Connection:
-    """One client's connection. Its requests are answered in the order they come in."""
+class Connection(Sink):
+    """One client's connection and the sink of its answers, in the order of the requests.
+
+    A message has no headers, and every answer is streamed.
+    """
 
     def __init__(self, websocket: WebSocket, runtime: Runtime, key_id: str) -> None:
         self._websocket = websocket
@@ -104,8 +102,8 @@ class Connection:
         self._most_bytes = runtime.settings.server.max_body_mib * 1024 * 1024
         self._waiting_bytes = 0
         self._left = asyncio.Event()
-        self._near = _Near()
-        self._lane = b""
+        self._recent = _Recent()
+        self._stream_id = b""
 
     async def serve(self) -> None:
         reading = asyncio.create_task(self._read())
@@ -125,10 +123,11 @@ class Connection:
                     waiting.share.release()
 
     async def _read(self) -> None:
-        """Read along while an answer is made: a client that leaves ends it."""
+        """Read on while an answer is made, which a client that disconnects ends."""
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
-            told = message.get("text")
-            text: str | bytes = told if told is not None else message["bytes"]
+            text: str | bytes | None = message.get("text")
+            if text is None:
+                text = message["bytes"]
             if (
                 self._requests.qsize() >= _MOST_WAITING
                 or self._waiting_bytes + len(text) > self._most_bytes
@@ -152,7 +151,7 @@ class Connection:
         return _Waiting(text, share)
 
     async def _answer(self, waiting: _Waiting) -> None:
-        self._lane = b""
+        self._stream_id = b""
         try:
             # The key may have been revoked since the connection was made.
             await self._authenticate()
@@ -160,72 +159,88 @@ class Connection:
             if waiting.refused is not None:
                 raise waiting.refused
             event = await waiting.share.work(lambda: _parse_event(waiting.text))
-            if lane := event.get("stream_id"):
-                self._lane = b'"stream_id":' + orjson.dumps(lane) + b","
+            if stream_id := event.get("stream_id"):
+                self._stream_id = b'"stream_id":' + orjson.dumps(stream_id) + b","
             if event["type"] == "response.steer":
                 await self._refuse_steering(event)
             else:
                 await self._create(event, waiting.share, len(waiting.text))
         except ModelError as error:
-            status, document = answers.render_error(error, None)
-            await self.send_error(status, document["error"], retry_headers(error, status))
+            await self._refuse(error)
 
     async def _authenticate(self) -> None:
         try:
-            await authenticate(self._websocket.headers, self._runtime.ledger)
+            await key_of(self._websocket)
         except ModelError as error:
-            status, document = answers.render_error(error, None)
-            await self.send_error(status, document["error"], retry_headers(error, status))
+            await self._refuse(error)
             raise _Leaving from error
+
+    async def _refuse(self, error: ModelError) -> None:
+        status, document = answers.render_error(error, None)
+        await self.refuse(error, status, document, retry_headers(error, status))
 
     async def _create(self, event: dict[str, Json], share: Share, size: int) -> None:
         document = {k: v for k, v in event.items() if k not in _OF_THE_CONNECTION}
         document["stream"] = True
         ask = await share.work(lambda: responses.parse(document, self._websocket.headers))
         keeping = parse_keeping(document)
-        whole = await self._state.whole(ask, keeping, self._caller.key_id, self._near.said)
-        own = own_messages(ask, whole)
+        whole, own = await self._state.whole(
+            ask, keeping, self._caller.key_id, self._recent.conversations
+        )
+        remember = partial(self._recent.remember, whole, size)
         if event.get("generate") is False:
-            remember = _Remember(self._near, whole, size)
             prepared = await self._state.prepare(whole, keeping, self._caller, remember)
-            await self.send_frames(prepared)
+            await self.frames([prepared])
         elif keeping.background:
             await self._follow(whole, keeping, own, share)
         else:
-            remember = _Remember(self._near, whole, size)
             exchange = await self._state.exchange(whole, keeping, self._caller, own, remember)
-            await exchange.answer(_EventSink(self))
+            await exchange.answer(self)
 
     async def _follow(
         self, whole: Ask, keeping: Keeping, own: tuple[Message, ...], share: Share
     ) -> None:
         recording = await self._state.begin(whole, keeping, self._caller, own, share.handed_over())
         async for frames in recording.follow(-1, _LONG_S, included(whole)):
-            await self.send_frames(frames)
+            await self.frames([frames])
 
     async def left(self) -> None:
-        """Return when the client has left."""
+        """Return when the client has disconnected."""
         await self._left.wait()
 
-    async def send_frames(self, frames: bytes) -> None:
-        """Send the events of whole frames, each as a message of its own."""
-        for frame in split_frames(frames):
+    async def frames(self, frames: list[bytes]) -> None:
+        """Send each event as a message."""
+        for frame in split_frames(b"".join(frames)):
             _, found, data = frame.partition(b"\ndata: ")
             if found:  # neither a comment nor the end mark, which has no name
                 await self._send(data[:-2])
 
+    async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
+        await self.frames(frames)
+
     async def _send(self, data: bytes) -> None:
         if self._left.is_set():
             raise OSError("The client has left.")
-        text = b"{" + self._lane + data[1:] if self._lane else data
-        await self._websocket.send_text(text.decode())
+        text = b"{" + self._stream_id + data[1:] if self._stream_id else data
+        try:
+            await self._websocket.send_text(text.decode())
+        except WebSocketDisconnect as gone:
+            raise OSError("The client has closed the WebSocket.") from gone
 
-    async def send_error(self, status: int, error: dict[str, Json], headers: Headers) -> None:
-        """Send why there is no response."""
-        flat = {name: error[name] for name in ("code", "message", "param")}
-        told = {"type": "error", "sequence_number": 0, "status": status, **flat, "error": error}
-        shown = {name.decode(): value.decode() for name, value in headers}
-        await self._send(orjson.dumps({**told, "headers": shown}))
+    async def refuse(
+        self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
+    ) -> None:
+        """Send an error event."""
+        inner = document["error"]
+        event = {
+            "type": "error",
+            "sequence_number": 0,
+            "status": status,
+            **{name: inner[name] for name in ("code", "message", "param")},
+            "error": inner,
+            "headers": {name.decode(): value.decode() for name, value in headers},
+        }
+        await self._send(orjson.dumps(event))
 
     async def _refuse_steering(self, event: dict[str, Json]) -> None:
         steer = {name: event.get(name) for name in ("previous_response_id", "input")}
@@ -234,85 +249,35 @@ class Connection:
             "code": "steering_not_supported",
             "message": "A running response takes no further input. Send it with the next one.",
         }
-        told = {"type": "response.steer.failed", "sequence_number": 0}
-        await self._send(orjson.dumps({**told, "error": error, "steer": steer}))
+        failed = {"type": "response.steer.failed", "sequence_number": 0}
+        await self._send(orjson.dumps({**failed, "error": error, "steer": steer}))
 
 
 _POLICY_VIOLATION = 1008
 
 _LONG_S = 3600.0
-"""The connection is kept alive by pings of its own."""
+"""Longer than any run: pings keep the connection alive."""
 
 
 @dataclass(slots=True)
-class _Near:
-    """The newest responses of a connection: what was said up to each, and the request's size."""
+class _Recent:
+    """The newest responses of a connection: the conversation up to each, and its request's size."""
 
-    said: OrderedDict[str, tuple[Message, ...]] = field(default_factory=OrderedDict)
+    conversations: OrderedDict[str, tuple[Message, ...]] = field(default_factory=OrderedDict)
     sizes: dict[str, int] = field(default_factory=dict)
 
-    def remember(self, response_id: str, said: tuple[Message, ...], size: int) -> None:
-        self.said[response_id] = said
-        self.sizes[response_id] = size
-        while len(self.said) > 1 and (
-            len(self.said) > _REMEMBERED or sum(self.sizes.values()) > _REMEMBERED_BYTES
-        ):
-            oldest, _ = self.said.popitem(last=False)
-            del self.sizes[oldest]
-
-
-class _Remember:
-    """Takes note of how a response ended, for the next request on the connection."""
-
-    def __init__(self, near: _Near, whole: Ask, size: int) -> None:
-        self._near = near
-        self._whole = whole
-        self._size = size
-
-    def __call__(self, document: dict[str, Json]) -> None:
+    def remember(self, whole: Ask, size: int, document: dict[str, Json]) -> None:
+        """Store the response ``document`` to ``whole``, if it has ended well."""
         if document["status"] in _NOT_ENDED:
             return
-        said = tuple(wire.parse_message(item) for item in document["output"])
-        whole = self._whole.conversation.messages + said
-        self._near.remember(document["id"], whole, self._size)
-
-
-class _EventSink:
-    """Sends the events of a stream as messages, and a refusal as an error event."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def left(self) -> None:
-        await self._connection.left()
-
-    async def begin(self, headers: Headers) -> None:
-        """Do nothing: a message has no headers."""
-
-    async def frames(self, frames: list[bytes]) -> None:
-        with _leaving_as_os_error():
-            for some in frames:
-                await self._connection.send_frames(some)
-
-    async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
-        await self.frames(frames)
-
-    async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
-        raise AssertionError("every answer over a WebSocket is streamed")
-
-    async def refuse(
-        self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
-    ) -> None:
-        with _leaving_as_os_error():
-            await self._connection.send_error(status, document["error"], headers)
-
-
-@contextlib.contextmanager
-def _leaving_as_os_error() -> Iterator[None]:
-    try:
-        yield
-    except WebSocketDisconnect as gone:
-        raise OSError("The client has closed the WebSocket.") from gone
+        output = tuple(wire.parse_message(item) for item in document["output"])
+        self.conversations[document["id"]] = whole.conversation.messages + output
+        self.sizes[document["id"]] = size
+        while len(self.conversations) > 1 and (
+            len(self.conversations) > _REMEMBERED or sum(self.sizes.values()) > _REMEMBERED_BYTES
+        ):
+            oldest, _ = self.conversations.popitem(last=False)
+            del self.sizes[oldest]
 
 
 def _parse_event(request: str | bytes) -> dict[str, Json]:

@@ -13,17 +13,17 @@ from polyvox.gateway.api.run_document import workflow_link
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """``url`` is the door's address, such as ``http://127.0.0.1:8484/ui``."""
+    """``url`` is the Web UI's address, such as ``http://127.0.0.1:8484/ui``."""
 
     url: str
     namespace: str
 
     def run_link(self, run_id: str) -> str | None:
-        """The page of one run."""
+        """Return the page of one run."""
         return workflow_link(self.url, self.namespace, run_id)
 
     def enter_link(self, ticket: str) -> str:
-        """The link that uses up ``ticket`` and opens a session."""
+        """Return the link that uses up ``ticket`` and opens a session."""
         return f"{self.url}/enter?{urlencode({'ticket': ticket})}"
 
 
@@ -36,7 +36,7 @@ def remember_door(data: Path, door: Door | None) -> None:
 
 
 def read_door(data: Path) -> Door | None:
-    """What ``remember_door`` stored last, or None when there is nothing usable."""
+    """Return what ``remember_door`` stored last, or None if nothing usable is stored."""
     try:
         document = json.loads(_file(data.expanduser()).read_text(encoding="utf-8"))
         return Door(str(document["url"]), str(document["namespace"]))

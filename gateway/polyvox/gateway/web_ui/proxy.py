@@ -1,7 +1,7 @@
 """Forwards requests to Temporal's Web UI and streams its answers back.
 
-What passes is listed, in both directions; everything else stays here, above all Polyvox's own keys
-and cookies. The Web UI is served below ``/ui`` at its own address too, so no path is rewritten.
+Only listed headers pass, in both directions; above all Polyvox's own keys and cookies do not. The
+Web UI itself is served below ``/ui`` at its own address too, so no path is rewritten.
 """
 
 import base64
@@ -45,7 +45,7 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 class _TooLarge(Exception):
-    """An answer is larger than any page of the Web UI needs."""
+    """An answer is larger than any that the Web UI needs."""
 
 
 class UiProxy:
@@ -100,15 +100,16 @@ class UiProxy:
 
 def _forwarded(request: Request) -> dict[str, str]:
     headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
-    # A page is read here, for the hashes of its scripts; the rest passes packed.
-    packed = "gzip" in request.headers.get("accept-encoding", "") and not _wants_page(request)
-    headers["accept-encoding"] = "gzip" if packed else "identity"
+    # A page is read here, for the hashes of its scripts; the rest passes compressed.
+    compressed = "gzip" in request.headers.get("accept-encoding", "") and not wants_page(request)
+    headers["accept-encoding"] = "gzip" if compressed else "identity"
     if csrf := request.cookies.get(CSRF_COOKIE):
         headers["cookie"] = f"{CSRF_COOKIE}={csrf}"
     return headers
 
 
-def _wants_page(request: Request) -> bool:
+def wants_page(request: Request) -> bool:
+    """Return True for a browser that loads a page, not a part of one."""
     return "text/html" in request.headers.get("accept", "")
 
 
@@ -127,9 +128,9 @@ async def _returned(request: Request, upstream: aiohttp.ClientResponse) -> Respo
     headers = {name: upstream.headers[name] for name in _RETURNED if name in upstream.headers}
     headers |= _SECURITY
     path = request.url.path
-    # Names below immutable/ carry the hash of what they hold.
-    kept = "private, max-age=31536000, immutable" if "/_app/immutable/" in path else "no-store"
-    headers["cache-control"] = kept
+    # Names below immutable/ contain the hash of their content.
+    caching = "private, max-age=31536000, immutable" if "/_app/immutable/" in path else "no-store"
+    headers["cache-control"] = caching
     if (location := upstream.headers.get("location", "")).startswith("/ui/"):
         headers["location"] = location
     kind = headers.get("content-type", "")
@@ -175,8 +176,8 @@ def _csrf_cookie(upstream: aiohttp.ClientResponse) -> str | None:
 def content_policy(page: bytes) -> str:
     """Return the Content-Security-Policy of a page: only its own scripts, only its own server.
 
-    The Web UI drops its own policy when it is served below a path. It has one inline script, which
-    is named by its hash.
+    The Web UI sends no policy of its own when it is served below a path. Its one inline script is
+    allowed by its hash.
     """
     hashes = "".join(
         f" 'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"

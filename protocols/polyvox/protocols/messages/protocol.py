@@ -30,5 +30,6 @@ MESSAGES: Final = WireProtocol(
         estimate=token_estimate.estimate_tokens,
     ),
     recognized_by="anthropic-version",
+    key_header="x-api-key",
     signs_reasoning=True,
 )

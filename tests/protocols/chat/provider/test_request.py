@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from polyvox.protocols.chat.provider import request as chat
-from polyvox.protocols.provider_side import ProviderProtocol
 from polyvox.workflows.conversation import (
     Conversation,
     Options,
@@ -57,12 +56,6 @@ def test_no_choice_is_made_among_tools_that_are_not_offered() -> None:
     both = chat.render(Conversation((user("x"),), tools=(search, Tool("f")), options=forced), "m")
     assert "tool_choice" not in both.body
     assert "tool_choice: its tool is not offered" in both.losses
-
-
-def test_the_module_is_a_dialect() -> None:
-    """mypy checks the rest."""
-    dialect: ProviderProtocol = chat
-    assert dialect.authorize("test-key") == {"authorization": "Bearer test-key"}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error["body"]["error"]["code"]))

@@ -6,7 +6,6 @@ from hypothesis import given
 
 from polyvox.protocols.messages.client import request as front
 from polyvox.protocols.messages.provider import request as messages
-from polyvox.protocols.provider_side import ProviderProtocol
 from polyvox.workflows.conversation import (
     Conversation,
     Options,
@@ -16,11 +15,6 @@ from polyvox.workflows.conversation import (
     user,
 )
 from tests.samples.messages import conversations
-
-
-def test_the_module_is_a_dialect() -> None:
-    dialect: ProviderProtocol = messages
-    assert dialect.authorize("test-key") == {"x-api-key": "test-key"}
 
 
 @given(conversations)

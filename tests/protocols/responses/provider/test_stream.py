@@ -325,7 +325,6 @@ def test_a_request_always_streams_and_keeps_the_clients_document() -> None:
     }
     assert request.headers == {"openai-beta": "x=1"}
     assert request.losses == ()
-    assert DIALECT.authorize("test-key") == {"authorization": "Bearer test-key"}
 
 
 def test_a_request_of_another_protocol_leaves_nothing_behind() -> None:

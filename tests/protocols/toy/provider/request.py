@@ -34,10 +34,6 @@ def render(conversation: Conversation, model: str) -> Rendered:
     return Rendered("toy", body, {}, tuple(losses), conversation.options.stop)
 
 
-def authorize(key: str) -> dict[str, str]:
-    return {"x-toy-key": key}
-
-
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
     document = orjson.loads(body)
     return ModelError(document["kind"], document["wrong"], status=status)

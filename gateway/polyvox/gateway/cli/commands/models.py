@@ -10,8 +10,8 @@ from rich.text import Text
 
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import ModelSpec, Plan, differences, documents
-from polyvox.gateway.api.model_edits import Edit, as_it_was, earlier, edited
-from polyvox.gateway.api.registry_document import ModelDocument
+from polyvox.gateway.api.model_edits import ModelEdit, as_it_was, earlier, edited
+from polyvox.gateway.api.registry_document import ModelDocument, model_diff
 from polyvox.gateway.cli.input.key_value import (
     CardOption,
     LimitOption,
@@ -102,13 +102,13 @@ def set_model(
 
     def made(registry: Registry) -> None:
         present = {binding.model: binding for binding in registry.virtual_models()}.get(name)
-        edit = Edit(
-            flow,
-            read_params(param, param_file),
-            unset or (),
-            description,
-            assigned(limit, "--limit"),
-            assigned(card, "--card"),
+        edit = ModelEdit(
+            flow=flow,
+            params=read_params(param, param_file),
+            unset=unset or [],
+            description=description,
+            limits=assigned(limit, "--limit"),
+            card=assigned(card, "--card"),
         )
         _change(registry, {name: edited(name, present, edit)}, message, as_json=as_json)
 
@@ -151,13 +151,10 @@ def diff_model(
     """Show what differs between two versions of a model."""
 
     def compared(registry: Registry) -> None:
-        history = registry.history(name)
-        last = after if after is not None else len(history)
-        first = before if before is not None else max(1, last - 1)
-        one, other = (earlier(name, history, number) for number in (first, last))
-        changed = differences(one.document(), other.document())
+        found = model_diff(name, registry.history(name), before, after)
+        changed = found.differences
         if as_json:
-            print_json({"before": one.version, "after": other.version, "differences": changed})
+            print_json(found)
         else:
             console().print(render_differences(changed) if changed else "They do not differ.")
 

@@ -18,7 +18,7 @@ from polyvox.workflows.errors import ModelError
 
 _TOO_LONG = ("maximum context length", "context window", "context size", "prompt is too long")
 
-__all__ = ["Decoder", "authorize", "decoder", "parse_error", "render"]
+__all__ = ["Decoder", "decoder", "parse_error", "render"]
 
 
 def render(conversation: Conversation, model: str) -> Rendered:
@@ -68,11 +68,6 @@ def _restrain(options: dict[str, Json], tools: list[Json], losses: list[str]) ->
     if not tools:
         options.pop("tool_choice", None)
         options.pop("parallel_tool_calls", None)
-
-
-def authorize(key: str) -> dict[str, str]:
-    """Return the headers that carry the provider's key."""
-    return {"authorization": f"Bearer {key}"}
 
 
 def decoder() -> Decoder:

@@ -18,7 +18,7 @@ from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Json
 
-__all__ = ["authorize", "decoder", "parse_error", "render"]
+__all__ = ["decoder", "parse_error", "render"]
 
 DEFAULT_MAX_TOKENS = 32_000
 """Output limit for requests of other protocols without one, because this API requires it.
@@ -89,11 +89,6 @@ def _fit(
 def _offers(tools: list[Json], choice: dict[str, Json]) -> bool:
     name = choice.get("name")
     return bool(tools) if name is None else any(tool.get("name") == name for tool in tools)
-
-
-def authorize(key: str) -> dict[str, str]:
-    """Return the header for the key; every server of this protocol accepts this one."""
-    return {"x-api-key": key}
 
 
 def decoder() -> MessagesDecoder:

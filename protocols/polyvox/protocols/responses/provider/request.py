@@ -8,7 +8,7 @@ from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.provider.stream import Decoder
 from polyvox.workflows.conversation import Conversation, Json
 
-__all__ = ["authorize", "decoder", "parse_error", "render"]
+__all__ = ["decoder", "parse_error", "render"]
 
 parse_error = openai_errors.parse_error
 
@@ -57,11 +57,6 @@ def _choose(body: dict[str, Json]) -> None:
     kinds = {tool.get("name"): tool["type"] for tool in body.get("tools", ())}
     named = [{**t, "type": kinds.get(t["name"], "function")} for t in choice.get("tools", [choice])]
     body["tool_choice"] = {**choice, "tools": named} if "tools" in choice else named[0]
-
-
-def authorize(key: str) -> dict[str, str]:
-    """Return the header that carries ``key``."""
-    return {"authorization": f"Bearer {key}"}
 
 
 def decoder() -> Decoder:

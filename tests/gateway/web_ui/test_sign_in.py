@@ -16,8 +16,8 @@ from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.storage.database import file_url, open_database
 from polyvox.gateway.http.serving import FEW_FILES, listen, serving
-from polyvox.gateway.web_ui.door import UiDoor, ui_router
 from polyvox.gateway.web_ui.proxy import UiProxy
+from polyvox.gateway.web_ui.sign_in import UiSignIn, ui_router
 from polyvox.worker.settings.file import ServerSettings
 
 SECRET = "key-of-a-client"
@@ -62,7 +62,7 @@ async def behind(tmp_path: Path) -> AsyncIterator[Behind]:
         serving(upstream, listener, ServerSettings(drain_s=1, max_body_mib=1), files=FEW_FILES),
     ):
         app = FastAPI()
-        app.include_router(ui_router(UiDoor(ledger, sessions, proxy)))
+        app.include_router(ui_router(UiSignIn(ledger, sessions, proxy)))
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://gateway"
         ) as browser:
@@ -142,7 +142,7 @@ async def test_a_web_ui_that_is_gone_is_told(tmp_path: Path) -> None:
         assert entered is not None
         async with Ledger.open(url) as ledger:
             app = FastAPI()
-            door = UiDoor(ledger, sessions, proxy)
+            door = UiSignIn(ledger, sessions, proxy)
             app.include_router(ui_router(door))
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(app),
