@@ -68,7 +68,7 @@ format: install ## Format the code and fix what ruff can fix
 
 .PHONY: test
 test: engine ## Run all tests except the end-to-end ones, one process for each core
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: fuzz
 fuzz: engine ## Send malformed requests to every route and decode malformed streams, for MINUTES (60)

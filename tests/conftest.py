@@ -1,11 +1,38 @@
-"""Keeps the tests on this machine: a connection to any other one is an error."""
+"""Keeps the tests on this machine, and starts the slowest files first."""
 
 import ipaddress
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+SLOWEST = (
+    "attack/test_floods.py",
+    "gateway/generate/test_failures.py",
+    "attack/test_scanners.py",
+    "attack/test_canaries.py",
+    "attack/test_websocket_abuse.py",
+    "worker/registering/test_registration.py",
+    "attack/test_sandbox.py",
+    "gateway/test_processes.py",
+    "attack/test_keys.py",
+    "attack/test_data_folder.py",
+    "attack/test_listing.py",
+    "gateway/generate/test_runaway.py",
+    "gateway/responses/test_crash.py",
+    "gateway/templates/test_hidden_transcript.py",
+)
+"""Files that take long although they have few tests, slowest first. If a process of ``make test``
+got one of them last, the other processes would wait for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the tests of the slowest files to the front."""
+    folder = Path(__file__).parent
+    rank = {folder / name: at for at, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 def _is_local(sock: socket.socket, address: Any) -> bool:

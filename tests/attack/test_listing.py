@@ -19,7 +19,7 @@ from tests.programs.running import LIMIT_S
 
 RUNS = 300_000
 LISTERS = 40
-EACH = 10
+EACH = 5
 LOOKS = 60
 MOST_SLOWER = 12.0
 """The median request under attack, as a multiple of an undisturbed one. Two cores are shared with

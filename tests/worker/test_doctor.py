@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from polyvox.activities.model_call.provider import Provider
+from polyvox.worker import doctor
 from polyvox.worker.doctor import Finding, examine
 from polyvox.worker.engine.data_lock import DataLock
 from polyvox.worker.engine.ports import EnginePorts, free_port, write_ports
@@ -147,8 +148,11 @@ async def test_a_configuration_that_does_not_parse_is_a_finding(
     assert "OPENAI_API_KEY" in found["providers"].remedy
 
 
-async def test_a_cluster_that_does_not_answer_is_a_finding(tmp_path: Path, taken: int) -> None:
+async def test_a_cluster_that_does_not_answer_is_a_finding(
+    tmp_path: Path, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With an address there is no search for a binary; silence has a limit."""
+    monkeypatch.setattr(doctor, "REACH_LIMIT_S", 1.0)
     for port in (free_port(), taken):
         settings = Settings(tmp_path, engine=EngineSettings(address=f"127.0.0.1:{port}"))
         found = by_check(await examine(settings, {}))

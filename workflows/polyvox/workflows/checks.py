@@ -126,11 +126,11 @@ class Verified:
             system=Message("system", (Text(self.prompt),)),
         ).with_options(format=OutputFormat("json_schema", _VERDICT, "verdict", strict=True))
         try:
-            said = await run.ask(self.model, asked, step=self.step, timeout_s=self.timeout_s)
+            answer = await run.ask(self.model, asked, step=self.step, timeout_s=self.timeout_s)
         except ModelError as error:
             run.note("verifier failed", step=self.step, kind=error.kind, message=error.message)
             return ()
-        return _verdict(run, said.text, self.step)
+        return _verdict(run, answer.text, self.step)
 
 
 async def complaints_about(
@@ -161,7 +161,7 @@ async def repaired(
         if not complaints:
             return Checked(reply, (), done)
         run.note("check failed", step=step, complaints=list(complaints))
-        again = _told(conversation, reply, complaints[:MOST_COMPLAINTS], prompt)
+        again = _with_complaints(conversation, reply, complaints[:MOST_COMPLAINTS], prompt)
         reply = await run.ask(model, again, step=step, timeout_s=timeout_s)
         complaints = await complaints_about(run, reply, checks)
     if complaints:
@@ -187,21 +187,21 @@ def schema_complaints(text: str, schema: Json, what: str) -> list[str]:
 def transcribed(conversation: Conversation, most: int = 40_000) -> str:
     """Return the last ``most`` characters of ``conversation`` as text, for a model to judge."""
     lines = [
-        f'<message role="{message.role}">\n{said}\n</message>'
+        f'<message role="{message.role}">\n{text}\n</message>'
         for message in conversation.messages
-        if (said := _said(message))
+        if (text := _message_text(message))
     ]
-    text = "\n".join(lines)
-    return f"<conversation>\n{text[-most:]}\n</conversation>"
+    joined = "\n".join(lines)
+    return f"<conversation>\n{joined[-most:]}\n</conversation>"
 
 
-def _said(message: Message) -> str:
+def _message_text(message: Message) -> str:
     calls = [f"calls {p.name} with {p.arguments}" for p in message.parts if isinstance(p, ToolCall)]
     results = [
         p for p in message.parts if not isinstance(p, Text | ToolCall) and hasattr(p, "parts")
     ]
-    told = [t.text for r in results for t in r.parts if isinstance(t, Text)]
-    return "\n".join(filter(None, [message.text.strip(), *calls, *told]))
+    texts = [t.text for r in results for t in r.parts if isinstance(t, Text)]
+    return "\n".join(filter(None, [message.text.strip(), *calls, *texts]))
 
 
 def _call_complaints(call: ToolCall, tools: dict[str, Tool]) -> list[str]:
@@ -230,7 +230,7 @@ def _verdict(run: Steps[Any], text: str, step: str) -> list[str]:
     return complaints or ["The verifier did not accept the answer and gave no reason."]
 
 
-def _told(
+def _with_complaints(
     conversation: Conversation, reply: Reply, complaints: Sequence[str], prompt: str
 ) -> Conversation:
     """Return ``conversation`` with the answer and the complaints appended."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 Protocol = str
-"""The name of a protocol: one of ``PROTOCOLS``, or one that a program speaks besides."""
+"""The name of a protocol: one of ``PROTOCOLS``, or one that a program adds."""
 
 PROTOCOLS: tuple[Protocol, ...] = ("chat", "responses", "messages")
 
@@ -238,9 +238,9 @@ class Conversation:
 
     def instructed(self, text: str) -> "Conversation":
         """Return the conversation with ``text`` appended to its system instruction."""
-        said = self.system.parts if self.system else ()
-        added = Text(f"\n\n{text}" if said else text)
-        return replace(self, system=Message("system", (*said, added)))
+        parts = self.system.parts if self.system else ()
+        added = Text(f"\n\n{text}" if parts else text)
+        return replace(self, system=Message("system", (*parts, added)))
 
     def offering(self, tools: Iterable[Tool]) -> "Conversation":
         """Return the conversation with ``tools`` added to the client's own."""
@@ -273,8 +273,8 @@ class Conversation:
     def opens_turn(self) -> bool:
         """Whether the newest message is a user message and not a tool's result."""
         # Agents put instructions after the user message (Claude Code: a last `system` message).
-        said = (m for m in reversed(self.messages) if m.role not in ("system", "developer"))
-        newest = next(said, None)
+        turns = (m for m in reversed(self.messages) if m.role not in ("system", "developer"))
+        newest = next(turns, None)
         if newest is None:
             return True
         return newest.role == "user" and not any(isinstance(p, ToolResult) for p in newest.parts)

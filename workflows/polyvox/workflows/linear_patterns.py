@@ -53,14 +53,14 @@ class LinearPattern:
                 ahead.append((kind is _constants.ASSERT, [items[0], *inner]))
         if ahead and flags & re.MULTILINE:
             raise PatternError(_UNUSABLE.format(expression, "looks ahead at each line"))
-        self._ahead = [(wanted, _Machine(expression, some, flags)) for wanted, some in ahead]
+        self._ahead = [(expected, _Machine(expression, inner, flags)) for expected, inner in ahead]
         self._machine = _Machine(expression, items, flags)
 
     def search(self, text: str) -> bool:
         """Whether the expression matches anywhere in ``text``."""
-        return all(m.search(text) is wanted for wanted, m in self._ahead) and self._machine.search(
-            text
-        )
+        return all(
+            m.search(text) is expected for expected, m in self._ahead
+        ) and self._machine.search(text)
 
 
 _UNUSABLE = (

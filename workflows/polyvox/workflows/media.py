@@ -12,8 +12,8 @@ Media = Image | File
 def media_digest(part: Media) -> str:
     """Return the digest of the media's content, or of its URL if it is linked."""
     source = part.source
-    told = "\0".join((source.data or "", source.url or "", source.file_id or ""))
-    return hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest()
+    identity = "\0".join((source.data or "", source.url or "", source.file_id or ""))
+    return hashlib.sha256(identity.encode(errors="surrogatepass")).hexdigest()
 
 
 def is_pdf(part: Part) -> bool:

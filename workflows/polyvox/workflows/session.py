@@ -60,9 +60,9 @@ def _in_document(document: Json) -> str:
     if isinstance(key := document.get("prompt_cache_key"), str) and key:
         return key
     metadata = document.get("metadata")
-    told = metadata.get("user_id") if isinstance(metadata, dict) else None
+    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
     try:
-        session = json.loads(told)["session_id"] if isinstance(told, str) else ""
+        session = json.loads(user_id)["session_id"] if isinstance(user_id, str) else ""
     except (ValueError, TypeError, KeyError):
         return ""
     return session if isinstance(session, str) else ""

@@ -164,11 +164,11 @@ class Rehearsal:
         A ModelError is returned in ``Played.error``; other exceptions of the flow are raised. Call
         this method where no event loop is running (in a plain ``def``).
         """
-        told = (
+        source = (
             Conversation((user(conversation),)) if isinstance(conversation, str) else conversation
         )
         self._runs += 1
-        backend = _Stage(self, f"run_{self._runs}", told, self._now)
+        backend = _Stage(self, f"run_{self._runs}", source, self._now)
         run_input = RunInput(
             model=flow.name,
             flow=f"{flow.name}@1",

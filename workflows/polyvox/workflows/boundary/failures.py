@@ -30,14 +30,14 @@ def failure(error: ModelError, *, retryable: bool) -> ApplicationError:
     patient = wait is None or wait <= LONGEST_RETRY_WAIT_S
     return ApplicationError(
         error.message,
-        _told(error),
+        _details(error),
         type=error.kind,
         non_retryable=not (retryable and error.fault.retryable and patient),
         next_retry_delay=timedelta(seconds=wait) if wait and patient else None,
     )
 
 
-def _told(error: ModelError) -> dict[str, Any]:
+def _details(error: ModelError) -> dict[str, Any]:
     members = {name: getattr(error, name) for name in _MEMBERS}
     return {name: value for name, value in members.items() if value is not None}
 

@@ -322,7 +322,10 @@ class Steps(Generic[P]):
         self._progress.append(part)
 
     def finished(self, reply: Reply) -> Reply:
-        """Return the flow's ``reply`` with the progress shown, and the run's usage and cost."""
+        """Return the flow's ``reply`` with the progress shown, and the run's usage and cost.
+
+        The host calls it with what the flow returned; a flow does not need it.
+        """
         parts = (*self._taken_progress(), *reply.parts)
         return replace(reply, parts=parts, usage=self.usage, cost_usd=self.cost.whole)
 
@@ -332,10 +335,10 @@ class Steps(Generic[P]):
         return taken
 
     async def _remember_transcript(
-        self, hidden: tuple[Message, ...], shown: tuple[Part, ...]
+        self, hidden: tuple[Message, ...], visible: tuple[Part, ...]
     ) -> None:
         """Store a turn's messages with the hidden ones; see ``transcript.py``."""
-        transcript = HiddenTurn(self._input.conversation.base, self._owner, hidden, shown)
+        transcript = HiddenTurn(self._input.conversation.base, self._owner, hidden, visible)
         summary = "remember what the client does not see"
         try:
             await self._backend.perform(

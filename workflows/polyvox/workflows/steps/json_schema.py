@@ -69,24 +69,24 @@ def _pattern_properties(
 
 
 def _additional_properties(
-    validator: Any, wanted: Json, value: Json, schema: Json
+    validator: Any, allowed: Json, value: Json, schema: Json
 ) -> Iterator[ValidationError]:
     if not isinstance(value, dict):
         return
     known = schema.get("properties", {})
     patterns = [linear_pattern(pattern) for pattern in schema.get("patternProperties", {})]
     extras = [n for n in value if n not in known and not any(p.search(n) for p in patterns)]
-    if isinstance(wanted, dict):
+    if isinstance(allowed, dict):
         for name in extras:
-            yield from validator.descend(value[name], wanted, path=name)
-    elif not wanted and extras:
+            yield from validator.descend(value[name], allowed, path=name)
+    elif not allowed and extras:
         listed = ", ".join(map(repr, extras))
         were = "was" if len(extras) == 1 else "were"
-        said = f"Additional properties are not allowed ({listed} {were} unexpected)"
+        message = f"Additional properties are not allowed ({listed} {were} unexpected)"
         if patterns:
             expressions = ", ".join(map(repr, schema["patternProperties"]))
-            said = f"{listed} do not match any of the regexes: {expressions}"
-        yield ValidationError(said)
+            message = f"{listed} do not match any of the regexes: {expressions}"
+        yield ValidationError(message)
 
 
 def _has(schema: Json, keyword: str) -> bool:

@@ -47,9 +47,9 @@ def assistant_turns(messages: Sequence[Message], owner: str) -> list[Turn]:
     """
     chain = _digest(owner)
     turns: list[Turn] = []
-    for start, stop, said in _turns(messages):
-        chain = _digest(chain, _spoken(part for m in messages[start:stop] for part in m.parts))
-        if said:
+    for start, stop, by_assistant in _turns(messages):
+        chain = _digest(chain, _content(part for m in messages[start:stop] for part in m.parts))
+        if by_assistant:
             turns.append(Turn(start, stop, chain))
     return turns
 
@@ -66,9 +66,9 @@ def user_turn_key(messages: Sequence[Message], owner: str) -> str:
     It is the same for every request of that turn: tool results do not begin a new turn.
     """
     chain = key = _digest(owner)
-    for start, stop, said in _turns(messages):
-        chain = _digest(chain, _spoken(part for m in messages[start:stop] for part in m.parts))
-        if not said and _opens(messages[start]):
+    for start, stop, by_assistant in _turns(messages):
+        chain = _digest(chain, _content(part for m in messages[start:stop] for part in m.parts))
+        if not by_assistant and _opens(messages[start]):
             key = chain
     return key
 
@@ -77,7 +77,7 @@ def opening_key(conversation: Conversation, owner: str) -> str:
     """Return the key shared by conversations with the same system instruction and first message."""
     first = next((m for m in conversation.messages if m.role == "user"), None)
     system = conversation.system.text if conversation.system else ""
-    return _digest(owner, system, _spoken(first.parts) if first else "")
+    return _digest(owner, system, _content(first.parts) if first else "")
 
 
 def restore(
@@ -112,12 +112,12 @@ def _turns(messages: Sequence[Message]) -> Iterator[tuple[int, int, bool]]:
     """Yield (start, stop, whether the assistant's) of each turn; system messages are left out."""
     start = 0
     while start < len(messages):
-        said = messages[start].role == "assistant"
+        by_assistant = messages[start].role == "assistant"
         stop = start + 1
-        while said and stop < len(messages) and messages[stop].role == "assistant":
+        while by_assistant and stop < len(messages) and messages[stop].role == "assistant":
             stop += 1
         if messages[start].role not in ("system", "developer"):
-            yield start, stop, said
+            yield start, stop, by_assistant
         start = stop
 
 
@@ -125,7 +125,7 @@ def _opens(message: Message) -> bool:
     return message.role == "user" and not any(isinstance(p, ToolResult) for p in message.parts)
 
 
-def _spoken(parts: Iterable[Part]) -> str:
+def _content(parts: Iterable[Part]) -> str:
     texts: list[str] = []
     others: list[str] = []
     for part in parts:
@@ -135,7 +135,7 @@ def _spoken(parts: Iterable[Part]) -> str:
             case ToolCall(id=call_id, name=name):
                 others.append(f"call {_ID.sub('', call_id)} {name}")
             case ToolResult(call_id=call_id, parts=results):
-                others.append(f"result {_ID.sub('', call_id)} {_spoken(results)}")
+                others.append(f"result {_ID.sub('', call_id)} {_content(results)}")
             case Image(source=source) | File(source=source):
                 others.append(_digest(source.data or "", source.url or "", source.file_id or ""))
             case Audio(data=data):
