@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from polyvox.activities.ledger.entries import RunRecord
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.database import (
@@ -46,6 +47,21 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
         return asyncio.run(opened())
     except (DatabaseError, ModelError) as error:
         give_up(str(error))
+
+
+def find_run(data: Path, run_id: str) -> RunRecord:
+    """Return the run whose id begins with ``run_id``; exit with 1 if the ledger has none."""
+    return with_ledger(data, lambda ledger: known_run(ledger, run_id))
+
+
+async def known_run(ledger: Ledger, run_id: str) -> RunRecord:
+    """Return the run whose id begins with ``run_id``. Raises ModelError if there is none."""
+    run = await ledger.run(run_id)
+    if run is None:
+        raise ModelError(
+            "not_found", f"There is no run {run_id!r}. `polyvox runs list` shows them."
+        )
+    return run
 
 
 def with_registry(data: Path, use: Callable[[Registry], T]) -> T:

@@ -6,7 +6,6 @@ Values in, rich renderables out; the words for single facts are in ``format.py``
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -19,6 +18,7 @@ from polyvox.gateway.cli.output.format import (
     duration,
     money,
     plain,
+    plain_table,
     tokens,
 )
 from polyvox.workflows.errors import FAULTS
@@ -33,7 +33,7 @@ def render_runs(runs: Sequence[RunRecord]) -> RenderableType:
     """Render a table, one run a row, in the order given."""
     if not runs:
         return Text("No runs.")
-    table = Table(box=None, pad_edge=False)
+    table = plain_table()
     table.add_column("RUN", no_wrap=True, overflow="fold")
     for name in ("STARTED", "MODEL", "FLOW", "STATUS"):
         table.add_column(name)
