@@ -15,7 +15,7 @@ from typing import Literal
 GRAMMAR = """\
 A simulated model's name is words joined by dashes, for example skeptic-ttft200-itl10:
 
-  PERSONA     optimist, skeptic, engineer, historian, economist, judge, main, or any other word
+  PERSONA     optimist, skeptic, engineer, judge, main, or any other word
   ttftMS      milliseconds before the first delta (decimals allowed)
   itlMS       milliseconds between deltas (decimals allowed)
   nCOUNT      answer with exactly COUNT tokens of filler text

@@ -65,22 +65,6 @@ _PERSONAS = (
         "the hard part of {topic} is the day it is half done and both ways must work",
     ),
     Persona(
-        "historian",
-        3,
-        "what happened the last time",
-        ("people", "risk", "reversibility"),
-        "no two cases of {topic} are the same, and survivors write the stories",
-        "earlier waves of {topic} were decided by training, not by technique",
-    ),
-    Persona(
-        "economist",
-        4,
-        "who pays and who gains",
-        ("cost", "time", "reversibility"),
-        "prices around {topic} move faster than plans",
-        "those who pay for {topic} are not those who gain, so somebody must be compensated",
-    ),
-    Persona(
         "main",
         2,
         "what was asked and what is known",

@@ -1,9 +1,9 @@
 """Decides which of the offered tools a turn calls now.
 
 A turn has stages. The review tool comes first, alone, when the newest message asks for advice.
-Then what the user's text asks for: tools by name (several at once are parallel calls), else by
-deed ("run the command", "create the file", "read the file") with whichever offered tool does it,
-after the expert where the text wants one asked. A stage that was done is not repeated, so after its
+Then come the tools that the text names (several are called in parallel). If it names none, an
+offered tool does what it describes ("run the command", "create the file", "read the file"), after
+`ask_expert` if the text asks to consult the expert. A finished stage is not repeated, so after its
 results the turn ends in an answer. A forced choice is always obeyed.
 """
 
@@ -44,11 +44,9 @@ SHELLS = (
     "run_terminal_cmd",
     "run_in_terminal",
 )
-WRITERS = ("Write", "write_file", "create_file", "write_to_file", "fs_write")
-EDITORS = ("Edit", "edit_file", "str_replace", "replace_in_file", "MultiEdit")
+WRITERS = ("Write", "write_file", "create_file", "write_to_file", "fs_write", "apply_patch")
 READERS = ("Read", "read_file", "read_files", "view_file", "fs_read")
 VIEWERS = ("view_image", *READERS)
-PATCHERS = ("apply_patch",)
 
 _FORBIDS = re.compile(
     r"\b(?:do not|don't|never|without) (?:use|using|call|calling) (?:any |a )?(?:other )?tools?\b",
@@ -123,9 +121,6 @@ def _reviews(tools: dict[str, Tool], question: Question) -> bool:
 def _stages(tools: dict[str, Tool], question: Question, wording: Wording) -> Iterator[_Stage]:
     if not _FORBIDS.search(question.gist):
         if named := _named(tools, wording):
-            edits = next((p for p in named if p.tool.name in EDITORS), None)
-            if edits and not any(p.tool.name in READERS for p in named):
-                yield from _reading_first(tools, edits.wording)
             yield named
         else:
             if EXPERT in tools and _ASKS_EXPERT.search(wording.text):
@@ -192,13 +187,6 @@ def _offered(tools: dict[str, Tool], family: Sequence[str]) -> Tool | None:
     return next((by_name[name.lower()] for name in family if name.lower() in by_name), None)
 
 
-def _reading_first(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
-    # Editors refuse a file that the session has not read.
-    reader = _offered(tools, READERS)
-    if reader and wording.path():
-        yield [_Planned(reader, wording)]
-
-
 def _noted(question: Question, tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
     """Read what the text names first, then write what was read into the file it names last."""
     if match := _NOTES.search(wording.text):
@@ -210,19 +198,9 @@ def _noted(question: Question, tools: dict[str, Tool], wording: Wording) -> Iter
 
 
 def _written(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
-    path, content, swap = wording.path(), wording.content(), wording.swap()
-    if path and swap:
-        if editor := _offered(tools, EDITORS):
-            yield from _reading_first(tools, wording)
-            yield [_Planned(editor, wording)]
-        elif patcher := _offered(tools, PATCHERS):
-            yield [_Planned(patcher, wording)]
-        elif shell := _offered(tools, SHELLS):
-            old, new = (re.sub(r"([\\/&.*^$\[\]])", r"\\\1", text) for text in swap)
-            edit = f"sed -i {shlex.quote(f's/{old}/{new}/g')} {shlex.quote(path)}"
-            yield [_by_shell(shell, edit, wording)]
-    elif path and content and re.search(r"\b(?:create|write|save|make|add)\b", wording.text, re.I):
-        if writer := _offered(tools, (*WRITERS, *PATCHERS)):
+    path, content = wording.path(), wording.content()
+    if path and content and re.search(r"\b(?:create|write|save|make|add)\b", wording.text, re.I):
+        if writer := _offered(tools, WRITERS):
             yield [_Planned(writer, wording)]
         elif shell := _offered(tools, SHELLS):
             write = f"printf %s {shlex.quote(content)} > {shlex.quote(path)}"
@@ -235,8 +213,8 @@ def _by_shell(shell: Tool, command: str, wording: Wording) -> _Planned:
 
 def _run(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
     asked = re.search(r"\b(?:run|execute)\b", wording.text, re.I)
-    told = wording.quoted or re.search(r"\bcommand\b", wording.text, re.I)
-    if asked and told and (shell := _offered(tools, SHELLS)):
+    command = wording.quoted or re.search(r"\bcommand\b", wording.text, re.I)
+    if asked and command and (shell := _offered(tools, SHELLS)):
         yield [_Planned(shell, wording)]
 
 
