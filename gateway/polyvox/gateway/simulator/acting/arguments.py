@@ -1,4 +1,4 @@
-"""Fills a tool's arguments from the text that asks for it.
+"""Fill a tool's arguments from the text that asks for it.
 
 In this order: a JSON object written after the tool's name; what the text says for a property of a
 known meaning (command, path, content, place ...); quoted strings in turn; and for what is then
@@ -45,7 +45,7 @@ _NEXT_SENTENCE = re.compile(
 
 @dataclass(slots=True)
 class Wording:
-    """A text that asks for a tool, and what can be read from it. ``folder`` is absolute."""
+    """A text that asks for a tool, and the values it contains. ``folder`` is absolute."""
 
     text: str
     whole: str = ""
@@ -88,7 +88,7 @@ class Wording:
         return match[0] if match else None
 
     def json_after(self, name: str) -> str | None:
-        """Return the text of a JSON object written right after ``name``, as it is written."""
+        """Return the unchanged text of a JSON object right after ``name``."""
         for match in re.finditer(
             rf"{re.escape(name)}[`'\"]?\s*(?:with\s*)?\(?\s*(?=\{{)", self.text
         ):
@@ -117,10 +117,6 @@ def _first_quoted(wording: Wording) -> str | None:
     return next(iter(wording.quoted), None)
 
 
-def _question(wording: Wording) -> str:
-    return wording.whole
-
-
 _MEANINGS: tuple[tuple[re.Pattern[str], Callable[[Wording], str | None]], ...] = (
     (re.compile(r"cmd|command|commands|script|shell_command|command_?line", re.I), Wording.command),
     (re.compile(r"(?:\w*_)?(?:file_?)?path|file_?name|file|target_file", re.I), Wording.path),
@@ -128,7 +124,7 @@ _MEANINGS: tuple[tuple[re.Pattern[str], Callable[[Wording], str | None]], ...] =
     (re.compile(r"(?:\w*_)?(?:city|location|place|town|country)", re.I), _place),
     (re.compile(r"description|summary|title|explanation", re.I), _summary),
     (re.compile(r"pattern|regex|glob", re.I), _first_quoted),
-    (re.compile(r"problem|question|prompt|task|request|instructions?", re.I), _question),
+    (re.compile(r"problem|question|prompt|task|request|instructions?", re.I), lambda w: w.whole),
 )
 _OPTIONAL = frozenset({"description"})
 
@@ -145,7 +141,7 @@ def fill(tool: Tool, wording: Wording) -> str:
     named: dict[str, object] = {}
     for name, shape in properties.items():
         wanted = name in required or name in _OPTIONAL or not required
-        if wanted and (value := _meant(name, shape, wording)) is not None:
+        if wanted and (value := _value_of(name, shape, wording)) is not None:
             named[name] = value
     spare = (quoted for quoted in wording.quoted if quoted not in named.values())
     for name in required:
@@ -160,7 +156,7 @@ def fill(tool: Tool, wording: Wording) -> str:
     return orjson.dumps(schema.instance(parameters, words, named)).decode()
 
 
-def _meant(name: str, shape: Json, wording: Wording) -> object | None:
+def _value_of(name: str, shape: Json, wording: Wording) -> object | None:
     if _is(shape, "integer", "number"):
         return wording.number()
     if isinstance(shape, dict) and shape.get("enum"):

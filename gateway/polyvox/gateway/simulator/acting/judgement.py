@@ -1,4 +1,4 @@
-"""Compares labelled answers, sentence by sentence, and reports under five headings.
+"""Compare labelled answers, sentence by sentence, and report the findings under five headings.
 
 Two sentences agree if they share most of their significant words and neither contradicts the
 other. They conflict if they share words but one denies what the other claims, or if both are

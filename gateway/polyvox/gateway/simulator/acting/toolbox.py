@@ -1,4 +1,4 @@
-"""Decides which of the offered tools a turn calls now.
+"""Decide which of the offered tools the model calls next.
 
 A turn has stages. The review tool comes first, alone, when the newest message asks for advice.
 Then come the tools that the text names (several are called in parallel). If it names none, an
@@ -17,7 +17,7 @@ import orjson
 
 from polyvox.gateway.simulator.acting import arguments
 from polyvox.gateway.simulator.acting.arguments import Wording
-from polyvox.gateway.simulator.acting.mistakes import tells_failure
+from polyvox.gateway.simulator.acting.mistakes import reports_failure
 from polyvox.gateway.simulator.acting.question import (
     LONGEST_GIST,
     Question,
@@ -29,7 +29,7 @@ from polyvox.workflows.conversation import Conversation, Tool, ToolCall
 REVIEW = "problem_review"
 EXPERT = "ask_expert"
 FINISHERS = ("StructuredOutput",)
-"""Tools by which a client takes the answer itself: called last in every turn."""
+"""Tools through which a client receives the answer: called last in every turn."""
 
 SHELLS = (
     "Bash",
@@ -54,7 +54,7 @@ _FORBIDS = re.compile(
 )
 _DENIED = re.compile(r"(?:\bnot|n't|\bnever|\bwithout)(?: \w+){0,2}[ `'\"]*$", re.I)
 _ASKS_EXPERT = re.compile(r"\b(?:ask|consult) (?:the|an) expert\b", re.I)
-_NOTES = re.compile(
+_NOTE = re.compile(
     r"\b(?:write|save|note)(?: down)? what (?:it|you) \w+ (?:in)?to (?P<path>.+)", re.S | re.I
 )
 _IMAGE_FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp)$", re.I)
@@ -73,7 +73,7 @@ _Stage = list[_Planned]
 
 
 def calls(conversation: Conversation, question: Question) -> list[ToolCall]:
-    """Return the calls this answer makes; none means that it is time to answer."""
+    """Return the calls of this answer; it is a text if there are none."""
     tools = {tool.name: tool for tool in conversation.tools if tool.kind != "server"}
     choice = conversation.options.tool_choice
     mode = choice.mode if choice else "auto"
@@ -81,12 +81,12 @@ def calls(conversation: Conversation, question: Question) -> list[ToolCall]:
         return []
     wording = Wording(question.gist, question.text, working_directory(conversation))
     if choice and mode == "tool" and choice.name in tools:
-        stage = _apart(tools[choice.name], wording)
+        stage = _one_per_place(tools[choice.name], wording)
     else:
         stages = list(_stages(tools, question, wording))
         done = sum(any(name != REVIEW for name in names) for names in question.rounds)
-        # A call that was not run, because it was wrong, is made again.
-        done = max(done - sum(tells_failure(result.text) for result in question.results), 0)
+        # A call that was wrong, and therefore not run, is repeated.
+        done = max(done - sum(reports_failure(result.text) for result in question.results), 0)
         if not question.results and _reviews(tools, question):
             stage = [_Planned(tools[REVIEW], wording)]
         elif done < len(stages):
@@ -125,7 +125,7 @@ def _stages(tools: dict[str, Tool], question: Question, wording: Wording) -> Ite
         else:
             if EXPERT in tools and _ASKS_EXPERT.search(wording.text):
                 yield [_Planned(tools[EXPERT], wording)]
-            for stage in (partial(_noted, question), _written, _run, _read):
+            for stage in (partial(_notes, question), _write, _run, _read):
                 if found := list(stage(tools, wording)):
                     yield from found
                     break
@@ -146,17 +146,19 @@ def _named(tools: dict[str, Tool], wording: Wording) -> _Stage:
     for start, name in mentions:
         first.setdefault(name, start)
     if len(first) == 1:
-        return _apart(tools[next(iter(first))], wording)
+        return _one_per_place(tools[next(iter(first))], wording)
     ends = [*first.values(), len(text)][1:]
     return [
         planned
         for (name, start), end in zip(first.items(), ends, strict=False)
-        for planned in _apart(tools[name], Wording(text[start:end], wording.whole, wording.folder))
+        for planned in _one_per_place(
+            tools[name], Wording(text[start:end], wording.whole, wording.folder)
+        )
     ]
 
 
 def _mention(name: str) -> re.Pattern[str]:
-    """Return what finds ``name`` in a text: as it is, or if it is a plain word, used as a tool."""
+    """Return a pattern for ``name`` in a text; a plain word must be used as a tool."""
     word = rf"(?<![\w/.]){re.escape(name)}(?![\w/])"
     if re.search(r"[\d_.:-]|[a-z][A-Z]", name):
         return re.compile(word, re.I)
@@ -167,7 +169,7 @@ def _mention(name: str) -> re.Pattern[str]:
     )
 
 
-def _apart(tool: Tool, wording: Wording) -> list[_Planned]:
+def _one_per_place(tool: Tool, wording: Wording) -> list[_Planned]:
     """Return one call of ``tool``, or one for each place the text lists."""
     parameters = tool.parameters if isinstance(tool.parameters, dict) else {}
     required = parameters.get("required") or []
@@ -187,17 +189,17 @@ def _offered(tools: dict[str, Tool], family: Sequence[str]) -> Tool | None:
     return next((by_name[name.lower()] for name in family if name.lower() in by_name), None)
 
 
-def _noted(question: Question, tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
+def _notes(question: Question, tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
     """Read what the text names first, then write what was read into the file it names last."""
-    if match := _NOTES.search(wording.text):
+    if match := _NOTE.search(wording.text):
         source = Wording(wording.text[: match.start()], wording.whole, wording.folder)
         yield from _read(tools, source)
         read = "\n".join(result.text for result in question.results)[:LONGEST_GIST]
         note = f"create {match['path']} with the content:\n```\n{read}\n```"
-        yield from _written(tools, Wording(note, wording.whole, wording.folder))
+        yield from _write(tools, Wording(note, wording.whole, wording.folder))
 
 
-def _written(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
+def _write(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
     path, content = wording.path(), wording.content()
     if path and content and re.search(r"\b(?:create|write|save|make|add)\b", wording.text, re.I):
         if writer := _offered(tools, WRITERS):
