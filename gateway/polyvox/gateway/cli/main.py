@@ -128,11 +128,11 @@ COMMANDS = (
         "Find the engine's executable, or download or build it (minutes, once per machine).",
     ),
 )
-"""Each command's words, the place of its function, and the first line of its docstring."""
+"""Each command's words, module and function, and the first line of its docstring."""
 
 
 def commands() -> Typer:
-    """Return the whole command line, of which nothing is imported yet."""
+    """Return the whole command line without importing any command."""
     whole = group("A self-hosted gateway that answers each request by running a flow.")
     groups = {name: group(about) for name, about in GROUPS.items()}
     for words, place, about in COMMANDS:
@@ -147,17 +147,17 @@ app = commands()
 
 
 def main() -> None:
-    """Run the command line and end the process with its status.
+    """Run the command line and exit with its status.
 
-    Ends it without an orderly shutdown: threads of the Temporal SDK may still be returning results,
-    which would abort an interpreter that is shutting down.
+    Exits without an orderly shutdown: threads of the Temporal SDK may still return results, which
+    would crash an interpreter that is shutting down.
     """
     # Only the user may read what commands write: keys, exported runs, databases.
     os.umask(OTHERS)
     try:
         app()
-    except SystemExit as leaving:
+    except SystemExit as ending:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # the reader has gone
+            with contextlib.suppress(OSError):  # the reader has closed the pipe
                 stream.flush()
-        os._exit(leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None))
+        os._exit(ending.code if isinstance(ending.code, int) else int(ending.code is not None))

@@ -1,4 +1,4 @@
-"""``polyvox keys``: who may use the server."""
+"""``polyvox keys``: list, create and revoke the server's keys."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -64,7 +64,7 @@ def revoke_key(
 
 
 def render_keys(keys: Sequence[KeyRecord]) -> RenderableType:
-    """Render a table, one key a row."""
+    """Render a table with one row for each key."""
     if not keys:
         return Text("No keys. Run `polyvox keys create` to create one.")
     table = plain_table("KEY", "NAME", "ROLE", "CREATED", "STATE")

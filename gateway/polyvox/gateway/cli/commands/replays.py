@@ -1,4 +1,4 @@
-"""``polyvox runs replay|export|rerun`` and ``polyvox flows test``: runs executed again."""
+"""``polyvox runs replay|export|rerun`` and ``polyvox flows test``: execute runs again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -52,13 +52,13 @@ from polyvox.workflows.flow import FlowError
 
 T = TypeVar("T")
 
-_LEDGER_LOOK_S = 0.05
-_LEDGER_LOOKS = 60
+_POLL_S = 0.05
+_POLLS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """The data folder and its engine, opened beside the server that runs on them."""
+    """The data folder and its engine, opened while the server may use them too."""
 
     ledger: Ledger
     registry: Registry
@@ -192,11 +192,11 @@ def rerun_run(
 
 async def _recorded(ledger: Ledger, run_id: str) -> RunRecord | None:
     """Return the run with its end, which its server records a moment later."""
-    for _ in range(_LEDGER_LOOKS):
+    for _ in range(_POLLS):
         record = await ledger.run(run_id)
         if record is None or record.status != "running":
             return record
-        await asyncio.sleep(_LEDGER_LOOK_S)
+        await asyncio.sleep(_POLL_S)
     return await ledger.run(run_id)
 
 
@@ -206,7 +206,7 @@ def _with_engine(
     namespace: str | None,
     use: Callable[[_Open], Awaitable[T]],
 ) -> T:
-    """Open the folder and connect to its engine; a known error is one line and exit status 1."""
+    """Open the folder and connect to its engine; print a known error and exit with 1."""
     data = data.expanduser()
     chosen = chosen_engine(data, engine, namespace)
     if not database_file(data).is_file():

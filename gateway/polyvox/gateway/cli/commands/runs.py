@@ -57,7 +57,7 @@ def _questions(data: Path, run: RunRecord) -> list[str] | None:
     """Return the open questions of a running run; None if its engine does not answer."""
     if run.status != "running":
         return []
-    # The engine's SDK takes half a second to import.
+    # The Temporal SDK takes half a second to import.
     from polyvox.gateway.cli.commands.approve import waiting_questions  # noqa: PLC0415
 
     return waiting_questions(data, run.run_id)

@@ -1,6 +1,6 @@
-"""What commands share: options, the engine's address, printing, and exiting with an error.
+"""Options, the engine's address, printing, and exiting with an error.
 
-Every command imports this, so it must not import what only some need.
+Every command imports this module, so it must import quickly.
 """
 
 import sys
@@ -75,7 +75,7 @@ def give_up_on_engine(address: str) -> NoReturn:
 
 
 def console() -> Console:
-    """Standard output; as wide as a row needs where no terminal sets the width."""
+    """Return a console on standard output, wide enough for a row if it is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 

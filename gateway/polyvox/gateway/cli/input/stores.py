@@ -1,4 +1,4 @@
-"""The ledger and the registry in a data folder, opened by a command.
+"""Open the ledger and the registry in a data folder for a command.
 
 Commands read the database file themselves, so they work whether or not the server runs.
 """
@@ -29,7 +29,7 @@ T = TypeVar("T")
 def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bool = False) -> T:
     """Open the ledger in ``data``, use it, close it.
 
-    Prints what is wrong and exits with 1 if there is none (unless ``create``), if it cannot be
+    Prints an error and exits with 1 if there is no ledger (unless ``create``), if it cannot be
     opened, or if ``use`` raises ModelError.
     """
     file = database_file(data.expanduser())
@@ -67,7 +67,7 @@ async def known_run(ledger: Ledger, run_id: str) -> RunRecord:
 def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
     """Open the registry in ``data``, with the flows that ship, and use it.
 
-    Works before the first start too. Prints what is wrong and exits with 1 if it cannot be opened,
+    Also works before the first start. Prints an error and exits with 1 if it cannot be opened,
     or if ``use`` raises FlowError or ModelError.
     """
     try:

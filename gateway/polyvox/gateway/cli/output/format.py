@@ -1,4 +1,4 @@
-"""The facts of runs as text: durations, tokens, money, notes.
+"""Format durations, tokens, money and notes as text.
 
 Text from clients and providers is wrapped in Text without its control characters, so that it can
 neither style nor control the terminal.
@@ -78,7 +78,7 @@ def money(cost: Cost) -> str:
 
 
 def add_note(tree: Tree, note: Json) -> None:
-    """Add a note as one line, and below it the facts that are lists or tables."""
+    """Add a note as one line, with its lists and objects below it."""
     head = Text("note: ", style="dim")
     if not isinstance(note, dict):
         tree.add(head + plain(_word(note)))

@@ -1,4 +1,4 @@
-"""Changes of virtual models as text. Values in, rich renderables out."""
+"""Render changes of virtual models as text."""
 
 from collections.abc import Sequence
 
