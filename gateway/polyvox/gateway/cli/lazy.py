@@ -1,6 +1,6 @@
-"""Commands whose modules are imported when they are run: `--help` and quick ones need not wait.
+"""Commands whose modules are imported only when they run, so that `--help` is fast.
 
-Server, engine and exporters are two seconds of imports that `polyvox keys list` has no use for.
+Server, engine and exporters take two seconds to import, and `polyvox keys list` needs none of them.
 """
 
 import gc
@@ -13,16 +13,16 @@ from typer.main import get_command
 
 
 def group(about: str) -> typer.Typer:
-    """Return a group of commands without any."""
+    """Return an empty group of commands."""
     return typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=about
     )
 
 
 def add(app: typer.Typer, name: str, place: str, about: str) -> None:
-    """Add the command ``name``: the function ``module:function`` of ``commands`` at ``place``.
+    """Add the command ``name``: the function at ``place``, ``module:function`` in ``commands``.
 
-    ``about`` is how its docstring begins, for the lists of commands.
+    ``about`` is the first line of its docstring, which lists of commands show.
     """
 
     class Later(TyperCommand):
@@ -35,7 +35,7 @@ def add(app: typer.Typer, name: str, place: str, about: str) -> None:
 
 
 def loaded(place: str) -> Any:
-    """Return the command at ``place``, its module imported."""
+    """Import the module of the command at ``place`` and return the command."""
     module, _, function = place.partition(":")
     alone = group("")
     alone.command()(getattr(imported(module), function))
@@ -45,7 +45,7 @@ def loaded(place: str) -> Any:
 def imported(module: str) -> Any:
     """Return a module of the package ``commands``.
 
-    What is imported stays: walking it again and again for garbage would be a sixth of the time.
+    Imported modules stay in memory: collecting garbage meanwhile would take a sixth of the time.
     """
     gc.disable()
     try:
@@ -55,4 +55,4 @@ def imported(module: str) -> Any:
 
 
 def _nothing() -> None:
-    """Stands in for a command that was not imported yet."""
+    """Stand in for a command that is not imported yet."""

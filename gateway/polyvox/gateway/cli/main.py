@@ -18,11 +18,7 @@ GROUPS = {
 }
 
 COMMANDS = (
-    (
-        "up",
-        "up:up",
-        "Start engine, worker and gateway; print how to connect; stop at Ctrl-C.",
-    ),
+    ("up", "up:up", "Start engine, worker and gateway; print how to connect; stop at Ctrl-C."),
     (
         "demo",
         "demo:demo",
@@ -38,14 +34,10 @@ COMMANDS = (
         "apply:apply",
         "Apply all models of a configuration file as one change, and show what changes.",
     ),
-    (
-        "ui",
-        "ui:ui",
-        "Print a link to Temporal's Web UI that works once, within ten minutes.",
-    ),
+    ("ui", "ui:ui", "Print a link to Temporal's Web UI that works once, within ten minutes."),
     (
         "simulate",
-        "simulate:simulate",
+        "demo:simulate",
         "Run only the simulated provider: three protocols, without a model or a key.",
     ),
     (
@@ -53,21 +45,13 @@ COMMANDS = (
         "doctor:doctor",
         "Check Python, engine, ports, data folder, config, keys and providers.",
     ),
-    (
-        "runs list",
-        "runs:list_runs",
-        "List runs, newest first.",
-    ),
+    ("runs list", "runs:list_runs", "List runs, newest first."),
     (
         "runs show",
         "runs:show_run",
         "Show one run: its calls with times, tokens, cost and failures.",
     ),
-    (
-        "runs approve",
-        "approve:approve_run",
-        "Answer the question that a run is waiting on.",
-    ),
+    ("runs approve", "approve:approve_run", "Answer the question that a run is waiting on."),
     (
         "runs replay",
         "replays:replay_run",
@@ -83,26 +67,14 @@ COMMANDS = (
         "replays:export",
         "Export a run with all that a replay needs: history, flow, prompts and answers.",
     ),
-    (
-        "keys list",
-        "keys:list_keys",
-        "List the keys, without their secrets.",
-    ),
+    ("keys list", "keys:list_keys", "List the keys, without their secrets."),
     (
         "keys create",
         "keys:create_key",
         "Create a key. Its secret is shown only once; a running server accepts it immediately.",
     ),
-    (
-        "keys revoke",
-        "keys:revoke_key",
-        "Revoke a key. A running server refuses it within seconds.",
-    ),
-    (
-        "flows list",
-        "flows:list_flows",
-        "List the flows in use, each with its newest version.",
-    ),
+    ("keys revoke", "keys:revoke_key", "Revoke a key. A running server refuses it within seconds."),
+    ("flows list", "flows:list_flows", "List the flows in use, each with its newest version."),
     (
         "flows show",
         "flows:show_flow",
@@ -123,11 +95,7 @@ COMMANDS = (
         "flows:retire_flow",
         "Retire a version or a whole flow: new runs cannot use it, running ones continue.",
     ),
-    (
-        "models list",
-        "models:list_models",
-        "List the virtual models in use.",
-    ),
+    ("models list", "models:list_models", "List the virtual models in use."),
     (
         "models show",
         "models:show_model",
@@ -143,11 +111,7 @@ COMMANDS = (
         "models:show_history",
         "List all versions of a model, newest first: who changed what, when and why.",
     ),
-    (
-        "models diff",
-        "models:diff_model",
-        "Show what differs between two versions of a model.",
-    ),
+    ("models diff", "models:diff_model", "Show what differs between two versions of a model."),
     (
         "models rollback",
         "models:roll_back",
@@ -164,11 +128,11 @@ COMMANDS = (
         "Find the engine's executable, or download or build it (minutes, once per machine).",
     ),
 )
-"""Each command's words, the place of its function, and the first line of its docstring."""
+"""Each command's words, module and function, and the first line of its docstring."""
 
 
 def commands() -> Typer:
-    """Return the whole command line, of which nothing is imported yet."""
+    """Return the whole command line without importing any command."""
     whole = group("A self-hosted gateway that answers each request by running a flow.")
     groups = {name: group(about) for name, about in GROUPS.items()}
     for words, place, about in COMMANDS:
@@ -183,17 +147,17 @@ app = commands()
 
 
 def main() -> None:
-    """Run the command line and end the process with its status.
+    """Run the command line and exit with its status.
 
-    Ends it without an orderly shutdown: threads of the Temporal SDK may still be returning results,
-    which would abort an interpreter that is shutting down.
+    Exits without an orderly shutdown: threads of the Temporal SDK may still return results, which
+    would crash an interpreter that is shutting down.
     """
     # Only the user may read what commands write: keys, exported runs, databases.
     os.umask(OTHERS)
     try:
         app()
-    except SystemExit as leaving:
+    except SystemExit as ending:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # the reader has gone
+            with contextlib.suppress(OSError):  # the reader has closed the pipe
                 stream.flush()
-        os._exit(leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None))
+        os._exit(ending.code if isinstance(ending.code, int) else int(ending.code is not None))

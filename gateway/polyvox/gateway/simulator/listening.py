@@ -1,22 +1,21 @@
-"""Runs the simulator inside a running event loop, on a socket of its own."""
+"""Run the simulator inside a running event loop, on a socket of its own."""
 
 import asyncio
 from typing import cast
 
 import uvicorn
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from polyvox.gateway.http.serving import Server, listen
 from polyvox.gateway.simulator.playback import CUT
-from polyvox.gateway.simulator.server import create_simulator, simulation
+from polyvox.gateway.simulator.server import create_simulator
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 
 
 class _CuttingProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose application may close the connection in the middle of an answer."""
+    """HTTP/1.1 whose application can close the connection in the middle of an answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -30,30 +29,26 @@ class _CuttingProtocol(HttpToolsProtocol):
 
 
 class Listening:
-    """A running simulator. ``port`` is where it listens, ``app`` what it runs."""
+    """A running simulator on ``port``. Setting ``closing`` cuts its streams."""
 
     def __init__(
-        self, app: Starlette, server: Server, task: asyncio.Task[None], host: str, port: int
+        self, closing: asyncio.Event, server: Server, task: asyncio.Task[None], host: str, port: int
     ) -> None:
-        self.app = app
         self.host = host
         self.port = port
+        self._closing = closing
         self._server = server
         self._task = task
 
     @property
     def url(self) -> str:
-        """The root; OpenAI clients append ``/v1``, Anthropic clients take it as it is."""
+        """The root URL: OpenAI clients append ``/v1``, Anthropic clients use it unchanged."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
-    async def closed(self) -> None:
-        """Wait until the server has ended."""
-        await asyncio.shield(self._task)
-
     async def stop(self) -> None:
-        """Cut what still plays, close the port and wait for the end. May be called twice."""
-        simulation(self.app).closing.set()
+        """Cut the open streams, close the port and wait for the end. May be called twice."""
+        self._closing.set()
         self._server.should_exit = True
         await self._task
 
@@ -63,7 +58,7 @@ async def serve(
 ) -> Listening:
     """Start a simulator in this loop and return once it accepts; port 0 picks a free one.
 
-    Raises PortTaken, an OSError, if the address cannot be had.
+    Raises PortTaken, an OSError, if the address is not available.
     """
     listener = listen(host, port)
     app = create_simulator(host, protocols)
@@ -83,4 +78,4 @@ async def serve(
     if task.done():
         accepting.cancel()
         await task
-    return Listening(app, server, task, host, listener.getsockname()[1])
+    return Listening(app.state.simulation.closing, server, task, host, listener.getsockname()[1])

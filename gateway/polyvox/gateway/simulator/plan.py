@@ -1,10 +1,10 @@
-"""What a model name asks of the simulator: a persona, a pace and faults.
+"""Parse a model name into what it asks of the simulator: a persona, a pace and faults.
 
 A name is words joined by dashes. Words of the grammar below set pace and faults, in any order;
-all others together are the persona. ``skeptic-ttft200-itl10`` is the skeptic, whose first delta
-comes after 200 ms and whose others follow 10 ms apart. ``main-err429x2-ra1`` answers the first
-two requests of that very name with 429 and ``retry-after: 1``, and the third with an answer.
-Faults of one name are used up in the order they are written.
+all other words form the persona. ``skeptic-ttft200-itl10`` is the skeptic; its first delta
+comes after 200 ms and the others follow at intervals of 10 ms. ``main-err429x2-ra1`` answers the
+first two requests for exactly this name with 429 and ``retry-after: 1``, and the third normally.
+Several faults in a name apply in the order in which they are written.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import Literal
 GRAMMAR = """\
 A simulated model's name is words joined by dashes, for example skeptic-ttft200-itl10:
 
-  PERSONA     optimist, skeptic, engineer, historian, economist, judge, main, or any other word
+  PERSONA     optimist, skeptic, engineer, judge, main, or any other word
   ttftMS      milliseconds before the first delta (decimals allowed)
   itlMS       milliseconds between deltas (decimals allowed)
   nCOUNT      answer with exactly COUNT tokens of filler text
@@ -42,7 +42,7 @@ DEFAULT_PERSONA = "main"
 class Fault:
     """``at`` is the HTTP status of ``err``, else the number of deltas sent before the fault.
 
-    ``times`` is how many requests it strikes; None means every one.
+    ``times`` is how many requests it affects; None means all.
     """
 
     kind: FaultKind
@@ -54,8 +54,8 @@ class Fault:
 class Plan:
     """``tokens`` is the length of a filler answer; None means an answer by the rules.
 
-    ``slips`` is how often the answer must be complained of before it is right, ``bugs`` how often
-    code must be.
+    ``slips`` is how many complaints the model needs before its answer is right, ``bugs`` the same
+    for code only.
     """
 
     model: str
@@ -70,7 +70,7 @@ class Plan:
     refuses: bool = False
 
     def fault(self, seen: int) -> Fault | None:
-        """Return the fault of the request that ``seen`` others of this name came before."""
+        """Return the fault of the request that follows ``seen`` others of this name."""
         for fault in self.faults:
             if fault.times is None or seen < fault.times:
                 return fault
@@ -79,7 +79,7 @@ class Plan:
 
 
 def _fault(plan: Plan, word: re.Match[str]) -> Plan:
-    kind: FaultKind = word["kind"]  # type: ignore[assignment]  # the pattern allows no other
+    kind: FaultKind = word["kind"]  # type: ignore[assignment]  # the patterns match only these
     times = int(word["times"]) if word["times"] else None
     return replace(plan, faults=(*plan.faults, Fault(kind, int(word["at"]), times)))
 
@@ -102,7 +102,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[Plan, re.Match[str]], Plan]], ...
 
 
 def parse(model: str) -> Plan:
-    """Parse a model name. Every name means something: unknown words are the persona."""
+    """Parse a model name. Every name is valid: unknown words form the persona."""
     plan = Plan(model)
     persona: list[str] = []
     for word in model.split("-"):

@@ -1,4 +1,4 @@
-"""The HTTP response that plays frames until they end, the client leaves or the server stops."""
+"""The HTTP response that sends frames until they end, the client leaves or the server stops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -15,10 +15,10 @@ _LONGEST_CLOSE_S = 5.0
 
 
 class Playback:
-    """An ASGI response made of ``frames``; empty ones are left out.
+    """An ASGI response made of ``frames``; empty frames are skipped.
 
-    With ``eager`` the head goes out before the first frame is there. ``closing`` is set when the
-    server stops: what plays then is cut.
+    With ``eager``, the headers are sent before the first frame is ready. ``closing`` is set when
+    the server stops, and cuts the response.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _cut(scope: Scope, leaving: asyncio.Task[None]) -> None:
-    """Close the connection without an ending, and wait until the server has noticed."""
+    """Close the connection in mid-answer, and wait until the server has noticed."""
     close = scope.get("extensions", {}).get(CUT)
     if close is None:
         # Under a server without the extension, an exception ends the connection the same way.
-        raise ConnectionAbortedError("The answer is cut, as its model name asks.")
+        raise ConnectionAbortedError("The model name asks to cut the answer.")
     close()
     await asyncio.wait({leaving}, timeout=_LONGEST_CLOSE_S)

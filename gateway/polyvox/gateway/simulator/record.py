@@ -1,4 +1,4 @@
-"""The last requests a simulator got, to be read by tests and by people who wonder what was sent."""
+"""The last requests a simulator received, for tests and for users who debug a flow."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import orjson
 from polyvox.workflows.conversation import Json
 
 MOST_BYTES = 16 * 1024 * 1024
-"""Of all bodies together; the oldest are forgotten first."""
+"""The most bytes of all bodies together; the oldest are removed first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,12 @@ class _Received:
 
 @dataclass(slots=True)
 class Record:
-    """Bodies as they came, oldest first. Headers are not kept: keys travel in them."""
+    """Unchanged bodies, oldest first. Headers are not stored: they contain keys."""
 
     requests: deque[_Received] = field(default_factory=deque)
     held: int = 0
 
-    def keep(self, model: str, path: str, body: bytes) -> None:
+    def add(self, model: str, path: str, body: bytes) -> None:
         self.requests.append(_Received(model, path, body))
         self.held += len(body)
         while self.held > MOST_BYTES and len(self.requests) > 1:

@@ -1,6 +1,6 @@
-"""The simulator's HTTP side: every protocol, a list of models, and what it has seen.
+"""The simulator's HTTP routes: every protocol, a list of models, and the requests it received.
 
-Any key is accepted but ``wrong-key``. Everything carries ``x-simulated: true``.
+Every key except ``wrong-key`` is accepted. All responses have the header ``x-simulated: true``.
 """
 
 import asyncio
@@ -46,8 +46,8 @@ KINDS: dict[int, ErrorKind] = {**KIND_OF_STATUS, 401: "authentication", 404: "mo
 """What a status of ``errSTATUS`` means; other 4xx are invalid_request, other 5xx provider_error."""
 
 _HEADERS = {"x-simulated": "true", "cache-control": "no-store"}
-_BORN = "2026-01-01T00:00:00Z"
-_BORN_S = 1767225600
+_CREATED = "2026-01-01T00:00:00Z"
+_CREATED_S = 1767225600
 _INDEX = f"""\
 Polyvox simulator: answers by rules, without any model.
 
@@ -59,7 +59,7 @@ Polyvox simulator: answers by rules, without any model.
 
 
 class Simulation:
-    """What one simulator remembers. ``closing`` is set to cut every stream that still plays."""
+    """The state of one simulator. Setting ``closing`` cuts every open stream."""
 
     def __init__(self) -> None:
         self.tally = Tally()
@@ -75,15 +75,14 @@ class Simulation:
         document, headers = await _read(request)
         ask = protocol.parser.parse(document, headers)
         if protocol.choices_wanted(ask) > 1:
-            told = "The simulator gives one answer a request."
-            raise ModelError("unsupported", told, param="n")
-        self.record.keep(ask.model, request.url.path, await request.body())
+            raise ModelError("unsupported", "The simulator gives one answer a request.", param="n")
+        self.record.add(ask.model, request.url.path, await request.body())
         planned = plan.parse(ask.model)
         fault = planned.fault(self.tally.seen(ask.model))
         if fault and fault.kind == "err":
             return _refused(protocol, _failed(fault, planned))
         if _shows_images(ask.conversation):
-            # Decoding pictures takes long enough to be noticed by others on this loop.
+            # Decoding an image would block the event loop.
             reply = await asyncio.to_thread(rules.answer, ask.conversation, planned)
         else:
             reply = rules.answer(ask.conversation, planned)
@@ -121,7 +120,7 @@ class Simulation:
 async def _whole(
     body: bytes, reply: Reply, planned: Plan, fault: Fault | None
 ) -> AsyncIterator[bytes]:
-    """Yield the one document of an answer that is not streamed, or what a fault leaves of it."""
+    """Yield the body of an answer that is not streamed, or the part that a fault lets through."""
     await stream.pause(reply, planned)
     match fault:
         case Fault("stall"):
@@ -174,9 +173,9 @@ def _failed(fault: Fault, planned: Plan) -> ModelError:
 
 
 def _refused(protocol: WireProtocol, error: ModelError) -> Response:
-    """Return ``error`` as ``protocol`` spells it, but with its own status.
+    """Return ``error`` as a document of ``protocol``, with the status of the error.
 
-    A gateway passes a provider's error on; this is the provider.
+    The gateway would translate the status; a provider does not.
     """
     status, document = protocol.answers.render_error(error, None)
     headers = dict(_HEADERS)
@@ -210,31 +209,22 @@ def _model(name: str) -> dict[str, Any]:
     return {
         "id": name,
         "object": "model",
-        "created": _BORN_S,
+        "created": _CREATED_S,
         "owned_by": "polyvox-simulator",
         "type": "model",
         "display_name": f"Simulated {plan.parse(name).persona}",
-        "created_at": _BORN,
+        "created_at": _CREATED,
     }
 
 
-def simulation(app: Starlette) -> Simulation:
-    """Return what ``app``, made by ``create_simulator``, remembers."""
-    found = app.state.simulation
-    if not isinstance(found, Simulation):
-        raise TypeError(f"{app!r} is not a simulator; make it with create_simulator().")
-    return found
-
-
-async def _foreign(request: Request, error: ModelError) -> Response:
+async def _refuse_host(request: Request, error: ModelError) -> Response:
     return _refused(protocol_at(request.app.state.protocols, request.url.path, {}), error)
 
 
 def create_simulator(host: str = "127.0.0.1", protocols: Protocols = PROTOCOLS) -> Starlette:
-    """Return a new simulator, an ASGI application with counts of its own.
+    """Return a new simulator of ``protocols``, an ASGI application with its own state.
 
-    ``host`` is where it listens, a name that it answers to.
-    It speaks ``protocols``.
+    ``host`` is where it listens: a name that it accepts in the Host header.
     """
     state = Simulation()
 
@@ -299,7 +289,7 @@ def create_simulator(host: str = "127.0.0.1", protocols: Protocols = PROTOCOLS) 
                 if (counted := protocol.token_count) and counted.estimate
             ),
         ],
-        middleware=[Middleware(HostGuard, names=Names({host}), render=_foreign)],
+        middleware=[Middleware(HostGuard, names=Names({host}), render=_refuse_host)],
     )
     app.state.simulation = state
     app.state.protocols = protocols

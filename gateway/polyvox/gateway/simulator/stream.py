@@ -1,8 +1,7 @@
-"""Plays a Reply as a paced stream of protocol frames, with the plan's fault at its place.
+"""Stream a Reply as protocol frames at the plan's pace and with its fault.
 
-The pace is kept against the clock from the stream's start, so that the time encoding takes does
-not add up. A fault that is due after more deltas than the answer has strikes at its end, before
-the protocol's own ending.
+Deltas are timed from the start of the stream, so that encoding time does not add up. A fault that
+is due after more deltas than the answer has occurs at its end, before the protocol's own ending.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ GARBAGE = b'data: {"simulated": garbage\n\n<html>\xff\xfe\x00</html>\n\n'
 
 
 class Cut(Exception):
-    """The connection is to be closed now, in the middle of the answer."""
+    """Raised where the connection must be closed, in the middle of the answer."""
 
 
 def events(reply: Reply) -> Iterator[Event]:
@@ -48,7 +47,7 @@ async def play(
         if isinstance(event, PartDelta):
             if fault and fault.at <= deltas:
                 break
-            # Even an unpaced stream gives others their turn between two deltas.
+            # Even without a delay, other tasks get to run between two deltas.
             await asyncio.sleep(max(start + deltas * plan.itl_s - loop.time(), 0))
             deltas += 1
         yield encoder.feed(event)

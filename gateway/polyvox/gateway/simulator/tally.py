@@ -1,4 +1,4 @@
-"""What the simulator has seen and sent: tests and people look here whether a socket was closed."""
+"""Counts of requests, disconnects and bytes, which show whether a client closed its socket."""
 
 from collections import Counter
 from dataclasses import dataclass, field

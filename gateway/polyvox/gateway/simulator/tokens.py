@@ -1,8 +1,8 @@
-"""Counting tokens the simulator's way, by a rule that can be checked by hand.
+"""Count tokens by a simple rule that can be checked by hand.
 
 A token is a run of at most 12 word characters or one other visible character; the white space
 before it belongs to it. A text of more than 8192 characters counts one token per four characters,
-so that long prompts stay cheap. An image counts 258 tokens whatever its size.
+so that long prompts are counted quickly. An image counts 258 tokens whatever its size.
 """
 
 import re
@@ -41,7 +41,7 @@ def split(text: str) -> list[str]:
 
 
 def count(text: str) -> int:
-    """Return how many tokens ``text`` has; long texts are estimated, see the module's head."""
+    """Return how many tokens ``text`` has; long texts are estimated, see the module docstring."""
     if len(text) > LONG_TEXT:
         return len(text) // 4
     return len(_TOKEN.findall(text.rstrip()))
@@ -72,8 +72,8 @@ def of_conversation(conversation: Conversation) -> int:
     messages: list[Message] = [*conversation.messages]
     if conversation.system:
         messages.append(conversation.system)
-    said = sum(of_part(part) for message in messages for part in message.parts)
-    return said + sum(map(_of_tool, conversation.tools))
+    size = sum(of_part(part) for message in messages for part in message.parts)
+    return size + sum(map(_of_tool, conversation.tools))
 
 
 def _of_tool(tool: Tool) -> int:

@@ -37,12 +37,10 @@ def test_a_report_quotes_only_what_answers_say() -> None:
     "text",
     [
         '<answer id="A">Yes, do it.</answer><answer id="B">No, do not.</answer>',
-        "<answer label='A' model='x'>Yes.</answer>\n<answer label='B'>No.</answer>",
-        "## Answer A\nYes, do it.\n\n## Answer B\nNo, do not.",
         "<answer>Yes.</answer><answer>No.</answer>",
     ],
 )
-def test_labels_are_read_in_more_than_one_spelling(text: str) -> None:
+def test_answers_without_an_id_are_labelled_by_their_place(text: str) -> None:
     assert [answer.label for answer in judgement.answers(text)] == ["A", "B"]
 
 

@@ -126,6 +126,6 @@ def test_the_record_forgets_the_oldest_first() -> None:
     record = Record()
     body = b'"' + b"x" * (MOST_BYTES // 3) + b'"'
     for number in range(5):
-        record.keep(f"m{number}", "/", body)
+        record.add(f"m{number}", "/", body)
     assert [request.model for request in record.requests] == ["m3", "m4"]
     assert record.held <= MOST_BYTES

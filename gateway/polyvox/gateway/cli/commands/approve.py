@@ -13,20 +13,19 @@ from polyvox.gateway.cli.input.options import (
     EngineAddress,
     EngineOption,
     NamespaceOption,
+    RunArgument,
     chosen_engine,
     give_up,
-    no_engine_at,
+    give_up_on_engine,
     own_engine,
 )
-from polyvox.gateway.cli.input.stores import with_ledger
+from polyvox.gateway.cli.input.stores import find_run
 from polyvox.worker.runs.approval import answer_question, open_questions
 from polyvox.workflows.errors import ModelError
 
 
 def approve_run(
-    run_id: Annotated[
-        str, typer.Argument(metavar="ID", help="A run's id, or the beginning of one.")
-    ],
+    run_id: RunArgument,
     data: DataOption = DEFAULT_DATA,
     no: Annotated[bool, typer.Option("--no", help="Refuse instead.")] = False,
     question: Annotated[
@@ -36,20 +35,18 @@ def approve_run(
     namespace: NamespaceOption = None,
 ) -> None:
     """Answer the question that a run is waiting on."""
-    run = with_ledger(data, lambda ledger: ledger.run(run_id))
-    if run is None:
-        give_up(f"There is no run {run_id!r}. `polyvox runs list` shows them.")
+    run = find_run(data, run_id)
     chosen = chosen_engine(data, engine, namespace)
     try:
         asked = asyncio.run(_answer(chosen, run.run_id, approved=not no, question=question))
     except ModelError as error:
         give_up(str(error))
-    except RuntimeError:  # the SDK's word for an engine that does not answer
-        give_up(no_engine_at(chosen.address))
+    except RuntimeError:  # what the SDK raises if the engine does not answer
+        give_up_on_engine(chosen.address)
     typer.echo(f"{'Refused' if no else 'Approved'}: {asked}")
 
 
-def questions(data: Path, run_id: str) -> list[str] | None:
+def waiting_questions(data: Path, run_id: str) -> list[str] | None:
     """Return the open questions of a run in the engine of ``data``; None if it does not answer."""
     engine = own_engine(data)
 
@@ -59,7 +56,7 @@ def questions(data: Path, run_id: str) -> list[str] | None:
 
     try:
         return asyncio.run(asked(engine)) if engine else None
-    except RuntimeError:  # the SDK's word for an engine that does not answer
+    except RuntimeError:  # what the SDK raises if the engine does not answer
         return None
 
 

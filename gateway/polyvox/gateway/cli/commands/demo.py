@@ -1,4 +1,4 @@
-"""``polyvox demo``: the whole program on free ports, one question to a panel, its trace."""
+"""``polyvox demo`` and ``polyvox simulate``: what works without a model or a key."""
 
 import asyncio
 import os
@@ -11,9 +11,12 @@ import typer
 from rich.console import Console
 
 from polyvox.gateway.cli.commands.up import run, show, stop_signal
-from polyvox.gateway.cli.input import options as data_folder
+from polyvox.gateway.cli.input.options import console as standard_output
+from polyvox.gateway.cli.input.options import give_up
 from polyvox.gateway.cli.output.run_tree import render_tree
 from polyvox.gateway.program import Program, started
+from polyvox.gateway.simulator.listening import serve
+from polyvox.gateway.simulator.plan import GRAMMAR
 from polyvox.worker.settings.settings import load_settings
 
 QUESTION = "Should a small team put a cache in front of its database, or tune its queries first?"
@@ -28,8 +31,30 @@ def demo(
 ) -> None:
     """Start everything on free ports, ask a simulated panel a question, show the trace."""
     if find_spec("openai") is None:
-        data_folder.give_up("The demo needs the OpenAI SDK: pip install 'polyvox[demo]'.")
+        give_up("The demo needs the OpenAI SDK: pip install 'polyvox[demo]'.")
     run(lambda: _demo(keep=keep))
+
+
+def simulate(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 8585,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    run(lambda: _simulate(host, port))
+
+
+simulate.__doc__ = f"""Run only the simulated provider: three protocols, without a model or a key.
+
+\b
+{GRAMMAR}"""
+
+
+async def _simulate(host: str, port: int) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    stop = stop_signal(console)
+    simulator = await serve(host, port)
+    console.print(f"Simulated provider at {simulator.url}/v1 (press Ctrl-C to stop)")
+    await stop.wait()
+    await simulator.stop()
 
 
 async def _demo(*, keep: bool) -> None:
@@ -80,5 +105,5 @@ async def show_trace(program: Program, console: Console, run_id: str) -> None:
     if run is None:
         raise RuntimeError(f"Run {run_id} is not in the ledger.")
     link = program.door.run_link(run_id) if program.door else None
-    data_folder.console().print(render_tree(run, link))
+    standard_output().print(render_tree(run, link))
     console.print(f"\nAs JSON: {program.base_url}/api/runs/{run_id}")

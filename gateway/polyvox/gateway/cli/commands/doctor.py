@@ -1,4 +1,4 @@
-"""``polyvox doctor``: what would keep the program from working, and how to fix it."""
+"""``polyvox doctor``: check what the program needs to run, and print how to fix it."""
 
 import asyncio
 import os
@@ -19,12 +19,12 @@ def doctor(
 ) -> None:
     """Check Python, engine, ports, data folder, config, keys and providers."""
     environ = dict(os.environ)
-    mistake: SettingsError | None = None
+    invalid: SettingsError | None = None
     try:
         settings = load_settings(config, data, environ=environ)
     except SettingsError as error:
-        settings, mistake = Settings(data=data or default_data(environ)), error
-    findings = asyncio.run(examine(settings, environ, mistake))
+        settings, invalid = Settings(data=data or default_data(environ)), error
+    findings = asyncio.run(examine(settings, environ, invalid))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 
 from polyvox.activities.registry.catalog import FlowVersion
@@ -13,15 +12,13 @@ from polyvox.gateway.api.registry_document import FlowDocument, render_whole_flo
 from polyvox.gateway.cli.input.options import (
     DEFAULT_DATA,
     DataOption,
+    FlowArgument,
     JsonOption,
     console,
     print_json,
 )
 from polyvox.gateway.cli.input.stores import with_registry
-
-NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A flow or a version, such as careful@2.")
-]
+from polyvox.gateway.cli.output.format import minute, plain_table
 
 
 def list_flows(
@@ -40,19 +37,19 @@ def list_flows(
         if as_json:
             print_json([FlowDocument.model_validate(version) for version in shown])
             return
-        table = Table("FLOW", "REGISTERED", "BY", "MESSAGE", "ABOUT", box=None, pad_edge=False)
+        table = plain_table("FLOW", "REGISTERED", "BY", "MESSAGE", "ABOUT")
         for version in shown:
             about = version.description.partition("\n")[0]
             state = f"retired. {version.message}" if version.retired_at else version.message
-            moment = f"{version.created_at.astimezone():%Y-%m-%d %H:%M}"
-            table.add_row(version.name, moment, version.author, Text(state), Text(about))
+            registered = minute(version.created_at)
+            table.add_row(version.name, registered, version.author, Text(state), Text(about))
         console().print(table)
 
     with_registry(data, listed)
 
 
 def show_flow(
-    name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+    name: FlowArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
 ) -> None:
     """Show a flow's parameters and source; with --json also their JSON Schema."""
 
@@ -68,8 +65,8 @@ def show_flow(
         required = document.params.get("required", [])
         for key, schema in document.params.get("properties", {}).items():
             default = "required" if key in required else f"default {schema.get('default')!r}"
-            told = schema.get("description", "")
-            out.print(Text(f"  {key}: {schema.get('type', 'any')}, {default[:60]}  {told}"))
+            description = schema.get("description", "")
+            out.print(Text(f"  {key}: {schema.get('type', 'any')}, {default[:60]}  {description}"))
         if document.models:
             out.print(Text(f"Models: {', '.join(document.models)}"))
         for path, source in document.files.items():
@@ -80,7 +77,7 @@ def show_flow(
 
 
 def diff_flows(
-    name: NameArgument,
+    name: FlowArgument,
     other: Annotated[
         str | None, typer.Argument(metavar="[OTHER]", help="Default: the previous version.")
     ] = None,
@@ -105,7 +102,7 @@ def diff_flows(
 
 
 def retire_flow(
-    name: NameArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+    name: FlowArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
 ) -> None:
     """Retire a version or a whole flow: new runs cannot use it, running ones continue."""
 

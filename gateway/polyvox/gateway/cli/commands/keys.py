@@ -1,11 +1,10 @@
-"""``polyvox keys``: who may use the server."""
+"""``polyvox keys``: list, create and revoke the server's keys."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from polyvox.activities.ledger.entries import KeyRecord, Role
@@ -17,6 +16,7 @@ from polyvox.gateway.cli.input.options import (
     print_json,
 )
 from polyvox.gateway.cli.input.stores import with_ledger
+from polyvox.gateway.cli.output.format import minute, plain_table
 
 
 def list_keys(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
@@ -64,16 +64,16 @@ def revoke_key(
 
 
 def render_keys(keys: Sequence[KeyRecord]) -> RenderableType:
-    """Render a table, one key a row."""
+    """Render a table with one row for each key."""
     if not keys:
         return Text("No keys. Run `polyvox keys create` to create one.")
-    table = Table("KEY", "NAME", "ROLE", "CREATED", "STATE", box=None, pad_edge=False)
+    table = plain_table("KEY", "NAME", "ROLE", "CREATED", "STATE")
     for key in keys:
         table.add_row(
             key.key_id,
             Text(key.name),
             key.role,
-            f"{key.created_at.astimezone():%Y-%m-%d %H:%M}",
+            minute(key.created_at),
             Text("revoked", "red") if key.revoked_at else Text("valid", "green"),
         )
     return table

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import orjson
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from polyvox.activities.registry.registry import Registry
@@ -29,6 +28,7 @@ from polyvox.gateway.cli.input.options import (
     print_json,
 )
 from polyvox.gateway.cli.input.stores import with_registry
+from polyvox.gateway.cli.output.format import plain_table
 from polyvox.gateway.cli.output.plan_text import render_differences, render_plan
 from polyvox.worker.settings.shipped_templates import system_user
 
@@ -43,8 +43,7 @@ def list_models(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) ->
         if as_json:
             print_json([ModelDocument.model_validate(binding) for binding in models])
             return
-        heads = ("MODEL", "VERSION", "FLOW", "CONTEXT", "BY", "MESSAGE")
-        table = Table(*heads, box=None, pad_edge=False)
+        table = plain_table("MODEL", "VERSION", "FLOW", "CONTEXT", "BY", "MESSAGE")
         for binding in models:
             table.add_row(
                 Text(binding.model),
@@ -172,8 +171,8 @@ def roll_back(
 
     def rolled(registry: Registry) -> None:
         goal = earlier(name, registry.history(name), to)
-        told = message or f"back to version {goal.version}"
-        _change(registry, {name: as_it_was(goal)}, told, as_json=as_json)
+        why = message or f"back to version {goal.version}"
+        _change(registry, {name: as_it_was(goal)}, why, as_json=as_json)
 
     with_registry(data, rolled)
 

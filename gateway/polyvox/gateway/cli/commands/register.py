@@ -1,4 +1,4 @@
-"""``polyvox register``: a flow becomes the next version of its name and is live immediately."""
+"""``polyvox register``: store a flow as the next version of its name."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,9 +31,7 @@ def register(
     as_json: JsonOption = False,
 ) -> None:
     """Register a flow. A running server uses it from the next request on."""
-
-    # The flow is tried in processes that need half a second to get ready: the registry is imported
-    # meanwhile.
+    # The processes of the dry run take half a second to start: the registry is imported meanwhile.
     with DryRuns() as dry_runs:
         registering = imported("registering")
         order = registering.Order(path, message, model, param, param_file, limit)

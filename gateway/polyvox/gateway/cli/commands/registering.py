@@ -1,4 +1,4 @@
-"""What ``polyvox register`` does: examine a flow, store it, bind it to a model if asked to."""
+"""Examine a flow, store it, and bind it to a model if ``polyvox register`` names one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,8 +57,8 @@ def _register(registry: Registry, order: Order, dry_runs: DryRuns, *, as_json: b
     if as_json:
         print_json(FlowDocument.model_validate(version))
         return
-    news = "is unchanged" if version.name in known else "is registered and live"
-    typer.echo(f"{version.name} {news}.")
+    state = "is unchanged" if version.name in known else "is registered and live"
+    typer.echo(f"{version.name} {state}.")
     if model is not None:
         typer.echo(f"Call it as model {model!r}.")
     elif registry.load(version.digest).needs_params:

@@ -1,4 +1,4 @@
-"""``polyvox runs replay|export|rerun`` and ``polyvox flows test``: runs executed again."""
+"""``polyvox runs replay|export|rerun`` and ``polyvox flows test``: execute runs again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,16 +29,18 @@ from polyvox.gateway.cli.input.options import (
     DEFAULT_DATA,
     DataOption,
     EngineOption,
+    FlowArgument,
     JsonOption,
     NamespaceOption,
+    RunArgument,
     chosen_engine,
     console,
     engine_link,
     give_up,
-    no_engine_at,
+    give_up_on_engine,
     print_json,
 )
-from polyvox.gateway.cli.input.stores import with_ledger
+from polyvox.gateway.cli.input.stores import known_run, with_ledger
 from polyvox.gateway.cli.output.run_tree import render_tree
 from polyvox.worker.hosting.payloads import data_converter
 from polyvox.worker.runs.export import export_run, host_services, parse_exported, replay_exported
@@ -50,17 +52,13 @@ from polyvox.workflows.flow import FlowError
 
 T = TypeVar("T")
 
-_LEDGER_LOOK_S = 0.05
-_LEDGER_LOOKS = 60
-
-RunArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="A run's id, or the beginning of one.")
-]
+_POLL_S = 0.05
+_POLLS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """The data folder and its engine, opened beside the server that runs on them."""
+    """The data folder and its engine, opened while the server may use them too."""
 
     ledger: Ledger
     registry: Registry
@@ -69,12 +67,7 @@ class _Open:
     client: Client
 
     async def run_id(self, beginning: str) -> str:
-        run = await self.ledger.run(beginning)
-        if run is None:
-            raise ModelError(
-                "not_found", f"There is no run {beginning!r}. `polyvox runs list` shows them."
-            )
-        return run.run_id
+        return (await known_run(self.ledger, beginning)).run_id
 
     async def verdict(self, run_id: str) -> Verdict:
         history = await fetch_history(self.client, run_id)
@@ -101,13 +94,11 @@ def replay_run(
             return await opened.verdict(await opened.run_id(run))
 
         verdict = _with_engine(data, engine, namespace, replayed)
-    _tell([verdict], [], as_json=as_json)
+    _print_verdicts([verdict], [], as_json=as_json)
 
 
 def check_flow(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A flow or a version, such as careful@2.")
-    ],
+    name: FlowArgument,
     data: DataOption = DEFAULT_DATA,
     last: Annotated[int, typer.Option(min=1, max=LIST_LIMIT, help="How many runs.")] = 20,
     engine: EngineOption = None,
@@ -130,7 +121,7 @@ def check_flow(
         return verdicts, missing
 
     verdicts, missing = _with_engine(data, engine, namespace, tested)
-    _tell(verdicts, missing, as_json=as_json)
+    _print_verdicts(verdicts, missing, as_json=as_json)
 
 
 def export(
@@ -187,25 +178,25 @@ def rerun_run(
         except ModelError as error:
             return started.run_id, f"Failed: {error.message}"
 
-    run_id, said = _with_engine(data, engine, namespace, again)
+    run_id, text = _with_engine(data, engine, namespace, again)
     record = with_ledger(data, lambda ledger: _recorded(ledger, run_id))
     if record is None:
         give_up(f"Run {run_id} is not in the ledger.")
     link = engine_link(data, run_id)
     if as_json:
-        print_json({**render_whole_run(record, link, []).model_dump(), "text": said})
+        print_json({**render_whole_run(record, link, []).model_dump(), "text": text})
         return
-    console().print(Text(said))
+    console().print(Text(text))
     console().print(render_tree(record, link))
 
 
 async def _recorded(ledger: Ledger, run_id: str) -> RunRecord | None:
-    """Return the run with its end, which the server that ran it writes down a moment later."""
-    for _ in range(_LEDGER_LOOKS):
+    """Return the run with its end, which its server records a moment later."""
+    for _ in range(_POLLS):
         record = await ledger.run(run_id)
         if record is None or record.status != "running":
             return record
-        await asyncio.sleep(_LEDGER_LOOK_S)
+        await asyncio.sleep(_POLL_S)
     return await ledger.run(run_id)
 
 
@@ -215,7 +206,7 @@ def _with_engine(
     namespace: str | None,
     use: Callable[[_Open], Awaitable[T]],
 ) -> T:
-    """Open the folder and connect to its engine; a known error is one line and exit status 1."""
+    """Open the folder and connect to its engine; print a known error and exit with 1."""
     data = data.expanduser()
     chosen = chosen_engine(data, engine, namespace)
     if not database_file(data).is_file():
@@ -240,22 +231,22 @@ def _with_engine(
         return asyncio.run(opened())
     except (DatabaseError, FlowError, ModelError) as error:
         give_up(str(error))
-    except RuntimeError:  # the SDK's word for an engine that does not answer
-        give_up(no_engine_at(chosen.address))
+    except RuntimeError:  # what the SDK raises if the engine does not answer
+        give_up_on_engine(chosen.address)
 
 
-def _tell(verdicts: list[Verdict], missing: list[str], *, as_json: bool) -> None:
+def _print_verdicts(verdicts: list[Verdict], missing: list[str], *, as_json: bool) -> None:
     broken = [verdict for verdict in verdicts if not verdict.holds]
     if as_json:
         print_json({"verdicts": verdicts, "missing": missing})
     else:
         for verdict in verdicts:
-            told = f"{verdict.run_id}  {verdict.flow}  "
+            line = f"{verdict.run_id}  {verdict.flow}  "
             if verdict.holds:
-                told += f"matches: {verdict.work} recorded activities and the result are the same"
+                line += f"matches: {verdict.work} recorded activities and the result are the same"
             else:
-                told += f"differs: {verdict.difference}"
-            console().print(Text(told, style="" if verdict.holds else "red"))
+                line += f"differs: {verdict.difference}"
+            console().print(Text(line, style="" if verdict.holds else "red"))
         for run_id in missing:
             console().print(Text(f"{run_id}  the engine no longer has its history"))
         if len(verdicts) != 1 or missing:

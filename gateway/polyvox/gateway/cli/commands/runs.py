@@ -13,12 +13,12 @@ from polyvox.gateway.cli.input.options import (
     DEFAULT_DATA,
     DataOption,
     JsonOption,
+    RunArgument,
     console,
     engine_link,
-    give_up,
     print_json,
 )
-from polyvox.gateway.cli.input.stores import with_ledger
+from polyvox.gateway.cli.input.stores import find_run, with_ledger
 from polyvox.gateway.cli.output.run_tree import render_runs, render_tree
 
 
@@ -38,16 +38,12 @@ def list_runs(
 
 
 def show_run(
-    run_id: Annotated[
-        str, typer.Argument(metavar="ID", help="A run's id, or the beginning of one.")
-    ],
+    run_id: RunArgument,
     data: DataOption = DEFAULT_DATA,
     as_json: JsonOption = False,
 ) -> None:
     """Show one run: its calls with times, tokens, cost and failures."""
-    run = with_ledger(data, lambda ledger: ledger.run(run_id))
-    if run is None:
-        give_up(f"There is no run {run_id!r}. `polyvox runs list` shows them.")
+    run = find_run(data, run_id)
     link = engine_link(data, run.run_id)
     questions = _questions(data, run)
     if as_json:
@@ -62,7 +58,7 @@ def _questions(data: Path, run: RunRecord) -> list[str] | None:
     """Return the open questions of a running run; None if its engine does not answer."""
     if run.status != "running":
         return []
-    # The engine's SDK takes half a second to import.
-    from polyvox.gateway.cli.commands.approve import questions  # noqa: PLC0415
+    # The Temporal SDK takes half a second to import.
+    from polyvox.gateway.cli.commands.approve import waiting_questions  # noqa: PLC0415
 
-    return questions(data, run.run_id)
+    return waiting_questions(data, run.run_id)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.storage.database import (
     DatabaseError,
@@ -16,7 +15,7 @@ from polyvox.activities.storage.database import (
 )
 from polyvox.gateway.api.run_document import run_page
 from polyvox.gateway.cli.input.options import DEFAULT_DATA, DataOption, give_up
-from polyvox.gateway.cli.input.stores import with_ledger
+from polyvox.gateway.cli.input.stores import find_run
 from polyvox.gateway.web_ui.address import read_door
 from polyvox.worker.engine.data_lock import lock_holder
 
@@ -38,22 +37,11 @@ def ui(
         )
     if lock_holder(data.expanduser()) is None:
         give_up("No server runs on this data folder. Start it with `polyvox up`.")
-    target = run_page(door.namespace, _whole_id(data, run_id)) if run_id else ""
+    target = run_page(door.namespace, find_run(data, run_id).run_id) if run_id else ""
     link = door.enter_link(_ticket(data, target))
     typer.echo(link)
     if opened and not webbrowser.open(link):
         give_up("No browser could be started. Open the link above yourself.")
-
-
-def _whole_id(data: Path, run_id: str) -> str:
-    async def find(ledger: Ledger) -> str | None:
-        run = await ledger.run(run_id)
-        return run.run_id if run else None
-
-    found = with_ledger(data, find)
-    if found is None:
-        give_up(f"There is no run {run_id!r}. `polyvox runs list` shows them.")
-    return found
 
 
 def _ticket(data: Path, target: str) -> str:

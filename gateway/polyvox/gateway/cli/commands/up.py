@@ -25,7 +25,7 @@ from polyvox.worker.settings.settings import Settings, SettingsError, load_setti
 from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.flow import FlowError
 
-# What can be wrong with how the program was called; each says what to do.
+# Errors of the caller; each message says what to do.
 CALLING_ERRORS = (
     DataFolderInUse,
     EngineError,
@@ -74,11 +74,11 @@ def up(
 
 
 def run(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run ``program`` on a uvloop; an error of calling is one line and exit status 1."""
+    """Run ``program`` on a uvloop; print an error of the caller as one line and exit with 1."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    # A failed attempt is in the ledger with its reason; its traceback would say less.
+    # A failed attempt is in the ledger with its reason; its traceback adds nothing.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
-    logging.getLogger("temporalio.worker._workflow_instance").addFilter(_is_news)
+    logging.getLogger("temporalio.worker._workflow_instance").addFilter(_is_unexpected)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(program())
@@ -86,9 +86,12 @@ def run(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
         give_up(str(error))
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """A client that leaves ends its run and the call under way at once: where both reach the run
-    together, the SDK drops the call's error unread, and its event loop would tell of that."""
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Return whether ``record`` is not about the cancelled call of a client that left.
+
+    If such a call and its run end together, the SDK drops the call's error unread, and the event
+    loop would log it.
+    """
     dropped = record.exc_info[1] if record.exc_info else None
     return not (isinstance(dropped, ActivityError) and model_error(dropped).kind == "cancelled")
 
@@ -108,10 +111,10 @@ async def _up(settings: Settings, environ: Mapping[str, str]) -> None:
 
 
 def _spare_collections() -> None:
-    """Keep the collector from walking what lives as long as the program.
+    """Exclude the objects that live as long as the program from garbage collection.
 
-    A streamed token makes many short-lived objects and no cycles: with the defaults, a twelfth of
-    the CPU under load goes into collections that find nothing.
+    A streamed token makes many short-lived objects and no cycles: with the defaults, collections
+    that find nothing take a twelfth of the CPU under load.
     """
     gc.collect()
     gc.freeze()
@@ -119,7 +122,7 @@ def _spare_collections() -> None:
 
 
 def stop_signal(console: Console) -> asyncio.Event:
-    """Return what SIGINT and SIGTERM set. A second signal cancels the whole program."""
+    """Return an event that SIGINT and SIGTERM set. A second signal cancels the whole program."""
     stop = asyncio.Event()
     program = asyncio.current_task()
     assert program is not None

@@ -1,4 +1,4 @@
-"""``KEY=VALUE`` as commands accept it: a value that is not valid JSON is text."""
+"""Options of the form ``KEY=VALUE``, where a value that is not valid JSON is text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ MessageOption = Annotated[str, typer.Option("--message", "-m", help="What is new
 
 
 def assigned(given: Sequence[str] | None, option: str = "--param") -> dict[str, Json]:
-    """Return what ``given`` assigns. Raises FlowError if one is not KEY=VALUE."""
+    """Return the values in ``given`` by key. Raises FlowError if one is not KEY=VALUE."""
     return {key: _value(text) for key, text in _pairs(given, option)}
 
 

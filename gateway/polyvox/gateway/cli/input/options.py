@@ -1,6 +1,6 @@
-"""What commands share: options, the engine's address, printing, and exiting with an error.
+"""Options, the engine's address, printing, and exiting with an error.
 
-Every command imports this, so it must not import what only some need.
+Every command imports this module, so it must import quickly.
 """
 
 import sys
@@ -34,11 +34,17 @@ NamespaceOption = Annotated[
     str | None,
     typer.Option("--namespace", envvar="TEMPORAL_NAMESPACE", help="The engine's namespace."),
 ]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="A run's id, or the beginning of one.")
+]
+FlowArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A flow or a version, such as careful@2.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def engine_link(data: Path, run_id: str) -> str | None:
-    """The run's page in the Web UI, through the server on ``data``; None if it has no Web UI."""
+    """Return the run's page in the Web UI of the server on ``data``; None if it has none."""
     door = read_door(data)
     return door.run_link(run_id) if door else None
 
@@ -64,12 +70,12 @@ def chosen_engine(data: Path, address: str | None, namespace: str | None) -> Eng
     return chosen._replace(namespace=namespace) if namespace else chosen
 
 
-def no_engine_at(address: str) -> str:
-    return f"The engine at {address} does not answer. Start the server with `polyvox up`."
+def give_up_on_engine(address: str) -> NoReturn:
+    give_up(f"The engine at {address} does not answer. Start the server with `polyvox up`.")
 
 
 def console() -> Console:
-    """Standard output; as wide as a row needs where no terminal sets the width."""
+    """Return a console on standard output, wide enough for a row if it is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""The ledger and the registry in a data folder, opened by a command.
+"""Open the ledger and the registry in a data folder for a command.
 
 Commands read the database file themselves, so they work whether or not the server runs.
 """
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from polyvox.activities.ledger.entries import RunRecord
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.database import (
@@ -28,7 +29,7 @@ T = TypeVar("T")
 def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bool = False) -> T:
     """Open the ledger in ``data``, use it, close it.
 
-    Prints what is wrong and exits with 1 if there is none (unless ``create``), if it cannot be
+    Prints an error and exits with 1 if there is no ledger (unless ``create``), if it cannot be
     opened, or if ``use`` raises ModelError.
     """
     file = database_file(data.expanduser())
@@ -48,10 +49,25 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
         give_up(str(error))
 
 
+def find_run(data: Path, run_id: str) -> RunRecord:
+    """Return the run whose id begins with ``run_id``; exit with 1 if the ledger has none."""
+    return with_ledger(data, lambda ledger: known_run(ledger, run_id))
+
+
+async def known_run(ledger: Ledger, run_id: str) -> RunRecord:
+    """Return the run whose id begins with ``run_id``. Raises ModelError if there is none."""
+    run = await ledger.run(run_id)
+    if run is None:
+        raise ModelError(
+            "not_found", f"There is no run {run_id!r}. `polyvox runs list` shows them."
+        )
+    return run
+
+
 def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
     """Open the registry in ``data``, with the flows that ship, and use it.
 
-    Works before the first start too. Prints what is wrong and exits with 1 if it cannot be opened,
+    Also works before the first start. Prints an error and exits with 1 if it cannot be opened,
     or if ``use`` raises FlowError or ModelError.
     """
     try:

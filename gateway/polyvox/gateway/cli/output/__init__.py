@@ -1,1 +1,1 @@
-"""What commands print."""
+"""Format what commands print."""

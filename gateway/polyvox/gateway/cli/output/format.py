@@ -1,12 +1,14 @@
-"""The facts of runs as text: durations, tokens, money, notes.
+"""Format durations, tokens, money and notes as text.
 
 Text from clients and providers is wrapped in Text without its control characters, so that it can
 neither style nor control the terminal.
 """
 
 import math
+from datetime import datetime
 
 import orjson
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -18,6 +20,16 @@ UNKNOWN = "-"
 
 def plain(text: str, style: str = "") -> Text:
     return Text("".join(c if c.isprintable() else " " for c in text), style=style)
+
+
+def plain_table(*heads: str) -> Table:
+    """Return a table without lines and without rows."""
+    return Table(*heads, box=None, pad_edge=False)
+
+
+def minute(moment: datetime) -> str:
+    """Return ``moment`` in local time."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
 def duration(milliseconds: int | None) -> str:
@@ -32,7 +44,7 @@ def duration(milliseconds: int | None) -> str:
 
 
 def tokens(usage: Usage) -> str:
-    """The meters apart from each other, as they are billed: fresh input, cached, output."""
+    """Return the counts as they are billed: new input, cached input, output."""
     if usage == Usage():
         return "unknown"
     read = f" + {count(usage.cache_read)} from cache" if usage.cache_read else ""
@@ -46,7 +58,7 @@ def count(number: int | None) -> str:
 
 
 def dollars(usd: float | None) -> str:
-    """Return an amount with two digits that say something: $0.00042, $0.0123, $4.20."""
+    """Return an amount with at least two significant digits: $0.00042, $0.0123, $4.20."""
     if usd is None:
         return "unknown"
     if usd <= 0:
@@ -56,7 +68,7 @@ def dollars(usd: float | None) -> str:
 
 
 def money(cost: Cost) -> str:
-    """Return what calls cost; of some the cost may be unknown, which is not zero."""
+    """Return what calls cost. An unknown cost does not count as zero."""
     if not cost.unknown:
         return dollars(cost.usd)
     if cost.usd <= 0:
@@ -66,16 +78,16 @@ def money(cost: Cost) -> str:
 
 
 def add_note(tree: Tree, note: Json) -> None:
-    """Add a note as one line, and below it the facts that are lists or tables."""
+    """Add a note as one line, with its lists and objects below it."""
     head = Text("note: ", style="dim")
     if not isinstance(note, dict):
         tree.add(head + plain(_word(note)))
         return
     facts = {name: fact for name, fact in note.items() if name != "what"}
     nested = {name: fact for name, fact in facts.items() if isinstance(fact, dict | list) and fact}
-    told = [_word(note.get("what", ""))]
-    told += [f"{name}: {_word(fact)}" for name, fact in facts.items() if name not in nested]
-    node = tree.add(head + plain("  ".join(told)))
+    words = [_word(note.get("what", ""))]
+    words += [f"{name}: {_word(fact)}" for name, fact in facts.items() if name not in nested]
+    node = tree.add(head + plain("  ".join(words)))
     for name, fact in nested.items():
         _add_facts(node.add(plain(name)), fact)
 

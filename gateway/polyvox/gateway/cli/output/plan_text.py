@@ -1,4 +1,4 @@
-"""Changes of virtual models as text. Values in, rich renderables out."""
+"""Render changes of virtual models as text."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,12 @@ _LONGEST = 100
 
 
 def render_plan(plan: Plan) -> RenderableType:
-    """Render one line a model, what changes of it below, and a sum."""
+    """Render one line for each model, its changes below it, and the totals."""
     lines: list[RenderableType] = []
     for change in plan:
         mark, style = _MARKS[change.action]
-        told = f"{mark} {change.model}  {change.action}  version {change.version}  {change.flow}"
-        lines.append(Text(told, style=style))
+        head = f"{mark} {change.model}  {change.action}  version {change.version}  {change.flow}"
+        lines.append(Text(head, style=style))
         if change.differences:
             lines.append(render_differences(change.differences))
     counts = {action: sum(c.action == action for c in plan) for action in _MARKS}
@@ -33,7 +33,7 @@ def render_plan(plan: Plan) -> RenderableType:
 
 
 def render_differences(changed: Sequence[Difference]) -> RenderableType:
-    """Render each place with what it was and what it is; long texts by what of them differs."""
+    """Render each changed place with its old and its new value, both shortened."""
     lines: list[Text] = []
     for one in changed:
         if one.kind == "added":

@@ -1,12 +1,8 @@
-"""Runs as text: a table of many, a tree of one.
-
-Values in, rich renderables out; the words for single facts are in ``format.py``.
-"""
+"""Render runs as text: a table of many, a tree of one."""
 
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -19,6 +15,7 @@ from polyvox.gateway.cli.output.format import (
     duration,
     money,
     plain,
+    plain_table,
     tokens,
 )
 from polyvox.workflows.errors import FAULTS
@@ -30,10 +27,10 @@ _MEANINGS: dict[str, str] = {kind: fault.meaning for kind, fault in FAULTS.items
 
 
 def render_runs(runs: Sequence[RunRecord]) -> RenderableType:
-    """Render a table, one run a row, in the order given."""
+    """Render a table with one row for each run, in the given order."""
     if not runs:
         return Text("No runs.")
-    table = Table(box=None, pad_edge=False)
+    table = plain_table()
     table.add_column("RUN", no_wrap=True, overflow="fold")
     for name in ("STARTED", "MODEL", "FLOW", "STATUS"):
         table.add_column(name)
@@ -58,7 +55,7 @@ def render_runs(runs: Sequence[RunRecord]) -> RenderableType:
 
 
 def render_tree(run: RunRecord, link: str | None) -> RenderableType:
-    """Render a run, below it its calls in the order they started, its notes, and the link."""
+    """Render a run, with its calls in order of their start, its notes, and the link below it."""
     spent = run.spent if run.calls else run.usage
     tree = Tree(
         _line(
@@ -119,7 +116,7 @@ def _line(*parts: Text | None) -> Text:
 
 
 def _short(cost: Cost) -> str:
-    """Return the cost for a column: > is for what is known of it, if that is not all."""
+    """Return the cost for a column; after ">" it is the known part of the cost."""
     if not cost.unknown:
         return dollars(cost.usd)
     return f"> {dollars(cost.usd)}" if cost.usd > 0 else UNKNOWN

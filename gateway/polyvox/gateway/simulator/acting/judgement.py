@@ -1,7 +1,7 @@
-"""Compares labelled answers, sentence by sentence, and reports under five headings.
+"""Compare labelled answers, sentence by sentence, and report the findings under five headings.
 
-Two sentences say the same when they share most of their telling words and neither contradicts the
-other. They conflict when they share words but one denies what the other claims, or when both are
+Two sentences agree if they share most of their significant words and neither contradicts the
+other. They conflict if they share words but one denies what the other claims, or if both are
 positions and differ. Everything reported is a sentence of an answer or names one.
 """
 
@@ -21,12 +21,7 @@ HEADINGS: dict[str, str] = {
 }
 """The five headings by the property name a structured report gives them."""
 
-_HEADED = re.compile(
-    r"^#{1,6} *(?:Answer|Response|Candidate|Branch)\s+(?P<label>[^\n]+)\n"
-    r"(?P<text>.*?)(?=^#{1,6} *(?:Answer|Response|Candidate|Branch)\s|\Z)",
-    re.S | re.I | re.M,
-)
-_ATTRIBUTE = re.compile(r"\b(?:id|label|name|model|from)\s*=\s*[\"']([^\"']+)[\"']", re.I)
+_ATTRIBUTE = re.compile(r"\bid\s*=\s*[\"']([^\"']+)[\"']", re.I)
 _LABEL = re.compile(r"\[simulated:[^\[\]]*\]\s*")
 _SENTENCE = re.compile(r"[^\n.!?]+(?:[.!?](?!\s|$)[^\n.!?]*)*[.!?]?")
 _DENIAL = re.compile(r"\b(?:no|not|never|none|neither|nor|against|avoid|without)\b|n't\b", re.I)
@@ -44,7 +39,7 @@ _MOST = 6
 _MOST_SENTENCES = 60
 _MOST_ANSWERS = 26
 _LONGEST = 4000
-"""Characters that are looked into, of the question and of what the answers say to it."""
+"""The most characters read of the question, and of each sentence on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +79,15 @@ def _overlap(one: _Sentence, other: _Sentence) -> float:
 
 
 def answers(text: str) -> list[Answer]:
-    """Return the labelled answers in ``text``.
-
-    Understands ``<answer id="A">...</answer>`` (or label, name, model) and ``## Answer A``.
-    """
-    lowered = text.lower()
-    if "<answer" not in lowered and not (lowered.startswith("#") or "\n#" in lowered):
-        # Most prompts have neither: the patterns below are slow on megabytes.
-        return []
-    tagged = [
-        Answer(_tag_label(element.attributes, at), element.text)
+    """Return the labelled answers in ``text``: ``<answer id="A">...</answer>``, without an ``id``
+    labelled by their place."""
+    return [
+        Answer(_label(element.attributes, at), element.text)
         for at, element in enumerate(islice(elements(text, "answer"), _MOST_ANSWERS))
     ]
-    headed = islice(_HEADED.finditer(text), _MOST_ANSWERS)
-    return tagged or [Answer(m["label"].strip(), m["text"]) for m in headed]
 
 
-def _tag_label(attributes: str, at: int) -> str:
+def _label(attributes: str, at: int) -> str:
     match = _ATTRIBUTE.search(attributes)
     return match[1] if match else chr(ord("A") + at % 26)
 
@@ -167,11 +154,11 @@ def _groups(sentences: list[_Sentence]) -> list[list[_Sentence]]:
 
 
 def _blind_spots(text: str, given: list[Answer]) -> list[str]:
-    said = " ".join(answer.text.lower() for answer in given)
-    spots = [f"No answer looks at {aspect}." for aspect in ASPECTS if aspect not in said]
+    text_of_all = " ".join(answer.text.lower() for answer in given)
+    spots = [f"No answer looks at {aspect}." for aspect in ASPECTS if aspect not in text_of_all]
     if question := next(elements(text, "question", "problem"), None):
         words = dict.fromkeys(re.findall(r"\w{4,}", question.text[:_LONGEST].lower()))
-        missed = [word for word in words if word not in said and word not in _SMALL]
+        missed = [word for word in words if word not in text_of_all and word not in _SMALL]
         if missed:
             spots.insert(0, f"No answer mentions: {', '.join(missed[:5])}.")
     return spots

@@ -1,9 +1,9 @@
-"""Mistakes a simulated model makes on purpose, and the eye for them that a simulated checker has.
+"""Mistakes that a simulated model makes on purpose, and the check that finds them.
 
-A model with ``slipN`` in its name gets it wrong until the conversation has told it N times that its
-answer did not pass: JSON lacks a property, a call its arguments, code works wrongly, a text ends
-with a wrong sum. One with ``bugN`` gets only code wrong. Who is asked for a verdict finds wrong
-sums and open ends in the answer.
+A model with ``slipN`` in its name makes mistakes until the conversation reports N times that its
+answer did not pass: JSON lacks a property, a call its arguments, code is wrong, a text ends with a
+wrong sum. A model with ``bugN`` makes mistakes only in code. A model that is asked for a verdict
+finds wrong sums and unfinished parts in the answer.
 """
 
 import re
@@ -20,10 +20,10 @@ _MOST_LABELS = 100
 
 WRONG_SUM = "By the way, 2 + 2 = 5."
 
-_TOLD = re.compile(r"\b(?:did|does) not pass\b", re.I)
+_FAILURE = re.compile(r"\b(?:did|does) not pass\b", re.I)
 _SUM = re.compile(r"(?<![\d.])(\d{1,9}) ([+*-]) (\d{1,9}) = (\d{1,12})(?![\d.]*\d)")
 _OPERATORS = {"+": add, "-": sub, "*": mul}
-_OPEN_END = re.compile(r"\bTODO\b|\bNotImplemented\w*")
+_UNFINISHED = re.compile(r"\bTODO\b|\bNotImplemented\w*")
 
 _CODE_WANTED = re.compile(
     r"\bfunction `?(?P<name>[a-z_]\w*)`?.{0,80}?\bin `?(?P<path>[\w./-]+\.py)`?", re.I | re.S
@@ -34,23 +34,23 @@ _BODIES = {
     "largest": ("values", "max(values)", "values[0]"),
     "is_even": ("number", "number % 2 == 0", "number % 2 == 1"),
 }
-"""What the simulator can program: arguments, what is returned, and what by mistake."""
+"""The functions that the simulator can write: arguments, right result, wrong result."""
 
 
 def is_due(conversation: Conversation, slips: int) -> bool:
-    """Whether a mistake is still to be made."""
-    told = sum(1 for m in conversation.messages if m.role == "user" and tells_failure(m.text))
-    return told < slips
+    """Return whether the model still makes its mistake."""
+    complaints = (m for m in conversation.messages if m.role == "user" and reports_failure(m.text))
+    return sum(1 for _ in complaints) < slips
 
 
-def tells_failure(text: str) -> bool:
-    """Whether ``text`` says that an answer, or a call, did not pass a check."""
-    return bool(_TOLD.search(text))
+def reports_failure(text: str) -> bool:
+    """Return whether ``text`` reports that an answer or a call did not pass a check."""
+    return bool(_FAILURE.search(text))
 
 
-def spoiled(parts: list[Part]) -> list[Part]:
+def with_mistakes(parts: list[Part]) -> list[Part]:
     """Return ``parts`` with a mistake in each that can have one."""
-    return [_spoiled(part) for part in parts]
+    return [_with_mistake(part) for part in parts]
 
 
 def program(question: Question, *, wrong: bool) -> str | None:
@@ -67,13 +67,13 @@ def program(question: Question, *, wrong: bool) -> str | None:
 def verdict(text: str) -> dict[str, object]:
     """Return the verdict on the answer in ``text``: ``passed`` and ``complaints``."""
     begin, end = text.find("<answer>"), text.rfind("</answer>")
-    said = text[begin + len("<answer>") : end] if 0 <= begin < end else ""
+    answer = text[begin + len("<answer>") : end] if 0 <= begin < end else ""
     complaints: list[str] = []
-    for match in _SUM.finditer(said):
+    for match in _SUM.finditer(answer):
         value = _OPERATORS[match[2]](int(match[1]), int(match[3]))
         if value != int(match[4]):
             complaints.append(f"{match[0]} is wrong: it is {value}.")
-    if left := _OPEN_END.search(said):
+    if left := _UNFINISHED.search(answer):
         complaints.append(f"It is not finished: {left[0]}.")
     return {"passed": not complaints, "complaints": complaints}
 
@@ -88,7 +88,7 @@ def label(text: str) -> dict[str, object]:
     return {"label": next((word for word in labels if word.lower() in rest), labels[0])}
 
 
-def _spoiled(part: Part) -> Part:
+def _with_mistake(part: Part) -> Part:
     match part:
         case ToolCall():
             return replace(part, arguments="{}")

@@ -1,8 +1,8 @@
-"""Voices that disagree: each persona looks at a question from one side and takes a position.
+"""Personas that disagree: each looks at a question from one side and takes a position.
 
-For one question two positions of different personas often conflict, some points are made by all,
-some by a few and one by each alone, so that whoever judges them has something to find. Which
-position a persona takes depends on the question and the persona only.
+Positions of different personas often conflict. All personas make some points, a few make others,
+and each makes one alone, so that a judge finds something of each kind. A position depends only on
+the question and the persona.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ ASPECTS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """``seat`` turns the wheel of stances: two neighbours never take the same position."""
+    """``seat`` is added to the question's number: neighbours never take the same position."""
 
     name: str
     seat: int
@@ -65,22 +65,6 @@ _PERSONAS = (
         "the hard part of {topic} is the day it is half done and both ways must work",
     ),
     Persona(
-        "historian",
-        3,
-        "what happened the last time",
-        ("people", "risk", "reversibility"),
-        "no two cases of {topic} are the same, and survivors write the stories",
-        "earlier waves of {topic} were decided by training, not by technique",
-    ),
-    Persona(
-        "economist",
-        4,
-        "who pays and who gains",
-        ("cost", "time", "reversibility"),
-        "prices around {topic} move faster than plans",
-        "those who pay for {topic} are not those who gain, so somebody must be compensated",
-    ),
-    Persona(
         "main",
         2,
         "what was asked and what is known",
@@ -109,22 +93,22 @@ def persona(name: str) -> Persona:
     )
 
 
-def position(voice: Persona, question: Question) -> str:
-    """Return what ``voice`` would do, as a clause."""
-    stance, _ = STANCES[(question.number + voice.seat) % len(STANCES)]
+def position(speaker: Persona, question: Question) -> str:
+    """Return what ``speaker`` would do, as a clause."""
+    stance, _ = STANCES[(question.number + speaker.seat) % len(STANCES)]
     return stance.format(topic=question.topic)
 
 
-def opinion(voice: Persona, question: Question) -> str:
-    """Return the whole opinion of ``voice``, one sentence a line."""
+def opinion(speaker: Persona, question: Question) -> str:
+    """Return the whole opinion of ``speaker``, one sentence a line."""
     topic = question.topic
-    _, verdict = STANCES[(question.number + voice.seat) % len(STANCES)]
+    _, verdict = STANCES[(question.number + speaker.seat) % len(STANCES)]
     lines = [
-        f"Position: {position(voice, question)}.",
-        f"Reason: {voice.lens} {verdict}.",
+        f"Position: {position(speaker, question)}.",
+        f"Reason: {speaker.lens} {verdict}.",
         f"Before {topic} starts, agree on how success is measured.",
-        *(ASPECTS[aspect] for aspect in voice.aspects),
-        f"Caveat: {voice.caveat.format(topic=topic)}.",
-        f"Insight: {voice.insight.format(topic=topic)}.",
+        *(ASPECTS[aspect] for aspect in speaker.aspects),
+        f"Caveat: {speaker.caveat.format(topic=topic)}.",
+        f"Insight: {speaker.insight.format(topic=topic)}.",
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Says what an image looks like: its size, format and dominant colours."""
+"""Describe an image by its size, format and dominant colours."""
 
 import base64
 import binascii
@@ -30,7 +30,7 @@ _LEAST_SHARE = 0.05
 def describe(image: Image) -> str:
     """Return a clause about ``image``, such as "a PNG image of 64x48 pixels, red (100 %)".
 
-    An image that is only referred to, or cannot be decoded, is said to be just that.
+    The clause says so if the image is only a reference or cannot be decoded.
     """
     source = image.source
     data = source.data

@@ -1,9 +1,8 @@
-"""What a conversation asks right now: its newest user text, and what this turn has done since.
+"""What a conversation asks: its newest user text, and the tool calls of this turn.
 
-Agent clients wrap a prompt in reminders and descriptions of their surroundings, in the same
-message or in messages of their own. Those blocks are not the question: they are taken out here,
-and a message that holds nothing else does not open a turn. Nor does a complaint: whoever is told
-that an answer did not pass is asked the same thing again.
+Agents add reminders and descriptions of their environment to a prompt, in the same message or in
+separate ones. These blocks are removed here, and a message without other text does not start a
+turn. Neither does a complaint that an answer did not pass: it repeats the question.
 """
 
 import hashlib
@@ -33,7 +32,7 @@ _LABELS = re.compile(
     r"|</?image\b[^>]*>|# AGENTS\.md instructions\b.*)\s*",
     re.S,
 )
-"""Whole texts by which clients say where an image or a set of instructions comes from."""
+"""Texts in which clients name the source of an image or of instructions."""
 _FRAMES = ("task", "user_input", "user_message", "user_query")
 
 _DIRECTORY = re.compile(
@@ -57,7 +56,7 @@ _ASKS = re.compile(
 )
 _COMPLAINT = re.compile(r"\s*Your\b[^\n]{0,60}\bdid not pass\b", re.I)
 _LOOKS = re.compile(r"\b(?:image|picture|photo|screenshot)s?\b", re.I)
-"""A question about images means those of earlier turns too, if this turn shows none."""
+"""A question about images refers to those of earlier turns if this turn has none."""
 _GREETING = re.compile(
     r"^\W*(?:say )?(?:hi|hello|hey|howdy|good (?:morning|afternoon|evening)|thanks|thank you|ok"
     r"|bye|how are you)(?: there| you| all)?(?:,? how are you)?\W*$",
@@ -67,7 +66,7 @@ _GREETING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one tool call of this turn gave back; ``tool`` is empty if the call is not there."""
+    """The result of a tool call of this turn; ``tool`` is empty if the call is missing."""
 
     tool: str
     text: str
@@ -76,7 +75,7 @@ class Result:
 
 
 LONGEST_GIST = 4000
-"""Characters of a prompt that the rules look into: a prompt may be megabytes of pasted text."""
+"""Characters of a prompt that the rules read: a prompt may be megabytes of pasted text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +102,14 @@ class Question:
 
     @property
     def length(self) -> int:
-        """How many words the whole text has; those beyond the gist are told by blanks."""
+        """The number of words of the whole text; beyond the gist, spaces are counted."""
         return len(self.words) + self.text.count(" ", LONGEST_GIST)
 
     @property
     def key_words(self) -> list[str]:
-        """The gist's first eight telling words, lower case, each once."""
-        telling = (w.lower() for w in self.words if w.lower() not in _STOP_WORDS and len(w) > 1)
-        return list(dict.fromkeys(telling))[:8]
+        """The gist's first eight different significant words, in lower case."""
+        significant = (w.lower() for w in self.words if w.lower() not in _STOP_WORDS and len(w) > 1)
+        return list(dict.fromkeys(significant))[:8]
 
     @property
     def topic(self) -> str:
@@ -118,12 +117,12 @@ class Question:
 
     @property
     def wants_advice(self) -> bool:
-        """Whether the text asks something, beyond saying hello."""
+        """Whether the text asks something and is not just a greeting."""
         return bool(_ASKS.search(self.gist)) and not _GREETING.match(self.gist)
 
     @property
     def number(self) -> int:
-        """A stable number that stands for this question, whatever its spacing and case."""
+        """A stable number of this question that does not depend on its spacing and case."""
         return stable_number(" ".join(self.gist.lower().split()))
 
 
@@ -134,25 +133,26 @@ def stable_number(text: str) -> int:
 def read(conversation: Conversation) -> Question:
     """Return what ``conversation`` asks."""
     messages = conversation.messages
-    said = [(at, text) for at, message in enumerate(messages) if (text := asked(message))]
-    start = said[-1][0] if said else 0
-    while start and _leads(messages[start - 1]):
+    prompts = [(at, text) for at, message in enumerate(messages) if (text := asked(message))]
+    start = prompts[-1][0] if prompts else 0
+    while start and _precedes(messages[start - 1]):
         start -= 1
     turn = messages[start:]
     return Question(
-        text=said[-1][1] if said else "",
+        text=prompts[-1][1] if prompts else "",
         turn=_turns(messages),
-        earlier=tuple(text for _, text in said[:-1]),
-        images=_images(turn) or _images(messages if said and _LOOKS.search(said[-1][1]) else ()),
+        earlier=tuple(text for _, text in prompts[:-1]),
+        images=_images(turn)
+        or _images(messages if prompts and _LOOKS.search(prompts[-1][1]) else ()),
         results=tuple(_results(turn)),
         rounds=tuple(_rounds(turn)),
     )
 
 
 def asked(message: Message) -> str:
-    """Return the last text of a user's ``message`` that is the user's own word, or "".
+    """Return the last text of ``message`` that the user wrote, or "".
 
-    What stands beside a tool's result is a note of the client, not a question.
+    A text beside a tool's result is a note of the client, not a question.
     """
     if message.role != "user" or any(isinstance(part, ToolResult) for part in message.parts):
         return ""
@@ -164,15 +164,15 @@ def asked(message: Message) -> str:
 
 def unwrapped(text: str) -> str:
     """Return ``text`` without the blocks an agent client adds around a prompt."""
-    text = _alone(text)
+    text = _without_surroundings(text)
     for tag in _FRAMES:
         if f"</{tag}>" in text:
             text = re.sub(rf"</?{tag}\b[^<>]*>", "", text)
     return "" if _LABELS.fullmatch(text) else text.strip()
 
 
-def _alone(text: str) -> str:
-    """Return ``text`` without what a client tells of its surroundings."""
+def _without_surroundings(text: str) -> str:
+    """Return ``text`` without the client's descriptions of its environment."""
     for tag in _SURROUNDINGS:
         if f"<{tag}>" in text:
             text = re.sub(rf"<{tag}>.*?(?:</{tag}>|$)", "", text, flags=re.S)
@@ -180,7 +180,7 @@ def _alone(text: str) -> str:
 
 
 def working_directory(conversation: Conversation) -> str | None:
-    """Return the absolute folder the client says it works in: the newest mention counts."""
+    """Return the client's working directory, an absolute path, from its newest mention."""
     messages = [m for m in conversation.messages if m.role in ("system", "developer", "user")]
     for message in (*reversed(messages), conversation.system):
         for part in reversed(message.parts) if message else ():
@@ -193,8 +193,8 @@ def _images(messages: tuple[Message, ...]) -> tuple[Image, ...]:
     return tuple(p for m in messages if m.role == "user" for p in m.parts if isinstance(p, Image))
 
 
-def _leads(message: Message) -> bool:
-    """Whether ``message`` belongs to the same turn as a prompt right after it."""
+def _precedes(message: Message) -> bool:
+    """Return whether ``message`` belongs to the same turn as a prompt right after it."""
     return message.role not in ("assistant", "tool") and not any(
         isinstance(part, ToolResult) for part in message.parts
     )
@@ -218,7 +218,9 @@ def _results(turn: tuple[Message, ...]) -> Iterator[Result]:
             if isinstance(part, ToolResult):
                 yield Result(
                     tool=names.get(part.call_id, ""),
-                    text=_alone("".join(p.text for p in part.parts if isinstance(p, Text))),
+                    text=_without_surroundings(
+                        "".join(p.text for p in part.parts if isinstance(p, Text))
+                    ),
                     images=tuple(p for p in part.parts if isinstance(p, Image)),
                     is_error=part.is_error,
                 )

@@ -1,10 +1,9 @@
-"""The simulator's answer: a pure function of the request and of what the model name asks.
+"""The simulator's answer: a pure function of the request and the plan of the model name.
 
-There is no model here. What an answer says is computed from the conversation: what was asked, in
-which turn and how many words, sums in it, the images shown, the results tools gave, a persona's
-position on the question, or, where labelled answers are to be compared, a report on them. The
-same request always gets the same answer. Every text starts with ``[simulated:PERSONA] `` except
-JSON, which must stay JSON.
+The text is computed from the conversation: the question, its turn and number of words, its sums,
+images, tool results, a persona's position on the question, or a report that compares labelled
+answers. The same request always gets the same answer. Every text starts with
+``[simulated:PERSONA] `` except JSON, which must remain valid.
 """
 
 import re
@@ -80,7 +79,7 @@ def answer(conversation: Conversation, plan: Plan) -> Reply:
         else:
             parts.append(Text(label + _body(conversation, question, plan)))
         if wrong:
-            parts = mistakes.spoiled(parts)
+            parts = mistakes.with_mistakes(parts)
     finish: FinishReason = "refusal" if plan.refuses else "stop"
     if any(isinstance(part, ToolCall) for part in parts):
         finish = "tool_calls"
@@ -99,8 +98,8 @@ def answer(conversation: Conversation, plan: Plan) -> Reply:
 
 
 def signed(reply: Reply, protocol: Protocol) -> Reply:
-    """Return ``reply`` with its reasoning signed as ``protocol`` does it: a client must send the
-    signature back unchanged."""
+    """Return ``reply`` with its reasoning signed by ``protocol``. Clients must return the
+    signature unchanged."""
     parts = tuple(
         replace(p, opaque=f"simulated{questions.stable_number(p.text):016x}", origin=protocol)
         if isinstance(p, Reasoning)
@@ -117,13 +116,16 @@ def _body(conversation: Conversation, question: Question, plan: Plan) -> str:
         return _after_tools(question, plan)
     if echo := _ECHO.search(question.gist):
         return echo["text"].strip().strip("\"'`“”")
-    lines = [_heard(question), *(fact for rule in _FACTS if (fact := rule(conversation, question)))]
+    lines = [
+        _question_facts(question),
+        *(fact for rule in _FACTS if (fact := rule(conversation, question))),
+    ]
     if question.wants_advice and len(lines) == 1:
         lines.append(personas.opinion(personas.persona(plan.persona), question))
     return "\n".join(lines)
 
 
-def _heard(question: Question) -> str:
+def _question_facts(question: Question) -> str:
     if not question.text:
         return "The request has no text from the user."
     words = question.gist.split()
@@ -137,8 +139,8 @@ def _after_tools(question: Question, plan: Plan) -> str:
     lines = [_quoted(result) for result in question.results]
     lines += [f"The user shows {pictures.describe(image)}." for image in question.images]
     if question.wants_advice:
-        voice = personas.persona(plan.persona)
-        lines.append(f"With that, on {question.topic}: {personas.position(voice, question)}.")
+        speaker = personas.persona(plan.persona)
+        lines.append(f"With that, on {question.topic}: {personas.position(speaker, question)}.")
     lines += [f"{found}." for found in arithmetic.results(question.gist)]
     return "\n".join(lines)
 
@@ -150,8 +152,8 @@ def _quoted(result: Result) -> str:
     if len(text) > LONGEST_QUOTE:
         text = f"{text[:LONGEST_QUOTE]} ... ({len(text) - LONGEST_QUOTE} more characters)"
     shown = [f"{pictures.describe(image)}" for image in result.images]
-    said = "; ".join([*([text] if text else []), *shown]) or "nothing"
-    return f"{name} {verb}: {said}"
+    content = "; ".join([*([text] if text else []), *shown]) or "nothing"
+    return f"{name} {verb}: {content}"
 
 
 def _sums(_: Conversation, question: Question) -> str:
@@ -165,10 +167,10 @@ def _seen(_: Conversation, question: Question) -> str:
 def _instruction(conversation: Conversation, question: Question) -> str:
     if not _ABOUT_SYSTEM.search(question.gist):
         return ""
-    told = [m.text for m in conversation.messages if m.role in ("system", "developer")]
+    texts = [m.text for m in conversation.messages if m.role in ("system", "developer")]
     if conversation.system:
-        told.insert(0, conversation.system.text)
-    text = " ".join(" ".join(told).split())
+        texts.insert(0, conversation.system.text)
+    text = " ".join(" ".join(texts).split())
     return f"My instruction says: “{text[:400]}”." if text else "I was given no instruction."
 
 
@@ -202,7 +204,7 @@ def _filler(label: str, number: int) -> str:
 def _document(
     wanted: OutputFormat, conversation: Conversation, question: Question, plan: Plan
 ) -> str:
-    """Return JSON as ``wanted``, filled with what a text answer would say."""
+    """Return JSON in the format ``wanted``, filled with the content of a text answer."""
     named: dict[str, object] = {}
     if len(judgement.answers(question.text)) > 1:
         named.update(judgement.findings(question.text))
@@ -224,7 +226,7 @@ def _stopped(
 ) -> tuple[list[Part], str | None]:
     """Return ``parts`` up to the first stop sequence in a text, and which one it was.
 
-    The first ``label`` characters of a text are never searched: the label always shows.
+    The first ``label`` characters of a text are never searched, so that the label always remains.
     """
     for at, part in enumerate(parts):
         if isinstance(part, Text):
@@ -237,18 +239,18 @@ def _stopped(
 
 
 def _within(parts: list[Part], limit: int | None) -> tuple[list[Part], bool]:
-    """Return as much of ``parts`` as ``limit`` tokens hold, and whether that is all."""
+    """Return the first ``limit`` tokens of ``parts``, and whether these are all."""
     if limit is None:
         return parts, True
-    kept: list[Part] = []
+    held: list[Part] = []
     left = limit
     for part in parts:
         size = tokens.of_part(part)
         if size <= left:
-            kept.append(part)
+            held.append(part)
             left -= size
             continue
         if isinstance(part, Text | Reasoning) and left > 0:
-            kept.append(replace(part, text=tokens.first(part.text, left)))
-        return kept, False
-    return kept, True
+            held.append(replace(part, text=tokens.first(part.text, left)))
+        return held, False
+    return held, True

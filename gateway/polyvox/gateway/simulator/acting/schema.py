@@ -1,8 +1,8 @@
-"""Makes a minimal value that follows a JSON Schema, filled with given words.
+"""Make a minimal value that follows a JSON Schema, filled with given words.
 
 Covers what structured-output and tool schemas use: types, const, enum, required, items, bounds,
-formats, $ref into the same document, anyOf/oneOf/allOf. A ``pattern`` is met only if one of a few
-ordinary strings meets it. What is not a JSON Schema is refused, as providers do.
+formats, $ref into the same document, anyOf/oneOf/allOf. A ``pattern`` is followed only if one
+of a few common strings matches it. An invalid JSON Schema is refused, as providers do.
 """
 
 import math
@@ -29,10 +29,10 @@ FORMATS: dict[str, str] = {
     "url": "https://example.com/",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
-_ORDINARY = ("a", "A", "1", "12345", "2026-01-31", "a-b", "a_b", "someone@example.com", "#a0b1c2")
+_COMMON = ("a", "A", "1", "12345", "2026-01-31", "a-b", "a_b", "someone@example.com", "#a0b1c2")
 _DEEPEST = 12
 _MOST_ITEMS, _LONGEST, _LARGEST = 1000, 100_000, 2**53
-"""A schema may ask for more; the simulator gives no more."""
+"""Limits of the simulator; a schema may ask for more."""
 
 
 def instance(
@@ -42,7 +42,8 @@ def instance(
 
     ``words`` fill free strings in turn. ``named`` maps property names to the values they get
     wherever they occur and the type allows it; a property named there is present even when it is
-    optional. An object that requires nothing gets all its properties. Raises what ``checked`` does.
+    optional. An object that requires nothing gets all its properties. Raises the
+    errors of ``checked``.
     """
     document = checked(schema)
     return _Maker(document, words or ("simulated",), named or {}).value(document, depth=0)
@@ -59,7 +60,7 @@ def checked(schema: Json) -> dict[str, Any]:
     except SchemaError as error:
         why = f"{error.json_path}: {error.message}"[:300]
     except RecursionError:
-        why = "it is nested too deep"
+        why = "it is nested too deeply"
     else:
         return document
     raise ModelError("invalid_request", f"The schema is not a valid JSON Schema: {why}.")
@@ -98,7 +99,7 @@ class _Maker:
     ) -> dict[str, Any]:
         """Return ``schema`` with its references and combinations resolved one level.
 
-        ``followed`` are the references that led here: one that leads back to itself says nothing.
+        ``followed`` are the references that led here: a cycle of references allows everything.
         """
         if not isinstance(schema, dict):
             return {}
@@ -111,7 +112,7 @@ class _Maker:
             if schema.get(key):
                 options = [self._plain(option, depth, followed) for option in schema[key]]
                 rest = {name: value for name, value in schema.items() if name != key}
-                # Deep inside a recursive schema only its way out, null, ends.
+                # Deep in a recursive schema only null ends the recursion.
                 wanted = [o for o in options if (_type(o) == "null") == (depth > _DEEPEST // 2)]
                 return _merged([rest, (wanted or options)[0]])
         if schema.get("allOf"):
@@ -207,13 +208,13 @@ def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
 def _matching(pattern: str, word: str) -> str:
     try:
         expression = linear_pattern(pattern)
-        return next((w for w in (word, *_ORDINARY) if expression.search(w)), word)
+        return next((w for w in (word, *_COMMON) if expression.search(w)), word)
     except PatternError:
         return word
 
 
 def _fitted(value: object, schema: Mapping[str, Any]) -> Json | None:
-    """Return ``value`` in the type ``schema`` asks for, or None if it cannot be."""
+    """Return ``value`` in the type ``schema`` asks for, or None if it does not fit."""
     kind = _type(schema)
     options = schema.get("enum")
     if options:

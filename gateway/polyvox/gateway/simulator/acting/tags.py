@@ -1,4 +1,4 @@
-"""Elements like ``<answer id="A">...</answer>`` in a text, found in one pass over it."""
+"""Find elements like ``<answer id="A">...</answer>`` in a text in one pass."""
 
 import re
 from bisect import bisect_left
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """``end`` is where its closing tag ends."""
+    """``end`` is the offset after its closing tag."""
 
     attributes: str
     text: str
@@ -16,10 +16,9 @@ class Element:
 
 
 def elements(text: str, *names: str) -> Iterator[Element]:
-    """Yield the elements of one of these names that do not lie in another one, in order.
+    """Yield the outermost elements with one of these names, in order.
 
-    An expression over the whole element would look for the end of the text at each tag that is
-    never closed.
+    A regular expression for the whole element would take quadratic time on unclosed tags.
     """
     named = "|".join(names)
     closings: dict[str, list[int]] = {}

@@ -1,9 +1,9 @@
-"""Decides which of the offered tools a turn calls now.
+"""Decide which of the offered tools the model calls next.
 
 A turn has stages. The review tool comes first, alone, when the newest message asks for advice.
-Then what the user's text asks for: tools by name (several at once are parallel calls), else by
-deed ("run the command", "create the file", "read the file") with whichever offered tool does it,
-after the expert where the text wants one asked. A stage that was done is not repeated, so after its
+Then come the tools that the text names (several are called in parallel). If it names none, an
+offered tool does what it describes ("run the command", "create the file", "read the file"), after
+`ask_expert` if the text asks to consult the expert. A finished stage is not repeated, so after its
 results the turn ends in an answer. A forced choice is always obeyed.
 """
 
@@ -17,7 +17,7 @@ import orjson
 
 from polyvox.gateway.simulator.acting import arguments
 from polyvox.gateway.simulator.acting.arguments import Wording
-from polyvox.gateway.simulator.acting.mistakes import tells_failure
+from polyvox.gateway.simulator.acting.mistakes import reports_failure
 from polyvox.gateway.simulator.acting.question import (
     LONGEST_GIST,
     Question,
@@ -29,7 +29,7 @@ from polyvox.workflows.conversation import Conversation, Tool, ToolCall
 REVIEW = "problem_review"
 EXPERT = "ask_expert"
 FINISHERS = ("StructuredOutput",)
-"""Tools by which a client takes the answer itself: called last in every turn."""
+"""Tools through which a client receives the answer: called last in every turn."""
 
 SHELLS = (
     "Bash",
@@ -44,11 +44,9 @@ SHELLS = (
     "run_terminal_cmd",
     "run_in_terminal",
 )
-WRITERS = ("Write", "write_file", "create_file", "write_to_file", "fs_write")
-EDITORS = ("Edit", "edit_file", "str_replace", "replace_in_file", "MultiEdit")
+WRITERS = ("Write", "write_file", "create_file", "write_to_file", "fs_write", "apply_patch")
 READERS = ("Read", "read_file", "read_files", "view_file", "fs_read")
 VIEWERS = ("view_image", *READERS)
-PATCHERS = ("apply_patch",)
 
 _FORBIDS = re.compile(
     r"\b(?:do not|don't|never|without) (?:use|using|call|calling) (?:any |a )?(?:other )?tools?\b",
@@ -56,7 +54,7 @@ _FORBIDS = re.compile(
 )
 _DENIED = re.compile(r"(?:\bnot|n't|\bnever|\bwithout)(?: \w+){0,2}[ `'\"]*$", re.I)
 _ASKS_EXPERT = re.compile(r"\b(?:ask|consult) (?:the|an) expert\b", re.I)
-_NOTES = re.compile(
+_NOTE = re.compile(
     r"\b(?:write|save|note)(?: down)? what (?:it|you) \w+ (?:in)?to (?P<path>.+)", re.S | re.I
 )
 _IMAGE_FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp)$", re.I)
@@ -75,7 +73,7 @@ _Stage = list[_Planned]
 
 
 def calls(conversation: Conversation, question: Question) -> list[ToolCall]:
-    """Return the calls this answer makes; none means that it is time to answer."""
+    """Return the calls of this answer; it is a text if there are none."""
     tools = {tool.name: tool for tool in conversation.tools if tool.kind != "server"}
     choice = conversation.options.tool_choice
     mode = choice.mode if choice else "auto"
@@ -83,12 +81,12 @@ def calls(conversation: Conversation, question: Question) -> list[ToolCall]:
         return []
     wording = Wording(question.gist, question.text, working_directory(conversation))
     if choice and mode == "tool" and choice.name in tools:
-        stage = _apart(tools[choice.name], wording)
+        stage = _one_per_place(tools[choice.name], wording)
     else:
         stages = list(_stages(tools, question, wording))
         done = sum(any(name != REVIEW for name in names) for names in question.rounds)
-        # A call that was not run, because it was wrong, is made again.
-        done = max(done - sum(tells_failure(result.text) for result in question.results), 0)
+        # A call that was wrong, and therefore not run, is repeated.
+        done = max(done - sum(reports_failure(result.text) for result in question.results), 0)
         if not question.results and _reviews(tools, question):
             stage = [_Planned(tools[REVIEW], wording)]
         elif done < len(stages):
@@ -123,14 +121,11 @@ def _reviews(tools: dict[str, Tool], question: Question) -> bool:
 def _stages(tools: dict[str, Tool], question: Question, wording: Wording) -> Iterator[_Stage]:
     if not _FORBIDS.search(question.gist):
         if named := _named(tools, wording):
-            edits = next((p for p in named if p.tool.name in EDITORS), None)
-            if edits and not any(p.tool.name in READERS for p in named):
-                yield from _reading_first(tools, edits.wording)
             yield named
         else:
             if EXPERT in tools and _ASKS_EXPERT.search(wording.text):
                 yield [_Planned(tools[EXPERT], wording)]
-            for stage in (partial(_noted, question), _written, _run, _read):
+            for stage in (partial(_notes, question), _write, _run, _read):
                 if found := list(stage(tools, wording)):
                     yield from found
                     break
@@ -151,17 +146,19 @@ def _named(tools: dict[str, Tool], wording: Wording) -> _Stage:
     for start, name in mentions:
         first.setdefault(name, start)
     if len(first) == 1:
-        return _apart(tools[next(iter(first))], wording)
+        return _one_per_place(tools[next(iter(first))], wording)
     ends = [*first.values(), len(text)][1:]
     return [
         planned
         for (name, start), end in zip(first.items(), ends, strict=False)
-        for planned in _apart(tools[name], Wording(text[start:end], wording.whole, wording.folder))
+        for planned in _one_per_place(
+            tools[name], Wording(text[start:end], wording.whole, wording.folder)
+        )
     ]
 
 
 def _mention(name: str) -> re.Pattern[str]:
-    """Return what finds ``name`` in a text: as it is, or if it is a plain word, used as a tool."""
+    """Return a pattern for ``name`` in a text; a plain word must be used as a tool."""
     word = rf"(?<![\w/.]){re.escape(name)}(?![\w/])"
     if re.search(r"[\d_.:-]|[a-z][A-Z]", name):
         return re.compile(word, re.I)
@@ -172,7 +169,7 @@ def _mention(name: str) -> re.Pattern[str]:
     )
 
 
-def _apart(tool: Tool, wording: Wording) -> list[_Planned]:
+def _one_per_place(tool: Tool, wording: Wording) -> list[_Planned]:
     """Return one call of ``tool``, or one for each place the text lists."""
     parameters = tool.parameters if isinstance(tool.parameters, dict) else {}
     required = parameters.get("required") or []
@@ -192,37 +189,20 @@ def _offered(tools: dict[str, Tool], family: Sequence[str]) -> Tool | None:
     return next((by_name[name.lower()] for name in family if name.lower() in by_name), None)
 
 
-def _reading_first(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
-    # Editors refuse a file that the session has not read.
-    reader = _offered(tools, READERS)
-    if reader and wording.path():
-        yield [_Planned(reader, wording)]
-
-
-def _noted(question: Question, tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
+def _notes(question: Question, tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
     """Read what the text names first, then write what was read into the file it names last."""
-    if match := _NOTES.search(wording.text):
+    if match := _NOTE.search(wording.text):
         source = Wording(wording.text[: match.start()], wording.whole, wording.folder)
         yield from _read(tools, source)
         read = "\n".join(result.text for result in question.results)[:LONGEST_GIST]
         note = f"create {match['path']} with the content:\n```\n{read}\n```"
-        yield from _written(tools, Wording(note, wording.whole, wording.folder))
+        yield from _write(tools, Wording(note, wording.whole, wording.folder))
 
 
-def _written(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
-    path, content, swap = wording.path(), wording.content(), wording.swap()
-    if path and swap:
-        if editor := _offered(tools, EDITORS):
-            yield from _reading_first(tools, wording)
-            yield [_Planned(editor, wording)]
-        elif patcher := _offered(tools, PATCHERS):
-            yield [_Planned(patcher, wording)]
-        elif shell := _offered(tools, SHELLS):
-            old, new = (re.sub(r"([\\/&.*^$\[\]])", r"\\\1", text) for text in swap)
-            edit = f"sed -i {shlex.quote(f's/{old}/{new}/g')} {shlex.quote(path)}"
-            yield [_by_shell(shell, edit, wording)]
-    elif path and content and re.search(r"\b(?:create|write|save|make|add)\b", wording.text, re.I):
-        if writer := _offered(tools, (*WRITERS, *PATCHERS)):
+def _write(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
+    path, content = wording.path(), wording.content()
+    if path and content and re.search(r"\b(?:create|write|save|make|add)\b", wording.text, re.I):
+        if writer := _offered(tools, WRITERS):
             yield [_Planned(writer, wording)]
         elif shell := _offered(tools, SHELLS):
             write = f"printf %s {shlex.quote(content)} > {shlex.quote(path)}"
@@ -235,8 +215,8 @@ def _by_shell(shell: Tool, command: str, wording: Wording) -> _Planned:
 
 def _run(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
     asked = re.search(r"\b(?:run|execute)\b", wording.text, re.I)
-    told = wording.quoted or re.search(r"\bcommand\b", wording.text, re.I)
-    if asked and told and (shell := _offered(tools, SHELLS)):
+    command = wording.quoted or re.search(r"\bcommand\b", wording.text, re.I)
+    if asked and command and (shell := _offered(tools, SHELLS)):
         yield [_Planned(shell, wording)]
 
 
