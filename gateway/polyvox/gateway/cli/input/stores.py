@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from polyvox.activities.ledger.entries import RunRecord
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.database import (
     DatabaseError,
