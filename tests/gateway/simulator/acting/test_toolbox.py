@@ -157,12 +157,6 @@ def test_several_tools_named_are_parallel_calls() -> None:
     ]
 
 
-def test_one_tool_for_several_places_is_called_for_each() -> None:
-    conversation = _asked("call get_weather for Paris, Rome and Oslo", WEATHER)
-    assert [value["city"] for _, value in _calls(conversation)] == ["Paris", "Rome", "Oslo"]
-    assert len({call.id for call in _answer(conversation).tool_calls}) == 3
-
-
 def test_parallel_calls_can_be_forbidden() -> None:
     text = "call get_weather for Paris and get_time for Rome"
     assert len(_calls(_asked(text, WEATHER, CLOCK, parallel_tool_calls=False))) == 1

@@ -23,10 +23,9 @@ _PATH = re.compile(
     r"(?<![\w/.~-])(?:~|\.{1,2})?/?[\w@+-][\w.@+-]*(?:/[\w.@+-]+)*\.[A-Za-z]\w{0,7}\b"
 )
 _ROOTED = re.compile(r"(?<![\w/.~:])~?/[\w.@+-]+(?:/[\w.@+-]+)*")
-_PLACES = re.compile(
+_PLACE = re.compile(
     r"\b(?:for|in|of|at|to|from|near)\s+"
-    r"((?:[A-Z][\w'\u2019-]*)(?: [A-Z][\w'\u2019-]*)*"
-    r"(?:(?:,| and|, and) [A-Z][\w'\u2019-]*(?: [A-Z][\w'\u2019-]*)*)*)"
+    r"([A-Z][\w'\u2019-]*(?: [A-Z][\w'\u2019-]*)*)"
 )
 _RUN = re.compile(r"\b(?:run|execute)\b(?: the)?(?: shell)?(?: command)?:?\s+(.+)", re.S | re.I)
 _CONTENT = re.compile(
@@ -79,9 +78,9 @@ class Wording:
         bare = _NEXT_SENTENCE.sub("", match["content"]).strip()
         return bare if match["exact"] else bare.rstrip(".")
 
-    def places(self) -> list[str]:
-        match = _PLACES.search(self.text)
-        return re.split(r", and | and |, ", match[1]) if match else []
+    def place(self) -> str | None:
+        match = _PLACE.search(self.text)
+        return match[1] if match else None
 
     def number(self) -> str | None:
         match = re.search(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])", self.text)
@@ -105,10 +104,6 @@ def _quoted(text: str) -> list[str]:
     return [next(filter(None, match.groups())) for match in _QUOTED.finditer(text)]
 
 
-def _place(wording: Wording) -> str | None:
-    return next(iter(wording.places()), None)
-
-
 def _summary(wording: Wording) -> str:
     return " ".join(wording.whole[:1000].split()[:8])
 
@@ -121,7 +116,7 @@ _MEANINGS: tuple[tuple[re.Pattern[str], Callable[[Wording], str | None]], ...] =
     (re.compile(r"cmd|command|commands|script|shell_command|command_?line", re.I), Wording.command),
     (re.compile(r"(?:\w*_)?(?:file_?)?path|file_?name|file|target_file", re.I), Wording.path),
     (re.compile(r"contents?|file_text|new_content|file_content|body", re.I), Wording.content),
-    (re.compile(r"(?:\w*_)?(?:city|location|place|town|country)", re.I), _place),
+    (re.compile(r"(?:\w*_)?(?:city|location|place|town|country)", re.I), Wording.place),
     (re.compile(r"description|summary|title|explanation", re.I), _summary),
     (re.compile(r"pattern|regex|glob", re.I), _first_quoted),
     (re.compile(r"problem|question|prompt|task|request|instructions?", re.I), lambda w: w.whole),
@@ -146,7 +141,7 @@ def fill(tool: Tool, wording: Wording) -> str:
     spare = (quoted for quoted in wording.quoted if quoted not in named.values())
     for name in required:
         if name not in named and _is(properties.get(name), "string"):
-            value = next(spare, None) or _place(wording)
+            value = next(spare, None) or wording.place()
             if value is not None:
                 named[name] = value
     if not required:

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import orjson
-
 from polyvox.gateway.simulator.acting import arguments
 from polyvox.gateway.simulator.acting.arguments import Wording
 from polyvox.gateway.simulator.acting.mistakes import reports_failure
@@ -28,8 +26,6 @@ from polyvox.workflows.conversation import Conversation, Tool, ToolCall
 
 REVIEW = "problem_review"
 EXPERT = "ask_expert"
-FINISHERS = ("StructuredOutput",)
-"""Tools through which a client receives the answer: called last in every turn."""
 
 SHELLS = (
     "Bash",
@@ -62,11 +58,10 @@ _IMAGE_FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp)$", re.I)
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A call before it has its id; ``arguments`` is None until filled from ``wording``."""
+    """A call before it has its id and its arguments, which are read from ``wording``."""
 
     tool: Tool
     wording: Wording
-    arguments: str | None = None
 
 
 _Stage = list[_Planned]
@@ -81,7 +76,7 @@ def calls(conversation: Conversation, question: Question) -> list[ToolCall]:
         return []
     wording = Wording(question.gist, question.text, working_directory(conversation))
     if choice and mode == "tool" and choice.name in tools:
-        stage = _one_per_place(tools[choice.name], wording)
+        stage = [_Planned(tools[choice.name], wording)]
     else:
         stages = list(_stages(tools, question, wording))
         done = sum(any(name != REVIEW for name in names) for names in question.rounds)
@@ -101,9 +96,7 @@ def calls(conversation: Conversation, question: Question) -> list[ToolCall]:
 
 
 def _call(planned: _Planned, conversation: Conversation, at: int) -> ToolCall:
-    text = planned.arguments
-    if text is None:
-        text = arguments.fill(planned.tool, planned.wording)
+    text = arguments.fill(planned.tool, planned.wording)
     place = f"{len(conversation.messages)}/{at}/{planned.tool.name}/{text}"
     return ToolCall(
         f"call_{stable_number(place):016x}",
@@ -119,17 +112,17 @@ def _reviews(tools: dict[str, Tool], question: Question) -> bool:
 
 
 def _stages(tools: dict[str, Tool], question: Question, wording: Wording) -> Iterator[_Stage]:
-    if not _FORBIDS.search(question.gist):
-        if named := _named(tools, wording):
-            yield named
-        else:
-            if EXPERT in tools and _ASKS_EXPERT.search(wording.text):
-                yield [_Planned(tools[EXPERT], wording)]
-            for stage in (partial(_notes, question), _write, _run, _read):
-                if found := list(stage(tools, wording)):
-                    yield from found
-                    break
-    yield from ([_Planned(tools[name], wording)] for name in FINISHERS if name in tools)
+    if _FORBIDS.search(question.gist):
+        return
+    if named := _named(tools, wording):
+        yield named
+    else:
+        if EXPERT in tools and _ASKS_EXPERT.search(wording.text):
+            yield [_Planned(tools[EXPERT], wording)]
+        for stage in (partial(_notes, question), _write, _run, _read):
+            if found := list(stage(tools, wording)):
+                yield from found
+                break
 
 
 def _named(tools: dict[str, Tool], wording: Wording) -> _Stage:
@@ -138,7 +131,6 @@ def _named(tools: dict[str, Tool], wording: Wording) -> _Stage:
     mentions = sorted(
         (match.start(), name)
         for name in tools
-        if name not in FINISHERS
         for match in _mention(name).finditer(text)
         if not _DENIED.search(text[: match.start()])
     )
@@ -146,14 +138,11 @@ def _named(tools: dict[str, Tool], wording: Wording) -> _Stage:
     for start, name in mentions:
         first.setdefault(name, start)
     if len(first) == 1:
-        return _one_per_place(tools[next(iter(first))], wording)
+        return [_Planned(tools[next(iter(first))], wording)]
     ends = [*first.values(), len(text)][1:]
     return [
-        planned
+        _Planned(tools[name], Wording(text[start:end], wording.whole, wording.folder))
         for (name, start), end in zip(first.items(), ends, strict=False)
-        for planned in _one_per_place(
-            tools[name], Wording(text[start:end], wording.whole, wording.folder)
-        )
     ]
 
 
@@ -167,21 +156,6 @@ def _mention(name: str) -> re.Pattern[str]:
         rf"{word}(?! of\b)|{word}[`'\"]?(?= tools?\b)|{word}(?=\s*[({{])",
         re.I,
     )
-
-
-def _one_per_place(tool: Tool, wording: Wording) -> list[_Planned]:
-    """Return one call of ``tool``, or one for each place the text lists."""
-    parameters = tool.parameters if isinstance(tool.parameters, dict) else {}
-    required = parameters.get("required") or []
-    places = wording.places()
-    if len(required) != 1 or len(places) < 2 or wording.quoted or "command" in required:
-        return [_Planned(tool, wording)]
-    if not re.search(r"city|location|place|town|country|name", str(required[0]), re.I):
-        return [_Planned(tool, wording)]
-    return [
-        _Planned(tool, wording, orjson.dumps({str(required[0]): place}).decode())
-        for place in places
-    ]
 
 
 def _offered(tools: dict[str, Tool], family: Sequence[str]) -> Tool | None:
