@@ -1,1 +1,1 @@
-"""The front door: protocols, the request path, the command line."""
+"""The HTTP server, the command line and the simulator."""

@@ -19,7 +19,7 @@ from polyvox.gateway.http.serving import (
 )
 from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, own_keys
 from polyvox.gateway.simulator.listening import serve
-from polyvox.gateway.web_ui.address import Door, remember_door
+from polyvox.gateway.web_ui.address import UiAddress, write_ui_address
 from polyvox.gateway.web_ui.sign_in import PATH
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
@@ -38,14 +38,14 @@ class UnsafeHost(ValueError):
 class Program:
     """A running program and its keys.
 
-    ``door`` is the address of Temporal's Web UI, None without one.
+    ``ui_address`` is the address of Temporal's Web UI, None without one.
     """
 
     runtime: Runtime
     app: FastAPI
     base_url: str
     keys: OwnKeys
-    door: Door | None = None
+    ui_address: UiAddress | None = None
 
 
 @asynccontextmanager
@@ -95,9 +95,9 @@ async def started(
             serving(app, listener, settings.server, files=files, protocols=protocols)
         )
         ui_url = f"{_url(_REACHED.get(host, host), port)}{PATH}"
-        door = Door(ui_url, runtime.engine.namespace) if runtime.engine.ui_url else None
-        remember_door(settings.data, door)
-        yield Program(runtime, app, _url(host, port), keys, door)
+        ui_address = UiAddress(ui_url, runtime.engine.namespace) if runtime.engine.ui_url else None
+        write_ui_address(settings.data, ui_address)
+        yield Program(runtime, app, _url(host, port), keys, ui_address)
 
 
 def _url(host: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""What passes through the Web UI's door, in both directions, with any Web UI behind it."""
+"""What passes through the sign-in of the Web UI, in both directions, with any Web UI behind it."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -142,15 +142,15 @@ async def test_a_web_ui_that_is_gone_is_told(tmp_path: Path) -> None:
         assert entered is not None
         async with Ledger.open(url) as ledger:
             app = FastAPI()
-            door = UiSignIn(ledger, sessions, proxy)
-            app.include_router(ui_router(door))
+            sign_in = UiSignIn(ledger, sessions, proxy)
+            app.include_router(ui_router(sign_in))
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(app),
                 base_url="http://gateway:8484",
                 cookies={"polyvox-ui-8484": entered.session},
             ) as browser:
                 answer = await browser.get("/ui/")
-            await door.close()
+            await sign_in.close()
         assert answer.status_code == status
         assert told in answer.text
         assert "127.0.0.1" not in answer.text

@@ -7,7 +7,7 @@ import pytest
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import request as responses
 from polyvox.protocols.responses.provider import request as provider
-from polyvox.protocols.responses.storing import Keeping, continued, parse_keeping
+from polyvox.protocols.responses.storing import StoreOptions, continued, parse_store_options
 from polyvox.workflows.errors import ModelError
 
 BODY: dict[str, Any] = {"model": "m", "input": "x"}
@@ -16,20 +16,20 @@ BODY: dict[str, Any] = {"model": "m", "input": "x"}
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        ({}, Keeping()),
-        ({"store": None, "background": None, "conversation": None}, Keeping()),
-        ({"store": False}, Keeping(store=False)),
-        ({"background": True}, Keeping(background=True)),
-        ({"previous_response_id": "resp_1"}, Keeping(previous="resp_1")),
-        ({"conversation": "conv_1"}, Keeping(thread="conv_1")),
-        ({"conversation": {"id": "conv_1"}}, Keeping(thread="conv_1")),
+        ({}, StoreOptions()),
+        ({"store": None, "background": None, "conversation": None}, StoreOptions()),
+        ({"store": False}, StoreOptions(store=False)),
+        ({"background": True}, StoreOptions(background=True)),
+        ({"previous_response_id": "resp_1"}, StoreOptions(previous="resp_1")),
+        ({"conversation": "conv_1"}, StoreOptions(thread="conv_1")),
+        ({"conversation": {"id": "conv_1"}}, StoreOptions(thread="conv_1")),
     ],
 )
 def test_a_response_is_kept_unless_the_client_says_otherwise(
-    said: dict[str, Any], meant: Keeping
+    said: dict[str, Any], meant: StoreOptions
 ) -> None:
     """Null is as good as absent; a conversation is named by its id or by an object with it."""
-    assert parse_keeping({**BODY, **said}) == meant
+    assert parse_store_options({**BODY, **said}) == meant
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_response_is_kept_unless_the_client_says_otherwise(
 def test_what_cannot_be_meant_names_its_field(said: dict[str, Any], param: str) -> None:
     """The error is the client's, and says which field to change."""
     with pytest.raises(ModelError) as refused:
-        parse_keeping({**BODY, **said})
+        parse_store_options({**BODY, **said})
     assert (refused.value.kind, refused.value.param) == ("invalid_request", param)
 
 

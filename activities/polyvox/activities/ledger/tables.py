@@ -70,7 +70,7 @@ class RunFacts(Measured):
 
     @property
     def duration_ms(self) -> int | None:
-        """The time from start to end, None while the run goes on."""
+        """The time from start to end, None while it is running."""
         return None if self.ended_at is None else _milliseconds(self.started_at, self.ended_at)
 
 

@@ -36,8 +36,8 @@ _BATCH_S = 0.1
 class Recording(Sink):
     """A background response whose run is read by this process."""
 
-    def __init__(self, runtime: Runtime, ask: Ask, caller: Caller, kept: StoredResponse) -> None:
-        self.kept = kept
+    def __init__(self, runtime: Runtime, ask: Ask, caller: Caller, stored: StoredResponse) -> None:
+        self.stored = stored
         self._store = runtime.responses
         self._frames: list[bytes] = []
         self._shown = 0
@@ -45,17 +45,17 @@ class Recording(Sink):
         self._added = asyncio.Event()
         self._news = asyncio.Event()
         self._cancelled = asyncio.Event()
-        self._encoder = _full_encoder(ask, kept, self._keep)
+        self._encoder = _full_encoder(ask, stored, self._keep)
         self._exchange = Exchange(
             runtime,
             StoredResponseEncoder(self._keep, self._encoder),
             ask,
             caller,
-            run_id=kept.run_id,
-            digest=kept.conversation,
+            run_id=stored.run_id,
+            digest=stored.conversation,
             lasting=True,
         )
-        if kept.stream:
+        if stored.stream:
             self._add(self._encoder.keep_alive())
 
     @property
@@ -68,16 +68,16 @@ class Recording(Sink):
         showing = asyncio.create_task(self._store_often())
         try:
             await self._exchange.answer(self)
-            if self.kept.document is None:
+            if self.stored.document is None:
                 stopped = ModelError("cancelled", "The response was cancelled.")
                 self._add(self._encoder.fail(self._exchange.refused or stopped))
         finally:
             showing.cancel()
             try:
-                if self.kept.document is not None:
+                if self.stored.document is not None:
                     # The frames first: a stored end without them would truncate the stream.
                     self._keep_frames(0)
-                    self._store.keep(self.kept)
+                    self._store.keep(self.stored)
                     await self._store.flush()
                     self._shown = len(self._frames)
             finally:
@@ -117,25 +117,25 @@ class Recording(Sink):
         self._add(b"".join(frames))
 
     def _keep(self, document: dict[str, Json]) -> None:
-        self.kept = replace(self.kept, document=document)
+        self.stored = replace(self.stored, document=document)
 
     def _add(self, frames: bytes) -> None:
-        if self.kept.stream:
+        if self.stored.stream:
             self._frames += split_frames(frames)
             self._added.set()
 
     def _keep_frames(self, first: int) -> None:
         if frames := b"".join(self._frames[first:]):
-            self._store.keep_frames(self.kept.response_id, first, frames)
+            self._store.keep_frames(self.stored.response_id, first, frames)
 
     async def _store_often(self) -> None:
         while True:
             await self._added.wait()
             self._added.clear()
-            kept = len(self._frames)
+            stored = len(self._frames)
             self._keep_frames(self._shown)
             await self._store.flush()
-            self._shown = kept
+            self._shown = stored
             self._notify()
             await asyncio.sleep(_BATCH_S)
 
@@ -144,10 +144,10 @@ class Recording(Sink):
         self._news = asyncio.Event()
 
 
-def _full_encoder(ask: Ask, kept: StoredResponse, keep: Keep) -> StoredStreamEncoder:
+def _full_encoder(ask: Ask, stored: StoredResponse, keep: Keep) -> StoredStreamEncoder:
     """Return an encoder of the stored stream, which has every optional member."""
     return StoredStreamEncoder(
-        ask, run_id=kept.run_id, created=kept.created, keep=keep, shows=EVERYTHING
+        ask, run_id=stored.run_id, created=stored.created, keep=keep, shows=EVERYTHING
     )
 
 
@@ -156,12 +156,12 @@ def split_frames(stream: bytes) -> list[bytes]:
     return [frame + b"\n\n" for frame in stream.split(b"\n\n") if frame]
 
 
-def resumed(ask: Ask, kept: StoredResponse, shown: bytes, keep: Keep) -> StoredStreamEncoder:
+def resumed(ask: Ask, stored: StoredResponse, shown: bytes, keep: Keep) -> StoredStreamEncoder:
     """Return an encoder that continues after the frames ``shown`` by another process.
 
     They are decoded like a provider's stream and encoded again; the result is discarded.
     """
-    writing = _full_encoder(ask, kept, keep)
+    writing = _full_encoder(ask, stored, keep)
     if shown:
         writing.keep_alive()
         decoder = provider.decoder()

@@ -85,8 +85,8 @@ class CompactionEncoder:
 
     def render(self, ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Json]:
         """Render the compacted conversation: the user's messages, then the summary, sealed."""
-        kept = [m for m in self._asked.conversation.messages if m.role == "user"]
-        items = wire.render_messages(Conversation(tuple(kept)), [])
+        stored = [m for m in self._asked.conversation.messages if m.role == "user"]
+        items = wire.render_messages(Conversation(tuple(stored)), [])
         words = [
             {
                 "status": "completed",

@@ -22,13 +22,13 @@ _PREFIXES = {
 }
 
 
-async def input_items(bodies: Bodies, kept: StoredResponse) -> list[dict[str, Json]]:
-    """Return the input of ``kept`` as items, oldest first; ids made here contain the run's."""
+async def input_items(bodies: Bodies, stored: StoredResponse) -> list[dict[str, Json]]:
+    """Return the input of ``stored`` as items, oldest first; ids made here contain the run's."""
     items = []
-    for index, message in enumerate((await bodies.fetch(kept.conversation)).messages):
+    for index, message in enumerate((await bodies.fetch(stored.conversation)).messages):
         item = message.on_wire("responses") or {}
         prefix = _PREFIXES.get(_kind(item), "item")
-        items.append(listed_item(message, item.get("id") or f"{prefix}_{kept.run_id}_in_{index}"))
+        items.append(listed_item(message, item.get("id") or f"{prefix}_{stored.run_id}_in_{index}"))
     return items
 
 

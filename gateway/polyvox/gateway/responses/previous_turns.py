@@ -16,7 +16,7 @@ from polyvox.gateway.responses.compaction import summary_of
 from polyvox.gateway.responses.item_lists import input_items
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
-from polyvox.protocols.responses.storing import Keeping, continued, not_found
+from polyvox.protocols.responses.storing import StoreOptions, continued, not_found
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 
@@ -56,16 +56,16 @@ class History:
         self._conversations = conversations
         self._bodies = bodies
 
-    async def whole(self, ask: Ask, keeping: Keeping, key_id: str, recent: Recent) -> Ask:
+    async def whole(self, ask: Ask, storing: StoreOptions, key_id: str, recent: Recent) -> Ask:
         """Return ``ask`` with all that it continues.
 
         Raises ModelError("invalid_request") for what does not exist, naming the field.
         """
         earlier: tuple[Message, ...] = ()
-        if keeping.previous is not None:
-            earlier = await self._previous(keeping.previous, key_id, recent)
-        elif keeping.thread is not None:
-            earlier = await self._conversations.messages(keeping.thread, key_id)
+        if storing.previous is not None:
+            earlier = await self._previous(storing.previous, key_id, recent)
+        elif storing.thread is not None:
+            earlier = await self._conversations.messages(storing.thread, key_id)
         own = list(ask.conversation.messages)
         if stands_in := [at for at, message in enumerate(own) if _kind(message) in _STAND_INS]:
             for at in stands_in:
@@ -76,18 +76,18 @@ class History:
     async def _previous(self, response_id: str, key_id: str, recent: Recent) -> tuple[Message, ...]:
         if response_id in recent:
             return recent[response_id]
-        kept = await self._responses.find(response_id, key_id)
-        if kept is None:
+        stored = await self._responses.find(response_id, key_id)
+        if stored is None:
             raise not_found(response_id)
-        if kept.document is None:
+        if stored.document is None:
             raise ModelError(
                 "invalid_request",
                 f"Response {response_id!r} has not ended yet: retrieve it until its status is no "
                 "longer 'in_progress', then continue it.",
                 param="previous_response_id",
             )
-        asked = (await self._bodies.fetch(kept.conversation)).messages
-        return asked + tuple(wire.parse_message(item) for item in kept.output)
+        asked = (await self._bodies.fetch(stored.conversation)).messages
+        return asked + tuple(wire.parse_message(item) for item in stored.output)
 
     async def _resolved(self, message: Message, at: int, key_id: str, recent: Recent) -> Message:
         if _kind(message) == "compaction":
@@ -111,10 +111,10 @@ class History:
         own = _made_here({"id": item_id})
         owners = [PREFIX + own[1]] if own else await self._responses.owners_of(item_id)
         for owner in owners:
-            kept = await self._responses.find(owner, key_id)
-            if kept is None:
+            stored = await self._responses.find(owner, key_id)
+            if stored is None:
                 continue
-            for item in (*kept.output, *await input_items(self._bodies, kept)):
+            for item in (*stored.output, *await input_items(self._bodies, stored)):
                 if item.get("id") == item_id:
                     return wire.parse_message(item)
         return None

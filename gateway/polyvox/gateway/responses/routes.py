@@ -23,7 +23,7 @@ from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import request as responses
 from polyvox.protocols.responses.client import response as answers
 from polyvox.protocols.responses.include import included
-from polyvox.protocols.responses.storing import Keeping, parse_keeping
+from polyvox.protocols.responses.storing import StoreOptions, parse_store_options
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
@@ -49,51 +49,54 @@ def responses_router() -> APIRouter:
 
 async def create(request: Request) -> Any:
     state, caller = await _admit(request)
-    ask, keeping, own = await _asked(request, state, caller)
-    if keeping.background:
+    ask, storing, own = await _asked(request, state, caller)
+    if storing.background:
         share = share_of(request).handed_over()
-        recording = await state.begin(ask, keeping, caller, own, share)
+        recording = await state.begin(ask, storing, caller, own, share)
         if not ask.stream:
             return JsonResponse(
-                {**recording.document, "status": "queued"}, headers=_headers(recording.kept.run_id)
+                {**recording.document, "status": "queued"},
+                headers=_headers(recording.stored.run_id),
             )
         keep_alive_s = _runtime(request).keep_alive_s
-        return _as_stream(recording.follow(-1, keep_alive_s, included(ask)), recording.kept.run_id)
-    if keeping.store or keeping.thread is not None or is_triggered(ask):
-        return HttpAnswer(await state.exchange(ask, keeping, caller, own))
+        return _as_stream(
+            recording.follow(-1, keep_alive_s, included(ask)), recording.stored.run_id
+        )
+    if storing.store or storing.thread is not None or is_triggered(ask):
+        return HttpAnswer(await state.exchange(ask, storing, caller, own))
     return HttpAnswer(Exchange(_runtime(request), answers, ask, caller))
 
 
 async def _asked(
     request: Request, state: ResponsesState, caller: Caller
-) -> tuple[Ask, Keeping, tuple[Message, ...]]:
+) -> tuple[Ask, StoreOptions, tuple[Message, ...]]:
     """Return the whole request, how it is stored, and its own messages at its end."""
     share = share_of(request)
     share.take(caller.key_id)
     document = await read_document(request)
     ask = await share.work(lambda: responses.parse(document, request.headers))
-    keeping = parse_keeping(document)
-    whole, own = await state.whole(ask, keeping, caller.key_id, {})
-    return whole, keeping, own
+    storing = parse_store_options(document)
+    whole, own = await state.whole(ask, storing, caller.key_id, {})
+    return whole, storing, own
 
 
 async def retrieve(request: Request) -> Response:
     state, caller = await _admit(request)
-    kept = await state.find(request.path_params["response_id"], caller.key_id)
-    shows = await state.shows(kept, wishes(request))
+    stored = await state.find(request.path_params["response_id"], caller.key_id)
+    shows = await state.shows(stored, wishes(request))
     if request.query_params.get("stream") != "true":
         return JsonResponse(
-            shows.response(await state.document(kept)), headers=_headers(kept.run_id)
+            shows.response(await state.document(stored)), headers=_headers(stored.run_id)
         )
-    if not (kept.background and kept.stream):
+    if not (stored.background and stored.stream):
         raise ModelError(
             "invalid_request",
-            f"Response {kept.response_id!r} was not created with background=true and stream=true; "
-            "only those can be streamed again.",
+            f"Response {stored.response_id!r} was not created with background=true and "
+            "stream=true; only those can be streamed again.",
             param="stream",
         )
     after = query_number(request.query_params, "starting_after", -1)
-    return _as_stream(state.events(kept, after, shows), kept.run_id)
+    return _as_stream(state.events(stored, after, shows), stored.run_id)
 
 
 async def delete(request: Request) -> Response:
@@ -105,15 +108,15 @@ async def delete(request: Request) -> Response:
 
 async def cancel(request: Request) -> Response:
     state, caller = await _admit(request)
-    kept = await state.cancel(request.path_params["response_id"], caller.key_id)
-    return JsonResponse((await state.shows(kept, ())).response(await state.document(kept)))
+    stored = await state.cancel(request.path_params["response_id"], caller.key_id)
+    return JsonResponse((await state.shows(stored, ())).response(await state.document(stored)))
 
 
 async def list_input(request: Request) -> Response:
     state, caller = await _admit(request)
-    kept = await state.find(request.path_params["response_id"], caller.key_id)
-    shows = await state.shows(kept, wishes(request))
-    items = [shows.item(item) for item in await input_items(_runtime(request).bodies, kept)]
+    stored = await state.find(request.path_params["response_id"], caller.key_id)
+    shows = await state.shows(stored, wishes(request))
+    items = [shows.item(item) for item in await input_items(_runtime(request).bodies, stored)]
     return JsonResponse(page(items, request.query_params))
 
 

@@ -34,7 +34,7 @@ from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import response_object
 from polyvox.protocols.responses.include import Included, included
-from polyvox.protocols.responses.storing import Keeping
+from polyvox.protocols.responses.storing import StoreOptions
 from polyvox.worker.runs.start import new_run_id
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json, Message
@@ -45,9 +45,9 @@ from polyvox.workflows.reply import Reply, Usage
 class StoredExchange:
     """A foreground answer that is stored."""
 
-    def __init__(self, exchange: Exchange, kept: StoredResponseEncoder, keep: Keep) -> None:
+    def __init__(self, exchange: Exchange, stored: StoredResponseEncoder, keep: Keep) -> None:
         self._exchange = exchange
-        self._kept = kept
+        self._kept = stored
         self._keep = keep
 
     async def answer(self, sink: Sink) -> None:
@@ -69,20 +69,20 @@ class ResponsesState:
         self._recordings: dict[str, tuple[Recording, asyncio.Task[None]]] = {}
 
     async def whole(
-        self, ask: Ask, keeping: Keeping, key_id: str, recent: Recent
+        self, ask: Ask, storing: StoreOptions, key_id: str, recent: Recent
     ) -> tuple[Ask, tuple[Message, ...]]:
         """Return ``ask`` with all that it continues, and its own messages at the end of that.
 
         Raises what ``History.whole`` raises.
         """
-        whole = await self._history.whole(ask, keeping, key_id, recent)
+        whole = await self._history.whole(ask, storing, key_id, recent)
         messages = whole.conversation.messages
         return whole, messages[len(messages) - len(ask.conversation.messages) :]
 
     async def exchange(
         self,
         ask: Ask,
-        keeping: Keeping,
+        storing: StoreOptions,
         caller: Caller,
         own: tuple[Message, ...],
         also: Keep | None = None,
@@ -97,9 +97,9 @@ class ResponsesState:
         if is_triggered(ask) and not self._compacts_itself(ask.model):
             ask, encoder_type = asking_for_summary(ask), SummaryStreamEncoder
         digest = await runtime.bodies.put(ask.conversation)
-        keep = self._keep(ask, keeping, caller, digest, own, also)
-        kept = StoredResponseEncoder(keep, encoder_type=encoder_type)
-        return StoredExchange(Exchange(runtime, kept, ask, caller, digest=digest), kept, keep)
+        keep = self._keep(ask, storing, caller, digest, own, also)
+        stored = StoredResponseEncoder(keep, encoder_type=encoder_type)
+        return StoredExchange(Exchange(runtime, stored, ask, caller, digest=digest), stored, keep)
 
     def _compacts_itself(self, model: str) -> bool:
         """Return True if one provider answers alone, and its protocol has its own compaction."""
@@ -109,17 +109,17 @@ class ResponsesState:
         provider = self._runtime.providers.get(str(binding.params["model"]).partition(":")[0])
         return provider is not None and self._runtime.protocols[provider.protocol].stateful
 
-    async def prepare(self, ask: Ask, keeping: Keeping, caller: Caller, also: Keep) -> bytes:
+    async def prepare(self, ask: Ask, storing: StoreOptions, caller: Caller, also: Keep) -> bytes:
         """Return the stream of a response without output, which a later request can continue."""
         digest = await self._runtime.bodies.put(ask.conversation)
-        keep = self._keep(ask, keeping, caller, digest, (), also)
+        keep = self._keep(ask, storing, caller, digest, (), also)
         writing = StoredStreamEncoder(ask, run_id=new_run_id(), created=int(time.time()), keep=keep)
         return writing.finish(Reply((), usage=Usage(0, 0, 0, 0, 0)))
 
     def _keep(
         self,
         ask: Ask,
-        keeping: Keeping,
+        storing: StoreOptions,
         caller: Caller,
         digest: str,
         own: tuple[Message, ...],
@@ -128,7 +128,7 @@ class ResponsesState:
         """Return a function that stores the response object that answers ``ask``."""
 
         def keep(document: dict[str, Json]) -> None:
-            if keeping.store:
+            if storing.store:
                 self._store.keep(
                     StoredResponse(
                         response_id=document["id"],
@@ -137,11 +137,11 @@ class ResponsesState:
                         created=document["created_at"],
                         conversation=digest,
                         stream=ask.stream,
-                        previous_id=keeping.previous,
+                        previous_id=storing.previous,
                         document=document,
                     )
                 )
-            self._add_to_thread(keeping, caller.key_id, own, document)
+            self._add_to_thread(storing, caller.key_id, own, document)
             if also is not None:
                 also(document)
 
@@ -150,7 +150,7 @@ class ResponsesState:
     async def begin(
         self,
         ask: Ask,
-        keeping: Keeping,
+        storing: StoreOptions,
         caller: Caller,
         own: tuple[Message, ...],
         share: Share,
@@ -161,7 +161,7 @@ class ResponsesState:
         """
         with ExitStack() as unstarted:
             unstarted.callback(share.release)
-            recording = await self._recording(ask, keeping, caller)
+            recording = await self._recording(ask, storing, caller)
             unstarted.pop_all()
 
         async def record() -> None:
@@ -169,18 +169,18 @@ class ResponsesState:
                 await recording.run()
             finally:
                 share.release()
-                del self._recordings[recording.kept.response_id]
-            if recording.kept.document is not None:
-                self._add_to_thread(keeping, caller.key_id, own, recording.kept.document)
+                del self._recordings[recording.stored.response_id]
+            if recording.stored.document is not None:
+                self._add_to_thread(storing, caller.key_id, own, recording.stored.document)
 
-        task = asyncio.create_task(record(), name=recording.kept.response_id)
-        self._recordings[recording.kept.response_id] = recording, task
+        task = asyncio.create_task(record(), name=recording.stored.response_id)
+        self._recordings[recording.stored.response_id] = recording, task
         return recording
 
-    async def _recording(self, ask: Ask, keeping: Keeping, caller: Caller) -> Recording:
+    async def _recording(self, ask: Ask, storing: StoreOptions, caller: Caller) -> Recording:
         runtime = self._runtime
         runtime.registry.resolve(ask.model, runtime.providers)
-        kept = StoredResponse(
+        stored = StoredResponse(
             response_id=PREFIX + new_run_id(),
             key_id=caller.key_id,
             model=ask.model,
@@ -188,79 +188,79 @@ class ResponsesState:
             conversation=await runtime.bodies.put(ask.conversation),
             stream=ask.stream,
             background=True,
-            previous_id=keeping.previous,
+            previous_id=storing.previous,
         )
-        self._store.keep(kept)
+        self._store.keep(stored)
         await self._store.flush()
-        return Recording(runtime, ask, caller, kept)
+        return Recording(runtime, ask, caller, stored)
 
     async def find(self, response_id: str, key_id: str) -> StoredResponse:
         """Return a response as it is now. Raises ModelError("not_found")."""
-        kept = await self._store.find(response_id, key_id)
-        if kept is None:
+        stored = await self._store.find(response_id, key_id)
+        if stored is None:
             raise ModelError("not_found", f"Response with id {response_id!r} not found.")
-        if kept.document is None and response_id not in self._recordings:
-            kept = await self._settled(kept)
-        return kept
+        if stored.document is None and response_id not in self._recordings:
+            stored = await self._settled(stored)
+        return stored
 
-    async def document(self, kept: StoredResponse) -> dict[str, Json]:
+    async def document(self, stored: StoredResponse) -> dict[str, Json]:
         """Return the whole response object as it is now."""
-        if kept.document is not None:
-            return kept.document
-        if kept.response_id in self._recordings:
-            return self._recordings[kept.response_id][0].document
-        return response_object.begun(await self._ask(kept), kept.response_id, kept.created)
+        if stored.document is not None:
+            return stored.document
+        if stored.response_id in self._recordings:
+            return self._recordings[stored.response_id][0].document
+        return response_object.begun(await self._ask(stored), stored.response_id, stored.created)
 
-    async def shows(self, kept: StoredResponse, asked: Iterable[str]) -> Included:
-        """Return which optional members of ``kept`` to include: its request's and ``asked``."""
-        return included(await self._ask(kept)).also(asked)
+    async def shows(self, stored: StoredResponse, asked: Iterable[str]) -> Included:
+        """Return which optional members of ``stored`` to include: its request's and ``asked``."""
+        return included(await self._ask(stored)).also(asked)
 
     async def events(
-        self, kept: StoredResponse, after: int, shows: Included
+        self, stored: StoredResponse, after: int, shows: Included
     ) -> AsyncIterator[bytes]:
         """Yield the frames of a background stream behind sequence number ``after``."""
         keep_alive_s = self._runtime.keep_alive_s
-        if kept.response_id in self._recordings:
-            recording, _ = self._recordings[kept.response_id]
+        if stored.response_id in self._recordings:
+            recording, _ = self._recordings[stored.response_id]
             async for frames in recording.follow(after, keep_alive_s, shows):
                 yield frames
             return
         place = after + 1
         while True:
-            shown = split_frames(await self._store.frames(kept.response_id))
+            shown = split_frames(await self._store.frames(stored.response_id))
             if shown[place:]:
                 yield b"".join([shows.frame(frame) for frame in shown[place:]])
                 place = len(shown)
-            if kept.document is not None:
+            if stored.document is not None:
                 return
-            await self._wait(kept, keep_alive_s)
-            kept = await self._settled(kept)
+            await self._wait(stored, keep_alive_s)
+            stored = await self._settled(stored)
             yield KEEP_ALIVE
 
     async def cancel(self, response_id: str, key_id: str) -> StoredResponse:
         """Cancel a background response; one that has ended is not changed."""
-        kept = await self.find(response_id, key_id)
-        if not kept.background:
+        stored = await self.find(response_id, key_id)
+        if not stored.background:
             raise ModelError(
                 "invalid_request",
                 f"Response {response_id!r} was not created with background=true; only those can "
                 "be cancelled. Close the connection to end another one.",
                 param="response_id",
             )
-        if kept.document is not None:
-            return kept
+        if stored.document is not None:
+            return stored
         if response_id in self._recordings:
             recording, task = self._recordings[response_id]
             recording.cancel()
             await asyncio.wait([task])
         else:
-            await self._end_run(kept)
+            await self._end_run(stored)
         return await self.find(response_id, key_id)
 
     async def delete(self, response_id: str, key_id: str) -> None:
         """Delete a response, and cancel it if it has not ended. Raises ModelError."""
-        kept = await self.find(response_id, key_id)
-        if kept.document is None:
+        stored = await self.find(response_id, key_id)
+        if stored.document is None:
             await self.cancel(response_id, key_id)
         self._store.forget(response_id)
 
@@ -273,44 +273,48 @@ class ResponsesState:
             await asyncio.wait(tasks)
 
     def _add_to_thread(
-        self, keeping: Keeping, key_id: str, own: tuple[Message, ...], document: dict[str, Json]
+        self,
+        storing: StoreOptions,
+        key_id: str,
+        own: tuple[Message, ...],
+        document: dict[str, Json],
     ) -> None:
-        if keeping.thread is None or document["status"] not in ("completed", "incomplete"):
+        if storing.thread is None or document["status"] not in ("completed", "incomplete"):
             return
         output = [wire.parse_message(item) for item in document["output"]]
-        self._runtime.conversations.add(keeping.thread, key_id, [*own, *output])
+        self._runtime.conversations.add(storing.thread, key_id, [*own, *output])
 
-    async def _ask(self, kept: StoredResponse) -> Ask:
-        conversation = await self._runtime.bodies.fetch(kept.conversation)
-        return Ask("responses", kept.model, conversation, kept.stream)
+    async def _ask(self, stored: StoredResponse) -> Ask:
+        conversation = await self._runtime.bodies.fetch(stored.conversation)
+        return Ask("responses", stored.model, conversation, stored.stream)
 
-    async def _settled(self, kept: StoredResponse) -> StoredResponse:
-        """Return ``kept`` with its end, if its run, which another process began, has ended."""
-        outcome = await self._runtime.runs.find(kept.run_id).ended()
-        return kept if outcome is None else await self._finished(kept, outcome)
+    async def _settled(self, stored: StoredResponse) -> StoredResponse:
+        """Return ``stored`` with its end, if its run, which another process began, has ended."""
+        outcome = await self._runtime.runs.find(stored.run_id).ended()
+        return stored if outcome is None else await self._finished(stored, outcome)
 
-    async def _finished(self, kept: StoredResponse, outcome: RunOutcome) -> StoredResponse:
+    async def _finished(self, stored: StoredResponse, outcome: RunOutcome) -> StoredResponse:
         finished: list[StoredResponse] = []
 
         def keep(document: dict[str, Json]) -> None:
-            finished.append(replace(kept, document=document))
+            finished.append(replace(stored, document=document))
             self._store.keep(finished[0])
 
-        shown = await self._store.frames(kept.response_id) if kept.stream else b""
-        writing = resumed(await self._ask(kept), kept, shown, keep)
+        shown = await self._store.frames(stored.response_id) if stored.stream else b""
+        writing = resumed(await self._ask(stored), stored, shown, keep)
         try:
             frames = writing.finish(outcome.result())
         except ModelError as error:
             frames = writing.fail(error)
-        if kept.stream:
-            self._store.keep_frames(kept.response_id, len(split_frames(shown)), frames)
+        if stored.stream:
+            self._store.keep_frames(stored.response_id, len(split_frames(shown)), frames)
         return finished[0]
 
-    async def _wait(self, kept: StoredResponse, limit_s: float) -> None:
+    async def _wait(self, stored: StoredResponse, limit_s: float) -> None:
         """Wait until the run has ended, for at most ``limit_s`` seconds."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._runtime.runs.find(kept.run_id).outcome(), limit_s)
+            await asyncio.wait_for(self._runtime.runs.find(stored.run_id).outcome(), limit_s)
 
-    async def _end_run(self, kept: StoredResponse) -> None:
-        await self._runtime.runs.find(kept.run_id).cancel()
-        await self._wait(kept, 10.0)
+    async def _end_run(self, stored: StoredResponse) -> None:
+        await self._runtime.runs.find(stored.run_id).cancel()
+        await self._wait(stored, 10.0)

@@ -31,7 +31,7 @@ from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import request as responses
 from polyvox.protocols.responses.client import response as answers
 from polyvox.protocols.responses.include import included
-from polyvox.protocols.responses.storing import Keeping, parse_keeping
+from polyvox.protocols.responses.storing import StoreOptions, parse_store_options
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
@@ -183,24 +183,24 @@ class Connection(Sink):
         document = {k: v for k, v in event.items() if k not in _OF_THE_CONNECTION}
         document["stream"] = True
         ask = await share.work(lambda: responses.parse(document, self._websocket.headers))
-        keeping = parse_keeping(document)
+        storing = parse_store_options(document)
         whole, own = await self._state.whole(
-            ask, keeping, self._caller.key_id, self._recent.conversations
+            ask, storing, self._caller.key_id, self._recent.conversations
         )
         remember = partial(self._recent.remember, whole, size)
         if event.get("generate") is False:
-            prepared = await self._state.prepare(whole, keeping, self._caller, remember)
+            prepared = await self._state.prepare(whole, storing, self._caller, remember)
             await self.frames([prepared])
-        elif keeping.background:
-            await self._follow(whole, keeping, own, share)
+        elif storing.background:
+            await self._follow(whole, storing, own, share)
         else:
-            exchange = await self._state.exchange(whole, keeping, self._caller, own, remember)
+            exchange = await self._state.exchange(whole, storing, self._caller, own, remember)
             await exchange.answer(self)
 
     async def _follow(
-        self, whole: Ask, keeping: Keeping, own: tuple[Message, ...], share: Share
+        self, whole: Ask, storing: StoreOptions, own: tuple[Message, ...], share: Share
     ) -> None:
-        recording = await self._state.begin(whole, keeping, self._caller, own, share.handed_over())
+        recording = await self._state.begin(whole, storing, self._caller, own, share.handed_over())
         async for frames in recording.follow(-1, _LONG_S, included(whole)):
             await self.frames([frames])
 

@@ -12,7 +12,7 @@ from polyvox.gateway.api.run_document import workflow_link
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class UiAddress:
     """``url`` is the Web UI's address, such as ``http://127.0.0.1:8484/ui``."""
 
     url: str
@@ -27,19 +27,19 @@ class Door:
         return f"{self.url}/enter?{urlencode({'ticket': ticket})}"
 
 
-def remember_door(data: Path, door: Door | None) -> None:
+def write_ui_address(data: Path, ui_address: UiAddress | None) -> None:
     """Store the address for the links that commands print; None if there is no Web UI."""
-    if door is None:
+    if ui_address is None:
         _file(data).unlink(missing_ok=True)
     else:
-        _file(data).write_text(json.dumps(asdict(door)) + "\n", encoding="utf-8")
+        _file(data).write_text(json.dumps(asdict(ui_address)) + "\n", encoding="utf-8")
 
 
-def read_door(data: Path) -> Door | None:
-    """Return what ``remember_door`` stored last, or None if nothing usable is stored."""
+def read_ui_address(data: Path) -> UiAddress | None:
+    """Return what ``write_ui_address`` stored last, or None if nothing usable is stored."""
     try:
         document = json.loads(_file(data.expanduser()).read_text(encoding="utf-8"))
-        return Door(str(document["url"]), str(document["namespace"]))
+        return UiAddress(str(document["url"]), str(document["namespace"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -10,7 +10,7 @@ from polyvox.workflows.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class StoreOptions:
     """``previous`` is the id of the response to continue, ``thread`` that of a conversation."""
 
     store: bool = True
@@ -19,7 +19,7 @@ class Keeping:
     thread: str | None = None
 
 
-def parse_keeping(body: dict[str, Json]) -> Keeping:
+def parse_store_options(body: dict[str, Json]) -> StoreOptions:
     """Read the fields about stored responses.
 
     Raises ModelError("invalid_request") if they are ill-typed or exclude each other.
@@ -36,16 +36,16 @@ def parse_keeping(body: dict[str, Json]) -> Keeping:
             param="previous_response_id",
             code="mutually_exclusive_parameters",
         )
-    keeping = Keeping(
+    storing = StoreOptions(
         _flag(body, "store", True), _flag(body, "background", False), previous, thread
     )
-    if keeping.background and not keeping.store:
+    if storing.background and not storing.store:
         raise ModelError(
             "invalid_request",
             "A background response must be kept: leave 'store' out or set it to true.",
             param="store",
         )
-    return keeping
+    return storing
 
 
 def _flag(body: dict[str, Json], field: str, default: bool) -> bool:

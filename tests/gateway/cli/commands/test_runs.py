@@ -16,7 +16,7 @@ from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.storage.database import database_file, file_url
 from polyvox.gateway.cli.main import app
 from polyvox.gateway.cli.output.run_tree import render_runs, render_tree
-from polyvox.gateway.web_ui.address import Door, remember_door
+from polyvox.gateway.web_ui.address import UiAddress, write_ui_address
 from polyvox.worker.engine.ports import EnginePorts, free_port, write_ports
 from polyvox.workflows.reply import Usage
 
@@ -205,7 +205,7 @@ def test_an_empty_list_says_so() -> None:
 
 def test_show_prints_the_tree_and_the_link_through_the_servers_door(data: Path) -> None:
     """The link leads to the Web UI behind the server that ran last on the data folder."""
-    remember_door(data, Door("http://127.0.0.1:8484/ui", "default"))
+    write_ui_address(data, UiAddress("http://127.0.0.1:8484/ui", "default"))
     output = polyvox_runs("show", "run-1", data=data)
     assert "panel.2" in output
     assert "http://127.0.0.1:8484/ui/namespaces/default/workflows/run-1" in output

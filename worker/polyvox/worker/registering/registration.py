@@ -80,7 +80,7 @@ def examine(
         reports = ready.run(Task(source, filename, dict(params or {})), twice=twice)
     one, other = reports[0], reports[-1]
     refused = list(dict.fromkeys([*one.refused, *other.refused]))
-    refused += _strangers(one, unpack(source, filename), filename, providers)
+    refused += _unknown_providers(one, unpack(source, filename), filename, providers)
     if not refused and one.calls != other.calls:
         refused = [_difference(one, other, filename)]
     if refused:
@@ -129,7 +129,7 @@ def _refuse_at_sight(source: str, filename: str) -> None:
         raise FlowError("\n".join(found))
 
 
-def _strangers(
+def _unknown_providers(
     report: Report, texts: Mapping[str, str], filename: str, providers: Collection[str]
 ) -> list[str]:
     """Return a message for each call to an unknown provider; none if ``providers`` is empty."""

@@ -53,7 +53,7 @@ class RunHandle:
             await asyncio.sleep(_RETRY_S)
 
     async def ended(self) -> RunOutcome | None:
-        """Return the run's outcome, None if it goes on. Raises ModelError if that is unknown."""
+        """Return the run's outcome, None while it runs. Raises ModelError if that is unknown."""
         try:
             if (await self._handle.describe()).status is WorkflowExecutionStatus.RUNNING:
                 return None

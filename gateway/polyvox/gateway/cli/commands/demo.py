@@ -104,6 +104,6 @@ async def show_trace(program: Program, console: Console, run_id: str) -> None:
     run = await runtime.ledger.run(run_id)
     if run is None:
         raise RuntimeError(f"Run {run_id} is not in the ledger.")
-    link = program.door.run_link(run_id) if program.door else None
+    link = program.ui_address.run_link(run_id) if program.ui_address else None
     standard_output().print(render_tree(run, link))
     console.print(f"\nAs JSON: {program.base_url}/api/runs/{run_id}")

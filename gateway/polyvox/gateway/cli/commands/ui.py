@@ -16,7 +16,7 @@ from polyvox.activities.storage.database import (
 from polyvox.gateway.api.run_document import run_page
 from polyvox.gateway.cli.input.options import DEFAULT_DATA, DataOption, give_up
 from polyvox.gateway.cli.input.stores import find_run
-from polyvox.gateway.web_ui.address import read_door
+from polyvox.gateway.web_ui.address import read_ui_address
 from polyvox.worker.engine.data_lock import lock_holder
 
 
@@ -29,16 +29,16 @@ def ui(
     opened: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,
 ) -> None:
     """Print a link to Temporal's Web UI that works once, within ten minutes."""
-    door = read_door(data)
-    if door is None:
+    ui_address = read_ui_address(data)
+    if ui_address is None:
         give_up(
             "There is no server with a Web UI on this data folder. Start it with `polyvox up`, "
             "or name its folder: --data FOLDER. With a cluster, set engine.ui_address."
         )
     if lock_holder(data.expanduser()) is None:
         give_up("No server runs on this data folder. Start it with `polyvox up`.")
-    target = run_page(door.namespace, find_run(data, run_id).run_id) if run_id else ""
-    link = door.enter_link(_ticket(data, target))
+    target = run_page(ui_address.namespace, find_run(data, run_id).run_id) if run_id else ""
+    link = ui_address.enter_link(_ticket(data, target))
     typer.echo(link)
     if opened and not webbrowser.open(link):
         give_up("No browser could be started. Open the link above yourself.")

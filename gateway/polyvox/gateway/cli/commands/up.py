@@ -160,8 +160,8 @@ def show(program: Program, console: Console) -> None:
         out(f"  {'Models ' if number == 0 else '       '}    {binding.model}{about}")
     providers = ", ".join(sorted(runtime.providers))
     out(f"  Providers  {providers}   (any of their models: provider:model)")
-    if program.door:
-        link = program.door.enter_link(runtime.ui_sessions.issue_ticket())
+    if program.ui_address:
+        link = program.ui_address.enter_link(runtime.ui_sessions.issue_ticket())
         out(f"  Web UI     {link}   (opens once, within 10 minutes; later: polyvox ui)")
     out(f"  Data       {runtime.settings.data}")
     for sentence in program.keys.news:

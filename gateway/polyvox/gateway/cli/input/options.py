@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from polyvox.gateway.web_ui.address import read_door
+from polyvox.gateway.web_ui.address import read_ui_address
 from polyvox.worker.engine.ports import LOOPBACK, read_ports
 
 DEFAULT_DATA = Path("~/.polyvox")
@@ -45,8 +45,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 def engine_link(data: Path, run_id: str) -> str | None:
     """Return the run's page in the Web UI of the server on ``data``; None if it has none."""
-    door = read_door(data)
-    return door.run_link(run_id) if door else None
+    ui_address = read_ui_address(data)
+    return ui_address.run_link(run_id) if ui_address else None
 
 
 class EngineAddress(NamedTuple):
