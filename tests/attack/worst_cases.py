@@ -13,8 +13,8 @@ from polyvox.gateway.simulator.plan import parse as parse_plan
 from polyvox.protocols.chat.client import request as chat_front
 from polyvox.protocols.chat.provider import request as chat_provider
 from polyvox.protocols.chat.provider.calls import Nesting
-from polyvox.protocols.messages.client import model_capabilities as messages_models
 from polyvox.protocols.messages.client import request as messages_front
+from polyvox.protocols.messages.provider import model_capabilities as messages_models
 from polyvox.protocols.messages.provider import request as messages_provider
 from polyvox.protocols.openai import model_capabilities as openai_models
 from polyvox.protocols.openai import provider_errors as openai_errors

@@ -12,8 +12,9 @@ from polyvox.workflows.errors import ModelError
 
 _T = TypeVar("_T")
 
-# Request headers that change what the body means.
-HEADERS: Final = ("openai-beta",)
+FORWARDED_HEADERS: Final = ("openai-beta",)
+"""Request headers that change what the body means to a provider of this protocol."""
+
 MOST_CHOICES: Final = 16
 """The most answers to one request; each is a run."""
 
@@ -55,7 +56,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
         messages=_each(messages, "messages", wire.parse_message),
         tools=_each(tools or [], "tools", wire.parse_tool),
         options=wire.parse_options(options),
-        headers=tuple((name, headers[name]) for name in HEADERS if name in headers),
+        headers=tuple((name, headers[name]) for name in FORWARDED_HEADERS if name in headers),
     )
     return Ask("chat", model, conversation, bool(stream), in_functions)
 

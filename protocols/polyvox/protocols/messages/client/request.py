@@ -14,8 +14,8 @@ from polyvox.protocols.messages.elements import (
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
 
-_FORWARDED = ("anthropic-beta", "anthropic-version")
-"""Request headers that change what the body means."""
+FORWARDED_HEADERS = ("anthropic-beta", "anthropic-version")
+"""Request headers that change what the body means to a provider of this protocol."""
 
 _ELSEWHERE = frozenset({"model", "messages", "tools", "stream", "system"})
 """Fields of the document that are not options."""
@@ -47,7 +47,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
         system=None if system is None else parse_system(system),
         tools=_each(parse_tool, tools or [], "tools"),
         options=parse_options({k: v for k, v in body.items() if k not in _ELSEWHERE}),
-        headers=tuple((name, headers[name]) for name in _FORWARDED if name in headers),
+        headers=tuple((name, headers[name]) for name in FORWARDED_HEADERS if name in headers),
     )
     return Ask("messages", model, conversation, bool(stream))
 

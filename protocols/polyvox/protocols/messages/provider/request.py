@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from polyvox.protocols.coverage.losses import LOST_REASONING
 from polyvox.protocols.messages import elements as messages
-from polyvox.protocols.messages.client.model_capabilities import (
+from polyvox.protocols.messages.client.request import FORWARDED_HEADERS
+from polyvox.protocols.messages.provider.errors import parse_error
+from polyvox.protocols.messages.provider.model_capabilities import (
     SAMPLING,
     fit_budget,
     fit_history,
@@ -12,7 +14,6 @@ from polyvox.protocols.messages.client.model_capabilities import (
     fit_thinking,
     takes_system_turns,
 )
-from polyvox.protocols.messages.provider.errors import parse_error
 from polyvox.protocols.messages.provider.stream import MessagesDecoder
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.tool_names import allowed_tools
@@ -31,8 +32,6 @@ VERSION = "2026-10-21"
 
 SAMPLING_VERSION = "2023-06-01"
 """The newest version that still accepts temperature, top_p and top_k."""
-
-_FORWARDED = ("anthropic-beta", "anthropic-version")
 
 
 def render(conversation: Conversation, model: str) -> Rendered:
@@ -53,7 +52,7 @@ def render(conversation: Conversation, model: str) -> Rendered:
     body |= messages.render_options(conversation.options, losses)
     body.setdefault("max_tokens", DEFAULT_MAX_TOKENS)
     body["stream"] = True
-    headers = {name: value for name, value in conversation.headers if name in _FORWARDED}
+    headers = {name: value for name, value in conversation.headers if name in FORWARDED_HEADERS}
     _fit(body, conversation, model, headers, losses)
     version = SAMPLING_VERSION if any(name in body for name in SAMPLING) else VERSION
     headers.setdefault("anthropic-version", version)

@@ -9,7 +9,7 @@ from polyvox.protocols.responses.include import check_include
 from polyvox.workflows.conversation import Conversation, Json, Message
 from polyvox.workflows.errors import ModelError
 
-FORWARDED = ("openai-beta", "x-openai-internal-codex-responses-lite")
+FORWARDED_HEADERS = ("openai-beta", "x-openai-internal-codex-responses-lite")
 """Request headers that change what the body means to a provider of this protocol."""
 
 _APART = frozenset(("model", "input", "tools", "stream", "instructions"))
@@ -52,7 +52,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
         else _at("instructions", wire.parse_system, instructions),
         tools=tuple(tools),
         options=wire.parse_options({k: v for k, v in body.items() if k not in _APART}),
-        headers=tuple((name, headers[name]) for name in FORWARDED if name in headers),
+        headers=tuple((name, headers[name]) for name in FORWARDED_HEADERS if name in headers),
     )
     return Ask("responses", model, conversation, _streamed(body))
 

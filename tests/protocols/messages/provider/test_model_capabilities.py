@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from polyvox.protocols.messages.client import request as front
-from polyvox.protocols.messages.client.model_capabilities import generation, takes_system_turns
 from polyvox.protocols.messages.provider import request as messages
+from polyvox.protocols.messages.provider.model_capabilities import generation, takes_system_turns
 from polyvox.protocols.sealed_reasoning import seal
 from polyvox.workflows.conversation import (
     Conversation,
