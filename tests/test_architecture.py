@@ -7,8 +7,10 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +54,14 @@ def source_files() -> Iterator[Path]:
         for path in (ROOT / folder).rglob("*.py"):
             if "node_modules" not in path.parts:
                 yield path
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions count too."""
+    graph = grimp.build_graph(*(f"polyvox.{part}" for part in PARTS), cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert any(imports.values())
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names a circle
 
 
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:

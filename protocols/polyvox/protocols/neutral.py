@@ -1,12 +1,12 @@
 """Reads the elements of one protocol in terms that all protocols understand.
 
 A renderer gets elements of any protocol. It never looks into those of another protocol: it calls
-``neutral_of(wire)``, the reader that the element's own protocol provides.
+``neutral_of(wire)``, the reader that the element's own protocol provides. ``protocol_table`` makes
+the readers of its records known here, so no codec imports another protocol.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Literal
 
 from polyvox.protocols.coverage.row import Row
@@ -115,19 +115,22 @@ UNKNOWN = Neutral()
 """The reader of a protocol that provides none: it finds nothing."""
 
 
+_READERS: dict[str, Neutral] = {}
+
+
+def provide_reader(protocol: str, reader: Neutral) -> None:
+    """Make ``reader`` the one that every codec uses for elements of ``protocol``."""
+    _READERS[protocol] = reader
+
+
+def neutral(protocol: str) -> Neutral:
+    """Return the reader of the protocol of that name."""
+    return _READERS.get(protocol, UNKNOWN)
+
+
 def neutral_of(wire: Wire | None) -> Neutral:
     """Return the reader of ``wire``; for an unknown protocol, one that finds nothing."""
     return UNKNOWN if wire is None else neutral(wire.protocol)
-
-
-@lru_cache(maxsize=64)
-def neutral(protocol: str) -> Neutral:
-    """Return the reader of the protocol of that name."""
-    # Not at the top: the table imports every codec, and every codec imports this module.
-    from polyvox.protocols.table import PROTOCOLS  # noqa: PLC0415
-
-    known = PROTOCOLS.get(protocol)
-    return UNKNOWN if known is None else known.neutral
 
 
 def citations_of(part: Text) -> list[Citation]:

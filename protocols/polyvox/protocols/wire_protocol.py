@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polyvox.protocols.client_side import Ask, ModelList, RequestParser, ResponseEncoder
-from polyvox.protocols.neutral import UNKNOWN, Neutral
+from polyvox.protocols.neutral import UNKNOWN, Neutral, provide_reader
 from polyvox.protocols.provider_side import ProviderProtocol
 from polyvox.workflows.conversation import Json
 
@@ -80,6 +80,13 @@ class WireProtocol:
 
 Protocols = Mapping[str, WireProtocol]
 """The protocols of a program, by name. The first is used where a request does not show its own."""
+
+
+def protocol_table(*records: WireProtocol) -> Protocols:
+    """Return ``records`` by name, and provide their readers to the codecs of the others."""
+    for record in records:
+        provide_reader(record.name, record.neutral)
+    return {record.name: record for record in records}
 
 
 def protocol_at(protocols: Protocols, path: str, headers: Mapping[str, str]) -> WireProtocol:

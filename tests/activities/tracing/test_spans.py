@@ -18,6 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from polyvox.activities.ledger.entries import CallEnded
+from polyvox.activities.tracing.environment import tracing_of
 from polyvox.activities.tracing.exporter import ExportedTracing, exporter
 from polyvox.activities.tracing.spans import Tracing
 from polyvox.workflows.errors import ModelError
@@ -103,7 +104,7 @@ def tracing_by(environ: Mapping[str, str]) -> Tracing:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
             patch.setenv(name, value)
-        return Tracing.from_environment(environ)
+        return tracing_of(environ)
 
 
 def call(**changes: object) -> CallEnded:

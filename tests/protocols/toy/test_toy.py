@@ -10,6 +10,7 @@ import pytest
 
 from polyvox.protocols.sse import FrameSplitter
 from polyvox.protocols.table import PROTOCOLS
+from polyvox.protocols.wire_protocol import protocol_table
 from polyvox.worker.engine.ports import free_port
 from polyvox.workflows.events import fold
 from tests.crossing.passages import as_stream, decode, split
@@ -26,7 +27,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **ENVIRON}
     folder = tmp_path_factory.mktemp("toy")
     dead_url = f"http://127.0.0.1:{free_port()}/v1"
-    with live_program(folder, dead_url, environ, protocols={**PROTOCOLS, "toy": TOY}) as running:
+    with live_program(
+        folder, dead_url, environ, protocols=protocol_table(*PROTOCOLS.values(), TOY)
+    ) as running:
         yield running
 
 

@@ -47,6 +47,7 @@ from polyvox.activities.storage.private_files import tighten
 from polyvox.activities.storage.responses import ResponsesStore
 from polyvox.activities.storage.threads import ConversationsStore
 from polyvox.activities.tools.run_tool import TOOLS, Toolbox
+from polyvox.activities.tracing.environment import tracing_of
 from polyvox.activities.tracing.spans import Tracing
 from polyvox.protocols.coverage.answer_losses import answer_losses
 from polyvox.protocols.table import PROTOCOLS
@@ -134,7 +135,7 @@ async def running(
             memos = Memos(database)
         stack.push_async_callback(responses.close)
         stack.push_async_callback(conversations.close)
-        tracing = Tracing.from_environment(environ)
+        tracing = tracing_of(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
         secrets = Secrets(providers, environ)
         upstream = Upstream(secrets)

@@ -11,20 +11,12 @@ One tree per request::
 * A call's span is made when the call has ended, from the CallEnded that the ledger stores. So both
   have the same times and tokens, and a replayed workflow does not make a span again.
 * Spans contain names, numbers and error kinds; no text of prompts or answers, and no keys.
-* ``Tracing()`` itself does nothing. ``from_environment`` returns one that exports if an OTLP
+* ``Tracing()`` itself does nothing. ``environment.tracing_of`` returns one that exports if an OTLP
   endpoint is configured.
 """
 
-from collections.abc import Mapping
-
 from polyvox.activities.ledger.entries import CallEnded, EndStatus
 from polyvox.workflows.errors import ModelError
-
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
-TRACES_PROTOCOL = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
-DEFAULT_PROTOCOL = "http/protobuf"
 
 
 class RequestSpan:
@@ -47,25 +39,6 @@ class RunSpan:
 
 class Tracing:
     """Makes spans; this class makes none."""
-
-    @staticmethod
-    def from_environment(environ: Mapping[str, str]) -> "Tracing":
-        """Return the Tracing that the standard OpenTelemetry variables configure.
-
-        Spans are exported only if ``OTEL_EXPORTER_OTLP_ENDPOINT`` or its ``TRACES`` variant is
-        set, over ``http/protobuf`` unless ``OTEL_EXPORTER_OTLP_PROTOCOL`` says ``grpc``. The SDK
-        reads the other variables from the process's environment. Raises ValueError for an
-        unknown protocol.
-        """
-        off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-        none = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
-        if off or none or not (environ.get(TRACES_ENDPOINT) or environ.get(ENDPOINT)):
-            return Tracing()
-        # Imported here, because the exporter costs memory and start-up time.
-        from polyvox.activities.tracing.exporter import ExportedTracing, exporter  # noqa: PLC0415
-
-        protocol = environ.get(TRACES_PROTOCOL) or environ.get(PROTOCOL) or DEFAULT_PROTOCOL
-        return ExportedTracing(exporter(protocol))
 
     def request_span(
         self, method: str, route: str, *, traceparent: str | None = None
