@@ -213,7 +213,7 @@ def test_a_defect_of_the_gateway_fails_run_and_stream(
     def defective(self: object, batch: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(Exchange, "_judge", defective)
+    monkeypatch.setattr(Exchange, "_refuse_restart", defective)
     model = "sim-chat:main-n500-itl100-iddefect"
     answer = live.post("chat", request("chat", model, stream=True))
     assert answer.status_code == 500

@@ -4,13 +4,9 @@ Times are ISO 8601 in UTC, durations milliseconds, unknown numbers null. A docum
 model, which FastAPI describes as the route's response; its fields come from the value's attributes.
 """
 
-import json
-import math
-from dataclasses import fields, is_dataclass
-from typing import Any
-
-import orjson
 from pydantic import BaseModel, ConfigDict
+
+from polyvox.gateway.http.json_bytes import json_bytes
 
 
 class Document(BaseModel):
@@ -20,11 +16,7 @@ class Document(BaseModel):
 
     def to_json(self) -> bytes:
         """Return it as JSON, also with values that only earlier versions accepted."""
-        try:
-            return orjson.dumps(self, dict, orjson.OPT_UTC_Z)
-        except TypeError:
-            # An integer beyond 64 bits, half of a surrogate pair, too many levels.
-            return json.dumps(_finite(self)).encode()
+        return json_bytes(self)
 
 
 class Problem(Document):
@@ -38,21 +30,3 @@ class ProblemDocument(Document):
     """The answer to every request that fails."""
 
     error: Problem
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case Document():
-            return _finite(dict(value))
-        case _ if is_dataclass(value):
-            return _finite({member.name: getattr(value, member.name) for member in fields(value)})
-        case float() if not math.isfinite(value):
-            return None
-        case dict():
-            return {str(key): _finite(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_finite(inner) for inner in value]
-        case None | bool() | int() | float() | str():
-            return value
-        case _:
-            return orjson.loads(orjson.dumps(value, dict, orjson.OPT_UTC_Z))

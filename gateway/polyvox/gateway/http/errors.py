@@ -2,10 +2,10 @@
 
 import math
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from polyvox.gateway.http.json_bytes import json_bytes
 from polyvox.protocols.wire_protocol import WireProtocol, protocol_at
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json
@@ -51,9 +51,9 @@ def defect_error(defect: Exception) -> ModelError:
 
 
 class JsonResponse(Response):
-    """A JSON document written by orjson: numbers that are not finite become null."""
+    """A JSON document, written by ``json_bytes``."""
 
     media_type = "application/json"
 
     def render(self, content: Json) -> bytes:
-        return orjson.dumps(content)
+        return json_bytes(content)
