@@ -1,11 +1,14 @@
-"""The registry on a real database: versions, changes as a whole, and older files."""
+"""The registry on a real database: versions, changes as a whole, older files, loaded flows."""
 
+import linecache
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from polyvox.activities.registry import registry as registry_module
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec
 from polyvox.activities.storage.database import file_url, open_database
@@ -132,3 +135,18 @@ def test_a_file_of_an_older_program_is_given_what_it_lacks(tmp_path: Path) -> No
     assert [binding.model for binding in older.models()] == ["m"]
     (change,) = older.change({"m": MAIN})
     assert change.action == "unchanged"
+
+
+def test_a_flow_that_is_no_longer_cached_leaves_nothing_behind(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the memory of a server grows with each version that it ever ran."""
+    monkeypatch.setattr(registry_module, "_LOADED_FLOWS", 2)
+    known, lines = set(sys.modules), set(linecache.cache)
+    sources = [f"{FLOW.format(step=number)}\n# version {number}\n" for number in range(5)]
+    digests = [registry.register(source, "direct.py").digest for source in sources]
+    assert set(sys.modules) == known
+    loaded = [registry.load(digest) for digest in digests]
+    assert len(set(sys.modules) - known) == len(set(linecache.cache) - lines) == 2
+    assert registry.load(digests[-1]) is loaded[-1]
+    assert registry.load(digests[0]) is not loaded[0]

@@ -9,10 +9,11 @@ Every process has a catalog in memory and checks the tables' revision before usi
 registration by another process takes effect with the next request.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from threading import Lock
 from typing import TypeVar
 
 from sqlalchemy import Engine
@@ -40,7 +41,7 @@ from polyvox.activities.storage.database import MetaRow
 from polyvox.activities.storage.storable_json import text_mistake
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, FlowError
-from polyvox.workflows.source.bundle import digest_of_source, load_bundle
+from polyvox.workflows.source.bundle import digest_of_source, load_bundle, unload
 
 T = TypeVar("T")
 
@@ -61,7 +62,8 @@ class Registry:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._catalog = Catalog()
-        self._loaded = lru_cache(_LOADED_FLOWS)(self._load)
+        self._loaded: OrderedDict[str, Flow] = OrderedDict()
+        self._loading = Lock()
 
     def register(
         self,
@@ -83,6 +85,7 @@ class Registry:
             known = session.exec(select(FlowRow).where(FlowRow.digest == digest)).first()
             if known is None:
                 loaded = load_bundle(source, filename)
+                unload(loaded)
                 versions = session.exec(select(FlowRow.version).where(FlowRow.flow == loaded.name))
                 known = FlowRow(
                     flow=loaded.name,
@@ -315,11 +318,15 @@ class Registry:
 
     def load(self, digest: str) -> Flow:
         """Return the flow whose source has this digest. Raises KeyError if there is none."""
-        return self._loaded(digest)
-
-    def _load(self, digest: str) -> Flow:
-        row = self._row(digest)
-        return load_bundle(row.source, row.filename, f"{row.flow}@{row.version}")
+        with self._loading:
+            if digest not in self._loaded:
+                row = self._row(digest)
+                label = f"{row.flow}@{row.version}"
+                self._loaded[digest] = load_bundle(row.source, row.filename, label)
+                if len(self._loaded) > _LOADED_FLOWS:
+                    unload(self._loaded.popitem(last=False)[1])
+            self._loaded.move_to_end(digest)
+            return self._loaded[digest]
 
     def _row(self, digest: str) -> FlowRow:
         with Session(self._engine) as session:

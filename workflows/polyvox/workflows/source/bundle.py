@@ -8,6 +8,7 @@ each other with relative imports, and read prompts with ``importlib.resources.fi
 import ast
 import hashlib
 import json
+import linecache
 import re
 import sys
 import types
@@ -74,6 +75,13 @@ def load_bundle(source: str, filename: str, label: str = "") -> Flow:
             f"found: {names}."
         )
     return next(iter(found.values()))
+
+
+def unload(flow: Flow) -> None:
+    """Remove the modules of a loaded flow that is not needed any more, and their source lines."""
+    package = flow.function.__module__.partition(".")[0]
+    for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
+        linecache.cache.pop(sys.modules.pop(name).__file__ or "", None)
 
 
 class _Folder:
