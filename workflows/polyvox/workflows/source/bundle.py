@@ -81,7 +81,9 @@ def unload(flow: Flow) -> None:
     """Remove the modules of a loaded flow that is not needed any more, and their source lines."""
     package = flow.function.__module__.partition(".")[0]
     for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
-        linecache.cache.pop(sys.modules.pop(name).__file__ or "", None)
+        module = sys.modules.pop(name)
+        # A folder without __init__.py is a module without a file.
+        linecache.cache.pop(getattr(module, "__file__", None) or "", None)
 
 
 class _Folder:
