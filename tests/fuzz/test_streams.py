@@ -22,6 +22,7 @@ from polyvox.workflows.events import (
     UsageReported,
     fold,
 )
+from polyvox.workflows.reply import Reply
 from tests.fuzz.mutations import ENOUGH, STREAMS, streams
 from tests.fuzz.test_requests import ODD_SORTS, places, replaced
 from tests.golden.passage import CREATED, RUN_ID, provided
@@ -43,7 +44,7 @@ def test_a_stream_becomes_a_reply_or_an_error(protocol: Protocol, data: st.DataO
     if not any(isinstance(event, Finished) for event in events):
         return
     reply = fold(events)
-    assert load(orjson.loads(orjson.dumps(dump(reply)))) == reply
+    check_storable(reply)
     for name, spoken in PROTOCOLS.items():
         ask = spoken.parser.parse({"model": "m", "stream": True, **ASKED[name]}, {})
         encoder = spoken.answers.encoder(ask, run_id=RUN_ID, created=CREATED)
@@ -70,7 +71,10 @@ def test_no_place_of_a_real_stream_may_hold_what_it_likes(protocol: Protocol) ->
                 seen.add((document.get("type"), *sort))
                 for odd in ODD_SORTS:
                     event = (name, orjson.dumps(replaced(document, path, odd)))
-                    check_grammar(decoded(protocol, [*frames[:index], event, *frames[index + 1 :]]))
+                    events = decoded(protocol, [*frames[:index], event, *frames[index + 1 :]])
+                    check_grammar(events)
+                    if any(isinstance(event, Finished) for event in events):
+                        check_storable(fold(events))
     assert len(seen) > 30
 
 
@@ -93,6 +97,11 @@ def decoded(protocol: Protocol, frames: list[Frame]) -> list[Event]:
     except ModelError:
         pass
     return events
+
+
+def check_storable(reply: Reply) -> None:
+    """The reply is the same after Temporal or the ledger has stored it."""
+    assert load(orjson.loads(orjson.dumps(dump(reply)))) == reply
 
 
 def check_grammar(events: list[Event]) -> None:

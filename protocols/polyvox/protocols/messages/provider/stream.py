@@ -214,7 +214,8 @@ class MessagesDecoder:
             return events
         self._finished = True
         wire = Wire("messages", {**self._ending, "usage": self._usage})
-        stop = delta.get("stop_sequence") and _string(delta, "stop_sequence")
+        is_named = delta.get("stop_sequence") is not None
+        stop = _string(delta, "stop_sequence") if is_named else None
         events.append(Finished(FINISH.get(reason, "stop"), stop, wire))
         return events
 
