@@ -35,7 +35,7 @@ params = {{ coder = "other:main", commands = ["yes"], command_timeout_s = 3, rou
 """The models, besides ``provider:model``, for attacks on flows and fetches."""
 
 NEIGHBOUR = "sim:main-itl10-n100000"
-UNDISTURBED_S = 1.0
+UNDISTURBED_S = 2.0
 FLOOR_S = 0.05
 """A gap below this is noise of the machine, independent of the server."""
 
