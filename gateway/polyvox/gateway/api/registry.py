@@ -130,7 +130,7 @@ def _add_flows(router: APIRouter) -> None:
 
     @router.get("/flows/{name}")
     def show_flow(registry: Known, name: str) -> WholeFlowDocument:
-        """A flow's newest version or ``careful@2``: parameters' schema, source, who uses it."""
+        """A flow's newest version or ``careful@2``: its parameters' schema, source and users."""
         with _not_found():
             return render_whole_flow(registry, registry.flow(name))
 
@@ -143,7 +143,7 @@ def _add_flows(router: APIRouter) -> None:
     async def register_flow(
         request: Request, admin: Admin, _open: Annotated[None, Depends(_is_open)], body: Flow
     ) -> RegisteredFlowDocument:
-        """Register a flow: tried, then stored as the next version; the same source is the same."""
+        """Dry-run a flow and store it as the next version; known source keeps its version."""
         runtime: Runtime = request.app.state.runtime
         async with trying:
             return await asyncio.to_thread(_register, runtime, body, admin)
@@ -157,6 +157,7 @@ def _add_flows(router: APIRouter) -> None:
 def _add_models(router: APIRouter) -> None:
     @router.get("/models")
     def list_models(registry: Known) -> ModelList:
+        """All virtual models."""
         return ModelList.model_validate({"models": registry.virtual_models()})
 
     @router.get("/models/{name:path}/history")
@@ -176,6 +177,7 @@ def _add_models(router: APIRouter) -> None:
 
     @router.get("/models/{name:path}")
     def show_model(registry: Known, name: str) -> ModelDocument:
+        """The current version of a virtual model."""
         with _not_found():
             return ModelDocument.model_validate(registry.virtual_model(name))
 
@@ -188,12 +190,12 @@ def _add_models(router: APIRouter) -> None:
 
     @router.put("/models/{name:path}")
     def put_model(change: Changing, name: str, body: WholeModel) -> PlanDocument:
-        """Make the model exactly this."""
+        """Create the model or replace all of it, as its next version."""
         return change({name: body.spec()}, message=body.message)
 
     @router.patch("/models/{name:path}")
     def edit_model(registry: Known, change: Changing, name: str, body: Editing) -> PlanDocument:
-        """Change what is named, as the model's next version."""
+        """Change the members that the body has, as the model's next version."""
         present = {model.model: model for model in registry.virtual_models()}.get(name)
         return change({name: edited(name, present, body)}, message=body.message)
 
