@@ -47,12 +47,12 @@ class StoredExchange:
 
     def __init__(self, exchange: Exchange, stored: StoredResponseEncoder, keep: Keep) -> None:
         self._exchange = exchange
-        self._kept = stored
+        self._stored = stored
         self._keep = keep
 
     async def answer(self, sink: Sink) -> None:
         await self._exchange.answer(sink)
-        writing = self._kept.writing
+        writing = self._stored.writing
         if writing is None or self._exchange.refused is not None:
             return
         if writing.response["status"] == "in_progress":
