@@ -126,7 +126,7 @@ def config(simulator_url: str, dead_url: str, server: str = "") -> str:
     """Return a ``polyvox.toml``: providers of all protocols, good and bad, and panels of them."""
     providers = {
         **{f"sim-{p}": (p, f"{simulator_url}/v1", "") for p in PROTOCOLS},
-        **{f"hasty-{p}": (p, f"{simulator_url}/v1", "timeout_s = 0.4") for p in PROTOCOLS},
+        **{f"hasty-{p}": (p, f"{simulator_url}/v1", "timeout_s = 3") for p in PROTOCOLS},
         **{
             f"refused-{p}": (p, f"{simulator_url}/v1", 'api_key_env = "REFUSED_KEY"')
             for p in PROTOCOLS
