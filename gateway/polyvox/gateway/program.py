@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.model_call.provider import EVERY_MODEL, Price, Provider
+from polyvox.activities.storage.data_folder import require_writable
 from polyvox.gateway.app import create_app
 from polyvox.gateway.http.serving import (
     FEW_FILES,
@@ -17,7 +18,7 @@ from polyvox.gateway.http.serving import (
     raise_file_limit,
     serving,
 )
-from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, own_keys
+from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, find_keys, own_keys
 from polyvox.gateway.simulator.listening import serve
 from polyvox.gateway.web_ui.address import UiAddress, write_ui_address
 from polyvox.gateway.web_ui.sign_in import PATH
@@ -60,10 +61,13 @@ async def started(
 
     Clients, providers and the simulator speak ``protocols``.
 
-    Raises what ``running``, ``serving`` and ``own_keys`` raise, and UnsafeHost.
+    Raises what ``running``, ``serving`` and ``own_keys`` raise, DataFolderUnusable and UnsafeHost.
     """
     host = settings.server.host
-    # First, so that a taken port is reported before an engine is built, which takes minutes.
+    exposed = not _is_loopback(host)
+    # First, so that mistakes are reported before an engine is built, which takes minutes.
+    require_writable(settings.data)
+    find_keys(settings.data, environ, exposed=exposed)
     listener = listen(host, settings.server.port)
     port = listener.getsockname()[1]
     files = raise_file_limit()
@@ -86,7 +90,7 @@ async def started(
             )
         )
         await _refuse_open_host(host, runtime.ledger, environ)
-        keys = await own_keys(runtime.ledger, settings.data, environ)
+        keys = await own_keys(runtime.ledger, settings.data, environ, exposed=exposed)
         app = create_app(runtime)
         stack.push_async_callback(app.state.responses.close)
         stack.callback(app.state.admission.close)

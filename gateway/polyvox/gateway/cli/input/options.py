@@ -85,6 +85,7 @@ def print_json(document: Any) -> None:
     typer.echo(orjson.dumps(document, dict, option))
 
 
-def give_up(message: str) -> NoReturn:
+def give_up(message: str, *, status: int = 1) -> NoReturn:
+    """Print an error and exit with ``status``: 2 for what the command line itself has wrong."""
     typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(status)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.data_folder import DataFolderUnusable, require_writable
 from polyvox.activities.storage.database import (
     DatabaseError,
     database_file,
@@ -30,7 +31,7 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
     """Open the ledger in ``data``, use it, close it.
 
     Prints an error and exits with 1 if there is no ledger (unless ``create``), if it cannot be
-    opened, or if ``use`` raises ModelError.
+    opened, or if ``use`` raises ModelError; with 2 if the data folder cannot be created or written.
     """
     file = database_file(data.expanduser())
     if not create and not file.is_file():
@@ -38,6 +39,9 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
             f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
             "or name its data folder: --data FOLDER."
         )
+
+    if create:
+        _require_folder(file.parent)
 
     async def opened() -> T:
         async with Ledger.open(file_url(file)) as ledger:
@@ -68,8 +72,10 @@ def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
     """Open the registry in ``data``, with the flows that ship, and use it.
 
     Also works before the first start. Prints an error and exits with 1 if it cannot be opened,
-    or if ``use`` raises FlowError or ModelError.
+    or if ``use`` raises FlowError or ModelError; with 2 if the data folder cannot be created or
+    written.
     """
+    _require_folder(data.expanduser())
     try:
         database = open_database(file_url(database_file(data.expanduser())))
         try:
@@ -81,3 +87,10 @@ def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
             database.dispose()
     except (FlowError, DatabaseError, ModelError) as error:
         give_up(str(error))
+
+
+def _require_folder(data: Path) -> None:
+    try:
+        require_writable(data)
+    except DataFolderUnusable as error:
+        give_up(str(error), status=2)
