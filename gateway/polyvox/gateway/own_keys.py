@@ -90,6 +90,11 @@ class FoundKeys:
     def secrets(self) -> tuple[str, ...]:
         return tuple(found.secret for found in (self.user, self.admin) if found)
 
+    @property
+    def user_place(self) -> str | None:
+        """The file or variable that holds the user key."""
+        return _place(_USER, self.user) if self.user else None
+
 
 def find_keys(data: Path, environ: Mapping[str, str], *, exposed: bool = False) -> FoundKeys:
     """Return the secrets given for the two keys. Reads two files.

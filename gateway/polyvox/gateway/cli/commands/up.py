@@ -18,12 +18,14 @@ from polyvox.activities.storage.data_folder import DataFolderUnusable
 from polyvox.activities.storage.database import DatabaseError
 from polyvox.gateway.cli.input.options import give_up
 from polyvox.gateway.cli.output.connecting import show
+from polyvox.gateway.cli.output.logs import configure_logs
 from polyvox.gateway.http.serving import PortTaken
 from polyvox.gateway.own_keys import UnusableKey
 from polyvox.gateway.program import UnsafeHost, started
 from polyvox.worker.engine.data_lock import DataFolderInUse
 from polyvox.worker.engine.frontend import EngineError
 from polyvox.worker.settings.checking import all_mistakes
+from polyvox.worker.settings.file import LogFormat, LogLevel
 from polyvox.worker.settings.settings import Settings, SettingsError, read_settings
 from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.errors import ModelError
@@ -50,22 +52,33 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Default: ./polyvox.toml, else polyvox.toml in the data folder."),
 ]
+HostOption = Annotated[
+    str | None, typer.Option("--host", help="Address to listen on; default: loopback.")
+]
+PortOption = Annotated[
+    int | None, typer.Option("--port", help="Port to listen on; default 8484, 0: any free one.")
+]
 EngineOption = Annotated[
     str | None,
     typer.Option("--engine", help="HOST:PORT of a Temporal cluster; default: start one."),
+]
+LogLevelOption = Annotated[
+    LogLevel | None,
+    typer.Option("--log-level", help="What to log at least; default info: a line per request."),
+]
+LogFormatOption = Annotated[
+    LogFormat | None, typer.Option("--log-format", help="How to log; default text.")
 ]
 
 
 def up(
     data: DataOption = None,
     config: ConfigOption = None,
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on; default: loopback.")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Port to listen on; default 8484, 0: any free one.")
-    ] = None,
+    host: HostOption = None,
+    port: PortOption = None,
     engine: EngineOption = None,
+    log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
 ) -> None:
     """Start engine, worker and gateway; print how to connect; stop at Ctrl-C."""
     environ = dict(os.environ)
@@ -77,6 +90,8 @@ def up(
         if reading.mistakes:
             # With those of the models, which the start would find only after these are corrected.
             raise SettingsError("\n".join(all_mistakes(reading)))
+        server = reading.settings.server
+        configure_logs(log_level or server.log_level, log_format or server.log_format)
         return reading.settings
 
     run(lambda: _up(settings(), environ))
@@ -87,7 +102,7 @@ def run(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
     Prints an error of the caller and exits with 1, or with 2 for an unusable data folder.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logs()
     # A failed attempt is in the ledger with its reason; its traceback adds nothing.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     logging.getLogger("temporalio.worker._workflow_instance").addFilter(_is_unexpected)

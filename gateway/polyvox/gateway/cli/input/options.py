@@ -35,7 +35,8 @@ NamespaceOption = Annotated[
     typer.Option("--namespace", envvar="TEMPORAL_NAMESPACE", help="The engine's namespace."),
 ]
 RunArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="A run's id, or the beginning of one.")
+    str,
+    typer.Argument(metavar="ID", help="A run's id, the beginning of one, or last: the newest run."),
 ]
 FlowArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A flow or a version, such as careful@2.")

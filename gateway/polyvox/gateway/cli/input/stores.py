@@ -20,11 +20,15 @@ from polyvox.activities.storage.database import (
     open_database,
 )
 from polyvox.gateway.cli.input.options import give_up
+from polyvox.gateway.cli.output.format import RUN_PREFIX
 from polyvox.worker.settings.shipped_templates import register_templates
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
 
 T = TypeVar("T")
+
+LAST = "last"
+"""Names the newest run."""
 
 
 def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bool = False) -> T:
@@ -54,13 +58,17 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
 
 
 def find_run(data: Path, run_id: str) -> RunRecord:
-    """Return the run whose id begins with ``run_id``; exit with 1 if the ledger has none."""
+    """Return the run that ``run_id`` names; exit with 1 if the ledger has none."""
     return with_ledger(data, lambda ledger: known_run(ledger, run_id))
 
 
 async def known_run(ledger: Ledger, run_id: str) -> RunRecord:
-    """Return the run whose id begins with ``run_id``. Raises ModelError if there is none."""
-    run = await ledger.run(run_id)
+    """Return the run whose id begins with ``run_id``, with or without ``run_``; ``last`` is the
+    newest one. Raises ModelError if there is none."""
+    if run_id == LAST:
+        newest = await ledger.runs(limit=1)
+        run_id = newest[0].run_id if newest else run_id
+    run = await ledger.run(run_id) or await ledger.run(f"{RUN_PREFIX}{run_id}")
     if run is None:
         raise ModelError(
             "not_found", f"There is no run {run_id!r}. `polyvox runs list` shows them."
