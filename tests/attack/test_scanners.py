@@ -71,6 +71,7 @@ REVIEWED = {
     "gateway/polyvox/gateway/responses/item_lists.py": "nine digits",
     "gateway/polyvox/gateway/simulator/acting/arguments.py": "the gist alone",
     "gateway/polyvox/gateway/simulator/acting/arithmetic.py": "sums",
+    "gateway/polyvox/gateway/simulator/acting/json_keys.py": "the gist alone",
     "gateway/polyvox/gateway/simulator/acting/judgement.py": "judgement",
     "gateway/polyvox/gateway/simulator/acting/mistakes.py": "verdict",
     "gateway/polyvox/gateway/simulator/plan.py": "a simulated model",

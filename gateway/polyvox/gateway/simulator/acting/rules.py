@@ -7,7 +7,7 @@ answers. The same request always gets the same answer. Every text starts with
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import cycle, islice
 
@@ -16,6 +16,7 @@ import orjson
 from polyvox.gateway.simulator import tokens
 from polyvox.gateway.simulator.acting import (
     arithmetic,
+    json_keys,
     judgement,
     mistakes,
     personas,
@@ -222,9 +223,15 @@ def _document(
     named["answer"] = _body(conversation, question, plan)
     if wanted.kind == "json_schema":
         value = schema.instance(wanted.schema, question.words[:50], named)
+    elif keys := json_keys.asked_keys(question.gist):
+        value = {**json_keys.filled(keys, question.key_words), **_kept(named, keys)}
     else:
         value = {"simulated": plan.persona, **named}
     return orjson.dumps(value).decode()
+
+
+def _kept(named: Mapping[str, object], keys: Collection[str]) -> dict[str, object]:
+    return {name: value for name, value in named.items() if name in keys}
 
 
 def _stopped(
