@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
-from polyvox.gateway.cli.commands.up import show
 from polyvox.gateway.cli.lazy import loaded
+from polyvox.gateway.cli.output.connecting import show
 from polyvox.gateway.program import started
 from polyvox.gateway.simulator.plan import GRAMMAR
 from polyvox.worker.settings.file import EngineSettings, ModelTable, ProviderTable, ServerSettings
@@ -178,6 +178,6 @@ async def test_the_readme_connects_clients_to_the_program(tmp_path: Path) -> Non
             output = await asyncio.to_thread(run_code, code.replace(SHOWN_URL, program.base_url))
             assert output.startswith("[simulated:")
         text = printed.getvalue().replace(program.base_url, SHOWN_URL)
-    lines = [line for line in text.splitlines() if "YOUR_KEY" in line and not line.startswith(" ")]
-    assert len(lines) == 3
-    assert not [line for line in lines if f"\n{line}\n" not in readme]
+    lines = [line for line in text.splitlines() if "POLYVOX_KEY" in line and line[0] != " "]
+    assert len(lines) == 5
+    assert not [line for line in lines[1:] if f"\n{line}\n" not in readme]

@@ -100,6 +100,6 @@ def test_the_example_configuration_is_accepted(tmp_path: Path) -> None:
     database = open_database(file_url(tmp_path / "registry.db"))
     registry = Registry(database)
     register_templates(registry)
-    apply_models(registry, settings, simulated=False)
+    apply_models(registry, settings)
     assert {*settings.models} <= {binding.model for binding in registry.models()}
     database.dispose()

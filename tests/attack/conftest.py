@@ -8,7 +8,7 @@ import pytest
 
 from tests.programs.processes import Child, running
 
-KEY = "attack-user-key"
+KEY = "attack-users-key"
 ADMIN_KEY = "attack-admin-key"
 
 

@@ -74,7 +74,7 @@ def get(target: Target, path: str, *headers: str) -> tuple[int, bytes]:
 def configured(folder: Path, server: str) -> Iterator[Child]:
     config = folder / "polyvox.toml"
     config.write_text(f"[server]\n{server}\n")
-    environ = {"POLYVOX_KEY": "attack-user-key"}
+    environ = {"POLYVOX_KEY": "attack-users-key"}
     arguments = ("up", "--port", "0", "--data", str(folder / "data"), "--config", str(config))
     with running(*arguments, folder=folder, environ=environ) as child:
         yield child.ready()

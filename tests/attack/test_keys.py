@@ -1,6 +1,5 @@
 """The two keys of a server: their rights, and what happens to them in old or damaged folders."""
 
-import re
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -74,8 +73,8 @@ def printed(child: Child) -> str:
     return child.output.read_text("utf-8")
 
 
-def test_a_first_start_prints_the_users_key_and_where_the_admins_is(tmp_path: Path) -> None:
-    """The admin key is in a file that only its owner can read, and is never printed."""
+def test_a_start_without_a_terminal_names_the_files_of_both_keys(tmp_path: Path) -> None:
+    """Logs keep what is printed; the files can be read by their owner only."""
     data = tmp_path / "data"
     said = []
     for _ in range(2):
@@ -86,10 +85,12 @@ def test_a_first_start_prints_the_users_key_and_where_the_admins_is(tmp_path: Pa
             assert child.stop() == 0
     admin = (data / ADMIN_KEY_FILE).read_text("utf-8").strip()
     user = (data / KEY_FILE).read_text("utf-8").strip()
-    assert stat.S_IMODE((data / ADMIN_KEY_FILE).stat().st_mode) == 0o600
+    for name in (KEY_FILE, ADMIN_KEY_FILE):
+        assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
     first, second = said
     for text in said:
-        assert re.search(r"Key\s+(\S+)", text)[1] == user  # type: ignore[index]
+        assert f'export POLYVOX_KEY="$(cat {data / KEY_FILE})"' in text
+        assert user not in text
         assert admin not in text
     assert f"Admin key  new, in {data / ADMIN_KEY_FILE}" in first
     assert f"Admin key  in {data / ADMIN_KEY_FILE}" in second
@@ -135,11 +136,14 @@ async def test_keys_for_clients_that_were_admins_become_users(
     await ledger.add_key("operators", "ops", "admin")
     keys = await own_keys(ledger, tmp_path, {"POLYVOX_KEY": "given-secret"})
     assert keys.user == "given-secret"
-    for secret in ("first-secret", "given-secret", "given-before"):
+    for secret in ("first-secret", "given-secret"):
         assert await role_of(ledger, secret) == "user"
+    assert await role_of(ledger, "given-before") is None
     assert await role_of(ledger, "operators") == "admin"
-    assert len(keys.news) == 3
-    assert all("was an admin key and is now a user key" in line for line in keys.news)
+    revoked, *demoted = keys.news
+    assert "an earlier value of POLYVOX_KEY" in revoked
+    assert len(demoted) == 2
+    assert all("was an admin key and is now a user key" in line for line in demoted)
     assert keys.admin == "made earlier (polyvox keys list)"
     assert (await own_keys(ledger, tmp_path, {"POLYVOX_KEY": "given-secret"})).news == ()
 
@@ -210,6 +214,72 @@ async def test_a_revoked_key_stays_revoked(ledger: Ledger, tmp_path: Path) -> No
     assert (await own_keys(ledger, tmp_path, {})).admin.startswith("new, in ")
 
 
+VARIABLES = ["POLYVOX_KEY", "POLYVOX_ADMIN_KEY"]
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+async def test_a_variables_key_replaces_its_predecessor(
+    ledger: Ledger, tmp_path: Path, variable: str
+) -> None:
+    """The old one is revoked, once, and the start says so; keys made by hand stay."""
+    await ledger.add_key("laptops-key", "laptop")
+    await own_keys(ledger, tmp_path, {variable: "one-long-enough-secret"})
+    changed = await own_keys(ledger, tmp_path, {variable: "two-long-enough-secret"})
+    assert await role_of(ledger, "one-long-enough-secret") is None
+    role = "user" if variable == "POLYVOX_KEY" else "admin"
+    assert await role_of(ledger, "two-long-enough-secret") == role
+    assert await role_of(ledger, "laptops-key") == "user"
+    assert [f"an earlier value of {variable}" in line for line in changed.news] == [True]
+    assert (await own_keys(ledger, tmp_path, {variable: "two-long-enough-secret"})).news == ()
+
+
+async def test_a_replaced_key_that_comes_back_is_named_as_revoked(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """A revoked key stays revoked; the start continues and says what to do."""
+    for secret in ("one-long-enough-secret", "two-long-enough-secret"):
+        await own_keys(ledger, tmp_path, {"POLYVOX_KEY": secret})
+    again = await own_keys(ledger, tmp_path, {"POLYVOX_KEY": "one-long-enough-secret"})
+    assert again.user is None
+    assert await role_of(ledger, "one-long-enough-secret") is None
+    assert any("was revoked. Choose another secret" in line for line in again.news)
+
+
+async def test_two_variables_that_swap_their_keys_are_refused_in_plain_words(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """The former user key cannot become the admin key, and neither is revoked by the attempt."""
+    user, admin = "one-long-enough-secret", "two-long-enough-secret"
+    await own_keys(ledger, tmp_path, {"POLYVOX_KEY": user, "POLYVOX_ADMIN_KEY": admin})
+    with pytest.raises(UnusableKey, match="which is a user key"):
+        await own_keys(ledger, tmp_path, {"POLYVOX_KEY": admin, "POLYVOX_ADMIN_KEY": user})
+    assert await role_of(ledger, user) == "user"
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+async def test_a_short_key_is_for_loopback_only(
+    ledger: Ledger, tmp_path: Path, variable: str
+) -> None:
+    """Also one that an earlier start on loopback accepted and that the variable no longer has."""
+    await own_keys(ledger, tmp_path, {variable: "abc"})
+    with pytest.raises(UnusableKey, match=f"{variable} has 3 characters") as refused:
+        await own_keys(ledger, tmp_path, {variable: "abc"}, exposed=True)
+    assert "abc" not in str(refused.value)
+    assert await role_of(ledger, "abc") is not None
+    opened = await own_keys(ledger, tmp_path, {}, exposed=True)
+    assert await role_of(ledger, "abc") is None
+    assert any("too short" in line for line in opened.news)
+
+
+@pytest.mark.parametrize("name", [KEY_FILE, ADMIN_KEY_FILE])
+async def test_a_short_key_in_a_file_is_for_loopback_only(
+    ledger: Ledger, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("abc\n", "utf-8")
+    with pytest.raises(UnusableKey, match="has 3 characters"):
+        await own_keys(ledger, tmp_path, {}, exposed=True)
+
+
 @pytest.mark.parametrize("name", [KEY_FILE, ADMIN_KEY_FILE])
 async def test_an_empty_key_file_is_filled(ledger: Ledger, tmp_path: Path, name: str) -> None:
     """An interrupted start left it; it contains no key."""
@@ -265,3 +335,16 @@ def test_an_open_host_needs_a_key_that_somebody_chose(tmp_path: Path) -> None:
             assert child.process.wait(60) == 1
             assert "POLYVOX_KEY" in printed(child)
             assert not (tmp_path / "data" / KEY_FILE).exists()
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_an_open_host_refuses_a_short_key_before_anything_starts(
+    tmp_path: Path, variable: str
+) -> None:
+    """One sentence, without the key."""
+    words = ("up", "--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path / "data"))
+    with running(*words, folder=tmp_path, environ={variable: "abc"}) as child:
+        assert child.process.wait(60) == 1
+        assert f"{variable} has 3 characters" in printed(child)
+        assert len(printed(child).splitlines()) == 1
+        assert not (tmp_path / "data" / "engine").exists()

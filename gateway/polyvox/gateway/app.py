@@ -1,6 +1,5 @@
 """The gateway's ASGI application: routes, and every error in the protocol of its path."""
 
-import logging
 import secrets
 
 from fastapi import FastAPI, Request
@@ -16,6 +15,7 @@ from polyvox.gateway.generate.routes import create_router
 from polyvox.gateway.http.admission import Admission, WithShares
 from polyvox.gateway.http.errors import JsonResponse, defect_error, protocol_of, retry_headers
 from polyvox.gateway.http.hosts import HostGuard, Names, is_ui
+from polyvox.gateway.http.request_log import facts_of
 from polyvox.gateway.models.routes import models_router
 from polyvox.gateway.responses.conversation_routes import conversations_router
 from polyvox.gateway.responses.routes import responses_router
@@ -25,8 +25,6 @@ from polyvox.gateway.web_ui.proxy import UiProxy
 from polyvox.gateway.web_ui.sign_in import UiSignIn, ui_router
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.errors import ErrorKind, ModelError
-
-log = logging.getLogger(__name__)
 
 _KINDS: dict[int, ErrorKind] = {404: "not_found", 405: "invalid_request"}
 _WHAT = {404: "No such route", 405: "This route does not allow the method"}
@@ -78,7 +76,7 @@ async def _model_error(request: Request, error: Exception) -> Response:
     status, document = protocol_of(request).answers.render_error(error, None)
     if "request_id" in document:
         document["request_id"] = request_id
-    log.info("%s %s %s: %d %s", request_id, request.method, request.url.path, status, error.message)
+    facts_of(request).fail(error)
     headers = {name.decode(): value.decode() for name, value in retry_headers(error, status)}
     ids = {"x-request-id": request_id, "request-id": request_id}
     return JsonResponse(document, status_code=status, headers={**ids, **headers})
@@ -104,5 +102,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _defect(request: Request, error: Exception) -> Response:
-    log.error("Unexpected error at %s %s", request.method, request.url.path, exc_info=error)
     return await _model_error(request, defect_error(error))

@@ -4,12 +4,15 @@ import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from fastapi import FastAPI
 
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.model_call.provider import EVERY_MODEL, Price, Provider
+from polyvox.activities.storage.data_folder import require_writable
 from polyvox.gateway.app import create_app
+from polyvox.gateway.http.request_log import RequestLog
 from polyvox.gateway.http.serving import (
     FEW_FILES,
     listen,
@@ -17,13 +20,14 @@ from polyvox.gateway.http.serving import (
     raise_file_limit,
     serving,
 )
-from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, own_keys
+from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, find_keys, own_keys
 from polyvox.gateway.simulator.listening import serve
 from polyvox.gateway.web_ui.address import UiAddress, write_ui_address
 from polyvox.gateway.web_ui.sign_in import PATH
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.runtime import Runtime, running
+from polyvox.worker.server_file import remove_server_file, running_server, write_server_file
 from polyvox.worker.settings.settings import Settings
 
 _REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -60,10 +64,13 @@ async def started(
 
     Clients, providers and the simulator speak ``protocols``.
 
-    Raises what ``running``, ``serving`` and ``own_keys`` raise, and UnsafeHost.
+    Raises what ``running``, ``serving`` and ``own_keys`` raise, DataFolderUnusable and UnsafeHost.
     """
     host = settings.server.host
-    # First, so that a taken port is reported before an engine is built, which takes minutes.
+    exposed = is_exposed(host)
+    # First, so that mistakes are reported before an engine is built, which takes minutes.
+    require_writable(settings.data)
+    find_keys(settings.data, environ, exposed=exposed)
     listener = listen(host, settings.server.port)
     port = listener.getsockname()[1]
     files = raise_file_limit()
@@ -86,17 +93,26 @@ async def started(
             )
         )
         await _refuse_open_host(host, runtime.ledger, environ)
-        keys = await own_keys(runtime.ledger, settings.data, environ)
+        keys = await own_keys(runtime.ledger, settings.data, environ, exposed=exposed)
         app = create_app(runtime)
         stack.push_async_callback(app.state.responses.close)
         stack.callback(app.state.admission.close)
         stack.push_async_callback(app.state.ui_sign_in.close)
         await stack.enter_async_context(
-            serving(app, listener, settings.server, files=files, protocols=protocols)
+            serving(RequestLog(app), listener, settings.server, files=files, protocols=protocols)
         )
         ui_url = f"{_url(_REACHED.get(host, host), port)}{PATH}"
         ui_address = UiAddress(ui_url, runtime.engine.namespace) if runtime.engine.ui_url else None
         write_ui_address(settings.data, ui_address)
+        running_here = running_server(
+            version=version("polyvox"),
+            base_url=_url(_REACHED.get(host, host), port),
+            port=port,
+            config=settings.config,
+            environ=environ,
+        )
+        write_server_file(settings.data, running_here)
+        stack.callback(remove_server_file, settings.data)
         yield Program(runtime, app, _url(host, port), keys, ui_address)
 
 
@@ -115,7 +131,7 @@ def simulated_providers(base_url: str, protocols: Protocols) -> dict[str, Provid
 
 
 async def _refuse_open_host(host: str, ledger: Ledger, environ: Mapping[str, str]) -> None:
-    if _is_loopback(host) or environ.get(KEY_VARIABLE, "").strip():
+    if not is_exposed(host) or environ.get(KEY_VARIABLE, "").strip():
         return
     if any(key.revoked_at is None for key in await ledger.list_keys()):
         return
@@ -125,10 +141,11 @@ async def _refuse_open_host(host: str, ledger: Ledger, environ: Mapping[str, str
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_exposed(host: str) -> bool:
+    """Return whether other machines can reach a server that listens on ``host``."""
     if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
         return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True

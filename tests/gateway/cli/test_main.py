@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner
@@ -52,6 +53,19 @@ def test_what_the_list_says_of_a_command_is_what_its_help_begins_with(
     assert loaded(place).help.partition("\n")[0] == about
     listed = CliRunner().invoke(app, [*words.split()[:-1], "--help"], env={"COLUMNS": "200"})
     assert about in listed.output
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"polyvox {version('polyvox')}\n")
+
+
+@pytest.mark.parametrize("words", ["", "runs", "up", "keys create"])
+def test_h_is_help_everywhere(words: str) -> None:
+    short = CliRunner().invoke(app, [*words.split(), "-h"])
+    whole = CliRunner().invoke(app, [*words.split(), "--help"])
+    assert short.exit_code == 0
+    assert short.stdout == whole.stdout
 
 
 def test_an_unknown_command_is_refused_with_what_is_near() -> None:

@@ -47,7 +47,7 @@ def test_a_conversation_goes_on(client: Client, provider: str, stream: bool) -> 
     answered = client.ask(Question(f"{provider}:main", (first,)), stream=stream)
     turns = (first, answered, Said("What was it that I first said?"))
     again = client.ask(Question(f"{provider}:main", turns), stream=stream)
-    assert "In turn 2 " in again.text
+    assert "(turn 2, " in again.text
     assert "First you said “Remember the harbour of Lisbon.”" in again.text
 
 

@@ -49,7 +49,7 @@ def test_a_prompt_with_an_image_is_answered_about_both(client: str) -> None:
     """Neither reminders nor image captions are taken for the prompt."""
     reply = _answer(_conversation(client, "first turn", "What does this image show?"))
     assert "“What does this image show?”" in reply.text
-    assert "In turn 1 " in reply.text
+    assert "(turn 1, " in reply.text
     assert PICTURE in reply.text
 
 

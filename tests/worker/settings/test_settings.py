@@ -244,3 +244,22 @@ def test_a_named_file_that_is_missing_is_an_error(folder: Path) -> None:
         load_settings(folder / "absent.toml", folder, environ={})
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(folder, folder, environ={})
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("[providers.a]\n[providers.b]\n[models.c]", 5),
+        ("providers = 3\nmodels = []\nserver = 1\n[engine]\nx = 1", 4),
+        ("[server]\nallowed_hosts = ['a b', 'fine', 'c/d']", 2),
+        ("[models.a]\nflow = 'f'\nparams = 3\nlimits = []", 2),
+        ("[providers.a]\nprotocol = 'chat'\nbase_url = 'http://x'\nprices.m = 1", 1),
+    ],
+)
+def test_each_mistake_is_reported_once_however_deep_it_is(
+    folder: Path, text: str, count: int
+) -> None:
+    """What a mistake makes impossible is not a second one."""
+    lines = mistake(folder, text).splitlines()
+    assert len(lines) == count, lines
+    assert all(f"{folder / 'test.toml'}, line " in line for line in lines)

@@ -1,7 +1,6 @@
 """Checks everything that Polyvox needs to run, with a remedy for each problem found."""
 
 import asyncio
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -13,11 +12,13 @@ import httpx
 import psutil
 
 from polyvox.activities.model_call.provider import Provider, api_key
+from polyvox.activities.storage.data_folder import data_folder_mistake, open_to_others
 from polyvox.worker.engine.binary import find_engine
 from polyvox.worker.engine.data_lock import lock_holder
 from polyvox.worker.engine.frontend import EngineError, Frontend
 from polyvox.worker.engine.install import ways_to_install
 from polyvox.worker.engine.ports import is_free, read_ports
+from polyvox.worker.server_file import RunningServer, read_server_file
 from polyvox.worker.settings.settings import WELL_KNOWN_PROVIDERS, Settings, SettingsError
 
 Status = Literal["ok", "warn", "fail"]
@@ -45,10 +46,12 @@ async def examine(
 ) -> list[Finding]:
     """Run all checks and return their findings, in the order in which to fix them.
 
-    Changes nothing. If the configuration could not be read, pass ``Settings(data=...)`` and the
-    ``mistake``. Takes about five seconds if the engine or a provider does not answer.
+    Changes nothing. ``mistake`` has what is wrong with the configuration; ``settings`` is what
+    could be read of it. Takes about five seconds if the engine or a provider does not answer.
     """
     holder = lock_holder(settings.data)
+    server = read_server_file(settings.data, holder)
+    running = await _server(settings, server)
     reached = await asyncio.gather(
         _engine(settings, environ), *(_reach(p) for p in settings.providers.values())
     )
@@ -57,9 +60,10 @@ async def examine(
         _config(settings, mistake),
         _data(settings.data, holder),
         _disk(settings.data),
+        *running,
         reached[0],
-        *_ports(settings, holder),
-        *_keys(settings, environ, mistake),
+        *_ports(settings, holder, server),
+        *_keys(settings, environ, mistake, server),
         *reached[1:],
     ]
 
@@ -86,22 +90,38 @@ def _config(settings: Settings, mistake: SettingsError | None) -> Finding:
 
 
 def _data(data: Path, holder: int | None) -> Finding:
-    place = _existing(data)
-    if not place.is_dir():
+    check = "data folder"
+    if mistake := data_folder_mistake(data):
         return Finding(
-            "data folder", "fail", f"{place} is not a folder", "Choose another folder with --data."
-        )
-    if not os.access(place, os.W_OK | os.X_OK):
-        return Finding(
-            "data folder",
+            check,
             "fail",
-            f"{place} is not writable",
+            f"{data} cannot be used: {mistake}",
             "Make the folder writable for your user, or choose another one with --data.",
         )
     detail = str(data) if data.exists() else f"{data} (created at the first start)"
-    return Finding(
-        "data folder", "ok", detail + (f"; in use by process {holder}" if holder else "")
-    )
+    detail += f"; in use by process {holder}" if holder else ""
+    if data.exists() and (mode := open_to_others(data)):
+        detail += f"; other users can list it (mode {mode})"
+        return Finding(check, "warn", detail, f"chmod 700 {data}")
+    return Finding(check, "ok", detail)
+
+
+async def _server(settings: Settings, server: RunningServer | None) -> list[Finding]:
+    """Ask the running server whether it is ready, and whether it has the present configuration."""
+    if server is None:
+        return []
+    detail = f"process {server.pid}, Polyvox {server.version}, {server.base_url}"
+    if trouble := await server.readiness():
+        remedy = "See its log. If its disk is full, free some space."
+        return [Finding("server", "warn", f"{detail}: {trouble}", remedy)]
+    read = server.config or "no polyvox.toml"
+    if server.config != str(settings.config or ""):
+        found = f"{detail}: it has read {read}, this command {settings.config or 'none'}"
+        return [Finding("server", "warn", found, "Name the same file with --config, or restart.")]
+    if server.config_changed:
+        found = f"{detail}: {read} was changed after it was read"
+        return [Finding("server", "warn", found, "Restart the server to use the changes.")]
+    return [Finding("server", "ok", f"{detail}: ready, has read {read}")]
 
 
 def _disk(data: Path) -> Finding:
@@ -149,10 +169,11 @@ async def _engine(settings: Settings, environ: Mapping[str, str]) -> Finding:
     )
 
 
-def _ports(settings: Settings, holder: int | None) -> list[Finding]:
+def _ports(settings: Settings, holder: int | None, running: RunningServer | None) -> list[Finding]:
     """Check the gateway's port, and the engine's ports if an earlier start has chosen them."""
     server = settings.server
-    wanted = {f"port {server.port} (gateway)": (server.host, server.port)} if server.port else {}
+    port = running.port if running else server.port
+    wanted = {f"port {port} (gateway)": (server.host, port)} if port else {}
     chosen = read_ports(settings.data / "engine" / "ports.json")
     if settings.engine.address is None and chosen is not None:
         wanted[f"port {chosen.frontend} (engine)"] = ("127.0.0.1", chosen.frontend)
@@ -187,7 +208,10 @@ def _ports(settings: Settings, holder: int | None) -> list[Finding]:
 
 
 def _keys(
-    settings: Settings, environ: Mapping[str, str], mistake: SettingsError | None
+    settings: Settings,
+    environ: Mapping[str, str],
+    mistake: SettingsError | None,
+    server: RunningServer | None,
 ) -> list[Finding]:
     if not settings.providers:
         if mistake is not None:
@@ -206,6 +230,21 @@ def _keys(
         check = f"key of {provider.name}"
         if provider.api_key_env is None:
             found.append(Finding(check, "ok", "not needed"))
+        elif server is not None and provider.api_key_env not in server.variables:
+            here = ", although it is set here" if api_key(provider, environ) else ""
+            found.append(
+                Finding(
+                    check,
+                    "warn",
+                    f"{provider.api_key_env} is not set in the environment of the server "
+                    f"(process {server.pid}){here}",
+                    f"Restart the server with {provider.api_key_env}.",
+                )
+            )
+        elif server is not None:
+            found.append(
+                Finding(check, "ok", f"set in {provider.api_key_env} of process {server.pid}")
+            )
         elif api_key(provider, environ):
             found.append(Finding(check, "ok", f"set in {provider.api_key_env}"))
         else:

@@ -35,6 +35,7 @@ from polyvox.activities.model_call.upstream import Upstream
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.data_folder import open_to_others, require_writable
 from polyvox.activities.storage.database import (
     database_file,
     errors_explained,
@@ -58,7 +59,11 @@ from polyvox.worker.hosting.payloads import data_converter
 from polyvox.worker.hosting.watchdog import Watchdog
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
 from polyvox.worker.settings.settings import Settings
-from polyvox.worker.settings.shipped_templates import apply_models, register_templates
+from polyvox.worker.settings.shipped_templates import (
+    apply_models,
+    apply_simulated,
+    register_templates,
+)
 from polyvox.workflows.conversation import Protocol
 from polyvox.workflows.errors import ModelError
 
@@ -103,12 +108,17 @@ async def running(
     """Start engine, stores and worker; stop them in the reverse order.
 
     ``simulators`` are the built-in providers, ``protocols`` those that clients and providers may
-    use. Raises EngineError, DataFolderInUse, DatabaseError or FlowError (a model in the settings
-    has parameters its flow rejects). Each message names the remedy.
+    use. Raises EngineError, DataFolderUnusable, DataFolderInUse, DatabaseError or FlowError (a
+    model in the settings has parameters its flow rejects). Each message names the remedy.
     """
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    require_writable(settings.data)
     if opened := tighten(settings.data):
         report(f"Removed other users' read access to {len(opened)} files in {settings.data}.")
+    if mode := open_to_others(settings.data):
+        report(
+            f"Other users can list the data folder (mode {mode}). Its files are private; to close "
+            f"the folder too: chmod 700 {settings.data}"
+        )
     # Imported here, because the first check would import it in a workflow's time-limited thread.
     import_module("polyvox.workflows.steps.json_schema")
     providers = {**settings.providers, **simulators}
@@ -126,7 +136,8 @@ async def running(
             registry = Registry(database)
             register_templates(registry)
             registry.know_providers(providers)
-            for change in apply_models(registry, settings, simulated=not settings.models):
+            plan = apply_models(registry, settings)
+            for change in (*plan, *apply_simulated(registry, settings)):
                 if change.action != "unchanged":
                     report(f"Model {change.model} is {change.action}: {change.flow}.")
             responses = ResponsesStore(database, store, days=settings.server.keep_responses_days)

@@ -66,6 +66,7 @@ class Ledger:
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._cache = KeyCache(clock)
+        self._names: dict[str, str] = {}
         self._queue: WriteQueue[Entry] = WriteQueue(self._write, "ledger")
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ledger-read")
         # A separate thread, so that lists of runs do not delay the key check of every request.
@@ -244,14 +245,20 @@ class Ledger:
             return key_id
 
         def read(session: Session) -> str | None:
-            found = select(KeyRow.key_id).where(
-                KeyRow.sha256 == sha256, col(KeyRow.revoked_at).is_(None)
-            )
-            return session.exec(found).first()
+            found = select(KeyRow).where(KeyRow.sha256 == sha256, col(KeyRow.revoked_at).is_(None))
+            row = session.exec(found).first()
+            if row is None:
+                return None
+            self._names[row.key_id] = row.name
+            return row.key_id
 
         key_id = await self._query(read)
         self._cache.put(sha256, key_id)
         return key_id
+
+    def key_name(self, key_id: str) -> str:
+        """Return the name of a key that ``find_key`` has found, "" for another one."""
+        return self._names.get(key_id, "")
 
     async def key_of(self, secret: str) -> KeyRecord | None:
         """Return the key with that secret, also a revoked one; None if it is unknown."""

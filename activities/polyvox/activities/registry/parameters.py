@@ -39,18 +39,17 @@ def mistakes(
 
     ``providers`` are the known providers; if empty, any may be named.
     """
-    found = [
-        *_invalid("params", kind, params),
-        *_invalid("limits", LimitsTable, limits),
-        *_invalid("card", Card, card),
-    ]
-    if found or not providers:
+    wrong = _invalid("params", kind, params)
+    found = [*wrong, *_invalid("limits", LimitsTable, limits), *_invalid("card", Card, card)]
+    if not providers:
         return found
     known = ", ".join(sorted(providers))
-    return [
+    # Of invalid parameters, those that name a model are checked too.
+    named = _named_models(kind, params) if wrong else models_in(kind, params)
+    return found + [
         f"params.{path}: {model!r} names no known provider. Providers: {known}."
-        for path, model in models_in(kind, params)
-        if model.partition(":")[0] not in providers
+        for path, model in named
+        if ":" in model and model.partition(":")[0] not in providers
     ]
 
 
@@ -59,6 +58,12 @@ def models_in(kind: type[Params], params: Mapping[str, Json]) -> Iterator[tuple[
     schema = kind.model_json_schema()
     whole = kind.model_validate(dict(params)).model_dump(mode="json")
     return _models("", schema, whole, schema.get("$defs", {}))
+
+
+def _named_models(kind: type[Params], params: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    """Return the models that ``params`` name where the schema has a model; they may be invalid."""
+    schema = kind.model_json_schema()
+    return _models("", schema, dict(params), schema.get("$defs", {}))
 
 
 def _models(

@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, create_engine
 
+from polyvox.activities.storage.data_folder import create_folder
 from polyvox.activities.storage.private_files import make_private
 from polyvox.workflows.errors import ModelError
 
@@ -96,7 +97,8 @@ def file_url(file: Path) -> str:
 def open_database(url: str, schema: Schema = MAIN) -> Engine:
     """Connect, and migrate the tables to the newest revision of ``schema``.
 
-    Raises DatabaseError for a URL or file that cannot be used and for a newer revision.
+    Raises DatabaseError for a URL or file that cannot be used and for a newer revision, and
+    DataFolderUnusable if the file's folder cannot be created.
     """
     try:
         parsed = make_url(url)
@@ -108,7 +110,7 @@ def open_database(url: str, schema: Schema = MAIN) -> Engine:
         ) from None
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            create_folder(Path(parsed.database).parent)
         event.listen(engine, "connect", _prepare_sqlite)
     try:
         if parsed.get_backend_name() == "sqlite" and (

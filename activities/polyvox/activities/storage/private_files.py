@@ -9,7 +9,7 @@ OTHERS = 0o077
 """The permission bits of all users except the owner."""
 
 _FILES = (
-    *("polyvox.db*", "blobs.db*", "key", "admin_key", "lock", "web_ui.json"),
+    *("polyvox.db*", "blobs.db*", "key", "admin_key", "lock", "web_ui.json", "server.json"),
     *("engine/temporal-*.db*", "engine/engine.log*", "engine/ports.json", "engine/engine.pid"),
 )
 """The files that Polyvox creates in a data folder."""
@@ -27,6 +27,19 @@ def make_private(file: Path) -> None:
     status = file.stat()
     if S_ISREG(status.st_mode) and status.st_mode & OTHERS and status.st_uid == os.geteuid():
         file.chmod(S_IMODE(status.st_mode) & ~OTHERS)
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Write ``content`` to ``file``, which only its owner can read, whatever the umask.
+
+    An existing file loses the permissions of other users before it is written. Raises OSError.
+    """
+    opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(opened, "wb") as writing:
+        status = os.fstat(opened)
+        if S_ISREG(status.st_mode) and status.st_mode & OTHERS and status.st_uid == os.geteuid():
+            os.fchmod(opened, S_IMODE(status.st_mode) & ~OTHERS)
+        writing.write(content)
 
 
 def tighten(data: Path) -> list[Path]:

@@ -11,11 +11,17 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
+HELP = {"help_option_names": ["-h", "--help"]}
+
 
 def group(about: str) -> typer.Typer:
     """Return an empty group of commands."""
     return typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=about
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help=about,
+        context_settings=HELP,
     )
 
 
@@ -31,14 +37,14 @@ def add(app: typer.Typer, name: str, place: str, about: str) -> None:
         ) -> Any:
             return loaded(place).make_context(info_name, args, parent, **extra)
 
-    app.command(name, cls=Later, help=about)(_nothing)
+    app.command(name, cls=Later, help=about, context_settings=HELP)(_nothing)
 
 
 def loaded(place: str) -> Any:
     """Import the module of the command at ``place`` and return the command."""
     module, _, function = place.partition(":")
     alone = group("")
-    alone.command()(getattr(imported(module), function))
+    alone.command(context_settings=HELP)(getattr(imported(module), function))
     return get_command(alone)
 
 

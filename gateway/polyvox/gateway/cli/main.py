@@ -3,7 +3,10 @@
 import contextlib
 import os
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
+import typer
 from typer import Typer
 
 from polyvox.activities.storage.private_files import OTHERS
@@ -131,9 +134,25 @@ COMMANDS = (
 """Each command's words, module and function, and the first line of its docstring."""
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"polyvox {version('polyvox')}")
+        raise typer.Exit
+
+
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """A self-hosted gateway that answers each request by running a flow."""
+
+
 def commands() -> Typer:
     """Return the whole command line without importing any command."""
     whole = group("A self-hosted gateway that answers each request by running a flow.")
+    whole.callback()(_root)
     groups = {name: group(about) for name, about in GROUPS.items()}
     for words, place, about in COMMANDS:
         first, _, second = words.partition(" ")

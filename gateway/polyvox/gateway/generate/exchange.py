@@ -23,11 +23,13 @@ from polyvox.activities.live.relay import Batch, Channel, Relay, RunOutcome
 from polyvox.activities.tracing.spans import Tracing
 from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, defect_error, retry_headers
+from polyvox.gateway.http.request_log import RequestFacts, facts_of
 from polyvox.protocols.client_side import Ask, Encoder, ResponseEncoder
 from polyvox.worker.runs.handle import RunHandle
 from polyvox.worker.runs.start import RunRequest, StartedRun, new_run_id
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta, PartEnded, PartStarted
+from polyvox.workflows.reply import Usage
 from polyvox.workflows.session import seen_headers
 
 log = logging.getLogger(__name__)
@@ -65,7 +67,8 @@ class Caller:
     """The client of a request.
 
     ``key_id`` names its key, ``method`` and ``path`` are those of the request, ``traceparent`` is
-    the client's own trace, ``headers`` are those that a flow may see.
+    the client's own trace, ``headers`` are those that a flow may see. ``facts`` are set for the
+    log.
     """
 
     key_id: str
@@ -73,6 +76,7 @@ class Caller:
     path: str = ""
     traceparent: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    facts: RequestFacts = field(default_factory=RequestFacts)
 
 
 def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
@@ -84,6 +88,7 @@ def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
         scope["path"],
         headers.get("traceparent"),
         seen_headers(headers),
+        facts_of(connection),
     )
 
 
@@ -126,6 +131,8 @@ class Exchange:
 
     async def answer(self, sink: Sink) -> None:
         caller = self._caller
+        caller.facts.model = self._ask.model
+        caller.facts.request_id = caller.facts.request_id or self._run_id
         span = self._program.tracing.request_span(
             caller.method, caller.path, traceparent=caller.traceparent
         )
@@ -138,6 +145,8 @@ class Exchange:
             if not self._left and not self._committed:
                 await self._refuse(sink, error)
         finally:
+            if error is not None:
+                caller.facts.fail(error)
             span.end(error.http_status if error else 200, error, run_id=self._run_id)
 
     async def _run(self, sink: Sink, traceparent: str | None) -> None:
@@ -163,6 +172,8 @@ class Exchange:
                 error = failed
                 raise
             finally:
+                if channel.outcome is not None:
+                    self._caller.facts.usage += _usage_of(channel.outcome)
                 run.span.end(RunOutcome(error=error).status, error)
 
     def _recorded(self, raised: Exception) -> ModelError:
@@ -284,6 +295,13 @@ class Exchange:
         status, document = self._answers.render_error(error, self._run_id)
         headers = [*run_headers(self._run_id, ()), *retry_headers(error, status)]
         await sink.refuse(error, status, document, headers)
+
+
+def _usage_of(outcome: RunOutcome) -> Usage:
+    """Return the tokens of the whole run; only its host knows those of all its calls."""
+    if outcome.usage != Usage() or outcome.reply is None:
+        return outcome.usage
+    return outcome.reply.usage
 
 
 def _interrupted() -> ModelError:

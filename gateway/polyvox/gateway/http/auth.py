@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from starlette.requests import HTTPConnection
 
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.gateway.http.request_log import facts_of
 from polyvox.protocols.wire_protocol import BEARER_HEADER, Protocols
 from polyvox.workflows.errors import ModelError
 
@@ -17,7 +18,10 @@ async def key_of(connection: HTTPConnection) -> str:
     """Return the id of the key that opens a request or WebSocket. Raises what ``authenticate``
     raises."""
     state = connection.app.state
-    return await authenticate(connection.headers, state.ledger, state.protocols)
+    ledger: Ledger = state.ledger
+    key_id = await authenticate(connection.headers, ledger, state.protocols)
+    facts_of(connection).key = ledger.key_name(key_id)
+    return key_id
 
 
 async def authenticate(headers: Mapping[str, str], ledger: Ledger, protocols: Protocols) -> str:

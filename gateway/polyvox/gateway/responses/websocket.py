@@ -9,8 +9,9 @@ would have over HTTP, where agents look for ``retry-after``.
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import orjson
@@ -24,6 +25,7 @@ from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
 from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.errors import Headers, JsonResponse, retry_headers
 from polyvox.gateway.http.request_body import parse_document
+from polyvox.gateway.http.request_log import RequestFacts, facts_of, write_line
 from polyvox.gateway.responses.background import split_frames
 from polyvox.gateway.responses.state import ResponsesState
 from polyvox.protocols.client_side import Ask
@@ -37,6 +39,9 @@ from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 
 PATH = "/v1/responses"
+
+_METHOD = "WEBSOCKET"
+"""Stands for the method in the log."""
 
 _REMEMBERED = 8
 """Responses of one connection that can be continued; older ones only if they are stored."""
@@ -67,6 +72,9 @@ async def connect(websocket: WebSocket) -> None:
         key_id = await key_of(websocket)
     except ModelError as error:
         status, document = answers.render_error(error, None)
+        facts = facts_of(websocket)
+        facts.fail(error)
+        write_line(_METHOD, PATH, status, time.perf_counter(), facts)
         await websocket.send_denial_response(JsonResponse(document, status))
         return
     with contextlib.suppress(OSError, WebSocketDisconnect):  # the client may have disconnected
@@ -104,6 +112,7 @@ class Connection(Sink):
         self._left = asyncio.Event()
         self._recent = _Recent()
         self._stream_id = b""
+        self._status = 200
 
     async def serve(self) -> None:
         reading = asyncio.create_task(self._read())
@@ -151,6 +160,16 @@ class Connection(Sink):
         return _Waiting(text, share)
 
     async def _answer(self, waiting: _Waiting) -> None:
+        """Answer one request and log it, as requests over HTTP are."""
+        started, self._status = time.perf_counter(), 200
+        facts = RequestFacts(key=self._caller.facts.key)
+        self._caller = replace(self._caller, facts=facts)
+        try:
+            await self._answer_or_refuse(waiting)
+        finally:
+            write_line(_METHOD, PATH, self._status, started, facts)
+
+    async def _answer_or_refuse(self, waiting: _Waiting) -> None:
         self._stream_id = b""
         try:
             # The key may have been revoked since the connection was made.
@@ -176,6 +195,7 @@ class Connection(Sink):
             raise _Leaving from error
 
     async def _refuse(self, error: ModelError) -> None:
+        self._caller.facts.fail(error)
         status, document = answers.render_error(error, None)
         await self.refuse(error, status, document, retry_headers(error, status))
 
@@ -231,6 +251,7 @@ class Connection(Sink):
         self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
     ) -> None:
         """Send an error event."""
+        self._status = status
         inner = document["error"]
         event = {
             "type": "error",

@@ -6,6 +6,7 @@ Every key except ``wrong-key`` is accepted. All responses have the header ``x-si
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -18,10 +19,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from polyvox.gateway.http.hosts import HostGuard, Names
-from polyvox.gateway.simulator import plan, stream, tokens
+from polyvox.gateway.simulator import logprobs, plan, stream, tokens
 from polyvox.gateway.simulator.acting import personas, rules
 from polyvox.gateway.simulator.plan import Fault, Plan
 from polyvox.gateway.simulator.playback import Playback
+from polyvox.gateway.simulator.prefixes import Prefixes
 from polyvox.gateway.simulator.record import Record
 from polyvox.gateway.simulator.stream import GARBAGE, Cut
 from polyvox.gateway.simulator.tally import Tally
@@ -35,7 +37,7 @@ from polyvox.protocols.wire_protocol import (
     WireProtocol,
     protocol_at,
 )
-from polyvox.workflows.conversation import Conversation, Image, Json, ToolResult
+from polyvox.workflows.conversation import Conversation, Image, Json, ToolCall, ToolResult
 from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.reply import Reply
 
@@ -64,6 +66,7 @@ class Simulation:
     def __init__(self) -> None:
         self.tally = Tally()
         self.record = Record()
+        self.prefixes = Prefixes()
         self.closing = asyncio.Event()
         self.numbers = count(1)
 
@@ -81,6 +84,7 @@ class Simulation:
         fault = planned.fault(self.tally.seen(ask.model))
         if fault and fault.kind == "err":
             return _refused(protocol, _failed(fault, planned))
+        _refuse_orphans(ask.conversation)
         if _shows_images(ask.conversation):
             # Decoding an image would block the event loop.
             reply = await asyncio.to_thread(rules.answer, ask.conversation, planned)
@@ -88,6 +92,12 @@ class Simulation:
             reply = rules.answer(ask.conversation, planned)
         if protocol.signs_reasoning:
             reply = rules.signed(reply, protocol.name)
+        marked = b'"cache_control"' in await request.body()
+        if protocol.name != "messages" or marked:
+            usage = self.prefixes.count(
+                reply.usage, ask.model, ask.conversation, writes=protocol.name == "messages"
+            )
+            reply = replace(reply, usage=usage)
         return self._playback(protocol, ask, reply, planned, fault)
 
     def _playback(
@@ -96,9 +106,14 @@ class Simulation:
         run_id = f"sim{next(self.numbers)}"
         created = int(time.time())
         headers = {**_HEADERS, "x-request-id": run_id}
+        top = logprobs.wanted(ask.conversation, protocol.name)
+        values = None
+        if top is not None:
+            reply = logprobs.with_logprobs(reply, protocol.name, top)
+            values = stream.TokenValues(protocol.name, top)
         if ask.stream:
             encoder = protocol.answers.encoder(ask, run_id=run_id, created=created)
-            frames = stream.play(reply, encoder, planned, fault)
+            frames = stream.play(reply, encoder, planned, fault, values)
             headers["content-type"] = "text/event-stream; charset=utf-8"
         else:
             if fault and fault.kind == "errevent":
@@ -115,6 +130,21 @@ class Simulation:
             headers=headers,
             eager=ask.stream,
         )
+
+
+def _refuse_orphans(conversation: Conversation) -> None:
+    """Raise ModelError for a tool result without its call, as providers do."""
+    called: set[str] = set()
+    for message in conversation.messages:
+        for part in message.parts:
+            if isinstance(part, ToolCall):
+                called.add(part.id)
+            elif isinstance(part, ToolResult) and part.call_id not in called:
+                raise ModelError(
+                    "invalid_request",
+                    f"No tool call found for the tool result with the id {part.call_id!r}: it must "
+                    "follow the message that has the call.",
+                )
 
 
 async def _whole(

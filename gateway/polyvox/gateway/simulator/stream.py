@@ -6,12 +6,14 @@ is due after more deltas than the answer has occurs at its end, before the proto
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
-from polyvox.gateway.simulator import tokens
+from polyvox.gateway.simulator import logprobs, tokens
 from polyvox.gateway.simulator.plan import Fault, Plan
 from polyvox.protocols.client_side import Encoder
+from polyvox.workflows.conversation import Protocol, Text
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.events import Event, PartDelta, Started, unfold
+from polyvox.workflows.events import Event, PartDelta, PartStarted, Started, unfold
 from polyvox.workflows.reply import Reply, Usage
 
 GARBAGE = b'data: {"simulated": garbage\n\n<html>\xff\xfe\x00</html>\n\n'
@@ -22,13 +24,29 @@ class Cut(Exception):
     """Raised where the connection must be closed, in the middle of the answer."""
 
 
-def events(reply: Reply) -> Iterator[Event]:
-    """Return the events of ``reply`` with one delta for each token."""
+@dataclass(frozen=True, slots=True)
+class TokenValues:
+    """How many alternatives the log probabilities of each token have, and their protocol."""
+
+    protocol: Protocol
+    top: int
+
+
+def events(reply: Reply, values: TokenValues | None = None) -> Iterator[Event]:
+    """Return the events of ``reply`` with one delta for each token, with its ``values`` if the
+    part is a text."""
+    in_text = False
     for event in unfold(reply):
         match event:
             case PartDelta(text):
                 for token in tokens.split(text):
-                    yield PartDelta(token)
+                    if values and in_text:
+                        yield logprobs.delta(token, values.protocol, values.top)
+                    else:
+                        yield PartDelta(token)
+            case PartStarted(part):
+                in_text = isinstance(part, Text)
+                yield event
             case Started(model):
                 yield Started(model, Usage(input=reply.usage.input))
             case _:
@@ -36,14 +54,18 @@ def events(reply: Reply) -> Iterator[Event]:
 
 
 async def play(
-    reply: Reply, encoder: Encoder, plan: Plan, fault: Fault | None
+    reply: Reply,
+    encoder: Encoder,
+    plan: Plan,
+    fault: Fault | None,
+    values: TokenValues | None = None,
 ) -> AsyncIterator[bytes]:
     """Yield the frames of ``reply``. Raises Cut where the connection must be closed."""
     deltas = 0
     loop = asyncio.get_running_loop()
     start = loop.time() + plan.ttft_s
     await asyncio.sleep(plan.ttft_s)
-    for event in events(reply):
+    for event in events(reply, values):
         if isinstance(event, PartDelta):
             if fault and fault.at <= deltas:
                 break

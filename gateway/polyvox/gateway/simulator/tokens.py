@@ -73,9 +73,9 @@ def of_conversation(conversation: Conversation) -> int:
     if conversation.system:
         messages.append(conversation.system)
     size = sum(of_part(part) for message in messages for part in message.parts)
-    return size + sum(map(_of_tool, conversation.tools))
+    return size + sum(map(of_tool, conversation.tools))
 
 
-def _of_tool(tool: Tool) -> int:
+def of_tool(tool: Tool) -> int:
     schema = orjson.dumps(tool.parameters).decode() if tool.parameters else ""
     return count(tool.name) + count(tool.description or "") + count(schema)

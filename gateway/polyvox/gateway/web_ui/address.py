@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
+from polyvox.activities.storage.private_files import write_private
 from polyvox.gateway.api.run_document import workflow_link
 
 
@@ -32,7 +33,7 @@ def write_ui_address(data: Path, ui_address: UiAddress | None) -> None:
     if ui_address is None:
         _file(data).unlink(missing_ok=True)
     else:
-        _file(data).write_text(json.dumps(asdict(ui_address)) + "\n", encoding="utf-8")
+        write_private(_file(data), json.dumps(asdict(ui_address)).encode() + b"\n")
 
 
 def read_ui_address(data: Path) -> UiAddress | None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 from typer.testing import CliRunner
 
-from polyvox.activities.ledger.entries import CallEnded, Entry, RunEnded, RunStarted
+from polyvox.activities.ledger.entries import CallEnded, EndStatus, Entry, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.storage.database import database_file, file_url
@@ -18,6 +18,7 @@ from polyvox.gateway.cli.main import app
 from polyvox.gateway.cli.output.run_tree import render_runs, render_tree
 from polyvox.gateway.web_ui.address import UiAddress, write_ui_address
 from polyvox.worker.engine.ports import EnginePorts, free_port, write_ports
+from polyvox.workflows.errors import ErrorKind
 from polyvox.workflows.reply import Usage
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
@@ -196,6 +197,84 @@ def test_the_list_is_narrowed_like_the_api(data: Path) -> None:
     assert [run["run_id"] for run in running] == ["run-2"]
     careful = json.loads(polyvox_runs("list", "--json", "--model", "careful", data=data))
     assert [run["run_id"] for run in careful] == ["run-1"]
+
+
+TERMINAL = 80
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A ledger of runs with whole ids, long names and every state; two began together."""
+    data = tmp_path / "many"
+    usage = Usage(input=123_456_789, output=9_876)
+
+    async def write() -> None:
+        async with Ledger.open(file_url(database_file(data))) as ledger:
+            for at, (tail, error) in enumerate(ENDS):
+                run_id = f"run_01a215d56e1{tail}"
+                start = after(at * 1000)
+                model = "team/careful-panel-of-three-with-a-judge"
+                ledger.record(RunStarted(run_id, model, "fusion@12", "chat", True, None, start))
+                ledger.record(
+                    CallEnded(
+                        run_id, "main", 1, "openai", "gpt-5", "completed", start,
+                        after(754_000), usage=usage, cost_usd=1234.5,
+                    )
+                )  # fmt: skip
+                end: EndStatus = "failed" if error else "completed"
+                ledger.record(RunEnded(run_id, end, after(754_000), error_kind=error, usage=usage))
+
+    asyncio.run(write())
+    return data
+
+
+ENDS: list[tuple[str, ErrorKind | None]] = [
+    ("a" + "0" * 16, None),
+    ("f" + "1" * 16, "provider_authentication"),
+    ("f" + "2" * 16, "rate_limit"),
+]
+
+
+def narrow(data: Path) -> list[str]:
+    async def ask() -> list[RunRecord]:
+        async with Ledger.open(file_url(database_file(data))) as ledger:
+            return await ledger.runs()
+
+    output = io.StringIO()
+    table = render_runs(asyncio.run(ask()), TERMINAL)
+    Console(file=output, width=TERMINAL, color_system=None).print(table)
+    return [line.rstrip() for line in output.getvalue().splitlines()]
+
+
+def test_the_list_fits_a_terminal_of_80_columns(many: Path) -> None:
+    """One line for each run, however long its names and numbers are."""
+    rows = narrow(many)
+    assert max(map(len, rows)) <= TERMINAL
+    assert len(rows) == 1 + len(ENDS)
+    assert rows[0].split() == ["RUN", "STARTED", "MODEL", "STATUS", "TIME", "IN", "OUT", "COST"]
+    assert "team" in rows[1]
+    assert "rate_limit" in rows[1]
+    assert "completed" in rows[3]
+    assert "123M" in rows[1]
+
+
+def test_a_short_id_from_the_list_names_its_run(many: Path) -> None:
+    """Also where two runs began in the same millisecond."""
+    short = [row.split()[0] for row in narrow(many)[1:]]
+    assert len({*short}) == len(ENDS)
+    for name, (tail, _) in zip(short, reversed(ENDS), strict=True):
+        shown_run = json.loads(polyvox_runs("show", name, "--json", data=many))
+        assert shown_run["run_id"] == f"run_01a215d56e1{tail}"
+
+
+def test_last_is_the_newest_run(data: Path, tmp_path: Path) -> None:
+    """Of an empty ledger there is none."""
+    assert json.loads(polyvox_runs("show", "last", "--json", data=data))["run_id"] == "run-2"
+    empty = tmp_path / "empty"
+    asyncio.run(Ledger.open(file_url(database_file(empty))).close())
+    done = CliRunner().invoke(app, ["runs", "show", "last", "--data", str(empty)])
+    assert done.exit_code == 1
+    assert "There is no run 'last'" in done.stderr
 
 
 def test_an_empty_list_says_so() -> None:

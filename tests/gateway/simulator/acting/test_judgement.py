@@ -23,14 +23,22 @@ def test_three_personas_give_a_judge_something_under_every_heading() -> None:
     found = judgement.findings(_compared("optimist", "skeptic", "engineer"))
     assert list(found) == list(judgement.HEADINGS)
     assert all(found.values()), found
-    assert any("measured" in line for line in found["consensus"])
+    assert any("measure" in line for line in found["consensus"])
     assert any("optimist says" in line for line in found["contradictions"])
 
 
 def test_a_report_quotes_only_what_answers_say() -> None:
     text = _compared("optimist", "skeptic", "engineer")
     for line in judgement.findings(text)["unique_insights"]:
-        assert line.split(": ", 1)[1].rstrip(".") in text
+        assert line.split(" says: ", 1)[1].rstrip(".") in text
+
+
+def test_a_report_does_not_repeat_the_question() -> None:
+    """Each answer begins with it, also where it has several sentences."""
+    question = "Should I? Or not? Say so. It is urgent!"
+    said = rules.answer(Conversation((user(question),)), plan.parse("optimist")).text
+    found = judgement.findings(f'<answer id="A">{said}</answer><answer id="B">{said}</answer>')
+    assert not [line for line in found["consensus"] if "urgent" in line or "turn 1" in line]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_an_answer_knows_its_turn_and_what_was_said_before() -> None:
         (user("My cat is Mia."), assistant(Text("ok")), user("What did I say before?"))
     )
     text = rules.answer(conversation, plan.parse("main")).text
-    assert "In turn 2" in text
+    assert "(turn 2, 5 words)" in text
     assert "My cat is Mia." in text
 
 
@@ -90,13 +90,14 @@ def test_prompts_in_a_row_are_one_turn_with_all_its_images() -> None:
     """A branch of a panel gets the problem once more, after the user's own message."""
     shown = Message("user", (Text("What is this?"), _picture("black")))
     text = rules.answer(Conversation((shown, user("Name the picture."))), plan.parse("main")).text
-    assert "In turn 1 you said in 3 words: “Name the picture.”" in text
+    assert "“Name the picture.” (turn 1, 3 words)" in text
     assert "black (100 %)" in text
 
 
 def test_a_prompt_of_megabytes_is_answered_about_its_beginning() -> None:
     text = _say("Is this log fine? " + "line of a log " * 100_000).text
-    assert "you said in 400004 words: “Is this log fine?" in text
+    assert "You asked: “Is this log fine?" in text
+    assert "(turn 1, 400004 words)" in text
     assert len(text) < 4000
 
 
@@ -119,6 +120,35 @@ def test_neighbouring_personas_disagree_on_every_question() -> None:
             for name in ("optimist", "skeptic", "engineer")
         }
         assert len(set(positions.values())) == 3, positions
+
+
+@pytest.mark.parametrize(
+    ("question", "either"),
+    [
+        ("Should I cache or recompute?", True),
+        ("Tea versus coffee: which one?", True),
+        ("Should I cache?", False),
+        ("Is it mine or yours. Say so!", False),
+    ],
+)
+def test_a_question_with_two_options_gets_an_answer_about_them(question: str, either: bool) -> None:
+    """No persona goes ahead with a choice."""
+    said = " ".join(_say(question, name).text for name in ("optimist", "skeptic", "engineer"))
+    assert ("option" in said) == either
+    assert ("go ahead" in said) != either
+
+
+@pytest.mark.parametrize("name", ["optimist", "skeptic", "engineer", "main", "zebra"])
+def test_an_opinion_is_plain_and_short(name: str) -> None:
+    """It quotes the question once, and nothing else."""
+    first, *lines = _say(ADVICE, name).text.splitlines()
+    assert first == f"[simulated:{name}] You asked: “{ADVICE}” (turn 1, 10 words)."
+    assert 6 <= len(lines) <= 8
+    for line in lines:
+        assert "“" not in line
+        assert "{" not in line
+        assert line.endswith(".")
+        assert len(line) <= 80
 
 
 def test_positions_depend_on_the_question() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from polyvox.activities.storage.private_files import make_private, write_private
 from polyvox.worker.engine.ports import LOOPBACK, EnginePorts
 
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
@@ -98,6 +99,7 @@ async def spawn(
     environment = {name: environ[name] for name in _ENVIRONMENT if name in environ}
     environment["TEMPORAL_VERSION_CHECK_DISABLED"] = "1"
     guard = Path(__file__).with_name("guard.py")
+    make_private(log)
     with log.open("ab") as output:
         spawning = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
@@ -187,7 +189,7 @@ def _command_line(pid: int) -> str:
 
 
 def _remember(pid_file: Path, pid: int) -> None:
-    pid_file.write_text(json.dumps({"pid": pid}) + "\n", encoding="utf-8")
+    write_private(pid_file, json.dumps({"pid": pid}).encode() + b"\n")
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import IO
 
+from polyvox.activities.storage.private_files import make_private
+
 
 class DataFolderInUse(Exception):
     """Another program uses the data folder; ``pid`` is its process id, if known."""
@@ -33,6 +35,7 @@ class DataLock:
         writable.
         """
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._data / "lock")
         # Not "w", which would erase the holder's id when the lock is held.
         file = (self._data / "lock").open("a+", encoding="utf-8")
         if not try_lock(file):

@@ -132,6 +132,10 @@ class Engine:
                 self._watcher = asyncio.create_task(self._watch(), name="engine watcher")
             else:
                 self._frontend = Frontend(self.address, self.namespace, self._runtime)
+                self._report(
+                    f"Waiting up to {self._ready_limit_s:.0f} s for the Temporal cluster at "
+                    f"{self.address}, namespace {self.namespace} ..."
+                )
                 await self._frontend.wait(self._ready_limit_s, lambda: None)
             assert self._frontend is not None
             self.version = await self._frontend.version()

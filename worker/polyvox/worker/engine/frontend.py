@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
@@ -28,6 +29,18 @@ POLL_LAST_S = 0.5
 
 class EngineError(Exception):
     """The engine cannot be found, started or reached; the message names the remedy."""
+
+
+class Unreachable(EngineError):
+    """The engine does not answer at ``address``, for a ``reason`` in a few words."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"The engine at {address!r} does not answer ({reason}). "
+            "Check the address, and that the engine is running."
+        )
+        self.address = address
+        self.reason = reason
 
 
 class Frontend:
@@ -58,7 +71,7 @@ class Frontend:
                 await self.retention()
             except EngineError as error:
                 if loop.time() > deadline:
-                    raise EngineError(f"{error} Gave up after {limit_s:.0f} s.") from None
+                    raise _gave_up(error, limit_s) from None
             else:
                 return
             await asyncio.sleep(pause)
@@ -130,8 +143,28 @@ class Frontend:
                     f"it (temporal operator namespace create -n {self.namespace}) or set another "
                     "one (engine.namespace, TEMPORAL_NAMESPACE)."
                 ) from None
-            reason = error.message if isinstance(error, RPCError) else str(error)
-            raise EngineError(
-                f"The engine at {self.address!r} does not answer: {reason}. "
-                "Check the address, and that the engine is running."
-            ) from None
+            reason = error.message if isinstance(error, RPCError) else await self._refusal()
+            raise Unreachable(self.address, reason) from None
+
+    async def _refusal(self) -> str:
+        """Return in a few words why the SDK cannot connect; its own error dumps structures."""
+        host, _, port = self.address.rpartition(":")
+        try:
+            async with asyncio.timeout(RPC_LIMIT.total_seconds()):
+                _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        except TimeoutError:
+            return f"no connection within {RPC_LIMIT.total_seconds():.0f} s"
+        except OSError as error:  # the errno of a name that is not found is negative
+            number = error.errno or 0
+            return os.strerror(number) if number > 0 else error.strerror or str(error)
+        writer.close()
+        return "a program accepts connections there, but does not answer as a Temporal frontend"
+
+
+def _gave_up(error: EngineError, limit_s: float) -> EngineError:
+    if isinstance(error, Unreachable):
+        return EngineError(
+            f"The engine at {error.address!r} did not answer within {limit_s:.0f} s "
+            f"({error.reason}): check the address, and that the engine is running."
+        )
+    return EngineError(f"{error} Gave up after {limit_s:.0f} s.")

@@ -7,6 +7,8 @@ import zlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from polyvox.activities.storage.private_files import write_private
+
 LOOPBACK = "127.0.0.1"
 # Below the ranges of outgoing connections (Linux 32768, macOS 49152), so that a stored port is
 # likely to be free at the next start; the digits resemble Temporal's default 7233.
@@ -134,4 +136,4 @@ def read_ports(memory: Path) -> EnginePorts | None:
 
 def write_ports(memory: Path, ports: EnginePorts) -> None:
     """Store the ports, so that commands find the engine and the next start reuses them."""
-    memory.write_text(json.dumps(asdict(ports)) + "\n", encoding="utf-8")
+    write_private(memory, json.dumps(asdict(ports)).encode() + b"\n")

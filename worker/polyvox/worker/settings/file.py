@@ -3,10 +3,11 @@
 ``docs/configuration.md`` describes every key.
 """
 
+import copy
 import difflib
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -138,6 +139,10 @@ class ModelTable(_Table):
     card: dict[str, Any] = Field(default_factory=dict)
 
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
+
+
 class ServerSettings(_Table):
     """``[server]``: the gateway's address and limits.
 
@@ -148,7 +153,8 @@ class ServerSettings(_Table):
     limits the time for a request's head and between parts of its body; ``write_timeout_s`` the time
     in which a client reads nothing of its answer. ``allowed_hosts`` are the accepted host names
     besides those that nobody else can own; ``allowed_origins`` the origins of web pages that may
-    send requests.
+    send requests. ``simulated_models`` says whether the simulated models exist; None means as long
+    as there is no other model.
     """
 
     host: str = Field("127.0.0.1", min_length=1)
@@ -163,6 +169,9 @@ class ServerSettings(_Table):
     max_connections_per_address: int = Field(1024, ge=1)
     max_requests_per_key: int = Field(256, ge=1)
     max_answer_mib: int = Field(32, ge=1)
+    simulated_models: bool | None = None
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
     allowed_hosts: list[Annotated[str, AfterValidator(_allowed_host)]] = Field(default_factory=list)
     allowed_origins: list[Annotated[str, AfterValidator(_allowed_origin)]] = Field(
         default_factory=list
@@ -203,6 +212,38 @@ _TABLES: dict[tuple[str, ...], type[_Table]] = {
     ("server",): ServerSettings,
     ("engine",): EngineSettings,
 }
+
+
+def parse_document(document: Mapping[str, Any]) -> tuple[ConfigFile, list[str]]:
+    """Parse the contents of the file; return what is valid, and the mistakes in the rest.
+
+    A value with a mistake is left out, or the provider or model that cannot exist without it.
+    """
+    found: dict[str, str] = {}
+    rest = copy.deepcopy(dict(document))
+    while True:
+        try:
+            return ConfigFile.model_validate(rest), [*found.values()]
+        except ValidationError as error:
+            for mistake in mistakes_in(error):
+                # A required value that was left out is missing only because of that.
+                found.setdefault(mistake.partition(": ")[0], mistake)
+            for detail in error.errors(include_url=False):
+                _leave_out(rest, detail)
+
+
+def _leave_out(document: dict[str, Any], detail: ErrorDetails) -> None:
+    """Remove the value that has the mistake; for a missing one, the table that needs it."""
+    path = [step for step in detail["loc"] if step != "[key]"]
+    if detail["type"] == "missing":
+        path.pop()
+    table, name = document, path[0]
+    for step in path[1:]:
+        inner = table.get(str(name))
+        if not isinstance(inner, dict):  # an item of a list: the list is left out
+            break
+        table, name = inner, step
+    table.pop(str(name), None)  # an earlier mistake may have removed it
 
 
 def mistakes_in(error: ValidationError) -> Iterator[str]:

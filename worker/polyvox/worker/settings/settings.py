@@ -5,26 +5,25 @@ Sources, in order of precedence: command line arguments, the environment (``TEMP
 global state: the caller passes in the environment, and passes on the Settings.
 
 Three rules apply. The file contains no provider keys, only the names of the environment variables
-that hold them. All mistakes in the file are reported together, each with its path inside the file
-and the allowed values. Messages do not repeat values that may be secret.
+that hold them. All mistakes in the file are reported together, each with its line, its path inside
+the file and the allowed values. Messages do not repeat values that may be secret.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import Any
 
 from polyvox.activities.model_call.provider import Price, Provider, api_key
 from polyvox.worker.settings.file import (
-    ConfigFile,
     EngineSettings,
     ModelTable,
     ProviderTable,
     ServerSettings,
-    mistakes_in,
+    parse_document,
 )
+from polyvox.worker.settings.toml_lines import lines_of
 
 CONFIG_NAME = "polyvox.toml"
 
@@ -41,7 +40,8 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. ``config`` is the file that was read, if any."""
+    """All settings. ``config`` is the file that was read, if any; ``lines`` are the lines of its
+    keys by their path, joined with dots."""
 
     data: Path
     config: Path | None = None
@@ -49,6 +49,30 @@ class Settings:
     models: Mapping[str, ModelTable] = field(default_factory=dict)
     server: ServerSettings = field(default_factory=ServerSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def located(self, mistakes: Iterable[str]) -> list[str]:
+        """Return ``mistakes``, each ``path.in.file: what is wrong``, with the file and the line."""
+        return [f"{self._place(mistake)}: {mistake}" for mistake in mistakes]
+
+    def _place(self, mistake: str) -> str:
+        path = mistake.partition(": ")[0].replace('"', "")
+        while path and path not in self.lines:
+            path = path.rpartition(".")[0]
+        return f"{self.config}, line {self.lines[path]}" if path else str(self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Settings and what is wrong with them.
+
+    ``settings`` has what could be read; each of ``mistakes`` begins with the file and the line.
+    ``named_providers`` are all that the file declares, also those with a mistake.
+    """
+
+    settings: Settings
+    mistakes: tuple[str, ...] = ()
+    named_providers: frozenset[str] = frozenset()
 
 
 def default_data(environ: Mapping[str, str]) -> Path:
@@ -77,27 +101,61 @@ def load_settings(
 ) -> Settings:
     """Return the settings; for an argument that is None the next source applies.
 
-    Raises SettingsError with the file, the path in it and the remedy. Creates no files.
+    Raises SettingsError with the file, the line, the path in it and the remedy. Creates no files.
+    """
+    reading = read_settings(
+        config,
+        data,
+        environ=environ,
+        host=host,
+        port=port,
+        engine_address=engine_address,
+        namespace=namespace,
+    )
+    if reading.mistakes:
+        raise SettingsError("\n".join(reading.mistakes))
+    return reading.settings
+
+
+def read_settings(
+    config: Path | None = None,
+    data: Path | None = None,
+    *,
+    environ: Mapping[str, str],
+    host: str | None = None,
+    port: int | None = None,
+    engine_address: str | None = None,
+    namespace: str | None = None,
+) -> Reading:
+    """Return the settings and every mistake in them; see ``load_settings``.
+
+    Raises SettingsError if the file cannot be read or is not TOML.
     """
     data = (data or default_data(environ)).expanduser().absolute()
     config = config.expanduser() if config else find_config(data)
-    document = _read(config) if config else ConfigFile()
+    text = _read(config) if config else ""
+    raw = _parsed(text, config)
+    document, wrong = parse_document(raw)
+    mistakes: list[str] = []
 
     address = engine_address or environ.get("TEMPORAL_ADDRESS") or document.engine.address
     if address is not None and not _is_address(address):
-        raise SettingsError(
+        mistakes.append(
             f"The engine address {address!r} is not HOST:PORT. "
             "Use for example 127.0.0.1:7233 (--engine, TEMPORAL_ADDRESS or engine.address)."
         )
+        address = None
     ui_address = environ.get("TEMPORAL_UI_ADDRESS") or document.engine.ui_address
     if ui_address is not None and not _is_address(ui_address):
-        raise SettingsError(
+        mistakes.append(
             f"The address {ui_address!r} of the engine's Web UI is not HOST:PORT. "
             "Use for example 127.0.0.1:8080 (TEMPORAL_UI_ADDRESS or engine.ui_address)."
         )
+        ui_address = None
     if port is not None and not 0 <= port <= 65535:
-        raise SettingsError(f"The port {port!r} is not between 0 and 65535 (0: any free port).")
-    return Settings(
+        mistakes.append(f"The port {port!r} is not between 0 and 65535 (0: any free port).")
+        port = None
+    settings = Settings(
         data=data,
         config=config.absolute() if config else None,
         providers=_providers(document.providers, environ),
@@ -113,27 +171,44 @@ def load_settings(
             namespace=namespace or environ.get("TEMPORAL_NAMESPACE") or document.engine.namespace,
             ui_address=ui_address if address is not None else None,
         ),
+        lines={".".join(path): line for path, line in lines_of(text).items()},
+    )
+    named = raw.get("providers", {})
+    return Reading(
+        settings,
+        (*in_order(settings.located(wrong)), *mistakes),
+        frozenset(named if isinstance(named, dict) else ()),
     )
 
 
-def _read(config: Path) -> ConfigFile:
+def in_order(mistakes: Iterable[str]) -> list[str]:
+    """Return located mistakes in the order of their lines."""
+    return sorted(mistakes, key=lambda mistake: _line(mistake) or 0)
+
+
+def _line(mistake: str) -> int | None:
+    number = mistake.partition(", line ")[2].partition(":")[0]
+    return int(number) if number.isdigit() else None
+
+
+def _read(config: Path) -> str:
     try:
-        document = tomllib.loads(config.read_text(encoding="utf-8"))
+        return config.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SettingsError(
             f"The configuration file {str(config)!r} does not exist. Check --config, or omit it."
         ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{config}: is not UTF-8 text. Save it as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{config}: is not valid TOML: {error}. Correct that line.") from None
     except OSError as error:
         raise SettingsError(f"{config}: cannot be read: {error.strerror}.") from None
+
+
+def _parsed(text: str, config: Path | None) -> dict[str, Any]:
     try:
-        return ConfigFile.model_validate(document)
-    except ValidationError as error:
-        lines = (f"{config}: {mistake}" for mistake in mistakes_in(error))
-        raise SettingsError("\n".join(lines)) from None
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{config}: is not valid TOML: {error}. Correct that line.") from None
 
 
 def _providers(

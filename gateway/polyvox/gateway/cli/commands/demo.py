@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from polyvox.gateway.cli.commands.up import run, show, stop_signal
+from polyvox.gateway.cli.commands.up import Stop, run
 from polyvox.gateway.cli.input.options import console as standard_output
 from polyvox.gateway.cli.input.options import give_up
+from polyvox.gateway.cli.output.connecting import show
 from polyvox.gateway.cli.output.run_tree import render_tree
 from polyvox.gateway.program import Program, started
 from polyvox.gateway.simulator.listening import serve
@@ -50,7 +51,7 @@ simulate.__doc__ = f"""Run only the simulated provider: three protocols, without
 
 async def _simulate(host: str, port: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    stop = stop_signal(console)
+    stop = Stop()
     simulator = await serve(host, port)
     console.print(f"Simulated provider at {simulator.url}/v1 (press Ctrl-C to stop)")
     await stop.wait()
@@ -59,13 +60,14 @@ async def _simulate(host: str, port: int) -> None:
 
 async def _demo(*, keep: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    stop = stop_signal(console)
+    stop = Stop()
     with tempfile.TemporaryDirectory(prefix="polyvox-demo-") as folder:
         environ = {k: v for k, v in os.environ.items() if k != "TEMPORAL_ADDRESS"}
         empty = Path(folder) / "polyvox.toml"
         empty.touch()
         settings = load_settings(empty, Path(folder), environ=environ, port=0)
         async with started(settings, environ=environ, report=console.print) as program:
+            stop.is_running = True
             show(program, console)
             asking = asyncio.create_task(ask(program, console))
             stopping = asyncio.create_task(stop.wait())

@@ -23,6 +23,7 @@ from polyvox.activities.storage.database import (
     file_url,
     open_database,
 )
+from polyvox.activities.storage.private_files import write_private
 from polyvox.gateway.api.run_document import render_whole_run
 from polyvox.gateway.cli.input.key_value import ParamFileOption, assigned, read_params
 from polyvox.gateway.cli.input.options import (
@@ -140,7 +141,7 @@ def export(
 
     document = _with_engine(data, engine, namespace, exported)
     try:
-        file.write_bytes(document + b"\n")
+        write_private(file, document + b"\n")
     except OSError as error:
         give_up(f"Cannot write {str(file)!r}: {error.strerror}.")
     typer.echo(f"{file}: {len(document):,} bytes. It contains the run's prompts and answers.")

@@ -34,7 +34,8 @@ def list_runs(
     if as_json:
         print_json([render_run(run, engine_link(data, run.run_id)) for run in runs])
     else:
-        console().print(render_runs(runs))
+        out = console()
+        out.print(render_runs(runs, out.width))
 
 
 def show_run(

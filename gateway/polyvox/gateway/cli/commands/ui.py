@@ -23,7 +23,7 @@ from polyvox.worker.engine.data_lock import lock_holder
 def ui(
     run_id: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="A run to show: its id or the beginning of it."),
+        typer.Argument(metavar="[ID]", help="A run to show: its id, the beginning of it, or last."),
     ] = None,
     data: DataOption = DEFAULT_DATA,
     opened: Annotated[bool, typer.Option("--open", help="Also open it in the browser.")] = False,

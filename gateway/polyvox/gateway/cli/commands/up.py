@@ -14,15 +14,21 @@ import uvloop
 from rich.console import Console
 from temporalio.exceptions import ActivityError
 
+from polyvox.activities.storage.data_folder import DataFolderUnusable
 from polyvox.activities.storage.database import DatabaseError
 from polyvox.gateway.cli.input.options import give_up
+from polyvox.gateway.cli.output.connecting import show
+from polyvox.gateway.cli.output.logs import configure_logs
 from polyvox.gateway.http.serving import PortTaken
-from polyvox.gateway.own_keys import KEY_VARIABLE, UnusableKey
-from polyvox.gateway.program import Program, UnsafeHost, started
+from polyvox.gateway.own_keys import UnusableKey
+from polyvox.gateway.program import UnsafeHost, started
 from polyvox.worker.engine.data_lock import DataFolderInUse
 from polyvox.worker.engine.frontend import EngineError
-from polyvox.worker.settings.settings import Settings, SettingsError, load_settings
+from polyvox.worker.settings.checking import all_mistakes
+from polyvox.worker.settings.file import LogFormat, LogLevel
+from polyvox.worker.settings.settings import Settings, SettingsError, read_settings
 from polyvox.workflows.boundary.failures import model_error
+from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
 
 # Errors of the caller; each message says what to do.
@@ -31,6 +37,7 @@ CALLING_ERRORS = (
     EngineError,
     FlowError,
     DatabaseError,
+    ModelError,  # the ledger cannot be read or written
     PortTaken,
     SettingsError,
     UnsafeHost,
@@ -45,43 +52,67 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Default: ./polyvox.toml, else polyvox.toml in the data folder."),
 ]
+HostOption = Annotated[
+    str | None, typer.Option("--host", help="Address to listen on; default: loopback.")
+]
+PortOption = Annotated[
+    int | None, typer.Option("--port", help="Port to listen on; default 8484, 0: any free one.")
+]
 EngineOption = Annotated[
     str | None,
     typer.Option("--engine", help="HOST:PORT of a Temporal cluster; default: start one."),
+]
+LogLevelOption = Annotated[
+    LogLevel | None,
+    typer.Option("--log-level", help="What to log at least; default info: a line per request."),
+]
+LogFormatOption = Annotated[
+    LogFormat | None, typer.Option("--log-format", help="How to log; default text.")
 ]
 
 
 def up(
     data: DataOption = None,
     config: ConfigOption = None,
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on; default: loopback.")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Port to listen on; default 8484, 0: any free one.")
-    ] = None,
+    host: HostOption = None,
+    port: PortOption = None,
     engine: EngineOption = None,
+    log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
 ) -> None:
     """Start engine, worker and gateway; print how to connect; stop at Ctrl-C."""
     environ = dict(os.environ)
 
     def settings() -> Settings:
-        return load_settings(
+        reading = read_settings(
             config, data, environ=environ, host=host, port=port, engine_address=engine
         )
+        if reading.mistakes:
+            # With those of the models, which the start would find only after these are corrected.
+            raise SettingsError("\n".join(all_mistakes(reading)))
+        server = reading.settings.server
+        configure_logs(log_level or server.log_level, log_format or server.log_format)
+        return reading.settings
 
     run(lambda: _up(settings(), environ))
 
 
 def run(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run ``program`` on a uvloop; print an error of the caller as one line and exit with 1."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    """Run ``program`` on a uvloop until it ends or a signal cancels it.
+
+    Prints an error of the caller and exits with 1, or with 2 for an unusable data folder.
+    """
+    configure_logs()
     # A failed attempt is in the ledger with its reason; its traceback adds nothing.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     logging.getLogger("temporalio.worker._workflow_instance").addFilter(_is_unexpected)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(program())
+    except asyncio.CancelledError:
+        typer.echo("Stopped.")
+    except DataFolderUnusable as error:
+        give_up(str(error), status=2)
     except CALLING_ERRORS as error:
         give_up(str(error))
 
@@ -98,8 +129,9 @@ def _is_unexpected(record: logging.LogRecord) -> bool:
 
 async def _up(settings: Settings, environ: Mapping[str, str]) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    stop = stop_signal(console)
+    stop = Stop()
     async with started(settings, environ=environ, report=console.print) as program:
+        stop.is_running = True
         show(program, console)
         _spare_collections()
         await stop.wait()
@@ -121,67 +153,28 @@ def _spare_collections() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def stop_signal(console: Console) -> asyncio.Event:
-    """Return an event that SIGINT and SIGTERM set. A second signal cancels the whole program."""
-    stop = asyncio.Event()
-    program = asyncio.current_task()
-    assert program is not None
+class Stop:
+    """Waits for SIGINT or SIGTERM. Create it in the task that is the whole program.
 
-    def signalled() -> None:
-        if stop.is_set():
-            program.cancel()
-        stop.set()
+    The first signal ends ``wait``; before ``is_running`` is set, and at a second signal, the
+    program is cancelled.
+    """
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signalled)
-    return stop
+    def __init__(self) -> None:
+        self.is_running = False
+        self._signalled = asyncio.Event()
+        program = asyncio.current_task()
+        assert program is not None
+        self._program = program
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._signal)
 
+    async def wait(self) -> None:
+        self.is_running = True
+        await self._signalled.wait()
 
-def show(program: Program, console: Console) -> None:
-    """Print base URL, key, models, links, and lines to paste for each client."""
-    base, runtime = program.base_url, program.runtime
-    key = program.keys.user or "YOUR_KEY"
-    bindings = runtime.registry.models()
-    shown = next((b for b in bindings if "fusion" in b.model), bindings[0] if bindings else None)
-    model = shown.model if shown else "MODEL"
-    # Codex reads a model's size from its own configuration.
-    window = shown.parsed_card.context_window if shown else None
-    size = f"-c model_context_window={window} " if window else ""
-    out = console.print
-    out("\n[bold]Polyvox is ready.[/bold]")
-    out(f"  Base URL   {base}   (OpenAI clients: {base}/v1)")
-    known = program.keys.user is not None
-    hint = "" if known else f"   (made earlier; set {KEY_VARIABLE} or `polyvox keys create`)"
-    out(f"  Key        {key}{hint}")
-    out(f"  Admin key  {program.keys.admin}")
-    for number, binding in enumerate(bindings):
-        about = f"   {binding.description}" if binding.description else ""
-        out(f"  {'Models ' if number == 0 else '       '}    {binding.model}{about}")
-    providers = ", ".join(sorted(runtime.providers))
-    out(f"  Providers  {providers}   (any of their models: provider:model)")
-    if program.ui_address:
-        link = program.ui_address.enter_link(runtime.ui_sessions.issue_ticket())
-        out(f"  Web UI     {link}   (opens once, within 10 minutes; later: polyvox ui)")
-    out(f"  Data       {runtime.settings.data}")
-    for sentence in program.keys.news:
-        out(sentence, style="yellow", markup=False)
-    out("\n[bold]curl[/bold]")
-    out(
-        f"curl {base}/v1/chat/completions -H 'Authorization: Bearer {key}' "
-        "-H 'Content-Type: application/json' "
-        f'-d \'{{"model": "{model}", "stream": true, "messages": '
-        '[{"role": "user", "content": "Should I cache or recompute?"}]}\'',
-        markup=False,
-    )
-    out("\n[bold]Claude Code[/bold]")
-    out(f"ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} claude --model {model}")
-    out("\n[bold]Codex[/bold]")
-    out(
-        f"POLYVOX_KEY={key} codex -c model_provider=polyvox "
-        "-c model_providers.polyvox.name=Polyvox "
-        f"-c model_providers.polyvox.base_url={base}/v1 "
-        "-c model_providers.polyvox.env_key=POLYVOX_KEY "
-        f"-c model_providers.polyvox.wire_api=responses {size}-m {model}\n",
-        markup=False,
-    )
+    def _signal(self) -> None:
+        if self._signalled.is_set() or not self.is_running:
+            self._program.cancel()
+        self._signalled.set()

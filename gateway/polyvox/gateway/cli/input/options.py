@@ -35,7 +35,8 @@ NamespaceOption = Annotated[
     typer.Option("--namespace", envvar="TEMPORAL_NAMESPACE", help="The engine's namespace."),
 ]
 RunArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="A run's id, or the beginning of one.")
+    str,
+    typer.Argument(metavar="ID", help="A run's id, the beginning of one, or last: the newest run."),
 ]
 FlowArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A flow or a version, such as careful@2.")
@@ -85,6 +86,7 @@ def print_json(document: Any) -> None:
     typer.echo(orjson.dumps(document, dict, option))
 
 
-def give_up(message: str) -> NoReturn:
+def give_up(message: str, *, status: int = 1) -> NoReturn:
+    """Print an error and exit with ``status``: 2 for what the command line itself has wrong."""
     typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(status)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.data_folder import DataFolderUnusable, require_writable
 from polyvox.activities.storage.database import (
     DatabaseError,
     database_file,
@@ -19,18 +20,22 @@ from polyvox.activities.storage.database import (
     open_database,
 )
 from polyvox.gateway.cli.input.options import give_up
+from polyvox.gateway.cli.output.format import RUN_PREFIX
 from polyvox.worker.settings.shipped_templates import register_templates
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
 
 T = TypeVar("T")
 
+LAST = "last"
+"""Names the newest run."""
+
 
 def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bool = False) -> T:
     """Open the ledger in ``data``, use it, close it.
 
     Prints an error and exits with 1 if there is no ledger (unless ``create``), if it cannot be
-    opened, or if ``use`` raises ModelError.
+    opened, or if ``use`` raises ModelError; with 2 if the data folder cannot be created or written.
     """
     file = database_file(data.expanduser())
     if not create and not file.is_file():
@@ -38,6 +43,9 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
             f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
             "or name its data folder: --data FOLDER."
         )
+
+    if create:
+        _require_folder(file.parent)
 
     async def opened() -> T:
         async with Ledger.open(file_url(file)) as ledger:
@@ -50,13 +58,17 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
 
 
 def find_run(data: Path, run_id: str) -> RunRecord:
-    """Return the run whose id begins with ``run_id``; exit with 1 if the ledger has none."""
+    """Return the run that ``run_id`` names; exit with 1 if the ledger has none."""
     return with_ledger(data, lambda ledger: known_run(ledger, run_id))
 
 
 async def known_run(ledger: Ledger, run_id: str) -> RunRecord:
-    """Return the run whose id begins with ``run_id``. Raises ModelError if there is none."""
-    run = await ledger.run(run_id)
+    """Return the run whose id begins with ``run_id``, with or without ``run_``; ``last`` is the
+    newest one. Raises ModelError if there is none."""
+    if run_id == LAST:
+        newest = await ledger.runs(limit=1)
+        run_id = newest[0].run_id if newest else run_id
+    run = await ledger.run(run_id) or await ledger.run(f"{RUN_PREFIX}{run_id}")
     if run is None:
         raise ModelError(
             "not_found", f"There is no run {run_id!r}. `polyvox runs list` shows them."
@@ -68,8 +80,10 @@ def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
     """Open the registry in ``data``, with the flows that ship, and use it.
 
     Also works before the first start. Prints an error and exits with 1 if it cannot be opened,
-    or if ``use`` raises FlowError or ModelError.
+    or if ``use`` raises FlowError or ModelError; with 2 if the data folder cannot be created or
+    written.
     """
+    _require_folder(data.expanduser())
     try:
         database = open_database(file_url(database_file(data.expanduser())))
         try:
@@ -81,3 +95,10 @@ def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
             database.dispose()
     except (FlowError, DatabaseError, ModelError) as error:
         give_up(str(error))
+
+
+def _require_folder(data: Path) -> None:
+    try:
+        require_writable(data)
+    except DataFolderUnusable as error:
+        give_up(str(error), status=2)

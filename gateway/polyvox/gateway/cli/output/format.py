@@ -5,6 +5,7 @@ neither style nor control the terminal.
 """
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 
 import orjson
@@ -16,6 +17,10 @@ from polyvox.workflows.conversation import Json
 from polyvox.workflows.reply import Cost, Usage
 
 UNKNOWN = "-"
+
+RUN_PREFIX = "run_"
+SHORTEST_ID = 12
+"""The digits of an id that are its time in milliseconds."""
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -32,6 +37,32 @@ def minute(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
+def short_ids(run_ids: Sequence[str]) -> list[str]:
+    """Return the beginning of each id without ``run_``, long enough to tell them apart.
+
+    Runs that began in the same millisecond get more digits.
+    """
+    bare = [run_id.removeprefix(RUN_PREFIX) for run_id in run_ids]
+    length = SHORTEST_ID
+    while len({name[:length] for name in bare}) < len({*bare}):
+        length += 1
+    return [name[:length] for name in bare]
+
+
+def compact(number: int | None) -> str:
+    """Return a count in at most five characters: 340, 1.5k, 12k, 3.4M."""
+    if number is None or number < 1000:
+        return UNKNOWN if number is None else str(number)
+    for unit, size in (("k", 1_000), ("M", 1_000_000)):
+        if number < size * 999.5:
+            return (
+                f"{number / size:.1f}{unit}"
+                if number < 9.95 * size
+                else f"{number / size:.0f}{unit}"
+            )
+    return f"{number / 1_000_000_000:.1f}G"
+
+
 def duration(milliseconds: int | None) -> str:
     if milliseconds is None:
         return UNKNOWN
@@ -41,6 +72,19 @@ def duration(milliseconds: int | None) -> str:
         return f"{milliseconds / 1000:.1f} s"
     minutes, seconds = divmod(round(milliseconds / 1000), 60)
     return f"{minutes} min {seconds} s"
+
+
+def brief_duration(milliseconds: int | None) -> str:
+    """Return a duration in at most six characters: 216ms, 12.3s, 12m34s, 2h05m."""
+    if milliseconds is None or milliseconds < 60_000:
+        return duration(milliseconds).replace(" ", "")
+    minutes, seconds = divmod(round(milliseconds / 1000), 60)
+    return f"{minutes}m{seconds:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def shortened(text: str, width: int) -> str:
+    """Return ``text``, or its beginning and an ellipsis if it is longer than ``width``."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def tokens(usage: Usage) -> str:

@@ -10,12 +10,16 @@ from polyvox.activities.ledger.tables import CallRow, RunRecord
 from polyvox.gateway.cli.output.format import (
     UNKNOWN,
     add_note,
+    brief_duration,
+    compact,
     count,
     dollars,
     duration,
     money,
     plain,
     plain_table,
+    short_ids,
+    shortened,
     tokens,
 )
 from polyvox.workflows.errors import FAULTS
@@ -23,13 +27,64 @@ from polyvox.workflows.reply import Cost
 
 STATUS_STYLE = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
 
+WIDE = 130
+"""The columns that a table with all facts and whole ids needs."""
+
 _MEANINGS: dict[str, str] = {kind: fault.meaning for kind, fault in FAULTS.items()}
 
 
-def render_runs(runs: Sequence[RunRecord]) -> RenderableType:
-    """Render a table with one row for each run, in the given order."""
+def render_runs(runs: Sequence[RunRecord], width: int = WIDE) -> RenderableType:
+    """Render a table with one row for each run, in the given order, for a terminal of ``width``.
+
+    Below ``WIDE`` columns it has the beginnings of ids, no flow, and the error's kind as status.
+    """
     if not runs:
         return Text("No runs.")
+    return _narrow(runs, width) if width < WIDE else _wide(runs)
+
+
+_NARROW = ("RUN", "STARTED", "MODEL", "STATUS", "TIME", "IN", "OUT", "COST")
+_MODEL, _STATUS = _NARROW.index("MODEL"), _NARROW.index("STATUS")
+_GAP = 2
+_LONGEST_STATUS = 14
+
+
+def _narrow(runs: Sequence[RunRecord], width: int) -> RenderableType:
+    """Render rows that fit: names of models get the width that the other columns leave."""
+    ids = short_ids([run.run_id for run in runs])
+    rows = [_narrow_row(run, run_id) for run, run_id in zip(runs, ids, strict=True)]
+    widths = [max(map(len, column)) for column in zip(_NARROW, *rows, strict=True)]
+    left = width - sum(widths) + widths[_MODEL] - _GAP * (len(_NARROW) - 1)
+    table = plain_table()
+    for at, name in enumerate(_NARROW):
+        table.add_column(name, justify="right" if at > _STATUS else "left", no_wrap=True)
+    for run, row in zip(runs, rows, strict=True):
+        row[_MODEL] = shortened(row[_MODEL], max(left, len("MODEL")))
+        cells = [plain(text) for text in row]
+        cells[_STATUS] = plain(row[_STATUS], STATUS_STYLE.get(run.status, ""))
+        table.add_row(*cells)
+    return table
+
+
+def _narrow_row(run: RunRecord, run_id: str) -> list[str]:
+    return [
+        run_id,
+        f"{run.started_at.astimezone():%m-%d %H:%M}",
+        run.model,
+        shortened(run.error_kind or run.status, _LONGEST_STATUS),
+        brief_duration(run.duration_ms),
+        compact(_tokens_in(run)),
+        compact(run.usage.output),
+        _short(run.cost).replace(" ", ""),
+    ]
+
+
+def _tokens_in(run: RunRecord) -> int | None:
+    known = run.usage.input is not None or run.usage.whole_input > 0
+    return run.usage.whole_input if known else None
+
+
+def _wide(runs: Sequence[RunRecord]) -> RenderableType:
     table = plain_table()
     table.add_column("RUN", no_wrap=True, overflow="fold")
     for name in ("STARTED", "MODEL", "FLOW", "STATUS"):
@@ -38,7 +93,6 @@ def render_runs(runs: Sequence[RunRecord]) -> RenderableType:
         table.add_column(name, justify="right")
     table.add_column("ERROR")
     for run in runs:
-        known = run.usage.input is not None or run.usage.whole_input > 0
         table.add_row(
             plain(run.run_id),
             f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
@@ -46,7 +100,7 @@ def render_runs(runs: Sequence[RunRecord]) -> RenderableType:
             plain(run.flow),
             _status(run.status),
             duration(run.duration_ms),
-            count(run.usage.whole_input if known else None),
+            count(_tokens_in(run)),
             count(run.usage.output),
             _short(run.cost),
             plain(run.error_kind or ""),

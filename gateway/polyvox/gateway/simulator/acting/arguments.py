@@ -27,6 +27,11 @@ _PLACE = re.compile(
     r"\b(?:for|in|of|at|to|from|near)\s+"
     r"([A-Z][\w'\u2019-]*(?: [A-Z][\w'\u2019-]*)*)"
 )
+_NEXT_PLACE = re.compile(
+    r"(?:,| and|, and)\s+(?:in\s+)?([A-Z][\w'\u2019-]*(?: [A-Z][\w'\u2019-]*)*)"
+)
+PLACE = re.compile(r"(?:\w*_)?(?:city|location|place|town|country)", re.I)
+"""Names of properties that hold a place."""
 _RUN = re.compile(r"\b(?:run|execute)\b(?: the)?(?: shell)?(?: command)?:?\s+(.+)", re.S | re.I)
 _CONTENT = re.compile(
     r"\b(?:containing|contains?|(?:and |that )?(?:says|saying)|reading"
@@ -82,6 +87,17 @@ class Wording:
         match = _PLACE.search(self.text)
         return match[1] if match else None
 
+    def places(self) -> list[str]:
+        """Return all places of the first list of them: "in Paris, Rome and Oslo"."""
+        match = _PLACE.search(self.text)
+        if match is None:
+            return []
+        found, at = [match[1]], match.end()
+        while another := _NEXT_PLACE.match(self.text, at):
+            found.append(another[1])
+            at = another.end()
+        return found
+
     def number(self) -> str | None:
         match = re.search(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])", self.text)
         return match[0] if match else None
@@ -116,7 +132,7 @@ _MEANINGS: tuple[tuple[re.Pattern[str], Callable[[Wording], str | None]], ...] =
     (re.compile(r"cmd|command|commands|script|shell_command|command_?line", re.I), Wording.command),
     (re.compile(r"(?:\w*_)?(?:file_?)?path|file_?name|file|target_file", re.I), Wording.path),
     (re.compile(r"contents?|file_text|new_content|file_content|body", re.I), Wording.content),
-    (re.compile(r"(?:\w*_)?(?:city|location|place|town|country)", re.I), Wording.place),
+    (PLACE, Wording.place),
     (re.compile(r"description|summary|title|explanation", re.I), _summary),
     (re.compile(r"pattern|regex|glob", re.I), _first_quoted),
     (re.compile(r"problem|question|prompt|task|request|instructions?", re.I), lambda w: w.whole),

@@ -26,7 +26,9 @@ _LABEL = re.compile(r"\[simulated:[^\[\]]*\]\s*")
 _SENTENCE = re.compile(r"[^\n.!?]+(?:[.!?](?!\s|$)[^\n.!?]*)*[.!?]?")
 _DENIAL = re.compile(r"\b(?:no|not|never|none|neither|nor|against|avoid|without)\b|n't\b", re.I)
 _POSITION = re.compile(r"^\W*(?:position|verdict|recommendation|conclusion)\s*:", re.I)
-_FRAME = re.compile(r"^\s*(?:In turn \d|Key words:)", re.I)
+_FRAME = re.compile(r"^\s*(?:You (?:asked|said): “.*|Key words:.*)$", re.I | re.M)
+"""Lines of an answer that repeat its question."""
+_HEADING = re.compile(r"^\W*[A-Z][a-z]+: ")
 _SMALL_TEXT = """
     a an and are as at be been before but by can for from has have how in into is it its of on or
     so than that the their them there they this those to too was what when which who will with
@@ -35,7 +37,7 @@ _SMALL_TEXT = """
 _SMALL = frozenset(_SMALL_TEXT.split())
 _SAME = 0.6
 _RELATED = 0.5
-_MOST = 6
+_MOST = 4
 _MOST_SENTENCES = 60
 _MOST_ANSWERS = 26
 _LONGEST = 4000
@@ -61,6 +63,10 @@ class _Sentence:
     @property
     def is_position(self) -> bool:
         return bool(_POSITION.match(self.text))
+
+    @property
+    def is_insight(self) -> bool:
+        return self.text.startswith("Insight:")
 
     def same_as(self, other: "_Sentence") -> bool:
         return self.text == other.text or (
@@ -98,6 +104,7 @@ def findings(text: str) -> dict[str, list[str]]:
     groups = _groups([s for answer in given for s in _sentences(answer)])
     labels = [answer.label for answer in given]
     found: dict[str, list[str]] = {key: [] for key in HEADINGS}
+    unique: list[tuple[bool, str]] = []
     leaders = [group[0] for group in groups]
     disputed = [pair for pair in combinations(leaders, 2) if pair[0].conflicts_with(pair[1])]
     in_dispute = {id(sentence) for pair in disputed for sentence in pair}
@@ -107,16 +114,18 @@ def findings(text: str) -> dict[str, list[str]]:
         if len(labels) > 1 and len(holders) == len(labels):
             found["consensus"].append(f"All say: {sentence}.")
         elif len(holders) > 1:
-            others = ", ".join(label for label in labels if label not in holders)
-            found["partial_coverage"].append(f"{', '.join(holders)} but not {others}: {sentence}.")
+            missing = [label for label in labels if label not in holders]
+            found["partial_coverage"].append(
+                f"{_listed(holders)}, not {_listed(missing)}: {sentence}."
+            )
         elif id(group[0]) not in in_dispute and len(labels) > 1:
-            found["unique_insights"].append(f"Only {holders[0]}: {sentence}.")
+            unique.append((not group[0].is_insight, f"Only {holders[0]} says: {_bare(sentence)}."))
     found["contradictions"] = [
-        f"{a.label} says “{a.text.rstrip('.')}”; {b.label} says “{b.text.rstrip('.')}”."
+        f"{a.label} says “{_bare(a.text)}”, {b.label} says “{_bare(b.text)}”."
         for a, b in disputed
         if a.label != b.label
     ]
-    found["unique_insights"].sort(key=lambda line: ": Insight:" not in line)
+    found["unique_insights"] = [line for _, line in sorted(unique, key=lambda one: one[0])]
     found["blind_spots"] = _blind_spots(text, given)
     return {key: lines[:_MOST] for key, lines in found.items()}
 
@@ -130,13 +139,28 @@ def report(text: str) -> str:
     return "\n".join(lines)
 
 
+def unlabelled(text: str) -> str:
+    """Return ``text`` without the labels of simulated answers."""
+    return _LABEL.sub("", text)
+
+
+def _listed(labels: list[str]) -> str:
+    *others, last = labels
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _bare(sentence: str) -> str:
+    """Return a sentence without its full stop and a heading such as ``Position:``."""
+    return _HEADING.sub("", sentence).rstrip(".")
+
+
 def _sentences(answer: Answer) -> list[_Sentence]:
-    text = _LABEL.sub("", answer.text[: _MOST_SENTENCES * _LONGEST])
+    text = _FRAME.sub("", unlabelled(answer.text[: _MOST_SENTENCES * _LONGEST]))
     found: list[_Sentence] = []
     for match in _SENTENCE.finditer(text):
         sentence = match[0].strip(" \t*-#>")
         words = frozenset(w for w in re.findall(r"\w+", sentence.lower()) if w not in _SMALL)
-        if len(words) > 1 and not _FRAME.match(sentence):
+        if len(words) > 1:
             found.append(_Sentence(answer.label, sentence, words))
     return found[:_MOST_SENTENCES]
 

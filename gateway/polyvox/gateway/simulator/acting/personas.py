@@ -10,20 +10,28 @@ from dataclasses import dataclass
 from polyvox.gateway.simulator.acting.question import Question, stable_number
 
 STANCES: tuple[tuple[str, str], ...] = (
-    ("go ahead with {topic}", "speaks for it"),
-    ("do not go ahead with {topic}", "speaks against it"),
-    ("try {topic} in one small part first", "speaks for a trial"),
+    ("go ahead", "it is worth it"),
+    ("do not do it yet", "it is not worth it yet"),
+    ("try it on a small scale first", "it is too early to be sure"),
 )
+"""Positions on a proposal, and how a persona's view justifies each."""
+
+CHOICES: tuple[tuple[str, str], ...] = (
+    ("choose the first option", "it is the better one"),
+    ("choose the second option", "it is the better one"),
+    ("try both on a small scale first", "it is too early to be sure"),
+)
+"""The same for a question with two options."""
 
 ASPECTS: dict[str, str] = {
-    "cost": "On cost, count the months after the first one too.",
-    "risk": "On risk, name the worst case and who would carry it.",
-    "time": "On time, the first estimate is too short.",
-    "people": "On people, ask those who will live with the result.",
-    "evidence": "On evidence, measure before and after.",
-    "maintenance": "On maintenance, someone must own it in a year.",
-    "security": "On security, look at what becomes reachable.",
-    "reversibility": "On reversibility, prefer the step that can be taken back.",
+    "cost": "The cost goes on after the first month.",
+    "risk": "Name the worst risk and who would deal with it.",
+    "time": "The first estimate of the time is usually too short.",
+    "people": "Ask the people who will work with the result.",
+    "evidence": "Collect evidence: measure before and after.",
+    "maintenance": "Decide who does the maintenance in a year.",
+    "security": "Check the security of everything that others can reach.",
+    "reversibility": "Reversibility matters: prefer a step that you can undo.",
 }
 
 
@@ -43,34 +51,34 @@ _PERSONAS = (
     Persona(
         "optimist",
         0,
-        "what can be won",
+        "the benefits",
         ("people", "evidence", "time"),
-        "this holds only while somebody wants {topic} enough to finish it",
-        "the people who asked about {topic} have already begun to change how they work",
+        "this needs someone who will see it through",
+        "part of the change has probably begun already",
     ),
     Persona(
         "skeptic",
         1,
-        "what can be lost",
+        "the risks",
         ("risk", "cost", "evidence"),
-        "the cost of doing nothing about {topic} is hard to see and may be the larger one",
-        "nobody has said which problem {topic} would solve that has no cheaper answer",
+        "doing nothing has a price too",
+        "a cheaper change may solve the same problem",
     ),
     Persona(
         "engineer",
         2,
-        "what must be built and kept running",
+        "the effort to build and run it",
         ("maintenance", "time", "risk"),
-        "this assumes that the interfaces around {topic} stay as they are",
-        "the hard part of {topic} is the day it is half done and both ways must work",
+        "this assumes that the interfaces stay as they are",
+        "the hardest day is the one when it is half done",
     ),
     Persona(
         "main",
         2,
-        "what was asked and what is known",
+        "what is known so far",
         ("evidence", "reversibility"),
-        "nothing beyond the request itself was looked at",
-        "{topic} can be decided in parts",
+        "only the request itself was considered",
+        "this can be decided in steps",
     ),
 )
 NAMES: tuple[str, ...] = (*(persona.name for persona in _PERSONAS), "judge")
@@ -86,29 +94,32 @@ def persona(name: str) -> Persona:
     return Persona(
         name,
         number % len(STANCES),
-        f"the {name}'s desk",
+        f"what matters to {name}",
         tuple(aspects[(number + step) % len(aspects)] for step in (0, 3, 5)),
-        f"{name} knows {{topic}} from one side only",
-        f"to {name}, {{topic}} is a question of habit",
+        f"this is only the view of {name}",
+        f"{name} would ask first who needs it",
     )
 
 
 def position(speaker: Persona, question: Question) -> str:
     """Return what ``speaker`` would do, as a clause."""
-    stance, _ = STANCES[(question.number + speaker.seat) % len(STANCES)]
-    return stance.format(topic=question.topic)
+    return _stance(speaker, question)[0]
 
 
 def opinion(speaker: Persona, question: Question) -> str:
     """Return the whole opinion of ``speaker``, one sentence a line."""
-    topic = question.topic
-    _, verdict = STANCES[(question.number + speaker.seat) % len(STANCES)]
+    stance, verdict = _stance(speaker, question)
     lines = [
-        f"Position: {position(speaker, question)}.",
-        f"Reason: {speaker.lens} {verdict}.",
-        f"Before {topic} starts, agree on how success is measured.",
+        f"Position: {stance}.",
+        f"Reason: looking at {speaker.lens}, {verdict}.",
+        "Agree on how to measure success before you start.",
         *(ASPECTS[aspect] for aspect in speaker.aspects),
-        f"Caveat: {speaker.caveat.format(topic=topic)}.",
-        f"Insight: {speaker.insight.format(topic=topic)}.",
+        f"Caveat: {speaker.caveat}.",
+        f"Insight: {speaker.insight}.",
     ]
     return "\n".join(lines)
+
+
+def _stance(speaker: Persona, question: Question) -> tuple[str, str]:
+    stances = CHOICES if question.is_choice else STANCES
+    return stances[(question.number + speaker.seat) % len(stances)]

@@ -54,6 +54,7 @@ _ASKS = re.compile(
     r"|propose|pros and cons|help me)\b",
     re.I,
 )
+_CHOICE = re.compile(r"\b(?:or|versus|vs)\b[^.!?\n]*\?", re.I)
 _COMPLAINT = re.compile(r"\s*Your\b[^\n]{0,60}\bdid not pass\b", re.I)
 _LOOKS = re.compile(r"\b(?:image|picture|photo|screenshot)s?\b", re.I)
 """A question about images refers to those of earlier turns if this turn has none."""
@@ -112,8 +113,9 @@ class Question:
         return list(dict.fromkeys(significant))[:8]
 
     @property
-    def topic(self) -> str:
-        return f"“{' '.join(self.key_words[:5])}”" if self.key_words else "this"
+    def is_choice(self) -> bool:
+        """Whether the text asks for one of two things."""
+        return bool(_CHOICE.search(self.gist))
 
     @property
     def wants_advice(self) -> bool:

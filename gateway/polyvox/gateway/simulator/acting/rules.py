@@ -7,7 +7,7 @@ answers. The same request always gets the same answer. Every text starts with
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import cycle, islice
 
@@ -16,6 +16,7 @@ import orjson
 from polyvox.gateway.simulator import tokens
 from polyvox.gateway.simulator.acting import (
     arithmetic,
+    json_keys,
     judgement,
     mistakes,
     personas,
@@ -131,24 +132,30 @@ def _question_facts(question: Question) -> str:
     words = question.gist.split()
     shown = " ".join(words[:40])
     more = " ..." if len(words) > 40 else ""
-    keys = f" Key words: {', '.join(question.key_words)}." if question.key_words else ""
-    return f"In turn {question.turn} you said in {question.length} words: “{shown}{more}”.{keys}"
+    verb = "asked" if question.wants_advice else "said"
+    count = f"{question.length} word{'' if question.length == 1 else 's'}"
+    line = f"You {verb}: “{shown}{more}” (turn {question.turn}, {count})."
+    if question.wants_advice or not question.key_words:
+        return line
+    return f"{line} Key words: {', '.join(question.key_words)}."
 
 
 def _after_tools(question: Question, plan: Plan) -> str:
     lines = [_quoted(result) for result in question.results]
-    lines += [f"The user shows {pictures.describe(image)}." for image in question.images]
+    lines += [f"You sent {pictures.describe(image)}." for image in question.images]
     if question.wants_advice:
         speaker = personas.persona(plan.persona)
-        lines.append(f"With that, on {question.topic}: {personas.position(speaker, question)}.")
+        lines.append(f"My advice: {personas.position(speaker, question)}.")
     lines += [f"{found}." for found in arithmetic.results(question.gist)]
     return "\n".join(lines)
 
 
 def _quoted(result: Result) -> str:
+    text = result.text.strip()
+    if result.tool == toolbox.REVIEW and not result.is_error:
+        return f"The panel's review: {judgement.unlabelled(text)[:LONGEST_QUOTE]}"
     name = result.tool or "A tool"
     verb = "failed with" if result.is_error else "returned"
-    text = result.text.strip()
     if len(text) > LONGEST_QUOTE:
         text = f"{text[:LONGEST_QUOTE]} ... ({len(text) - LONGEST_QUOTE} more characters)"
     shown = [f"{pictures.describe(image)}" for image in result.images]
@@ -161,7 +168,7 @@ def _sums(_: Conversation, question: Question) -> str:
 
 
 def _seen(_: Conversation, question: Question) -> str:
-    return "\n".join(f"The user shows {pictures.describe(image)}." for image in question.images)
+    return "\n".join(f"You sent {pictures.describe(image)}." for image in question.images)
 
 
 def _instruction(conversation: Conversation, question: Question) -> str:
@@ -179,7 +186,7 @@ def _recalled(_: Conversation, question: Question) -> str:
     if not (_ABOUT_EARLIER.search(text) and _ABOUT_ASKING.search(text) and question.earlier):
         return ""
     first, last = question.earlier[0][:200], question.earlier[-1][:200]
-    return f"First you said “{first}”, and before this turn “{last}”."
+    return f"You first said “{first}”, and last said “{last}”."
 
 
 _FACTS: tuple[Callable[[Conversation, Question], str], ...] = (
@@ -191,8 +198,8 @@ _FACTS: tuple[Callable[[Conversation, Question], str], ...] = (
 
 
 def _thoughts(question: Question) -> str:
-    done = f" {len(question.results)} tool results are in." if question.results else ""
-    return f"The question is about {question.topic}.{done} The simulator follows its rules."
+    done = f" The tools returned {len(question.results)} results." if question.results else ""
+    return f"The request has {question.length} words.{done} Answer it by the simulator's rules."
 
 
 def _filler(label: str, number: int) -> str:
@@ -216,9 +223,15 @@ def _document(
     named["answer"] = _body(conversation, question, plan)
     if wanted.kind == "json_schema":
         value = schema.instance(wanted.schema, question.words[:50], named)
+    elif keys := json_keys.asked_keys(question.gist):
+        value = {**json_keys.filled(keys, question.key_words), **_kept(named, keys)}
     else:
         value = {"simulated": plan.persona, **named}
     return orjson.dumps(value).decode()
+
+
+def _kept(named: Mapping[str, object], keys: Collection[str]) -> dict[str, object]:
+    return {name: value for name, value in named.items() if name in keys}
 
 
 def _stopped(

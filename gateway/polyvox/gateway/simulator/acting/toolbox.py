@@ -53,6 +53,23 @@ _ASKS_EXPERT = re.compile(r"\b(?:ask|consult) (?:the|an) expert\b", re.I)
 _NOTE = re.compile(
     r"\b(?:write|save|note)(?: down)? what (?:it|you) \w+ (?:in)?to (?P<path>.+)", re.S | re.I
 )
+_REQUESTS = re.compile(r"\b(?:get|find|look up|check|tell me|give me|show|fetch|search)\b", re.I)
+_SHORT_DESCRIPTION = 200
+_VERBS_TEXT = """
+    call create current data fetch file find get info list look lookup make query read run search
+    send show tool update write
+"""
+_GENERAL_TEXT = f"""
+    {_VERBS_TEXT} about achieve action allow also answer argument available base check city code
+    command compute country currently date default describe description edit error execute from
+    function given have information input into location name number object output parameter place
+    please problem process prompt question request result return returned returns some string task
+    tell text that their them then this time type user using value what when where which will with
+    word work your
+"""
+_VERBS = frozenset(_VERBS_TEXT.split())
+_GENERAL = frozenset(_GENERAL_TEXT.split())
+"""Words in names and descriptions of tools that say nothing about their subject."""
 _IMAGE_FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp)$", re.I)
 
 
@@ -119,7 +136,8 @@ def _stages(tools: dict[str, Tool], question: Question, wording: Wording) -> Ite
     else:
         if EXPERT in tools and _ASKS_EXPERT.search(wording.text):
             yield [_Planned(tools[EXPERT], wording)]
-        for stage in (partial(_notes, question), _write, _run, _read):
+        stages = (partial(_notes, question), _write, _run, _read, partial(_described, question))
+        for stage in stages:
             if found := list(stage(tools, wording)):
                 yield from found
                 break
@@ -181,6 +199,55 @@ def _write(tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
         elif shell := _offered(tools, SHELLS):
             write = f"printf %s {shlex.quote(content)} > {shlex.quote(path)}"
             yield [_by_shell(shell, write, wording)]
+
+
+def _described(question: Question, tools: dict[str, Tool], wording: Wording) -> Iterator[_Stage]:
+    """Call the tool whose name and description fit what the text asks about, once for each place.
+
+    The tools of coding agents have long descriptions with many words, so only short ones are read.
+    """
+    if not question.wants_advice and not _REQUESTS.search(question.gist):
+        return
+    asked = {_stem(word) for word in wording.text.lower().split()}
+    fitting = [
+        (len(shared), -at, tool)
+        for at, tool in enumerate(tools.values())
+        if _is_plain(tool) and (shared := _subjects(tool) & asked)
+    ]
+    if not fitting:
+        return
+    tool = max(fitting, key=lambda one: one[:2])[2]
+    places = wording.places() if _takes_place(tool) else []
+    if not places:
+        yield [_Planned(tool, wording)]
+        return
+    yield [_Planned(tool, Wording(f"in {place}", wording.whole)) for place in places]
+
+
+def _is_plain(tool: Tool) -> bool:
+    special = {name.lower() for name in (*SHELLS, *WRITERS, *READERS, *VIEWERS, REVIEW, EXPERT)}
+    return (
+        tool.kind == "function"
+        and tool.name.lower() not in special
+        and len(tool.description or "") <= _SHORT_DESCRIPTION
+    )
+
+
+def _takes_place(tool: Tool) -> bool:
+    schema = tool.parameters if isinstance(tool.parameters, dict) else {}
+    return any(arguments.PLACE.fullmatch(name) for name in schema.get("properties") or {})
+
+
+def _subjects(tool: Tool) -> set[str]:
+    """Return the words of a tool's name and description that say what it is about."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])|[_.-]+", " ", tool.name).lower().split()
+    named = {word for word in name if len(name) > 1 and word not in _VERBS}
+    words = re.findall(r"[a-z]{4,}", (tool.description or "").lower())
+    return {_stem(word) for word in (*named, *words) if word in named or word not in _GENERAL}
+
+
+def _stem(word: str) -> str:
+    return word.strip(".,;:!?\"'`()").removesuffix("s")
 
 
 def _by_shell(shell: Tool, command: str, wording: Wording) -> _Planned:
