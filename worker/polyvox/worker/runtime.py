@@ -299,7 +299,9 @@ async def settle(client: Client, ledger: Ledger) -> None:
     """Record the end of runs that ended while no process could record it in the ledger.
 
     Runs that are still open in the engine will be finished by this worker and recorded as usual.
+    Their calls are made again; those that were in progress stay in the ledger as interrupted.
     """
+    await ledger.interrupt_calls()
     for run_id in await ledger.running():
         try:
             found = await client.get_workflow_handle(run_id).describe()
@@ -308,8 +310,9 @@ async def settle(client: Client, ledger: Ledger) -> None:
                 log.warning("Cannot get the state of run %s from the engine: %s", run_id, error)
                 continue
             status: EndStatus | None = "failed"
-            ended_at = datetime.now(UTC)
+            ended_at, workflow = datetime.now(UTC), False
         else:
+            workflow = True
             status = _STATUS.get(found.status) if found.status is not None else None
             ended_at = found.close_time or datetime.now(UTC)
         if status is not None:
@@ -319,5 +322,6 @@ async def settle(client: Client, ledger: Ledger) -> None:
                     status=status,
                     ended_at=ended_at,
                     notes=({"what": "the program died before it recorded this run's end"},),
+                    workflow=workflow,
                 )
             )

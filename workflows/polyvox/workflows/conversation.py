@@ -233,7 +233,18 @@ class Conversation:
     headers: tuple[tuple[str, str], ...] = ()
 
     def then(self, *messages: Message) -> "Conversation":
-        """Return the conversation with ``messages`` appended."""
+        """Return the conversation with ``messages`` appended. Raises TypeError for anything else.
+
+        Example::
+
+            asked = run.conversation.then(draft.message, user("Improve your answer."))
+        """
+        for message in messages:
+            if not isinstance(message, Message):
+                raise TypeError(
+                    f"then() takes messages, not {type(message).__name__}. Write user(text), "
+                    "reply.message, or then(*messages) for a list of messages."
+                )
         return replace(self, messages=self.messages + messages)
 
     def instructed(self, text: str) -> "Conversation":
@@ -247,7 +258,17 @@ class Conversation:
         return replace(self, tools=(*self.tools, *tools))
 
     def with_options(self, **changes: Any) -> "Conversation":
-        """Return the conversation with the named options changed."""
+        """Return the conversation with the named options changed.
+
+        Raises TypeError for an option that does not exist or has the wrong type.
+
+        Example::
+
+            asked = run.conversation.with_options(max_tokens=500, temperature=0)
+        """
+        for name, kind in (("format", OutputFormat), ("tool_choice", ToolChoice), ("stop", tuple)):
+            if isinstance(changes.get(name), str):
+                raise TypeError(f"the option {name!r} takes a {kind.__name__}, not a text")
         return replace(self, options=self.options.edited(**changes))
 
     def without_tool_use(self) -> "Conversation":
@@ -281,7 +302,9 @@ class Conversation:
 
 
 def user(text: str) -> Message:
-    """Return a user message with one text."""
+    """Return a user message with one text. Raises TypeError for anything but a text."""
+    if not isinstance(text, str):
+        raise TypeError(f"user() takes a text, not {type(text).__name__}. Write user(reply.text).")
     return Message("user", (Text(text),))
 
 

@@ -20,13 +20,16 @@ from pydantic import ConfigDict, Field
 from polyvox.workflows.confinement.escapes import escapes
 from polyvox.workflows.confinement.execution import Confinement
 from polyvox.workflows.confinement.stand_ins import CheckedModel
+from polyvox.workflows.conversation import Part
 from polyvox.workflows.errors import FlowError, ModelError
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.run import Run
 
 __all__ = ["Flow", "FlowError", "Model", "Params", "confined", "flow", "load_flow", "reply_from"]
 
-Model = Annotated[str, Field(pattern=r"^[^:\s]+:\S+$", json_schema_extra={"format": "model"})]
+MODEL_PATTERN = r"^[^:\s]+:\S+$"
+
+Model = Annotated[str, Field(pattern=MODEL_PATTERN, json_schema_extra={"format": "model"})]
 """The type of a parameter that names a model: ``provider:model``, split at the first colon."""
 
 
@@ -82,7 +85,7 @@ def flow(function: Callable[[Run[P]], Awaitable[Reply]]) -> Flow:
 def reply_from(flow: Flow, returned: object) -> Reply:
     """Return ``returned`` as a Reply. Raises ModelError("flow_error") if it is not a Reply."""
     if isinstance(returned, Reply):
-        return returned
+        return _checked(flow, returned)
     what = type(returned).__name__
     remedy = "Return the result of run.ask(...) or run.converse(...), or your own Reply."
     if inspect.iscoroutine(returned):
@@ -91,6 +94,25 @@ def reply_from(flow: Flow, returned: object) -> Reply:
     raise ModelError(
         "flow_error", f"Flow {flow.name!r} returned {what} instead of a Reply. {remedy}"
     )
+
+
+def _checked(flow: Flow, reply: Reply) -> Reply:
+    """Return ``reply`` if its parts are parts."""
+    parts: Any = reply.parts
+    wrong = parts
+    if isinstance(parts, tuple | list):
+        wrong = next((part for part in parts if not _is_part(part)), None)
+    if wrong is None:
+        return reply
+    raise ModelError(
+        "flow_error",
+        f"Flow {flow.name!r} returned a Reply with a {type(wrong).__name__} instead of parts. "
+        "Write Reply((Text(text),)).",
+    )
+
+
+def _is_part(value: object) -> bool:
+    return isinstance(value, get_args(Part))
 
 
 def load_flow(source: str, filename: str) -> Flow:

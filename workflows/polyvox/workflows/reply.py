@@ -1,6 +1,6 @@
 """Reply, the internal representation of an answer, with its Usage, Cost and FinishReason."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from polyvox.workflows.conversation import Message, Part, Text, ToolCall, Wire
@@ -14,13 +14,25 @@ answer, ``pause`` an answer that the provider continues on the next request (Mes
 """
 
 
+METERS = ("input", "cache_read", "cache_write", "output", "reasoning")
+"""The categories of tokens in a Usage."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one or several calls, by category.
 
     The total input is ``input`` + ``cache_read`` + ``cache_write``. ``output`` includes
     ``reasoning``; otherwise the categories are disjoint. None means that the provider did not
-    report the number; it is different from zero.
+    report the number; it is different from zero. Do not add up the numbers, add up the usages:
+    ``+`` adds each category as far as it is known, and ``unknown`` counts the calls in the sum
+    that did not report their input or output. ``Usage()`` is the sum of no calls.
+
+    Example::
+
+        draft = await run.ask(run.params.model, step="draft")
+        spent = draft.usage + Usage(input=1200, output=300)
+        run.note("spent", tokens=spent.total, at_least=spent.whole_input)
     """
 
     input: int | None = None
@@ -28,9 +40,35 @@ class Usage:
     cache_write: int | None = None
     output: int | None = None
     reasoning: int | None = None
+    unknown: int = field(default=0, kw_only=True)
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(_plus(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
+        if not isinstance(other, Usage):
+            return NotImplemented
+        meters = (_plus(getattr(self, name), getattr(other, name)) for name in METERS)
+        return Usage(*meters, unknown=self.unknown + other.unknown)
+
+    def __radd__(self, start: int) -> "Usage":
+        """Return this usage, so that ``sum`` can begin with 0."""
+        return self if start == 0 else NotImplemented
+
+    @property
+    def total(self) -> int | None:
+        """All tokens, input and output; None if those of any call are unknown."""
+        if self.unknown or self.input is None or self.output is None:
+            return None
+        return self.whole_input + self.output
+
+    @property
+    def of_call(self) -> "Usage":
+        """This usage as that of one call: ``unknown`` is 1 if input or output is not known."""
+        known = self.input is not None and self.output is not None
+        return self if known or self.unknown else replace(self, unknown=1)
+
+    @property
+    def meters(self) -> "Usage":
+        """This usage without the count of unknown calls."""
+        return replace(self, unknown=0) if self.unknown else self
 
     @property
     def whole_input(self) -> int:

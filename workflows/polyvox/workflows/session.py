@@ -28,6 +28,8 @@ CLIENT_HEADERS = (
     "user-agent",
     "x-app",
     "x-claude-code-request-class",
+    "x-openai-subagent",
+    "x-openai-memgen-request",
 )
 """Request headers that flows may read, besides ``x-polyvox-...``; none of them holds a secret."""
 

@@ -177,6 +177,7 @@ class Rehearsal:
             key_id="key",
             headers=dict(headers or {}),
             limits=limits or Limits(),
+            emitted_first=True,
         )
         run: Run[Any] = Run(backend, run_input, flow.params.model_validate(params))
         answer: Reply | None = None
@@ -292,9 +293,11 @@ class _Stage:
         while not isinstance(answer, Reply):
             match answer:
                 case str(text):
-                    answer = Reply((Text(text),), cost_usd=0.0)
+                    usage = imagined_usage(conversation, text)
+                    answer = Reply((Text(text),), usage=usage, cost_usd=0.0)
                 case ToolCall():
-                    answer = Reply((answer,), "tool_calls", cost_usd=0.0)
+                    usage = imagined_usage(conversation, answer.arguments)
+                    answer = Reply((answer,), "tool_calls", usage, cost_usd=0.0)
                 case ModelError():
                     raise answer
                 case After(seconds, later):
@@ -328,6 +331,13 @@ class _Stage:
 
     def _show(self, shown: ProgressPart) -> None:
         self.shown.append(shown.part)
+
+
+def imagined_usage(conversation: Conversation, answer: str) -> Usage:
+    """Return the tokens of a scripted answer: one for four characters, and at least one."""
+    system = conversation.system.text if conversation.system else ""
+    asked = len(system) + sum(len(message.text) for message in conversation.messages)
+    return Usage(input=max(1, asked // 4), output=max(1, len(answer) // 4))
 
 
 class _Jumping(selectors.SelectSelector):

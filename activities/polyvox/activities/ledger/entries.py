@@ -1,4 +1,4 @@
-"""The entries of the ledger: runs that start and end, and calls that end.
+"""The entries of the ledger: runs and calls that start and end.
 
 All times are UTC-aware. A None in a Usage means that the number was not reported.
 """
@@ -10,7 +10,7 @@ from typing import Literal
 
 from polyvox.workflows.conversation import Json, Protocol
 from polyvox.workflows.errors import ErrorKind
-from polyvox.workflows.reply import FinishReason, Usage
+from polyvox.workflows.reply import METERS, FinishReason, Usage
 
 RunStatus = Literal["running", "completed", "failed", "cancelled"]
 EndStatus = Literal["completed", "failed", "cancelled"]
@@ -36,6 +36,7 @@ class RunEnded:
     """``usage`` is that of the run's Reply; ``notes`` and ``losses`` are JSON values.
 
     ``error_trace`` is the Python traceback of the flow's lines if they raised an exception.
+    ``workflow`` is False for a run that the engine never got.
     """
 
     run_id: str
@@ -48,6 +49,20 @@ class RunEnded:
     usage: Usage = Usage()
     notes: tuple[Json, ...] = ()
     losses: tuple[str, ...] = ()
+    workflow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The start of an upstream attempt; its CallEnded has the same run, ``call_id`` and attempt."""
+
+    run_id: str
+    step: str
+    attempt: int
+    provider: str
+    model: str
+    started_at: datetime
+    call_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,7 @@ class CallEnded:
     ``model`` is the name sent to the provider, ``response_model`` the one in its response.
     ``usage`` and ``cost_usd`` are counted for failed and cancelled attempts too; None is unknown.
     ``first_token_at`` is None if nothing arrived. ``recorded`` means that no provider was called
-    and a reply of an earlier run was reused.
+    and a reply of an earlier run was reused. ``call_id`` is the activity's id, unique in its run.
     """
 
     run_id: str
@@ -77,9 +92,10 @@ class CallEnded:
     http_status: int | None = None
     recorded: bool = False
     cost_usd: float | None = None
+    call_id: str | None = None
 
 
-Entry = RunStarted | RunEnded | CallEnded
+Entry = RunStarted | RunEnded | CallStarted | CallEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +110,7 @@ class KeyRecord:
 
 
 def total(usages: Iterable[Usage]) -> Usage:
-    """Add up the meters; a meter that was never reported stays unknown."""
+    """Add up usages by their own rules; a meter that was never reported stays unknown."""
     return sum(usages, Usage())
 
 
@@ -103,5 +119,5 @@ def storable(usage: Usage) -> Usage:
 
     Providers may send any number; an impossible one must not cost the rest of its entry.
     """
-    counts = (usage.input, usage.cache_read, usage.cache_write, usage.output, usage.reasoning)
+    counts = (getattr(usage, meter) for meter in METERS)
     return Usage(*(n if n is None or 0 <= n < 2**63 else None for n in counts))

@@ -16,7 +16,7 @@ Statements are portable SQL, so that the URL may name another database than a SQ
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Self, TypeVar
@@ -25,26 +25,13 @@ from sqlalchemy import Engine
 from sqlmodel import Session, and_, col, or_, select
 
 from polyvox.activities.ledger.api_keys import KeyCache, digest, new_key_id, new_secret
-from polyvox.activities.ledger.entries import (
-    CallEnded,
-    Entry,
-    KeyRecord,
-    Role,
-    RunEnded,
-    RunStarted,
-    RunStatus,
-)
+from polyvox.activities.ledger.entries import Entry, KeyRecord, Role, RunStatus
+from polyvox.activities.ledger.entry_writer import EntryWriter
 from polyvox.activities.ledger.statements import (
-    Row,
     begins_with,
-    columns_of,
     costs_of,
-    end_runs,
-    ended_row,
-    insert_new,
+    interrupt_calls,
     run_by_prefix,
-    started_row,
-    table_of,
 )
 from polyvox.activities.ledger.tables import CallRow, KeyRow, RunFacts, RunRecord, RunRow
 from polyvox.activities.storage.database import open_database, run_query
@@ -67,13 +54,11 @@ class Ledger:
         self._engine = engine
         self._cache = KeyCache(clock)
         self._names: dict[str, str] = {}
-        self._queue: WriteQueue[Entry] = WriteQueue(self._write, "ledger")
+        self._queue: WriteQueue[Entry] = WriteQueue(EntryWriter(engine).write, "ledger")
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ledger-read")
         # A separate thread, so that lists of runs do not delay the key check of every request.
         self._key_threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-keys")
         self._reading = 0
-        self._insert_runs = insert_new(engine.dialect.name, table_of(RunRow))
-        self._end_runs = end_runs()
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], float] = time.monotonic) -> Self:
@@ -192,6 +177,15 @@ class Ledger:
             return list(session.exec(running.order_by(col(RunRow.started_at))))
 
         return await self._read(read)
+
+    async def interrupt_calls(self) -> None:
+        """Mark calls that are still running as interrupted; for the start of the only server."""
+
+        def write(session: Session) -> None:
+            session.connection().execute(interrupt_calls(datetime.now(UTC)))
+            session.commit()
+
+        await self._query(write)
 
     async def create_key(self, name: str, role: Role = "user") -> tuple[str, str]:
         """Create a key; return its id and its secret, which is not stored."""
@@ -349,27 +343,6 @@ class Ledger:
         return await asyncio.get_running_loop().run_in_executor(
             threads or self._key_threads, run_query, self._engine, query, what
         )
-
-    def _write(self, entries: Sequence[Entry]) -> None:
-        started: list[Row] = []
-        calls: list[Row] = []
-        ended: list[Row] = []
-        for entry in entries:
-            match entry:
-                case RunStarted():
-                    started.append(started_row(entry))
-                case CallEnded():
-                    calls.append(columns_of(entry))
-                case RunEnded():
-                    ended.append(ended_row(entry))
-        with self._engine.begin() as connection:
-            # Starts first, because a run may start and end within one batch.
-            if started:
-                connection.execute(self._insert_runs, started)
-            if calls:
-                connection.execute(table_of(CallRow).insert(), calls)
-            if ended:
-                connection.execute(self._end_runs, ended)
 
 
 def _record(row: RunRow, costs: Mapping[str, Cost], calls: Iterable[CallRow] = ()) -> RunRecord:

@@ -5,6 +5,7 @@ Rows are written as dicts in batches, without an ORM object for each.
 
 from collections.abc import Sequence
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, Update, bindparam, update
@@ -12,15 +13,25 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped
 from sqlmodel import Session, SQLModel, and_, col, func, select
 
-from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted, storable
+from polyvox.activities.ledger.entries import (
+    CallEnded,
+    CallStarted,
+    RunEnded,
+    RunStarted,
+    storable,
+)
 from polyvox.activities.ledger.tables import CallRow, RunRow
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.reply import Cost
+from polyvox.workflows.reply import METERS, Cost
 
 Row = dict[str, Any]
 
 # A provider may respond with a whole web page, which must not fill the ledger.
 MESSAGE_LIMIT = 4000
+
+_CALL_KEY = ("run_id", "call_id", "attempt")
+
+_INTERRUPTED = "The server stopped during this call; its tokens and cost are not known."
 
 
 def started_row(run: RunStarted) -> Row:
@@ -33,12 +44,22 @@ def ended_row(run: RunEnded) -> Row:
     return {"ended_run": row.pop("run_id"), **row}
 
 
-def columns_of(entry: RunStarted | RunEnded | CallEnded) -> Row:
+def started_call_row(call: CallStarted) -> Row:
+    return {**columns_of(call), "status": "running"}
+
+
+def ended_call_row(call: CallEnded) -> Row:
+    """Return parameters of ``end_calls``: the columns that identify the row have a prefix."""
+    row = columns_of(call)
+    return {**{f"ended_{name}": row.pop(name) for name in _CALL_KEY}, **row}
+
+
+def columns_of(entry: RunStarted | RunEnded | CallStarted | CallEnded) -> Row:
     """Return the columns of an entry, which have the names of its fields."""
     row: Row = {field.name: getattr(entry, field.name) for field in fields(entry)}
     if "usage" in row:
         usage = storable(row.pop("usage"))
-        row |= {f"{meter.name}_tokens": getattr(usage, meter.name) for meter in fields(usage)}
+        row |= {f"{meter}_tokens": getattr(usage, meter) for meter in METERS}
     for name in {"error_message", "error_trace"} & row.keys():
         row[name] = _short(row[name])
     for name in {"notes", "losses"} & row.keys():
@@ -75,6 +96,23 @@ def end_runs() -> Update:
     )
 
 
+def end_calls() -> Update:
+    """Return an UPDATE for rows of ``ended_call_row``."""
+    calls = table_of(CallRow).c
+    same = [calls[name] == bindparam(f"ended_{name}") for name in _CALL_KEY]
+    return update(table_of(CallRow)).where(*same, calls.status == "running")
+
+
+def interrupt_calls(now: datetime) -> Update:
+    """Return an UPDATE for calls that were in progress when an earlier process ended."""
+    calls = table_of(CallRow)
+    return (
+        update(calls)
+        .where(calls.c.status == "running")
+        .values(status="interrupted", ended_at=now, error_message=_INTERRUPTED)
+    )
+
+
 _HIGHEST = chr(0x10FFFF)
 """No text with a prefix sorts after the prefix and this; SQLite compares by code points."""
 
@@ -89,7 +127,7 @@ def begins_with(
 
 
 def costs_of(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
-    """Return the cost of each run's calls; runs without calls are left out."""
+    """Return the cost of each run's ended calls; runs without such calls are left out."""
     calls = table_of(CallRow).c
     found = session.connection().execute(
         select(
@@ -97,7 +135,7 @@ def costs_of(session: Session, run_ids: Sequence[str]) -> dict[str, Cost]:
             func.coalesce(func.sum(calls.cost_usd), 0.0),
             func.count() - func.count(calls.cost_usd),
         )
-        .where(calls.run_id.in_(run_ids))
+        .where(calls.run_id.in_(run_ids), calls.status != "running")
         .group_by(calls.run_id)
     )
     return {run_id: Cost(float(usd), unknown) for run_id, usd, unknown in found}

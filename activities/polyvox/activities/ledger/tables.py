@@ -15,6 +15,9 @@ from polyvox.activities.ledger.entries import total
 from polyvox.activities.storage.database import UtcDateTime
 from polyvox.workflows.reply import Cost, Usage
 
+NO_FLOW = "-"
+"""The flow of a run whose model was not found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -65,6 +68,7 @@ class RunFacts(Measured):
     error_trace: str | None = None
     finish: str | None = None
     rerun_of: str | None = None
+    workflow: bool | None = None
     notes: list[Any] = Field(default_factory=list, sa_type=JSON)
     losses: list[str] = Field(default_factory=list, sa_type=JSON)
 
@@ -72,6 +76,11 @@ class RunFacts(Measured):
     def duration_ms(self) -> int | None:
         """The time from start to end, None while it is running."""
         return None if self.ended_at is None else _milliseconds(self.started_at, self.ended_at)
+
+    @property
+    def has_workflow(self) -> bool:
+        """Whether the engine got the run; a request that was refused before has no workflow."""
+        return self.workflow is not False and self.flow != NO_FLOW
 
 
 class RunRow(RunFacts, table=True):
@@ -86,7 +95,10 @@ class RunRow(RunFacts, table=True):
 
 
 class CallRow(Measured, table=True):
-    """``recorded`` is null if an older program wrote the row."""
+    """One attempt. ``recorded`` and ``call_id`` are null if an older program wrote the row.
+
+    ``status`` is ``running`` until it ends, and ``interrupted`` if its process ended first.
+    """
 
     __tablename__ = "calls"
 
@@ -102,13 +114,26 @@ class CallRow(Measured, table=True):
     finish: str | None = None
     started_at: datetime = Field(sa_type=UtcDateTime)
     first_token_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    ended_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     recorded: bool | None = None
     cost_usd: float | None = None
+    call_id: str | None = None
 
     @property
-    def duration_ms(self) -> int:
-        return _milliseconds(self.started_at, self.ended_at)
+    def duration_ms(self) -> int | None:
+        """The time from start to end, None while it is running."""
+        return None if self.ended_at is None else _milliseconds(self.started_at, self.ended_at)
+
+    @property
+    def spent(self) -> Usage:
+        """The tokens of this attempt; ``unknown`` is 1 if it ended without reporting them.
+
+        An attempt that cost nothing, because nothing was sent or the provider rejected it, used
+        none.
+        """
+        if self.status == "running" or (self.cost_usd == 0 and self.usage == Usage()):
+            return self.usage
+        return self.usage.of_call
 
     @property
     def first_token_ms(self) -> int | None:
@@ -131,7 +156,7 @@ class RunRecord(RunFacts):
     @property
     def spent(self) -> Usage:
         """The tokens of all calls including failed attempts, which providers bill."""
-        return total(call.usage for call in self.calls)
+        return total(call.spent for call in self.calls)
 
 
 class KeyRow(SQLModel, table=True):

@@ -74,6 +74,8 @@ class Channel:
     def __init__(self, *, live: bool) -> None:
         self.live = live
         self.losses: set[str] = set()
+        self.complete: set[str] = set()
+        """The calls whose events have all been passed on; others may have been cut off."""
         self.outcome: RunOutcome | None = None
         self._batches: list[Batch] = []
         self._waiting_bytes = 0
@@ -156,6 +158,12 @@ class Relay:
         channel = self._channels.get(run_id)
         if channel is not None and channel.live:
             channel.push(batch)
+
+    def complete(self, run_id: str, call: str) -> None:
+        """Record that ``call`` has published all its events."""
+        channel = self._channels.get(run_id)
+        if channel is not None:
+            channel.complete.add(call)
 
     def lose(self, run_id: str, losses: tuple[str, ...]) -> None:
         """Record parts of the conversation that the provider's protocol cannot represent."""

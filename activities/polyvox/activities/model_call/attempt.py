@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
-from polyvox.activities.ledger.entries import CallEnded, EndStatus
+from polyvox.activities.ledger.entries import CallEnded, CallStarted, EndStatus
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.activities.model_call.directory import Destination, Directory
@@ -83,6 +83,7 @@ class ModelCaller:
         attempt = Attempt(
             call, flow=info.workflow_type or "", call_id=info.activity_id, number=info.attempt
         )
+        self.ledger.record(attempt.started())
         asking = asyncio.create_task(self._ask(attempt))
         beating = asyncio.create_task(_beat())
         try:
@@ -118,6 +119,7 @@ class ModelCaller:
             raise failure(internal, retryable=False) from internal
         finally:
             beating.cancel()
+        self.relay.complete(call.run_id, attempt.call_id)
         self._record(attempt, reply=reply)
         return reply
 
@@ -276,6 +278,19 @@ class Attempt:
         model = self.call.model.partition(":")[2]
         return cost_of(self.provider, model, self.folding.usage)
 
+    def started(self) -> CallStarted:
+        """Return the ledger entry of the attempt's start."""
+        provider, _, model = self.call.model.partition(":")
+        return CallStarted(
+            run_id=self.call.run_id,
+            step=self.call.step,
+            attempt=self.number,
+            provider=provider,
+            model=model,
+            started_at=self.started_at,
+            call_id=self.call_id,
+        )
+
     def ended(self, reply: Reply | None, error: ModelError | None) -> CallEnded:
         """Return the attempt's ledger entry; for a failed attempt with its cost so far."""
         provider, _, model = self.call.model.partition(":")
@@ -300,6 +315,7 @@ class Attempt:
             http_status=self.http_status,
             recorded=self.recorded,
             cost_usd=error.cost_usd if error else reply.cost_usd if reply else None,
+            call_id=self.call_id,
         )
 
 

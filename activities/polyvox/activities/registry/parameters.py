@@ -4,15 +4,20 @@ A mistake is reported as ``params.panel.1: what is wrong``, with the path in the
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from re import fullmatch
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polyvox.activities.registry.model_card import Card
+from polyvox.activities.registry.virtual_models import name_mistake
 from polyvox.workflows.boundary.calls import Limits
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.flow import Params
+from polyvox.workflows.flow import MODEL_PATTERN, Params
+
+SIDE = "side"
+"""The parameter of every virtual model that names what answers requests beside the conversation."""
 
 LONGEST_RUN_S = 7200.0
 """The engine ends every run after this time; no deadline can be later."""
@@ -39,17 +44,58 @@ def mistakes(
 
     ``providers`` are the known providers; if empty, any may be named.
     """
-    wrong = _invalid("params", kind, params)
-    found = [*wrong, *_invalid("limits", LimitsTable, limits), *_invalid("card", Card, card)]
+    own = own_params(kind, params)
+    wrong = _invalid("params", kind, own)
+    has_side = len(own) < len(params)
+    found = [
+        *wrong,
+        *(_side_mistakes(params) if has_side else ()),
+        *_invalid("limits", LimitsTable, limits),
+        *_invalid("card", Card, card),
+    ]
     if not providers:
         return found
     known = ", ".join(sorted(providers))
     # Of invalid parameters, those that name a model are checked too.
-    named = _named_models(kind, params) if wrong else models_in(kind, params)
+    named = [*(_named_models(kind, own) if wrong else models_in(kind, own))]
+    if has_side and isinstance(params[SIDE], str):
+        named.append((SIDE, params[SIDE]))
     return found + [
         f"params.{path}: {model!r} names no known provider. Providers: {known}."
         for path, model in named
         if ":" in model and model.partition(":")[0] not in providers
+    ]
+
+
+def own_params(kind: type[Params], params: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the parameters that the flow gets: all but ``side``, unless it declares that."""
+    known = SIDE in kind.model_fields
+    return {name: value for name, value in params.items() if known or name != SIDE}
+
+
+def main_model(kind: type[Params], params: Mapping[str, Json]) -> str | None:
+    """Return the model that can answer in place of a flow with (valid) ``params``.
+
+    It is the parameter ``main``, else the first parameter that is a model, else the first model in
+    any parameter; None if no parameter names a model.
+    """
+    named = dict(models_in(kind, own_params(kind, params)))
+    named.pop(SIDE, None)
+    single = (model for path, model in named.items() if "." not in path)
+    return named.get("main") or next(single, None) or next(iter(named.values()), None)
+
+
+def _side_mistakes(params: Mapping[str, Json]) -> list[str]:
+    if SIDE not in params:
+        return []
+    side = params[SIDE]
+    if isinstance(side, str) and (fullmatch(MODEL_PATTERN, side) or not name_mistake(side)):
+        return []
+    return [
+        (
+            f"params.{SIDE}: must be a model of the form provider:model or the name of a virtual "
+            f"model, not {side!r}."
+        )
     ]
 
 
@@ -133,4 +179,9 @@ def _message(detail: Any, kind: type[BaseModel], named: Mapping[str, Any]) -> st
         return f"{detail['ctx']['error']}.".replace("..", ".")
     shown = repr(detail["input"])
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    context = detail.get("ctx", {})
+    if context.get("pattern") == MODEL_PATTERN:
+        return f"must be a model of the form provider:model, such as openai:gpt-5, not {shown}."
+    if "pattern" in context:
+        return f"must match the regular expression {context['pattern']}, not {shown}."
     return f"{detail['msg'].rstrip('.')}, not {shown}."

@@ -11,9 +11,9 @@ registration by another process takes effect with the next request.
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields, replace
 from datetime import UTC, datetime
 from threading import Lock
+from types import MappingProxyType
 from typing import TypeVar
 
 from sqlalchemy import Engine
@@ -27,7 +27,7 @@ from polyvox.activities.registry.catalog import (
     read_catalog,
     value_of,
 )
-from polyvox.activities.registry.parameters import mistakes
+from polyvox.activities.registry.model_changes import mistakes_in_model, resolved, written
 from polyvox.activities.registry.tables import FlowRow, VirtualModelRow, advance
 from polyvox.activities.registry.virtual_models import (
     Change,
@@ -73,19 +73,33 @@ class Registry:
         message: str = "",
         author: str = "",
         revive: bool = True,
+        models: Mapping[str, ModelSpec] = MappingProxyType({}),
+        providers: Collection[str] = (),
     ) -> FlowVersion:
         """Store ``source`` as the next version of the flow it declares.
 
         Known source is the version it already has; if that version was retired, it is put back
-        into use unless ``revive`` is False. Raises what ``load_bundle`` raises.
+        into use unless ``revive`` is False. ``models`` are set to their specs with this version, in
+        the same transaction; the flow of a spec does not matter. Raises what ``load_bundle``
+        raises, and FlowError for a mistake in a model; then nothing is stored.
         """
         digest = digest_of_source(source)
+        catalog = self._current()
+        if not models and (same := self._unchanged(catalog, digest, revive=revive)):
+            return same
+        loaded = load_bundle(source, filename)
+        unload(loaded)
+        found = [
+            line
+            for name, want in models.items()
+            for line in mistakes_in_model(name, want, loaded.params, catalog, models, providers)
+        ]
+        if found:
+            raise FlowError("\n".join(found))
 
         def write(session: Session) -> FlowVersion:
             known = session.exec(select(FlowRow).where(FlowRow.digest == digest)).first()
             if known is None:
-                loaded = load_bundle(source, filename)
-                unload(loaded)
                 versions = session.exec(select(FlowRow.version).where(FlowRow.flow == loaded.name))
                 known = FlowRow(
                     flow=loaded.name,
@@ -99,15 +113,28 @@ class Registry:
                     needs_params=loaded.needs_params,
                     created_at=datetime.now(UTC),
                 )
-            elif known.retired_at is None or not revive:
-                return value_of(FlowVersion, known)
-            known.retired_at = None
+            elif revive:
+                known.retired_at = None
             session.add(known)
+            session.flush()
+            version = value_of(FlowVersion, known)
+            new = {
+                name: resolved(name, want, version, catalog.models.get(name), author, message)
+                for name, want in models.items()
+            }
+            plan = tuple(self._planned(catalog, name, one) for name, one in new.items())
+            written(session, plan, new, author, message)
             advance(session)
             session.commit()
-            return value_of(FlowVersion, known)
+            return version
 
         return self._write(write)
+
+    @staticmethod
+    def _unchanged(catalog: Catalog, digest: str, *, revive: bool) -> FlowVersion | None:
+        """Return the version with this source if registering it again changes nothing."""
+        same = next((v for v in catalog.flows.values() if v.digest == digest), None)
+        return same if same and (same.retired_at is None or not revive) else None
 
     def retire_flow(self, name: str) -> list[FlowVersion]:
         """Take ``name@3``, or all versions of ``name``, out of use for new runs.
@@ -184,30 +211,23 @@ class Registry:
             if version is None or version.retired_at is not None:
                 found.append(f"models.{name}.flow: {catalog.no_flow(want.flow)}")
                 continue
-            flow = self.load(version.digest)
-            found += [
-                f"models.{name}.{line}"
-                for line in mistakes(flow.params, want.params, want.limits, want.card, providers)
-            ]
+            params = self.load(version.digest).params
+            found += mistakes_in_model(name, want, params, catalog, wanted, providers)
             present = catalog.models.get(name)
-            new[name] = ResolvedModel(
-                name,
-                version.name,
-                version.digest,
-                dict(want.params),
-                want.description,
-                limits=dict(want.limits),
-                card=dict(want.card),
-                author=author,
-                message=message,
-                origin=origin or (present.origin if present else ""),
-            )
+            new[name] = resolved(name, want, version, present, author, message, origin)
         if found:
             raise FlowError("\n".join(found))
         plan = tuple(self._planned(catalog, name, new[name]) for name in new)
         if dry_run or all(change.action == "unchanged" for change in plan):
             return plan
-        return self._write(lambda session: _written(session, plan, new, author, message))
+
+        def write(session: Session) -> Plan:
+            changed = written(session, plan, new, author, message)
+            advance(session)
+            session.commit()
+            return changed
+
+        return self._write(write)
 
     def _planned(self, catalog: Catalog, name: str, new: ResolvedModel | None) -> Change:
         present = catalog.models.get(name)
@@ -274,6 +294,15 @@ class Registry:
         if name not in catalog.models:
             raise FlowError(catalog.no_model(name))
         return catalog.models[name]
+
+    def left_behind(self, flow: str) -> list[ResolvedModel]:
+        """Return the virtual models that are bound to an older version of ``flow``, by name."""
+        newest = self.flow(flow)
+        return [
+            model
+            for model in self.virtual_models()
+            if model.flow.partition("@")[0] == newest.flow and model.flow != newest.name
+        ]
 
     def history(self, model: str) -> list[ResolvedModel]:
         """Return all versions of a virtual model, oldest first; none if it never existed."""
@@ -353,37 +382,3 @@ class Registry:
         if revision != self._catalog.revision:
             self._catalog = read_catalog(self._engine, revision)
         return self._catalog
-
-
-def _written(
-    session: Session,
-    plan: Plan,
-    new: Mapping[str, ResolvedModel | None],
-    author: str,
-    message: str,
-) -> Plan:
-    """Write the versions of a plan, numbered after those in the table; return the plan."""
-    written: list[Change] = []
-    for change in plan:
-        if change.action == "unchanged":
-            written.append(change)
-            continue
-        rows = select(VirtualModelRow).where(VirtualModelRow.model == change.model)
-        last = session.exec(rows.order_by(col(VirtualModelRow.version).desc())).first()
-        number = last.version + 1 if last else 1
-        wanted = new[change.model]
-        stored = wanted if wanted is not None or last is None else value_of(ResolvedModel, last)
-        assert stored is not None
-        stored = replace(
-            stored,
-            version=number,
-            message=message,
-            author=author,
-            retired=wanted is None,
-            created_at=datetime.now(UTC),
-        )
-        session.add(VirtualModelRow(**{f.name: getattr(stored, f.name) for f in fields(stored)}))
-        written.append(replace(change, version=number))
-    advance(session)
-    session.commit()
-    return tuple(written)

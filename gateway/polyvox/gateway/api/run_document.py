@@ -20,6 +20,12 @@ class Tokens(Document):
     reasoning: int | None
 
 
+class Spent(Tokens):
+    """Tokens of several calls: at least these if the tokens of some calls are unknown."""
+
+    unknown_calls: int = Field(validation_alias="unknown")
+
+
 class CostDocument(Document):
     """The known cost of calls in US dollars, and the number of calls whose cost is unknown."""
 
@@ -28,7 +34,10 @@ class CostDocument(Document):
 
 
 class CallDocument(Document):
-    """One upstream attempt of a step, ``recorded`` if it replayed an earlier run's answer."""
+    """One upstream attempt of a step, ``recorded`` if it replayed an earlier run's answer.
+
+    ``ended_at`` and ``duration_ms`` are null while it is running.
+    """
 
     step: str
     attempt: int
@@ -44,9 +53,9 @@ class CallDocument(Document):
     cost_usd: float | None
     started_at: datetime
     first_token_at: datetime | None
-    ended_at: datetime
+    ended_at: datetime | None
     first_token_ms: int | None
-    duration_ms: int
+    duration_ms: int | None
 
 
 class RunDocument(Document):
@@ -79,7 +88,7 @@ class WholeRunDocument(RunDocument):
 
     traceback: str | None = Field(validation_alias="error_trace")
     rerun_of: str | None
-    spent: Tokens
+    spent: Spent
     calls: list[CallDocument]
     questions: list[str] | None = Field(default_factory=list)
 

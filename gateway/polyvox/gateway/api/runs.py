@@ -72,7 +72,7 @@ def api_router() -> APIRouter:
             limit=limit, before=before, status=status, model=model, key_id=owner
         )
         return RunPage(
-            runs=[render_run(run, _link(request, run.run_id)) for run in runs],
+            runs=[render_run(run, _link(request, run)) for run in runs],
             next=runs[-1].run_id if len(runs) == limit else None,
         )
 
@@ -84,7 +84,7 @@ def api_router() -> APIRouter:
         questions: list[str] | None = []
         if run.status == "running":
             questions = await open_questions(client, run.run_id) if client else None
-        return render_whole_run(run, _link(request, run.run_id), questions)
+        return render_whole_run(run, _link(request, run), questions)
 
     @router.post("/runs/{run_id}/approve")
     async def approve_run(
@@ -114,8 +114,8 @@ async def _found(request: Request, run_id: str, owner: str | None) -> RunRecord:
     return run
 
 
-def _link(request: Request, run_id: str) -> str | None:
+def _link(request: Request, run: RunRecord) -> str | None:
     state = request.app.state
     # The address that the client itself used is one it can open.
-    ui_url = f"{request.base_url}ui" if state.has_ui else None
-    return workflow_link(ui_url, state.namespace, run_id)
+    ui_url = f"{request.base_url}ui" if state.has_ui and run.has_workflow else None
+    return workflow_link(ui_url, state.namespace, run.run_id)

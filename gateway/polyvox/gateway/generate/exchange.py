@@ -237,7 +237,9 @@ class Exchange:
         try:
             frames = await self._relay(channel, encoder, sink)
             if channel.outcome is not None and not self._left:
-                frames.append(encoder.finish(channel.outcome.result()))
+                reply = channel.outcome.result()
+                self._refuse_rest_of_cut(channel)
+                frames.append(encoder.finish(reply))
                 await self._commit(channel, sink)
                 await sink.finish(channel.outcome, frames)
         except OSError:
@@ -257,7 +259,7 @@ class Exchange:
             if not batches and channel.outcome is not None:
                 break
             for batch in batches:
-                self._refuse_restart(batch)
+                self._refuse_restart(batch, channel)
                 pending += [encoder.feed(event) for event in batch.events]
             if not batches:
                 pending.append(encoder.keep_alive())
@@ -267,19 +269,24 @@ class Exchange:
                 pending = []
         return pending
 
-    def _refuse_restart(self, batch: Batch) -> None:
+    def _refuse_restart(self, batch: Batch, channel: Channel) -> None:
         """Raise ModelError if ``batch`` restarts a call of which the client has a part."""
         sent = self._sent_attempts.get(batch.call)
         if sent is not None and batch.attempt > sent:
-            raise ModelError(
-                "stream_cut",
-                "The model's answer came to a premature end and was begun anew; what was sent "
-                "cannot be taken back. Try your request again.",
-            )
+            raise _begun_anew()
         if sent is None and any(
             isinstance(event, PartStarted | PartDelta | PartEnded) for event in batch.events
         ):
+            self._refuse_rest_of_cut(channel)
             self._sent_attempts[batch.call] = batch.attempt
+
+    def _refuse_rest_of_cut(self, channel: Channel) -> None:
+        """Raise ModelError if the client has a part of a call that did not complete.
+
+        The flow handled the failure and goes on, but the rest would not fit what was sent.
+        """
+        if not channel.complete >= self._sent_attempts.keys():
+            raise _begun_anew()
 
     async def _commit(self, channel: Channel, sink: Sink) -> None:
         if not self._committed:
@@ -302,6 +309,14 @@ def _usage_of(outcome: RunOutcome) -> Usage:
     if outcome.usage != Usage() or outcome.reply is None:
         return outcome.usage
     return outcome.reply.usage
+
+
+def _begun_anew() -> ModelError:
+    return ModelError(
+        "stream_cut",
+        "The model's answer came to a premature end and was begun anew; what was sent "
+        "cannot be taken back. Try your request again.",
+    )
 
 
 def _interrupted() -> ModelError:

@@ -38,6 +38,11 @@ def read_source(path: Path) -> str:
     """Return the stored text of the file or folder at ``path``. Raises FlowError."""
     try:
         if not path.is_dir():
+            if path.suffix != ".py" and path.exists():
+                raise FlowError(
+                    f"{str(path)!r} is not a Python file. Register a file that ends in .py, or the "
+                    "folder of a flow with its prompts."
+                )
             return path.read_text(encoding="utf-8")
         files = {
             file.relative_to(path).as_posix(): file
@@ -119,7 +124,7 @@ def _refuse_at_sight(source: str, filename: str) -> None:
         try:
             looked = complaints(text, shown, in_folder=folder)
         except SyntaxError as error:
-            found.append(f"{shown}:{error.lineno}: {error.msg}.")
+            found.append(f"{shown}:{error.lineno}: this is not valid Python: {_reason(error)}")
             continue
         except (RecursionError, MemoryError):
             found.append(f"{shown}:1: the source is nested too deeply to be read.")
@@ -127,6 +132,13 @@ def _refuse_at_sight(source: str, filename: str) -> None:
         found += [f"{shown}:{complaint.line}: {complaint.message}" for complaint in looked]
     if found:
         raise FlowError("\n".join(found))
+
+
+def _reason(error: SyntaxError) -> str:
+    """Return Python's message as a sentence, and the line it is about."""
+    message = error.msg if error.msg.endswith((".", "?", "!")) else f"{error.msg}."
+    line = (error.text or "").strip()
+    return f"{message} The line is: {line}" if line else message
 
 
 def _unknown_providers(

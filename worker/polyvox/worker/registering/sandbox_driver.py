@@ -32,10 +32,14 @@ Answer = Callable[[str, Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a run: ``failure`` if the flow failed, ``stuck`` if it did not end."""
+    """The end of a run: ``failure`` if the flow failed, ``stuck`` if it did not end.
+
+    ``result`` is what the host returned.
+    """
 
     failure: Failure | None = None
     stuck: str = ""
+    result: Any = None
 
     def line_in(self, label: str) -> tuple[str, int] | None:
         """Return file and line of the innermost frame whose file's name ends with ``label``."""
@@ -158,6 +162,7 @@ def _take(completion: WorkflowActivationCompletion, now: datetime, due: _Due) ->
             gone = command.request_cancel_activity.seq
             due.work = deque(work for work in due.work if work[0] != gone)
         elif command.HasField("complete_workflow_execution"):
-            due.outcome = Outcome()
+            result = command.complete_workflow_execution.result
+            due.outcome = Outcome(result=ValuePayloadConverter().from_payload(result))
         elif command.HasField("fail_workflow_execution"):
             due.outcome = Outcome(command.fail_workflow_execution.failure)

@@ -15,12 +15,13 @@ MODEL = "simulator:main"
 _DEEPEST = 8
 
 
-def stub_reply(call: ModelCall, conversation: Conversation, calling: set[str]) -> Reply:
+def stub_reply(
+    call: ModelCall, conversation: Conversation, calling: set[str], usage: Usage
+) -> Reply:
     """Return a reply to ``call``: calls of mounted tools not in ``calling``, JSON, or a text.
 
     The tools that are called are added to ``calling``, so that each is called once.
     """
-    usage = Usage(input=10, output=10)
     tools = [t for t in conversation.tools if t.name in call.hidden and t.name not in calling]
     if tools:
         calling.update(tool.name for tool in tools)

@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.model_call.recorded_replies import write_recorded
-from polyvox.activities.registry.parameters import mistakes
+from polyvox.activities.registry.parameters import mistakes, own_params
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.worker.hosting.payloads import data_converter
@@ -57,17 +57,19 @@ async def rerun(
     past = await read_history(await fetch_history(client, run_id), data_converter(store))
     version = registry.flow(flow or past.run_input.flow)
     changed = {**past.run_input.params, **(params or {})}
-    if found := mistakes(registry.load(version.digest).params, changed):
+    kind = registry.load(version.digest).params
+    if found := mistakes(kind, changed):
         raise FlowError("\n".join(found))
     run_input = replace(
         past.run_input,
         flow=version.name,
         digest=version.digest,
-        params=changed,
+        params=own_params(kind, changed),
         rerun_of=run_id,
         seed=past.run_input.seed or run_id,
         recorded=await store.on_writer(lambda: write_recorded(store, past.answered())),
         traceparent="",
+        emitted_first=True,
     )
     again = new_run_id()
     handle = await start_run(client, ledger, run_input, run_id=again)

@@ -15,16 +15,20 @@ from temporalio.service import RPCError
 
 from polyvox.activities.ledger.entries import RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.tables import NO_FLOW
 from polyvox.activities.live.relay import Relay
 from polyvox.activities.model_call.provider import Provider
+from polyvox.activities.registry.parameters import SIDE, own_params
 from polyvox.activities.registry.registry import Registry, ResolvedModel
+from polyvox.activities.registry.side_model import side_model
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.tracing.spans import RunSpan, Tracing
 from polyvox.worker.engine.engine import Engine
 from polyvox.worker.engine.trouble import engine_error, restarting
 from polyvox.worker.runs.handle import RPC_LIMIT, RunHandle
+from polyvox.worker.runs.side_requests import side_request
 from polyvox.workflows.boundary.calls import ConversationRef, RunInput
-from polyvox.workflows.conversation import Conversation, Protocol
+from polyvox.workflows.conversation import Conversation, Json, Protocol
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply
 
@@ -69,7 +73,7 @@ async def start_run(
     try:
         return await _started(client, run_input, run_id, engine)
     except ModelError as error:
-        record_failure(ledger, run_id, error)
+        record_failure(ledger, run_id, error, workflow=False)
         raise
 
 
@@ -94,8 +98,13 @@ async def _started(
         raise (engine_error(error) if engine is None else await engine.explain(error)) from error
 
 
-def record_failure(ledger: Ledger, run_id: str, error: ModelError) -> None:
-    """Record that a run failed with ``error``. A run that has ended keeps its first end."""
+def record_failure(
+    ledger: Ledger, run_id: str, error: ModelError, *, workflow: bool = True
+) -> None:
+    """Record that a run failed with ``error``. A run that has ended keeps its first end.
+
+    ``workflow`` is False if the engine never got the run.
+    """
     ledger.record(
         RunEnded(
             run_id=run_id,
@@ -103,6 +112,7 @@ def record_failure(ledger: Ledger, run_id: str, error: ModelError) -> None:
             ended_at=datetime.now(UTC),
             error_kind=error.kind,
             error_message=error.message,
+            workflow=workflow,
         )
     )
 
@@ -146,6 +156,9 @@ class Runs:
     async def start(self, request: RunRequest) -> StartedRun:
         """Start a run. Raises ModelError; a refused run is recorded in the ledger too."""
         model = self._resolve(request)
+        side = side_request(request.conversation, request.headers)
+        if side:
+            model = side_model(self.registry, model, self.providers)
         digest = request.digest or await self.bodies.put(request.conversation)
         span = self.tracing.run_span(
             request.traceparent, run_id=request.run_id, flow=model.flow, model=request.model
@@ -155,12 +168,14 @@ class Runs:
             flow=model.flow,
             digest=model.digest,
             conversation=ConversationRef(base=digest),
-            params=dict(model.params),
+            params=self._params_of(model),
             protocol=request.protocol,
             key_id=request.key_id,
             traceparent=span.traceparent or "",
             headers=dict(request.headers),
             limits=model.run_limits,
+            side=side,
+            emitted_first=True,
         )
         try:
             handle = await start_run(
@@ -184,15 +199,20 @@ class Runs:
                 RunStarted(
                     run_id=request.run_id,
                     model=request.model,
-                    flow="-",
+                    flow=NO_FLOW,
                     protocol=request.protocol,
                     stream=request.stream,
                     key_id=request.key_id,
                     started_at=datetime.now(UTC),
                 )
             )
-            record_failure(self.ledger, request.run_id, error)
+            record_failure(self.ledger, request.run_id, error, workflow=False)
             raise
+
+    def _params_of(self, model: ResolvedModel) -> dict[str, Json]:
+        if SIDE not in model.params:
+            return dict(model.params)
+        return own_params(self.registry.load(model.digest).params, model.params)
 
     def find(self, run_id: str) -> RunHandle:
         """Return the handle of a started run, also of one started by another process."""

@@ -132,7 +132,9 @@ class RunInput:
     ``digest`` the digest of its source, ``params`` the virtual model's parameters, ``key_id`` the
     client's API key, ``headers`` the request headers that flows may read, with lower-case names. A
     rerun has the id of the repeated run in ``rerun_of``, the digest of its answers in ``recorded``
-    and the same ``seed`` of random numbers.
+    and the same ``seed`` of random numbers. ``side`` is what a request beside the conversation is
+    for, empty for others. With ``emitted_first`` the Reply begins with what was emitted; runs that
+    earlier versions began do not have it.
     """
 
     model: str
@@ -148,6 +150,8 @@ class RunInput:
     rerun_of: str = ""
     seed: str = ""
     recorded: str = ""
+    side: str = ""
+    emitted_first: bool = False
 
 
 def refer(conversation: Conversation, base: Conversation, digest: str) -> ConversationRef:

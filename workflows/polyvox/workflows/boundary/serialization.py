@@ -6,6 +6,7 @@ when an old document is loaded. Class names are part of the stored format: when 
 its old name must stay in the table.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from typing import Any
@@ -98,3 +99,12 @@ def load(document: Json) -> Any:
 
 def _all(documents: Iterable[Json]) -> tuple[Any, ...]:
     return tuple(load(item) for item in documents)
+
+
+def as_json(fact: Json) -> Json:
+    """Return ``fact``, or its text if it is not JSON."""
+    try:
+        json.dumps(fact)
+    except (TypeError, ValueError, RecursionError):
+        return str(fact)
+    return fact

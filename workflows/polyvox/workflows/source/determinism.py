@@ -6,17 +6,31 @@ common non-deterministic built-ins and clocks the message names an alternative.
 """
 
 import ast
+import difflib
 
 from polyvox.workflows.confinement.escapes import Complaint, escapes
 from polyvox.workflows.confinement.surface import children, is_known, names_of
+
+_NO_REQUESTS = (
+    "a flow makes no requests of its own; ask a model with run.ask(...), or pass the data as a "
+    "parameter"
+)
+_NO_PROCESSES = 'run commands in the sandbox with run.tool("check_code", ...)'
 
 _INSTEAD = {
     "time": "use run.now()",
     "random": "use run.random()",
     "secrets": "use run.random()",
     "uuid": "use run.random()",
-    "httpx": "ask a model with run.ask(...), or do I/O in a tool",
-    "requests": "ask a model with run.ask(...), or do I/O in a tool",
+    "httpx": _NO_REQUESTS,
+    "requests": _NO_REQUESTS,
+    "aiohttp": _NO_REQUESTS,
+    "urllib": _NO_REQUESTS,
+    "socket": _NO_REQUESTS,
+    "openai": "ask a model with run.ask(...)",
+    "anthropic": "ask a model with run.ask(...)",
+    "subprocess": _NO_PROCESSES,
+    "pathlib": "put the file into the flow's folder, or pass the content as a parameter",
     "os": "pass the value as a parameter of the flow",
     "threading": "use asyncio tasks",
     "logging": "use run.note(...)",
@@ -37,9 +51,9 @@ _ASYNCIO = {
     "as_completed": "it uses sets, whose order differs; use run.panel(...)",
     "to_thread": "use asyncio tasks",
     "run": "the event loop is already running; use await",
-    "open_connection": "ask a model with run.ask(...), or do I/O in a tool",
-    "create_subprocess_exec": "do it in a tool",
-    "create_subprocess_shell": "do it in a tool",
+    "open_connection": _NO_REQUESTS,
+    "create_subprocess_exec": _NO_PROCESSES,
+    "create_subprocess_shell": _NO_PROCESSES,
 }
 
 _TOLD = {("asyncio", name) for name in _ASYNCIO}
@@ -135,8 +149,11 @@ def _import(line: int, module: str) -> Complaint:
 def _offered(line: int, module: str, name: str) -> Complaint:
     if not is_known(module) or name == "*" or name in {*names_of(module), *children(module)}:
         return Complaint(line, "")
-    instead = f"asyncio.{name}: {_ASYNCIO[name]}" if name in _ASYNCIO else "see docs/flows.md"
-    return Complaint(line, f"{module}.{name} is not available to a flow: {instead}.")
+    near = difflib.get_close_matches(name, [*names_of(module), *children(module)], 1)
+    instead = f"did you mean {near[0]!r}?" if near else "see docs/flows.md."
+    if name in _ASYNCIO:
+        instead = f"asyncio.{name}: {_ASYNCIO[name]}."
+    return Complaint(line, f"{module}.{name} is not available to a flow: {instead}")
 
 
 def _modules_bound(tree: ast.Module) -> dict[str, str]:

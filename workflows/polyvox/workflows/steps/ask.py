@@ -30,10 +30,14 @@ from polyvox.workflows.boundary.calls import (
     ToolUse,
     refer,
 )
+from polyvox.workflows.boundary.serialization import as_json
 from polyvox.workflows.conversation import Conversation, Json, Message, Part, Reasoning
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Cost, Reply, Usage
 from polyvox.workflows.session import session_key
+from polyvox.workflows.steps.arguments import check_arguments
+from polyvox.workflows.steps.emission import NOT_IN_REPLY, Emitted, completed, visible_parts
+from polyvox.workflows.steps.run_limits import refuse_beyond_limits
 from polyvox.workflows.steps.transcript import user_turn_key
 
 P = TypeVar("P")
@@ -56,17 +60,21 @@ class Steps(Generic[P]):
         self.headers: Mapping[str, str] = MappingProxyType(dict(run_input.headers))
         """The request's ``x-polyvox-...`` headers and those that identify client and session."""
         self.usage = Usage()
-        """Tokens of all successful calls so far."""
+        """Tokens of all successful calls so far; ``usage.total`` is None if any are unknown."""
         self.cost = Cost()
         """The cost of these calls in US dollars, as far as prices are known."""
         self.calls = 0
         """The number of model calls so far, including failed ones."""
         self.notes: list[dict[str, Json]] = []
+        """The notes so far."""
+        if run_input.side:
+            self.note("request beside the conversation", kind=run_input.side)
         self._backend = backend
         self._input = run_input
         self._conversation: Conversation | None = None
         self._emitting: str | None = None
         self._progress: list[Part] = []
+        self._emitted: list[Emitted] = []
 
     @property
     def conversation(self) -> Conversation:
@@ -83,11 +91,13 @@ class Steps(Generic[P]):
     def note(self, what: str, **facts: Json) -> None:
         """Add a note to the run's trace: ``what`` happened, with JSON ``facts``.
 
+        A fact that is not JSON is noted as its text.
+
         Example::
 
             run.note("draft too short", characters=len(draft.text))
         """
-        self.notes.append({"what": what, **facts})
+        self.notes.append({"what": what, **{name: as_json(fact) for name, fact in facts.items()}})
 
     def now(self) -> datetime:
         """Return the time of this step in UTC, the same in every replay.
@@ -133,13 +143,7 @@ class Steps(Generic[P]):
             asked = run.conversation.then(draft.message, user("Improve your answer."))
             return await run.ask(run.params.model, asked, step="final", emit=True)
         """
-        provider, _, name = model.partition(":")
-        if not provider or not name:
-            raise ModelError(
-                "flow_error",
-                f"Step {step!r} asks {model!r}, which is not of the form provider:model. Take the "
-                "model from a parameter of type Model, which is checked when it is set.",
-            )
+        check_arguments(step, model, conversation)
         talk = conversation
 
         async def once() -> Reply:
@@ -198,7 +202,8 @@ class Steps(Generic[P]):
             recorded=self._input.recorded,
             priced=self._input.limits.cost_usd is not None,
         )
-        self._count_call(step)
+        refuse_beyond_limits(self._input.limits, step, calls=self.calls, cost=self.cost)
+        self.calls += 1
         if emit:
             self._begin_emitting(step)
         try:
@@ -212,8 +217,12 @@ class Steps(Generic[P]):
         finally:
             if emit:
                 self._emitting = None
+        reply = reply.with_usage(reply.usage.of_call)
         self.usage += reply.usage
         self.cost = self.cost.plus(reply.cost_usd)
+        if emit:
+            shown = visible_parts(reply, hidden, hold_calls=hold_calls)
+            self._emitted += [Emitted(step, part) for part in shown]
         return reply
 
     async def tool(
@@ -320,14 +329,21 @@ class Steps(Generic[P]):
         finally:
             self._emitting = None
         self._progress.append(part)
+        self._emitted.append(Emitted("show", part, progress=True))
 
     def finished(self, reply: Reply) -> Reply:
-        """Return the flow's ``reply`` with the progress shown, and the run's usage and cost.
+        """Return the flow's ``reply`` with all that was emitted, and the run's usage and cost.
 
-        The host calls it with what the flow returned; a flow does not need it.
+        If the flow's reply contradicts what was emitted, the run gets a note. The host calls this
+        method with what the flow returned; a flow does not need it.
         """
-        parts = (*self._taken_progress(), *reply.parts)
-        return replace(reply, parts=parts, usage=self.usage, cost_usd=self.cost.whole)
+        if self._input.emitted_first:
+            reply, contradicted = completed(reply, self._emitted)
+            if contradicted:
+                self.note(NOT_IN_REPLY, steps=contradicted)
+        else:  # a run that an earlier version began
+            reply = replace(reply, parts=(*self._taken_progress(), *reply.parts))
+        return replace(reply, usage=self.usage.meters, cost_usd=self.cost.whole)
 
     def _taken_progress(self) -> tuple[Part, ...]:
         """Return and clear the progress shown since the last call, to add it to a Reply."""
@@ -359,34 +375,6 @@ class Steps(Generic[P]):
         elif scope == "session":
             where = session_key(self.conversation, self.headers, self._owner)
         return f"{scope}\0{where}\0{name}"
-
-    def _count_call(self, step: str) -> None:
-        limits = self._input.limits
-        if self.calls >= limits.calls:
-            raise ModelError(
-                "flow_error",
-                f"Step {step!r} would be call {limits.calls + 1} of the run, and its limit is "
-                f"calls = {limits.calls}. If the flow does not loop, raise the limit: "
-                "[models.NAME.limits] calls.",
-            )
-        if limits.cost_usd is not None:
-            self._check_cost(step, limits.cost_usd)
-        self.calls += 1
-
-    def _check_cost(self, step: str, limit: float) -> None:
-        if self.cost.unknown:
-            raise ModelError(
-                "flow_error",
-                f"Step {step!r} is not asked: the run has the limit cost_usd = {limit:g}, and a "
-                "provider did not report the tokens of an earlier call, so the remaining budget is "
-                "unknown.",
-            )
-        if self.cost.usd >= limit:
-            raise ModelError(
-                "flow_error",
-                f"Step {step!r} is not asked: the run has cost ${self.cost.usd:.4f}, and its limit "
-                f"is cost_usd = {limit:g}. Raise the limit: [models.NAME.limits] cost_usd.",
-            )
 
     def _begin_emitting(self, step: str) -> None:
         if self._emitting is not None:

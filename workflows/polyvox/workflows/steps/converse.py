@@ -5,6 +5,7 @@ hidden transcript, which is stored and restored in the client's next request (``
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,6 +98,12 @@ def _by_name(tools: Sequence[MountedTool], conversation: Conversation) -> dict[s
     mounted: dict[str, MountedTool] = {}
     own = {tool.name for tool in conversation.tools}
     for tool in tools:
+        if not isinstance(tool, MountedTool):
+            raise ModelError(
+                "flow_error",
+                f"converse() takes mounted tools, not {type(tool).__name__}. Write "
+                "MountedTool(tool, answer), where answer is an async function of the call.",
+            )
         name = tool.tool.name
         if name in mounted or name in own:
             whose = "another mounted tool" if name in mounted else "a tool of the client"
@@ -114,8 +121,22 @@ def _is_call_of(part: Part, mounted: Mapping[str, MountedTool]) -> bool:
 
 
 async def _result(call: ToolCall, mounted: MountedTool) -> Message:
+    name = call.name
     try:
-        return tool_result(call, await mounted.answer(call))
+        answering = mounted.answer(call)
+        if not inspect.isawaitable(answering):
+            raise ModelError(
+                "flow_error",
+                f"The function of the mounted tool {name!r} must be declared with `async def`.",
+            )
+        answer = await answering
+        if not isinstance(answer, str):
+            raise ModelError(
+                "flow_error",
+                f"The function of the mounted tool {name!r} returned {type(answer).__name__} "
+                "instead of a text. Write json.dumps(value) for JSON.",
+            )
+        return tool_result(call, answer)
     except ModelError as error:
         if error.kind == "flow_error":
             raise

@@ -32,6 +32,13 @@ async def ask_panel(
     run: Steps[Any], branches: Sequence[Branch], *, quorum: int, grace_s: float, timeout_s: float
 ) -> Panel:
     """Ask all ``branches`` at once; see ``Run.panel``."""
+    for branch in branches:
+        if not isinstance(branch, Branch):
+            raise ModelError(
+                "flow_error",
+                f"A panel takes branches, not {type(branch).__name__}. Write "
+                "Branch(step, model, conversation).",
+            )
     tasks = [
         asyncio.create_task(run.ask(b.model, b.conversation, step=b.step, timeout_s=timeout_s))
         for b in branches

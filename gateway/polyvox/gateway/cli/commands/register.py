@@ -28,11 +28,18 @@ def register(
     param: ParamOption = None,
     param_file: ParamFileOption = None,
     limit: LimitOption = None,
+    unset: Annotated[
+        list[str] | None, typer.Option(help="A parameter of --model to remove; may be repeated.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register a flow. A running server uses it from the next request on."""
+    """Register a flow. A running server uses it from the next request on.
+
+    A model named by --model gets the new version and keeps its other settings. Other models keep
+    their version.
+    """
     # The processes of the dry run take half a second to start: the registry is imported meanwhile.
     with DryRuns() as dry_runs:
         registering = imported("registering")
-        order = registering.Order(path, message, model, param, param_file, limit)
+        order = registering.Order(path, message, model, param, param_file, limit, unset)
         registering.registered(data, order, dry_runs, as_json=as_json)

@@ -1,13 +1,15 @@
 """Examine a flow, store it, and bind it to a model if ``polyvox register`` names one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
+from polyvox.activities.registry.catalog import FlowVersion
 from polyvox.activities.registry.registry import Registry
-from polyvox.activities.registry.virtual_models import ModelSpec
+from polyvox.activities.registry.virtual_models import ModelSpec, ResolvedModel
+from polyvox.gateway.api.model_edits import ModelEdit, edited
 from polyvox.gateway.api.registry_document import FlowDocument
 from polyvox.gateway.cli.input.key_value import assigned, read_params
 from polyvox.gateway.cli.input.options import print_json
@@ -15,6 +17,7 @@ from polyvox.gateway.cli.input.stores import with_registry
 from polyvox.worker.registering.dry_run import DryRuns
 from polyvox.worker.registering.registration import examine, read_source
 from polyvox.worker.settings.shipped_templates import system_user
+from polyvox.workflows.conversation import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Order:
     param: Sequence[str] | None = None
     param_file: Sequence[str] | None = None
     limit: Sequence[str] | None = None
+    unset: Sequence[str] | None = None
 
 
 def registered(data: Path, order: Order, dry_runs: DryRuns, *, as_json: bool) -> None:
@@ -36,11 +40,12 @@ def registered(data: Path, order: Order, dry_runs: DryRuns, *, as_json: bool) ->
 
 def _register(registry: Registry, order: Order, dry_runs: DryRuns, *, as_json: bool) -> None:
     params = read_params(order.param, order.param_file)
+    models = {order.model: _spec(registry, order.model, order, params)} if order.model else {}
     author, providers = system_user(), registry.known_providers()
     candidate = examine(
         read_source(order.path),
         order.path.resolve().name,
-        params=params,
+        params=models[order.model].params if order.model else params,
         providers=providers,
         dry_runs=dry_runs,
     )
@@ -48,23 +53,52 @@ def _register(registry: Registry, order: Order, dry_runs: DryRuns, *, as_json: b
         typer.echo(f"Warning: {doubt}", err=True)
     known = {version.name for version in registry.flows()}
     version = registry.register(
-        candidate.source, candidate.filename, message=order.message, author=author
+        candidate.source,
+        candidate.filename,
+        message=order.message,
+        author=author,
+        models=models,
+        providers=providers,
     )
-    model = order.model
-    if model is not None:
-        wanted = ModelSpec(version.name, params, limits=assigned(order.limit, "--limit"))
-        registry.change({model: wanted}, author=author, message=order.message, providers=providers)
     if as_json:
         print_json(FlowDocument.model_validate(version))
         return
-    state = "is unchanged" if version.name in known else "is registered and live"
-    typer.echo(f"{version.name} {state}.")
-    if model is not None:
-        typer.echo(f"Call it as model {model!r}.")
-    elif registry.load(version.digest).needs_params:
+    left = registry.left_behind(version.flow)
+    new = "is registered" if left else "is registered and live"
+    typer.echo(f"{version.name} {'is unchanged' if version.name in known else new}.")
+    if order.model is not None:
+        typer.echo(f"Call it as model {order.model!r}.")
+    elif not (behind := _models_of(registry, version.flow)):
+        typer.echo(_how_to_call(registry, version))
+    elif on_it := [model.model for model in behind if model.flow == version.name]:
+        typer.echo(f"It answers for the models {', '.join(on_it)}.")
+    for model in left:
         typer.echo(
+            f"Model {model.model!r} still runs {model.flow}. To change it: polyvox models set "
+            f"{model.model} --flow {version.flow}"
+        )
+
+
+def _spec(registry: Registry, name: str, order: Order, params: Mapping[str, Json]) -> ModelSpec:
+    """Return the model after the command, which keeps what it does not name."""
+    present = {model.model: model for model in registry.virtual_models()}.get(name)
+    edit = ModelEdit(
+        flow=order.path.stem,  # replaced by the version that is registered
+        params=dict(params),
+        unset=list(order.unset or ()),
+        limits=assigned(order.limit, "--limit"),
+    )
+    return edited(name, present, edit)
+
+
+def _models_of(registry: Registry, flow: str) -> list[ResolvedModel]:
+    return [m for m in registry.virtual_models() if m.flow.partition("@")[0] == flow]
+
+
+def _how_to_call(registry: Registry, version: FlowVersion) -> str:
+    if registry.load(version.digest).needs_params:
+        return (
             f"It needs parameters: polyvox models set NAME --flow {version.flow} --param "
             f'KEY=VALUE, or declare [models.NAME] flow = "{version.flow}" in polyvox.toml.'
         )
-    else:
-        typer.echo(f"Call it as model {version.flow!r}, or this exact version as {version.name!r}.")
+    return f"Call it as model {version.flow!r}, or this exact version as {version.name!r}."

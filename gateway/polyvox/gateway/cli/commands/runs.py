@@ -32,7 +32,7 @@ def list_runs(
     """List runs, newest first."""
     runs = with_ledger(data, lambda ledger: ledger.runs(limit=limit, status=status, model=model))
     if as_json:
-        print_json([render_run(run, engine_link(data, run.run_id)) for run in runs])
+        print_json([render_run(run, _link(data, run)) for run in runs])
     else:
         out = console()
         out.print(render_runs(runs, out.width))
@@ -45,7 +45,7 @@ def show_run(
 ) -> None:
     """Show one run: its calls with times, tokens, cost and failures."""
     run = find_run(data, run_id)
-    link = engine_link(data, run.run_id)
+    link = _link(data, run)
     questions = _questions(data, run)
     if as_json:
         print_json(render_whole_run(run, link, questions))
@@ -53,6 +53,10 @@ def show_run(
     console().print(render_tree(run, link))
     for question in questions or ():
         typer.echo(f"It waits for an answer to {question!r}: polyvox runs approve {run.run_id}")
+
+
+def _link(data: Path, run: RunRecord) -> str | None:
+    return engine_link(data, run.run_id) if run.has_workflow else None
 
 
 def _questions(data: Path, run: RunRecord) -> list[str] | None:

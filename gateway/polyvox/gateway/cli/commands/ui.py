@@ -16,7 +16,7 @@ from polyvox.activities.storage.database import (
 from polyvox.gateway.api.run_document import run_page
 from polyvox.gateway.cli.input.options import DEFAULT_DATA, DataOption, give_up
 from polyvox.gateway.cli.input.stores import find_run
-from polyvox.gateway.web_ui.address import read_ui_address
+from polyvox.gateway.web_ui.address import UiAddress, read_ui_address
 from polyvox.worker.engine.data_lock import lock_holder
 
 
@@ -37,11 +37,22 @@ def ui(
         )
     if lock_holder(data.expanduser()) is None:
         give_up("No server runs on this data folder. Start it with `polyvox up`.")
-    target = run_page(ui_address.namespace, find_run(data, run_id).run_id) if run_id else ""
+    target = _page(data, ui_address, run_id) if run_id else ""
     link = ui_address.enter_link(_ticket(data, target))
     typer.echo(link)
     if opened and not webbrowser.open(link):
         give_up("No browser could be started. Open the link above yourself.")
+
+
+def _page(data: Path, ui_address: UiAddress, run_id: str) -> str:
+    """Return the path of the run's page; exit with 1 if it has none."""
+    run = find_run(data, run_id)
+    if not run.has_workflow:
+        give_up(
+            f"Run {run.run_id} has no page in the Web UI: it was refused before it reached the "
+            f"engine. `polyvox runs show {run.run_id}` says why."
+        )
+    return run_page(ui_address.namespace, run.run_id)
 
 
 def _ticket(data: Path, target: str) -> str:

@@ -19,7 +19,7 @@ from polyvox.activities.storage.database import (
     file_url,
     open_database,
 )
-from polyvox.gateway.cli.input.options import give_up
+from polyvox.gateway.cli.input.options import DEFAULT_DATA, give_up
 from polyvox.gateway.cli.output.format import RUN_PREFIX
 from polyvox.worker.settings.shipped_templates import register_templates
 from polyvox.workflows.errors import ModelError
@@ -38,6 +38,8 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
     opened, or if ``use`` raises ModelError; with 2 if the data folder cannot be created or written.
     """
     file = database_file(data.expanduser())
+    if create:
+        refuse_missing_folder(data)
     if not create and not file.is_file():
         give_up(
             f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
@@ -55,6 +57,16 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
         return asyncio.run(opened())
     except (DatabaseError, ModelError) as error:
         give_up(str(error))
+
+
+def refuse_missing_folder(data: Path) -> None:
+    """Exit with 1 if the data folder does not exist; only the default one may be created."""
+    folder = data.expanduser()
+    if not folder.is_dir() and folder != DEFAULT_DATA.expanduser():
+        give_up(
+            f"There is no data folder {str(folder)!r}. Name that of the server: --data FOLDER or "
+            f"POLYVOX_DATA. To begin a new one, create it first: mkdir -m 700 {folder}"
+        )
 
 
 def find_run(data: Path, run_id: str) -> RunRecord:
@@ -79,10 +91,11 @@ async def known_run(ledger: Ledger, run_id: str) -> RunRecord:
 def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
     """Open the registry in ``data``, with the flows that ship, and use it.
 
-    Also works before the first start. Prints an error and exits with 1 if it cannot be opened,
-    or if ``use`` raises FlowError or ModelError; with 2 if the data folder cannot be created or
-    written.
+    Also works before the first start. Prints an error and exits with 1 if the folder does not
+    exist, if the registry cannot be opened, or if ``use`` raises FlowError or ModelError; with 2
+    if the folder cannot be created or written.
     """
+    refuse_missing_folder(data)
     _require_folder(data.expanduser())
     try:
         database = open_database(file_url(database_file(data.expanduser())))

@@ -88,9 +88,14 @@ def shortened(text: str, width: int) -> str:
 
 
 def tokens(usage: Usage) -> str:
-    """Return the counts as they are billed: new input, cached input, output."""
-    if usage == Usage():
+    """Return the counts as they are billed: new input, cached input, output.
+
+    If those of some calls are unknown, the others are the least that was used.
+    """
+    if usage.meters == Usage():
         return "unknown"
+    if usage.unknown:
+        return f"at least {tokens(usage.meters)} ({unknown_calls(usage.unknown)})"
     read = f" + {count(usage.cache_read)} from cache" if usage.cache_read else ""
     written = f" + {count(usage.cache_write)} to cache" if usage.cache_write else ""
     reasoning = f" ({count(usage.reasoning)} reasoning)" if usage.reasoning else ""
@@ -117,8 +122,11 @@ def money(cost: Cost) -> str:
         return dollars(cost.usd)
     if cost.usd <= 0:
         return "unknown"
-    calls = "1 call" if cost.unknown == 1 else f"{cost.unknown} calls"
-    return f"at least {dollars(cost.usd)} ({calls} unknown)"
+    return f"at least {dollars(cost.usd)} ({unknown_calls(cost.unknown)})"
+
+
+def unknown_calls(number: int) -> str:
+    return "1 call unknown" if number == 1 else f"{number} calls unknown"
 
 
 def add_note(tree: Tree, note: Json) -> None:

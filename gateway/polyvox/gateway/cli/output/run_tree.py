@@ -25,7 +25,13 @@ from polyvox.gateway.cli.output.format import (
 from polyvox.workflows.errors import FAULTS
 from polyvox.workflows.reply import Cost
 
-STATUS_STYLE = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
+STATUS_STYLE = {
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "interrupted": "yellow",
+    "running": "cyan",
+}
 
 WIDE = 130
 """The columns that a table with all facts and whole ids needs."""
@@ -133,6 +139,8 @@ def render_tree(run: RunRecord, link: str | None) -> RenderableType:
         node = tree.add(_call(call))
         if call.error_kind is not None:
             node.add(_failure(call.error_kind, call.error_message, call.http_status))
+        elif call.error_message is not None:
+            node.add(plain(call.error_message, "yellow"))
     for note in run.notes:
         add_note(tree, note)
     for loss in run.losses:
@@ -143,6 +151,13 @@ def render_tree(run: RunRecord, link: str | None) -> RenderableType:
 
 
 def _call(call: CallRow) -> Text:
+    if call.status == "running":
+        return _line(
+            plain(call.step, "bold"),
+            plain(f"{call.provider}:{call.model}"),
+            Text(f"attempt {call.attempt}"),
+            _status(call.status),
+        )
     first = call.first_token_ms
     timing = f"total {duration(call.duration_ms)}"
     return _line(
