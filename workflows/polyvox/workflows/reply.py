@@ -18,9 +18,11 @@ answer, ``pause`` an answer that the provider continues on the next request (Mes
 class Usage:
     """Tokens of one or several calls, by category.
 
-    The total input is ``input`` + ``cache_read`` + ``cache_write``. ``output`` includes
-    ``reasoning``; otherwise the categories are disjoint. None means that the provider did not
-    report the number; it is different from zero.
+    ``cache_write_1h`` are the tokens written to a cache that lasts an hour, which cost more;
+    ``cache_write`` are all others written to a cache. The total input is ``input`` +
+    ``cache_read`` + ``cache_write`` + ``cache_write_1h``. ``output`` includes ``reasoning``;
+    otherwise the categories are disjoint. None means that the provider did not report the number;
+    it is different from zero.
     """
 
     input: int | None = None
@@ -28,6 +30,7 @@ class Usage:
     cache_write: int | None = None
     output: int | None = None
     reasoning: int | None = None
+    cache_write_1h: int | None = None
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(*(_plus(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
@@ -35,7 +38,12 @@ class Usage:
     @property
     def whole_input(self) -> int:
         """All input tokens, cached or not; unknown numbers count as zero."""
-        return (self.input or 0) + (self.cache_read or 0) + (self.cache_write or 0)
+        return (self.input or 0) + (self.cache_read or 0) + (self.whole_cache_write or 0)
+
+    @property
+    def whole_cache_write(self) -> int | None:
+        """All tokens written to a cache, however long it lasts; None if none were reported."""
+        return _plus(self.cache_write, self.cache_write_1h)
 
 
 @dataclass(frozen=True, slots=True)

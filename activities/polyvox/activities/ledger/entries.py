@@ -4,7 +4,7 @@ All times are UTC-aware. A None in a Usage means that the number was not reporte
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Literal
 
@@ -103,5 +103,5 @@ def storable(usage: Usage) -> Usage:
 
     Providers may send any number; an impossible one must not cost the rest of its entry.
     """
-    counts = (usage.input, usage.cache_read, usage.cache_write, usage.output, usage.reasoning)
+    counts = (getattr(usage, meter.name) for meter in fields(usage))
     return Usage(*(n if n is None or 0 <= n < 2**63 else None for n in counts))
