@@ -82,7 +82,9 @@ def test_chat_annotates_the_whole_text_of_the_message() -> None:
         check_stream("chat", frames)
         chunks = [orjson.loads(data) for _, data in frames[:-1]]
         deltas: list[Any] = [c["choices"][0]["delta"] for c in chunks if c["choices"]]
-        assert [a for delta in deltas for a in delta.get("annotations", ())] == [wide]
+        assert [a for delta in deltas for a in delta.get("annotations", ())] == [
+            {**wide, "index": 0}
+        ]
     assert answer_losses(ANSWER, "chat") == ("answer.annotations: the text stays",)
 
 

@@ -1,8 +1,13 @@
 """What calls cost: the operator's prices, the known ones, and where nobody knows."""
 
 import socket
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
 
+import genai_prices
 import pytest
+from genai_prices.types import ModelPrice
 
 from polyvox.activities.model_call.directory import Directory
 from polyvox.activities.model_call.estimates import estimating
@@ -96,3 +101,55 @@ def test_calls_are_estimated_before_they_are_made() -> None:
     ]
     found = estimate({"calls": asked}, Conversation(()))
     assert found == {"usd": pytest.approx(0.004), "unknown": ["openai:gpt-4o", "nobody:x"]}
+
+
+CLAUDE = "claude-sonnet-4-5"
+ANTHROPIC = Provider("anthropic", "messages", "https://api.anthropic.com/v1")
+BOTH_WRITES = Usage(0, 0, 600_000, 0, cache_write_1h=400_000)
+
+
+@pytest.mark.parametrize("model", [CLAUDE, "our-alias"])
+def test_claudes_cache_writes_cost_a_multiple_of_input(model: str) -> None:
+    """600k for five minutes and 400k for an hour at $5 per million of input are $7.75."""
+    ours = Provider("own", "messages", "http://127.0.0.1:1/v1", prices={"*": Price(5.0, 25.0)})
+    assert cost_of(ours, model, BOTH_WRITES) == pytest.approx(7.75)
+
+
+def test_only_claudes_cache_writes_cost_more_than_input_by_default() -> None:
+    """Another vendor's are not known to."""
+    assert cost_of(OWN, "any", Usage(0, 0, 1_000_000, 0)) == pytest.approx(1.0)
+    assert cost_of(OWN, CLAUDE, Usage(0, 0, 1_000_000, 0)) == pytest.approx(1.25)
+
+
+def test_an_operator_prices_each_kind_of_cache_write() -> None:
+    """A price of its own goes before the multiple."""
+    dear = Price(5.0, 25.0, cache_write=1.0, cache_write_1h=3.0)
+    ours = Provider("own", "messages", "http://127.0.0.1:1/v1", prices={"*": dear})
+    assert cost_of(ours, CLAUDE, BOTH_WRITES) == pytest.approx(0.6 + 1.2)
+    five = Price(5.0, 25.0, cache_write=1.0)
+    ours = Provider("own", "messages", "http://127.0.0.1:1/v1", prices={"*": five})
+    assert cost_of(ours, CLAUDE, BOTH_WRITES) == pytest.approx(0.6 + 4.0)
+
+
+def test_the_table_has_its_own_price_of_an_hours_cache() -> None:
+    """Claude Sonnet 4.5 below its long-context price: $3.75 and $6 per million written."""
+    usage = Usage(0, 0, 60_000, 0, cache_write_1h=40_000)
+    assert cost_of(ANTHROPIC, CLAUDE, usage) == pytest.approx((60 * 3.75 + 40 * 6) / 1000)
+
+
+def test_a_table_without_a_price_of_cache_writes_has_claudes_multiple(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The tokens that the table does not price cost their multiple of its input price."""
+    whole = genai_prices.calc_price
+
+    def forgetful(*args: Any, **kwargs: Any) -> Any:
+        found = whole(*args, **kwargs)
+        bare = ModelPrice(input_mtok=Decimal(5), output_mtok=Decimal(25))
+        total = bare.calc_price(args[0])["total_price"]
+        return replace(found, model_price=bare, total_price=total)
+
+    monkeypatch.setattr(genai_prices, "calc_price", forgetful)
+    assert cost_of(ANTHROPIC, CLAUDE, BOTH_WRITES) == pytest.approx(7.75)
+    everything = replace(BOTH_WRITES, input=1_000_000, output=1_000_000)
+    assert cost_of(ANTHROPIC, CLAUDE, everything) == pytest.approx(5 + 25 + 7.75)

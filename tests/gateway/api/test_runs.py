@@ -94,6 +94,7 @@ async def test_a_run_is_shown_with_its_calls(client: httpx.AsyncClient) -> None:
         "input": 9,
         "cache_read": None,
         "cache_write": None,
+        "cache_write_1h": None,
         "output": None,
         "reasoning": None,
     }

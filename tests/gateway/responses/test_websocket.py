@@ -143,9 +143,68 @@ def test_an_upstream_that_breaks_off_ends_the_response_as_failed(live: Live) -> 
     """What was begun ends as the stream over HTTP does."""
     with raw(live) as connection:
         *_, error = ask(connection, model="sim-chat:main-itl9-cut3", input="hi")
-        assert error["type"] == "error"
+        assert (error["type"], error["status"]) == ("error", 502)
+        assert error["error"]["code"] == error["code"] == "stream_cut"
         failed = orjson.loads(connection.recv(timeout=60))
         assert failed["type"] == "response.failed"
+
+
+FAILING: dict[str, dict[str, Any]] = {
+    "400": {"model": "sim-chat:main-err400"},
+    "429": {"model": "sim-chat:main-err429"},
+    "500": {"model": "sim-chat:main-err500"},
+    "cut": {"model": "sim-chat:main-itl9-cut3"},
+    "cut in the background": {
+        "model": "sim-chat:main-itl9-cut3",
+        "background": True,
+        "store": True,
+    },
+    "unknown model": {"model": "no-such-model"},
+    "ill-typed": {"model": "plain-chat", "temperature": "hot"},
+    "unknown item": {"model": "plain-chat", "input": [{"type": "item_reference", "id": "msg_x"}]},
+}
+
+
+@pytest.mark.parametrize("failing", FAILING)
+def test_a_failed_continuation_forgets_what_it_continued(live: Live, failing: str) -> None:
+    """The client has to send the whole conversation again."""
+    plain = {"model": "plain-chat", "store": False}
+    with raw(live) as connection:
+        *_, first = ask(connection, **plain, input="hello there")
+        *_, second = ask(
+            connection, **plain, input="again", previous_response_id=first["response"]["id"]
+        )
+        for previous in (second, first):
+            continued = {"previous_response_id": previous["response"]["id"], "input": "and again"}
+            failed = ask(connection, **{"store": False, **continued, **FAILING[failing]})
+            assert failed[-1]["type"] == "error"
+            if "sequence_number" in failed[-1] and failed[-1]["sequence_number"]:
+                assert orjson.loads(connection.recv(timeout=60))["type"] == "response.failed"
+            (error,) = ask(connection, **plain, **continued)
+            assert error["error"]["code"] == "previous_response_not_found"
+
+
+def test_a_continuation_that_succeeds_can_be_repeated(live: Live) -> None:
+    """A response may be continued in several ways."""
+    plain = {"model": "plain-chat", "store": False}
+    with raw(live) as connection:
+        *_, first = ask(connection, **plain, input="hello there")
+        for text in ("left", "right"):
+            *_, last = ask(
+                connection, **plain, input=text, previous_response_id=first["response"]["id"]
+            )
+            assert last["type"] == "response.completed"
+
+
+def test_a_stored_response_can_be_continued_after_a_failure(live: Live) -> None:
+    """Only the connection forgets it."""
+    with raw(live) as connection:
+        *_, first = ask(connection, model="plain-chat", input="hello there")
+        continued = {"previous_response_id": first["response"]["id"], "input": "again"}
+        (error,) = ask(connection, model="sim-chat:main-err400", **continued)
+        assert error["status"] == 400
+        *_, last = ask(connection, model="plain-chat", **continued)
+        assert last["type"] == "response.completed"
 
 
 def test_a_lane_is_named_in_every_event(live: Live) -> None:

@@ -48,7 +48,7 @@ def test_usage_of_several_calls_keeps_only_what_stays_true() -> None:
     }
     wire = Wire("messages", {"usage": said})
     one = messages_response.render(
-        ASK, Reply((), usage=Usage(1, output=2), wire=wire), run_id="r", created=0
+        ASK, Reply((), usage=Usage(1, cache_write=9, output=2), wire=wire), run_id="r", created=0
     )
     many = messages_response.render(
         ASK, Reply((), usage=Usage(8, output=9), wire=wire), run_id="r", created=0

@@ -14,7 +14,7 @@ answer, ``pause`` an answer that the provider continues on the next request (Mes
 """
 
 
-METERS = ("input", "cache_read", "cache_write", "output", "reasoning")
+METERS = ("input", "cache_read", "cache_write", "output", "reasoning", "cache_write_1h")
 """The categories of tokens in a Usage."""
 
 
@@ -22,11 +22,13 @@ METERS = ("input", "cache_read", "cache_write", "output", "reasoning")
 class Usage:
     """Tokens of one or several calls, by category.
 
-    The total input is ``input`` + ``cache_read`` + ``cache_write``. ``output`` includes
-    ``reasoning``; otherwise the categories are disjoint. None means that the provider did not
-    report the number; it is different from zero. Do not add up the numbers, add up the usages:
-    ``+`` adds each category as far as it is known, and ``unknown`` counts the calls in the sum
-    that did not report their input or output. ``Usage()`` is the sum of no calls.
+    ``cache_write_1h`` are the tokens written to a cache that lasts an hour, which cost more;
+    ``cache_write`` are all others written to a cache. The total input is ``input`` +
+    ``cache_read`` + ``cache_write`` + ``cache_write_1h``. ``output`` includes ``reasoning``;
+    otherwise the categories are disjoint. None means that the provider did not report the number;
+    it is different from zero. Do not add up the numbers, add up the usages: ``+`` adds each
+    category as far as it is known, and ``unknown`` counts the calls in the sum that did not report
+    their input or output. ``Usage()`` is the sum of no calls.
 
     Example::
 
@@ -40,6 +42,7 @@ class Usage:
     cache_write: int | None = None
     output: int | None = None
     reasoning: int | None = None
+    cache_write_1h: int | None = None
     unknown: int = field(default=0, kw_only=True)
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -73,7 +76,12 @@ class Usage:
     @property
     def whole_input(self) -> int:
         """All input tokens, cached or not; unknown numbers count as zero."""
-        return (self.input or 0) + (self.cache_read or 0) + (self.cache_write or 0)
+        return (self.input or 0) + (self.cache_read or 0) + (self.whole_cache_write or 0)
+
+    @property
+    def whole_cache_write(self) -> int | None:
+        """All tokens written to a cache, however long it lasts; None if none were reported."""
+        return _plus(self.cache_write, self.cache_write_1h)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Measured(SQLModel):
     input_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
     error_kind: str | None = None
@@ -44,6 +45,7 @@ class Measured(SQLModel):
             input=self.input_tokens,
             cache_read=self.cache_read_tokens,
             cache_write=self.cache_write_tokens,
+            cache_write_1h=self.cache_write_1h_tokens,
             output=self.output_tokens,
             reasoning=self.reasoning_tokens,
         )

@@ -9,12 +9,17 @@ EVERY_MODEL = "*"
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens, by meter. None means the price of uncached input."""
+    """US dollars per million tokens, by meter.
+
+    Without a price of its own, a cached token has that of uncached input. Claude's cache writes
+    are an exception: see ``pricing``.
+    """
 
     input: float
     output: float
     cache_read: float | None = None
     cache_write: float | None = None
+    cache_write_1h: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ def _call_attributes(call: CallEnded, flow: str) -> dict[str, AttributeValue]:
         # By the conventions this includes cached tokens, unlike the ledger's meter.
         "gen_ai.usage.input_tokens": None if usage.input is None else usage.whole_input,
         "gen_ai.usage.cache_read.input_tokens": usage.cache_read,
-        "gen_ai.usage.cache_write.input_tokens": usage.cache_write,
+        "gen_ai.usage.cache_write.input_tokens": usage.whole_cache_write,
         "gen_ai.usage.output_tokens": usage.output,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
         "http.response.status_code": call.http_status,
@@ -164,6 +164,7 @@ def _call_attributes(call: CallEnded, flow: str) -> dict[str, AttributeValue]:
         "polyvox.step": call.step,
         "polyvox.attempt": call.attempt,
         "polyvox.recorded": call.recorded or None,
+        "polyvox.cache_write_1h_tokens": usage.cache_write_1h,
         "polyvox.cost_usd": call.cost_usd,
         "polyvox.status": call.status,
     }

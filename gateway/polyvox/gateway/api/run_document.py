@@ -11,11 +11,15 @@ from polyvox.gateway.api.document import Document, Problem
 
 
 class Tokens(Document):
-    """Tokens by meter; disjoint, except that ``reasoning`` is a part of ``output``."""
+    """Tokens by meter; disjoint, except that ``reasoning`` is a part of ``output``.
+
+    ``cache_write_1h`` are written to a cache for an hour, ``cache_write`` for a shorter time.
+    """
 
     input: int | None
     cache_read: int | None
     cache_write: int | None
+    cache_write_1h: int | None
     output: int | None
     reasoning: int | None
 

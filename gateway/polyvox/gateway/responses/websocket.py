@@ -2,9 +2,11 @@
 
 Each message ``response.create`` is a request as POST takes it, each event of its stream is a text
 message. As long as the connection lasts, a response can be continued with only the new items, even
-with ``store: false``. ``generate: false`` prepares such a response without a call of a model. An
-error before the response exists is an event ``error`` with the ``status`` and ``headers`` that it
-would have over HTTP, where agents look for ``retry-after``.
+with ``store: false``. ``generate: false`` prepares such a response without a call of a model. A
+continuation that fails makes the connection forget the response it continued, as OpenAI does
+(developers.openai.com/api/docs/guides/websocket-mode, November 2026): the client sends the whole
+conversation again. An ``error`` event has the ``status`` that the error would have over HTTP; one
+before the response exists has the ``headers`` too, where agents look for ``retry-after``.
 """
 
 import asyncio
@@ -171,6 +173,7 @@ class Connection(Sink):
 
     async def _answer_or_refuse(self, waiting: _Waiting) -> None:
         self._stream_id = b""
+        event: dict[str, Json] = {}
         try:
             # The key may have been revoked since the connection was made.
             await self._authenticate()
@@ -185,6 +188,9 @@ class Connection(Sink):
             else:
                 await self._create(event, waiting.share, len(waiting.text))
         except ModelError as error:
+            with contextlib.suppress(ModelError):
+                event = event or _parse_event(waiting.text)
+            self._recent.forget(event.get("previous_response_id"))
             await self._refuse(error)
 
     async def _authenticate(self) -> None:
@@ -211,18 +217,25 @@ class Connection(Sink):
         if event.get("generate") is False:
             prepared = await self._state.prepare(whole, storing, self._caller, remember)
             await self.frames([prepared])
-        elif storing.background:
-            await self._follow(whole, storing, own, share)
+            return
+        if storing.background:
+            ended_well = await self._follow(whole, storing, own, share)
         else:
+            self._recent.newest = None
             exchange = await self._state.exchange(whole, storing, self._caller, own, remember)
             await exchange.answer(self)
+            ended_well = self._recent.newest is not None
+        if not ended_well:
+            self._recent.forget(storing.previous)
 
     async def _follow(
         self, whole: Ask, storing: StoreOptions, own: tuple[Message, ...], share: Share
-    ) -> None:
+    ) -> bool:
+        """Send the stream of a background response; return whether it ended well."""
         recording = await self._state.begin(whole, storing, self._caller, own, share.handed_over())
         async for frames in recording.follow(-1, _LONG_S, included(whole)):
             await self.frames([frames])
+        return recording.document["status"] not in _NOT_ENDED
 
     async def left(self) -> None:
         """Return when the client has disconnected."""
@@ -282,8 +295,12 @@ _LONG_S = 3600.0
 
 @dataclass(slots=True)
 class _Recent:
-    """The newest responses of a connection: the conversation up to each, and its request's size."""
+    """The newest responses of a connection: the conversation up to each, and its request's size.
 
+    ``newest`` is the id of the last response that ended well.
+    """
+
+    newest: str | None = None
     conversations: OrderedDict[str, tuple[Message, ...]] = field(default_factory=OrderedDict)
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -294,11 +311,17 @@ class _Recent:
         output = tuple(wire.parse_message(item) for item in document["output"])
         self.conversations[document["id"]] = whole.conversation.messages + output
         self.sizes[document["id"]] = size
+        self.newest = document["id"]
         while len(self.conversations) > 1 and (
             len(self.conversations) > _REMEMBERED or sum(self.sizes.values()) > _REMEMBERED_BYTES
         ):
             oldest, _ = self.conversations.popitem(last=False)
             del self.sizes[oldest]
+
+    def forget(self, response_id: Json) -> None:
+        """Forget a response, if ``response_id`` is the id of a remembered one."""
+        if isinstance(response_id, str) and response_id in self.conversations:
+            del self.conversations[response_id], self.sizes[response_id]
 
 
 def _parse_event(request: str | bytes) -> dict[str, Json]:

@@ -1,8 +1,17 @@
 """Parses and renders Chat Completions usage."""
 
+from typing import Final
+
 from polyvox.protocols.token_counts import count
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.reply import Usage
+
+_HOUR: Final = (
+    *("prompt_tokens_details", "cache_creation_token_details"),
+    "ephemeral_1h_input_tokens",
+)
+"""Where LiteLLM's proxy counts the tokens that Claude wrote to a cache for an hour (its
+``PromptTokensDetailsWrapper``, November 2026); ``cache_creation_tokens`` includes them."""
 
 
 def parse_usage(json: Json) -> Usage:
@@ -21,12 +30,16 @@ def parse_usage(json: Json) -> Usage:
     if read is None:
         read = count(json, "cached_tokens")
     write = count(json, "prompt_tokens_details", "cache_write_tokens")
+    if write is None:
+        write = count(json, "prompt_tokens_details", "cache_creation_tokens")
+    hour = count(json, *_HOUR)
     if prompt is not None and output is not None and total is not None:
         output = max(output, total - prompt)
     return Usage(
         input=None if prompt is None else max(0, prompt - (read or 0) - (write or 0)),
         cache_read=read,
-        cache_write=write,
+        cache_write=write if write is None else max(0, write - (hour or 0)),
+        cache_write_1h=hour,
         output=output,
         reasoning=count(json, "completion_tokens_details", "reasoning_tokens"),
     )
@@ -55,7 +68,7 @@ def render_usage(usage: Usage, said: Json = None) -> dict[str, Json] | None:
         "total_tokens": prompt + output,
         "prompt_tokens_details": {
             **_members(kept, "prompt_tokens_details"),
-            **_known(cached_tokens=usage.cache_read, cache_write_tokens=usage.cache_write),
+            **_known(cached_tokens=usage.cache_read, cache_write_tokens=usage.whole_cache_write),
         },
         "completion_tokens_details": {
             **_members(kept, "completion_tokens_details"),

@@ -110,6 +110,15 @@ def _parse_image(block: dict[str, Json], param: str) -> Part:
     return Opaque(wire=wire) if source is None else Image(source, wire=wire)
 
 
+def _parse_audio(block: dict[str, Json], param: str) -> Part:
+    # OpenAI's part: no Messages model takes audio, but the model may be another provider's.
+    audio, at = block.get("input_audio"), f"{param}.input_audio"
+    if not isinstance(audio, dict):
+        raise invalid(at, "must be an object.")
+    said = _string(audio, "data", at), _string(audio, "format", at)
+    return Audio(*said, wire=Wire("messages", block))
+
+
 def _parse_document(block: dict[str, Json], param: str) -> Part:
     wire = Wire("messages", block)
     source = _parse_source(block, param)
@@ -177,6 +186,7 @@ def _parse_tool_result(block: dict[str, Json], param: str) -> Part:
 _PARSERS: dict[str, Callable[[dict[str, Json], str], Part]] = {
     "text": _parse_text,
     "image": _parse_image,
+    "input_audio": _parse_audio,
     "document": _parse_document,
     "search_result": _parse_search_result,
     "tool_reference": _parse_tool_reference,

@@ -26,7 +26,7 @@ def render_usage(usage: Usage) -> dict[str, Json]:
         "input_tokens": usage.whole_input,
         "input_tokens_details": {
             "cached_tokens": usage.cache_read or 0,
-            "cache_write_tokens": usage.cache_write or 0,
+            "cache_write_tokens": usage.whole_cache_write or 0,
         },
         "output_tokens": output,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},

@@ -130,10 +130,14 @@ def test_a_cut_stream_never_becomes_a_reply(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "finish", "usage"),
     [
-        ("tool_no_args", "tool_calls", Usage(565, 0, 0, 48)),
-        ("refusal", "refusal", Usage(18, 0, 0, 5)),
-        ("code_execution_20260120_prompt_cache_1", "stop", Usage(6, 6289, 3337, 198, 0)),
-        ("compaction_1", "stop", Usage(612 + 60385, 0, 0, 2819 + 522)),
+        ("tool_no_args", "tool_calls", Usage(565, 0, 0, 48, cache_write_1h=0)),
+        ("refusal", "refusal", Usage(18, 0, 0, 5, cache_write_1h=0)),
+        (
+            "code_execution_20260120_prompt_cache_1",
+            "stop",
+            Usage(6, 6289, 3337, 198, 0, cache_write_1h=0),
+        ),
+        ("compaction_1", "stop", Usage(612 + 60385, 0, 0, 2819 + 522, cache_write_1h=0)),
         ("duplicate_message_start", "stop", Usage(17, None, None, 227)),
     ],
 )

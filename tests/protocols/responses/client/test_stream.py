@@ -195,6 +195,7 @@ def test_a_failing_stream_ends_as_failed() -> None:
     message = "Slow down. Please try again in 2.5s. (run run-1)"
     assert said[-2] == {
         "type": "error",
+        "status": 429,
         "sequence_number": len(said) - 2,
         "code": "rate_limit_exceeded",
         "message": message,

@@ -115,6 +115,7 @@ class PriceTable(_Table):
     output: Dollars
     cache_read: Dollars | None = None
     cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
 
 
 class ProviderTable(_Table):

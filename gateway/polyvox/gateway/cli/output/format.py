@@ -98,6 +98,8 @@ def tokens(usage: Usage) -> str:
         return f"at least {tokens(usage.meters)} ({unknown_calls(usage.unknown)})"
     read = f" + {count(usage.cache_read)} from cache" if usage.cache_read else ""
     written = f" + {count(usage.cache_write)} to cache" if usage.cache_write else ""
+    if usage.cache_write_1h:
+        written += f" + {count(usage.cache_write_1h)} to cache for 1 hour"
     reasoning = f" ({count(usage.reasoning)} reasoning)" if usage.reasoning else ""
     return f"in {count(usage.input)}{read}{written}, out {count(usage.output)}{reasoning}"
 

@@ -1,9 +1,8 @@
 """What a Chat Completions stream and a whole answer share: ids, finish, usage, further members."""
 
 from polyvox.protocols.chat import elements as wire
-from polyvox.protocols.chat.transcript import (
-    Fragment,
-)
+from polyvox.protocols.chat.passing import last_chunk, without_last
+from polyvox.protocols.chat.transcript import Fragment
 from polyvox.protocols.neutral import citations_of
 from polyvox.protocols.openai.annotations import chat_annotations
 from polyvox.workflows.conversation import Json, Part, Reasoning, Refusal, Text, ToolCall
@@ -43,7 +42,7 @@ def further_members(part: Part, offset: int) -> Fragment:
 
 def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
     """Return the members of the answer's document, and of its choice with ``finish_reason``."""
-    answer = dict(_said(reply))
+    answer = without_last(_said(reply))
     choices = answer.pop("choices", None) or [{}]
     answer.pop("usage", None)
     choice = dict(choices[0])
@@ -52,6 +51,11 @@ def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
     said = choice.get("finish_reason")
     choice["finish_reason"] = wire.finish_reason(reply.finish, said)
     return answer, choice
+
+
+def last_members(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Return the further members of the chunk that ended the answer, and those of its choice."""
+    return last_chunk(_said(reply))
 
 
 def _logprobs(reply: Reply) -> list[Json]:

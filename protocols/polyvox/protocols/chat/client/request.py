@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 
 from polyvox.protocols.chat import elements as wire
 from polyvox.protocols.chat.client import legacy_functions as chat_functions
+from polyvox.protocols.chat.client.spellings import in_chat
 from polyvox.protocols.chat.options import ill_typed
 from polyvox.protocols.client_side import Ask
 from polyvox.workflows.conversation import Conversation, Json
@@ -25,6 +26,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
     """Parse a request; see ``RequestParser.parse``."""
     if not isinstance(body, dict):
         raise ill_typed("", "an object", body)
+    body = in_chat(body)
     in_functions = chat_functions.is_spoken(body)
     if in_functions:
         body = chat_functions.in_tools(body)

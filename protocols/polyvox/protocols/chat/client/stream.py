@@ -4,12 +4,21 @@ A Chat client joins all text to one string, all reasoning to another, and pairs 
 So the encoder records what it sent by channel, and ``finish`` compares channels, not parts.
 """
 
+from collections import Counter
 from typing import Final
 
 import orjson
 
-from polyvox.protocols.chat.client.ending import answer_id, ending, further_members, render_usage
+from polyvox.protocols.chat.client.delta_lists import DeltaLists
+from polyvox.protocols.chat.client.ending import (
+    answer_id,
+    ending,
+    further_members,
+    last_members,
+    render_usage,
+)
 from polyvox.protocols.chat.client.legacy_functions import finish_reason
+from polyvox.protocols.chat.passing import CHUNK, repeated
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.openai.client_errors import error_object
 from polyvox.protocols.tool_aliases import own_calls, restored
@@ -55,12 +64,19 @@ class Encoder:
             "model": ask.model,
         }
         self._index = index
-        self._answer: dict[str, Json] = head
-        self._head = self._before = b""
-        self._say_of_answer({})
+        self._own = head
+        # Further members of the chunks from now on, all that were written, those of the choice.
+        self._further: dict[str, Json] = {}
+        self._told: dict[str, Json] = {}
+        self._told_choice: set[str] = set()
+        self._is_live = False
+        self._lists = DeltaLists()
+        self._head = self._before = self._prefix = self._suffix = b""
+        self._opening = self._closing = b""
         usage = b',"usage":null' if self.tells_usage else b""
         self._end = usage + b"}\n\n"
         self._after = b',"logprobs":null,"finish_reason":null}]' + self._end
+        self._carry({})
 
         self._begun = False
         self._told_logprobs = False
@@ -69,11 +85,11 @@ class Encoder:
         self._calls: dict[str, tuple[int, list[str]]] = {}
         self._call_count = 0
         self._opaque = 0
+        # How many parts without text were sent: signatures, and details of reasoning.
+        self._textless: Counter[type[Part]] = Counter()
         # The open part: its pieces, the JSON before and after each, whether it had other deltas.
         self._open: type[Part] | None = None
         self._pieces: list[str] | None = None
-        self._prefix = b""
-        self._suffix = b""
         self._told_further = False
 
     def feed(self, event: Event) -> bytes:
@@ -89,7 +105,7 @@ class Encoder:
             return self._grow(event.text)
         match event:
             case Started(wire=wire):
-                return self._begin(wire.json if wire and wire.protocol == "chat" else {})
+                return self._begin_call(wire.json if wire and wire.protocol == "chat" else {})
             case PartStarted(part):
                 return self._start(part)
             case PartEnded(part):
@@ -102,16 +118,22 @@ class Encoder:
     def finish(self, reply: Reply) -> bytes:
         reply = restored(reply, self._ask)
         answer, choice = ending(reply)
-        frames = [self._begin(answer), *self._missing(reply)]
+        begin, missing = self._begin(answer), self._missing(reply)
         if self._told_logprobs or not choice.get("logprobs"):
             choice["logprobs"] = None
         if self._ask.in_functions:
             choice["finish_reason"] = finish_reason(choice["finish_reason"])
-        last = {"index": self._index, "delta": {}, **choice} | {"index": self._index}
-        self._say_of_answer(answer)
-        frames.append(self._head + b',"choices":[' + _dumps(last) + b"]" + self._end)
-        frames.append(self.end(reply))
-        return b"".join(frames)
+        before, last = self._further, repeated(answer)
+        if self._is_live and not any(missing):
+            last, own = last_members(reply)
+            told = {n for n in choice if n in self._told_choice and n not in own}
+            choice = {n: v for n, v in choice.items() if n not in told} | own
+        untold = {name: value for name, value in answer.items() if self._told.get(name) != value}
+        self._carry({**last, **untold})
+        ended = {"index": self._index, "delta": {}, **choice} | {"index": self._index}
+        frame = self._head + b',"choices":[' + _dumps(ended) + b"]" + self._end
+        self._carry({name: v for name, v in before.items() if last.get(name) == v})
+        return b"".join([begin, *missing, frame, self.end(reply)])
 
     def end(self, reply: Reply) -> bytes:
         """Write the end of the answer after the end of its choice."""
@@ -122,11 +144,20 @@ class Encoder:
 
     @property
     def head(self) -> dict[str, Json]:
-        """The members every chunk has."""
-        return self._answer
+        """The members that every chunk has."""
+        return {**self._own, **self._further}
 
     def fail(self, error: ModelError) -> bytes:
         return b"data: " + _dumps({"error": error_object(error, self._run_id)}) + b"\n\n"
+
+    def _begin_call(self, said: dict[str, Json]) -> bytes:
+        """Begin the answer of a model call; ``said`` are members of its first chunk."""
+        self._lists.begin_call()
+        self._is_live = bool(said)
+        if not self._begun:
+            return self._begin(said)
+        self._carry({name: value for name, value in said.items() if name != "choices"})
+        return b""
 
     def _begin(self, said: dict[str, Json]) -> bytes:
         """Begin the answer; ``said`` are members of a chunk of a provider of this protocol."""
@@ -134,19 +165,39 @@ class Encoder:
             return b""
         self._begun = True
         members = dict(said)
-        choices = members.pop("choices", None) or [{}]
-        self._say_of_answer(members)
-        empty = choices[0].get("delta") or {}
-        return self._chunk({"role": "assistant", "content": "", "refusal": None, **empty})
+        choice = dict((members.pop("choices", None) or [{}])[0])
+        empty = choice.pop("delta", None) or {}
+        self._carry(members)
+        frame = self._chunk({"role": "assistant", "content": "", "refusal": None, **empty})
+        frame = self._beside(frame, choice)
+        self._carry(repeated(members))
+        return frame
 
-    def _say_of_answer(self, members: dict[str, Json]) -> None:
-        """Add ``members`` to every chunk from now on, as providers do."""
-        self._answer |= members
-        self._head = b"data: " + _dumps(self._answer)[:-1]
+    def _carry(self, further: dict[str, Json]) -> None:
+        """Set the further members of every chunk from now on."""
+        self._further = further
+        self._told |= further
+        self._head = b"data: " + _dumps({**self._own, **further})[:-1]
         self._before = self._head + b',"choices":[{"index":%d,"delta":' % self._index
+        self._set_ends(self._opening, self._closing)
+
+    def _set_ends(self, opening: bytes, closing: bytes) -> None:
+        """Set the JSON around the text of the open part's deltas."""
+        self._opening, self._closing = opening, closing
+        self._prefix = self._before + opening
+        self._suffix = closing + self._after
+
+    def _beside(self, frame: bytes, choice: dict[str, Json]) -> bytes:
+        """Return the frame of a chunk with further members of its choice."""
+        members = {name: value for name, value in choice.items() if name != "finish_reason"}
+        if not members:
+            return frame
+        self._told_choice.update(members)
+        beside = _dumps({"logprobs": None, "finish_reason": None, **members})
+        return frame[: -len(self._after)] + b"," + beside[1:] + b"]" + self._end
 
     def _chunk(self, delta: Json) -> bytes:
-        return self._before + _dumps(delta) + self._after
+        return self._before + _dumps(self._lists.numbered(delta)) + self._after
 
     def _grow(self, text: str) -> bytes:
         if self._pieces is None or not text:
@@ -168,8 +219,7 @@ class Encoder:
         if (member := _MEMBERS.get(type(part))) is not None:
             self._pieces = []
             self._channels[type(part)].append(self._pieces)
-            self._prefix = self._before + member
-            self._suffix = b"}" + self._after
+            self._set_ends(member, b"}")
         return begun
 
     def _start_call(self, call: ToolCall) -> bytes:
@@ -181,39 +231,33 @@ class Encoder:
         entry = ((call.on_wire("chat") or {}).get("tool_calls") or [{}])[0]
         said = {"name": flat_name(call.name, call.namespace), grown: ""}
         if self._is_function(index, call):
-            self._prefix, self._suffix = self._around({"function_call": {grown: ""}})
+            self._set_ends(*_around({"function_call": {grown: ""}}))
             return self._chunk({"function_call": said})
         header = {**entry, "index": index, "id": call.id, "type": call.kind, call.kind: said}
-        opening = {"tool_calls": [{"index": index, call.kind: {grown: ""}}]}
-        self._prefix, self._suffix = self._around(opening)
+        self._set_ends(*_around({"tool_calls": [{"index": index, call.kind: {grown: ""}}]}))
         return self._chunk({"tool_calls": [header]})
 
     def _is_function(self, index: int, call: ToolCall) -> bool:
         return self._ask.in_functions and index == 0 and call.kind == "function"
 
-    def _around(self, delta: Json) -> tuple[bytes, bytes]:
-        """Return the JSON before and after the text that replaces the last ``""`` of ``delta``."""
-        before, after = _dumps(delta).rsplit(b'""', 1)
-        return self._before + before, after + self._after
-
     def _aside(self, text: str, choice: Json) -> bytes:
         """Encode a delta with more than text: ``choice`` is a fragment of the choice."""
+        if CHUNK in choice:
+            self._carry(choice[CHUNK])
         if self._open is None:
             return b""
         delta = dict(choice.get("delta") or {})
-        logprobs = choice.get("logprobs")
         if delta:
             self._told_further = True
         if (entries := delta.get("tool_calls")) and self._call_count:
             index = self._call_count - 1
             delta["tool_calls"] = [{**entry, "index": index} for entry in entries]
         said = self._chunk(delta) if delta else b""
-        if logprobs is None:
+        beside = {name: choice[name] for name in choice if name not in ("delta", CHUNK)}
+        if not beside:
             return self._grow(text) + said
-        self._told_logprobs = True
-        told = b',"logprobs":' + _dumps(logprobs) + b',"finish_reason":null}]' + self._end
-        frame = self._grow(text) or self._chunk({})
-        return frame[: -len(self._after)] + told + said
+        self._told_logprobs = self._told_logprobs or "logprobs" in beside
+        return self._beside(self._grow(text) or self._chunk({}), beside) + said
 
     def _complete(self, part: Part) -> bytes:
         frames = [] if self._open is type(part) else [self._start(opened(part))]
@@ -221,6 +265,7 @@ class Encoder:
             sent, text = "".join(self._pieces), written(part)
             if text.startswith(sent):
                 frames.append(self._grow(text[len(sent) :]))
+            self._textless[type(part)] += not text
         if not self._told_further and not isinstance(part, Opaque):
             frames.append(self._tell_further(part))
         self._open = self._pieces = None
@@ -237,7 +282,7 @@ class Encoder:
         """Encode the parts, or the rest of them, that were not sent."""
         frames: list[bytes] = []
         left = {kind: _sent(pieces, reply, kind) for kind, pieces in self._channels.items()}
-        opaque = self._opaque
+        opaque, textless = self._opaque, self._textless.copy()
         for part in reply.parts:
             kind = type(part)
             if isinstance(part, ToolCall):
@@ -249,6 +294,8 @@ class Encoder:
                 opaque -= 1
                 if opaque < 0:
                     frames += (self._start(part), self._complete(part))
+            elif kind in left and not written(part) and textless[kind]:
+                textless[kind] -= 1
             elif kind in left:
                 text = written(part)
                 sent = min(left[kind], len(text))
@@ -271,6 +318,12 @@ class Encoder:
         if self._is_function(index, call):
             return self._chunk({"function_call": rest})
         return self._chunk({"tool_calls": [{"index": index, call.kind: rest}]})
+
+
+def _around(delta: Json) -> tuple[bytes, bytes]:
+    """Return the JSON before and after the text that replaces the last ``""`` of ``delta``."""
+    before, after = _dumps(delta).rsplit(b'""', 1)
+    return before, after
 
 
 def _sent(parts: list[list[str]], reply: Reply, kind: type[Part]) -> int:

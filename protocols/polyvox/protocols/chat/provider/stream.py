@@ -9,7 +9,8 @@ back. Text that arrives while a call is open waits for the end too.
 the end of the body.
 
 Every part's ``wire`` is a message fragment, as in ``polyvox.protocols.chat.elements``; a delta's
-is a fragment of the chunk's choice: ``{"delta": {...}}`` or ``{"logprobs": {...}}``.
+is a fragment of the chunk's choice: ``{"delta": {...}}``, ``{"logprobs": {...}}`` or further
+members (see ``polyvox.protocols.chat.passing``).
 """
 
 from collections import deque
@@ -20,6 +21,7 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat.elements import FINISH_REASONS, WHOLE_MEMBERS
+from polyvox.protocols.chat.passing import Passing
 from polyvox.protocols.chat.provider.calls import Call
 from polyvox.protocols.chat.provider.growth import Grown
 from polyvox.protocols.chat.usage import parse_usage, usage_elsewhere
@@ -45,11 +47,6 @@ _BLANK: Final[dict[_PartKind, Part]] = {
     Reasoning: Reasoning("", origin="chat"),
 }
 
-# Members of the chunk itself that are written anew, or padding.
-_PASSING: Final = frozenset(
-    {"id", "object", "created", "model", "choices", "usage", "obfuscation", "error"}
-)
-_PASSING_CHOICE: Final = frozenset({"index", "delta", "logprobs", "usage"})
 # Failures in place of an ending: DeepSeek at capacity, OpenRouter and GLM with a failed upstream.
 _BROKEN: Final[dict[str, ErrorKind]] = {
     "insufficient_system_resource": "overloaded",
@@ -92,8 +89,7 @@ class Decoder:
         self._reason: str | None = None
         self._usage: Json = None
         self._usage_told: Json = None
-        self._answer: dict[str, Json] = {}
-        self._choice: dict[str, Json] = {}
+        self._passing = Passing()
         self._logprobs = Grown()
 
     def feed(self, name: str | None, data: bytes) -> list[Event]:
@@ -133,7 +129,7 @@ class Decoder:
             self._usage = usage
         choices = chunk.get("choices")
         if not choices:
-            self._note(chunk)
+            self._passing.note(chunk)
             self._tell_usage(events)
             return events
         for choice in choices:
@@ -141,19 +137,18 @@ class Decoder:
                 # One call asks for one choice; several answers are several calls.
                 continue
             if not self._started:
-                self._note(chunk)
-                self._start(str(chunk.get("model") or ""), events, self._beginning(choice))
-            self._read_choice(choice, events)
+                beginning = Wire("chat", self._passing.begin(chunk, choice))
+                self._start(str(chunk.get("model") or ""), events, beginning)
+            self._read_choice(choice, self._passing.read(chunk, choice), events)
             if self._reason is not None:
-                self._note(chunk)
                 self._usage = self._usage or usage_elsewhere(chunk, choice)
         return events
 
-    def _read_choice(self, choice: Json, events: list[Event]) -> None:
-        logprobs = choice.get("logprobs")
-        if logprobs:
-            self._aside = Wire("chat", {"logprobs": logprobs})
+    def _read_choice(self, choice: Json, aside: dict[str, Json], events: list[Event]) -> None:
+        if logprobs := choice.get("logprobs"):
+            aside["logprobs"] = logprobs
             self._logprobs.add(logprobs)
+        self._aside = Wire("chat", aside) if aside else None
         delta = choice.get("delta")
         if delta:
             for member, value in delta.items():
@@ -171,15 +166,14 @@ class Decoder:
         if self._aside is not None:
             if self._open is not None:
                 events.append(PartDelta("", self._aside))
+            else:
+                self._passing.hold(aside)
             self._aside = None
         reason = choice.get("finish_reason")
         if reason is not None and self._reason is None:
             if broken := _BROKEN.get(reason):
                 raise ModelError(broken, f"The provider gave up with finish_reason {reason!r}.")
             self._reason = reason
-            for member, value in choice.items():
-                if member not in _PASSING_CHOICE:
-                    self._choice[member] = value
             self._end_all(events)
 
     def _on_content(self, value: Json, events: list[Event]) -> None:
@@ -343,18 +337,6 @@ class Decoder:
             self._started = True
             events.append(Started(model, wire=wire))
 
-    def _beginning(self, choice: Json) -> Wire:
-        """Return the answer's members of the first chunk, and which of them are empty."""
-        delta = choice.get("delta") or {}
-        empty = {member: value for member, value in delta.items() if value in (None, "")}
-        return Wire("chat", {**self._answer, "choices": [{"delta": empty}]})
-
-    def _note(self, chunk: Json) -> None:
-        for member, value in chunk.items():
-            # A null in a later chunk does not delete a member.
-            if member not in _PASSING and (value is not None or member not in self._answer):
-                self._answer[member] = value
-
     def _tell_usage(self, events: list[Event]) -> None:
         # Running totals before the answer's end are held back: usage follows the parts.
         if self._usage is not None and self._usage is not self._usage_told:
@@ -375,10 +357,9 @@ class Decoder:
         return reason
 
     def _ending(self) -> dict[str, Json]:
-        choice = dict(self._choice)
+        ending = self._passing.ending(self._reason)
         if self._logprobs:
-            choice["logprobs"] = self._logprobs.whole()
-        ending = {**self._answer, "choices": [choice]}
+            ending["choices"][0]["logprobs"] = self._logprobs.whole()
         if self._usage is not None:
             ending["usage"] = self._usage
         return ending

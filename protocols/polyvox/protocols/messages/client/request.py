@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.messages.blocks import invalid
+from polyvox.protocols.messages.client.spellings import in_messages
 from polyvox.protocols.messages.elements import (
     parse_message,
     parse_options,
@@ -27,6 +28,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
     """Parse a request; see ``RequestParser.parse``."""
     if not isinstance(body, dict):
         raise ModelError("invalid_request", "The body must be a JSON object.")
+    body = in_messages(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise invalid("model", "must be the name of a model.")

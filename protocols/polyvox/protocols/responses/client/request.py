@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from polyvox.protocols.client_side import Ask
 from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.client.spellings import in_responses
 from polyvox.protocols.responses.include import check_include
 from polyvox.workflows.conversation import Conversation, Json, Message
 from polyvox.workflows.errors import ModelError
@@ -24,6 +25,7 @@ def parse(body: Json, headers: Mapping[str, str]) -> Ask:
     """Parse a request for ``POST /v1/responses``."""
     if not isinstance(body, dict):
         raise ModelError("invalid_request", "The request body must be a JSON object.")
+    body = in_responses(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise ModelError(

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import orjson
 
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.openai import client_errors as openai_errors
 from polyvox.protocols.responses.client import response_object
+from polyvox.protocols.responses.client.errors import render_error
 from polyvox.protocols.responses.client.frames import Frames
 from polyvox.protocols.responses.client.items import (
     CallWriter,
@@ -134,15 +134,17 @@ class Encoder:
 
     def fail(self, error: ModelError) -> bytes:
         frames = [self._start()]
-        said = openai_errors.error_object(error, self._run_id)
-        # Some clients read the flat members, others raise only for the nested object.
+        code = _FAILED_CODE.get(error.kind, "server_error")
+        status, document = render_error(error, self._run_id)
+        said = {**document["error"], "code": document["error"]["code"] or code}
+        # Some clients read the flat members, others raise only for the nested object. Over a
+        # WebSocket they read the status that the error would have over HTTP.
         flat = {name: said[name] for name in ("code", "message", "param")}
-        frames.append(self._frames.event("error", {**flat, "error": said}))
+        frames.append(self._frames.event("error", {"status": status, **flat, "error": said}))
         if error.kind == "cancelled" and self.response["background"]:
             # The protocol has no event for it: an error ends the stream, the object has details.
             self.response = {**self.response, "status": "cancelled", "output": self._output}
             return b"".join(frames)
-        code = _FAILED_CODE.get(error.kind, "server_error")
         self.response = {
             **self.response,
             "status": "failed",
