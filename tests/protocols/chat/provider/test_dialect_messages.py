@@ -16,7 +16,7 @@ from polyvox.workflows.conversation import (
     ToolResult,
     user,
 )
-from tests.samples.codex_request import CODEX, GRAMMAR, dialect_named, lost, to_chat
+from tests.samples.codex_request import CODEX, GRAMMAR, dialect_named, lost, parsed, to_chat
 
 
 def test_the_head_is_one_message_and_later_instructions_are_marked_user_text() -> None:
@@ -219,6 +219,9 @@ def test_a_chat_clients_own_messages_are_not_joined_for_an_unknown_server() -> N
     said = [{"role": "user", "content": "One."}, {"role": "user", "content": "Two."}]
     document = {"model": "m", "messages": said}
     assert to_chat(document, PLAIN, protocol="chat").body["messages"] == said
+    added = parsed("chat", document).then(user("Three."))
+    (joined,) = chat.render(added, "m", PLAIN).body["messages"]
+    assert joined["content"] == "One.\n\nTwo.\n\nThree."
 
 
 @pytest.mark.parametrize(

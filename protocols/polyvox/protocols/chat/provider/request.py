@@ -52,7 +52,7 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
             dialect,
             model,
             losses,
-            own=own,
+            own=own and _is_verbatim(conversation),
             instruction=schema_in_words(document, dialect, losses),
         ),
         **document,
@@ -75,6 +75,11 @@ def _split_stops(
         return asked, ()
     kept = 0 if thinks(model) and not own else min(wire.MOST_STOPS, dialect.stops)
     return asked.edited(stop=asked.stop[:kept]), asked.stop[kept:]
+
+
+def _is_verbatim(conversation: Conversation) -> bool:
+    """Whether every message is a client's own: a flow has added none."""
+    return all(message.on_wire("chat") is not None for message in conversation.messages)
 
 
 def _takes_marks(model: str, dialect: Dialect) -> bool:
