@@ -24,6 +24,7 @@ from polyvox.gateway.own_keys import KEY_VARIABLE, OwnKeys, find_keys, own_keys
 from polyvox.gateway.simulator.listening import serve
 from polyvox.gateway.web_ui.address import UiAddress, write_ui_address
 from polyvox.gateway.web_ui.sign_in import PATH
+from polyvox.protocols.dialects.dialect import FULL
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.runtime import Runtime, running
@@ -125,7 +126,13 @@ def simulated_providers(base_url: str, protocols: Protocols) -> dict[str, Provid
     the one that they are named after."""
     named = {f"simulator-{protocol}": protocol for protocol in protocols}
     return {
-        name: Provider(name, protocol, base_url, prices={EVERY_MODEL: Price(0.0, 0.0)})
+        name: Provider(
+            name,
+            protocol,
+            base_url,
+            prices={EVERY_MODEL: Price(0.0, 0.0)},
+            dialect={"server": FULL.server},
+        )
         for name, protocol in {"simulator": next(iter(protocols)), **named}.items()
     }
 

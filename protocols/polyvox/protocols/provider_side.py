@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
+from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event
@@ -46,8 +47,10 @@ class Decoder(Interface):
 class ProviderProtocol(Interface):
     """The provider side of one protocol."""
 
-    def render(self, conversation: Conversation, model: str) -> Rendered:
+    def render(self, conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
         """Render the request for ``model`` (the provider's own name for it).
+
+        ``dialect`` is what the provider's server accepts; the default is the whole protocol.
 
         Raises ModelError("unsupported", param=...) where dropping a field would change what the
         request means.

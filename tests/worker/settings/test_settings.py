@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from polyvox.activities.model_call.provider import Price, Provider, api_key
-from polyvox.worker.settings.file import EngineSettings, ServerSettings
+from polyvox.protocols.dialects.dialect import FACTS
+from polyvox.worker.settings.file import DialectTable, EngineSettings, ServerSettings
 from polyvox.worker.settings.settings import SettingsError, default_data, load_settings
 
 WHOLE_FILE = """
@@ -263,3 +264,47 @@ def test_each_mistake_is_reported_once_however_deep_it_is(
     lines = mistake(folder, text).splitlines()
     assert len(lines) == count, lines
     assert all(f"{folder / 'test.toml'}, line " in line for line in lines)
+
+
+def test_a_provider_states_what_its_server_accepts(folder: Path) -> None:
+    """Only the keys that are given change what is known about the server."""
+    text = (
+        WHOLE_FILE
+        + """
+[providers.rack]
+protocol = "chat"
+base_url = "http://rack:8000/v1"
+[providers.rack.dialect]
+server = "vllm"
+refuses = ["seed"]
+efforts = ["low"]
+custom_tools = false
+"""
+    )
+    settings = load_settings(write(folder, text), folder, environ={})
+    assert settings.providers["rack"].dialect == {
+        "server": "vllm",
+        "refuses": ["seed"],
+        "efforts": ["low"],
+        "custom_tools": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('server = "vlm"', ["providers.a.dialect.server: 'vlm'", "vllm", "unknown"]),
+        ("custom_tool = true", ["is not a known key here. Did you mean 'custom_tools'?"]),
+        ('call_ids = "short"', ["providers.a.dialect.call_ids"]),
+        ("stops = -1", ["providers.a.dialect.stops: -1"]),
+    ],
+)
+def test_a_mistake_in_a_dialect_is_named(folder: Path, line: str, words: list[str]) -> None:
+    head = '[providers.a]\nprotocol = "chat"\nbase_url = "http://a/v1"\n[providers.a.dialect]\n'
+    text = mistake(folder, head + line)
+    for word in words:
+        assert word in text
+
+
+def test_the_file_has_a_key_for_every_fact_of_a_dialect() -> None:
+    assert {*DialectTable.model_fields} == {*FACTS}

@@ -144,7 +144,7 @@ class ModelCaller:
         if call.owner:
             conversation = await self.memory.restored(conversation, base.messages, call.owner)
         conversation = await self.media.inlined(conversation, destination.inlined)
-        request = await _rendered(protocol, conversation, destination.model)
+        request = await _rendered(destination, conversation)
         self.relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
         attempt.stopping = Stopping(request.stop) if request.stop else None
@@ -322,12 +322,12 @@ class Attempt:
 _EMPTY = Conversation(())
 
 
-async def _rendered(protocol: ProviderProtocol, conversation: Conversation, model: str) -> Rendered:
+async def _rendered(destination: Destination, conversation: Conversation) -> Rendered:
     """Render the request; in a thread if that takes long."""
     elements = sum(len(message.parts) for message in conversation.messages)
     if elements + len(conversation.tools) < _MANY_ELEMENTS:
-        return protocol.render(conversation, model)
-    return await asyncio.to_thread(protocol.render, conversation, model)
+        return destination.render(conversation)
+    return await asyncio.to_thread(destination.render, conversation)
 
 
 def _too_large(what: str) -> ModelError:

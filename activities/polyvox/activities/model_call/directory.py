@@ -5,19 +5,30 @@ from dataclasses import dataclass
 
 from polyvox.activities.model_call.media_inlining import Kinds
 from polyvox.activities.model_call.provider import Provider, api_key
+from polyvox.protocols.dialects.dialect import Dialect
+from polyvox.protocols.dialects.servers import dialect_of
+from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols, WireProtocol
-from polyvox.workflows.conversation import File, Image
+from polyvox.workflows.conversation import Conversation, File, Image
 from polyvox.workflows.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A model at its provider. ``model`` is the provider's name for it."""
+    """A model at its provider.
+
+    ``model`` is the provider's name for it, ``dialect`` what the provider's server accepts.
+    """
 
     provider: Provider
     model: str
     protocol: WireProtocol
+    dialect: Dialect
+
+    def render(self, conversation: Conversation) -> Rendered:
+        """Render the request for the model; see ``ProviderProtocol.render``."""
+        return self.protocol.provider.render(conversation, self.model, self.dialect)
 
     @property
     def inlined(self) -> Kinds:
@@ -51,7 +62,8 @@ class Directory:
                 f"Model {reference!r} names no known provider. Providers: {known}.",
                 param="model",
             )
-        return Destination(provider, model, self._protocols[provider.protocol])
+        dialect = dialect_of(provider.base_url, provider.dialect)
+        return Destination(provider, model, self._protocols[provider.protocol], dialect)
 
     def authorization(self, destination: Destination) -> dict[str, str]:
         """Return the headers with the key; none for a provider that needs no key.

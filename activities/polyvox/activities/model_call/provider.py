@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from polyvox.workflows.conversation import Json
+
 EVERY_MODEL = "*"
 """In ``prices``: all models of the provider that are not listed."""
 
@@ -32,7 +34,8 @@ class Provider:
     is read when a call is made. ``headers`` are sent with every request. ``timeout_s`` limits one
     attempt, in seconds. With ``inline_urls`` Polyvox fetches the URLs of images and files, for a
     provider that does not fetch them. ``prices`` are the operator's, by model; they take precedence
-    over list prices.
+    over list prices. ``dialect`` are the operator's changes to what is known about the server, by
+    fact; see ``protocols.dialects``.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Provider:
     timeout_s: float = 600.0
     inline_urls: bool = False
     prices: Mapping[str, Price] = field(default_factory=dict)
+    dialect: Mapping[str, Json] = field(default_factory=dict)
 
 
 def api_key(provider: Provider, environ: Mapping[str, str]) -> str | None:

@@ -28,7 +28,7 @@ class TokenCounter:
         if question is None:
             return None
         try:
-            request = destination.protocol.provider.render(conversation, destination.model)
+            request = destination.render(conversation)
             body = {k: v for k, v in request.body.items() if k in question.fields}
             asked = replace(request, path=question.path, body={"model": destination.model, **body})
             authorization = self._directory.authorization(destination)

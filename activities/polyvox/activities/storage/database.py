@@ -56,7 +56,9 @@ class Schema:
     holds: str
 
 
-MAIN = Schema("main", ("0001", "0002", "0003", "0004", "0005"), "runs, keys, models and stored responses")
+MAIN = Schema(
+    "main", ("0001", "0002", "0003", "0004", "0005"), "runs, keys, models and stored responses"
+)
 BLOBS = Schema("blobs", ("0001",), "the conversations of all runs")
 
 

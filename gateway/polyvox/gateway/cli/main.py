@@ -17,6 +17,7 @@ GROUPS = {
     "keys": "Keys of the server: list, create, revoke.",
     "flows": "Flows and their versions.",
     "models": "Virtual models and their versions.",
+    "providers": "Providers and what their servers accept.",
     "engine": "The Temporal engine Polyvox runs on.",
 }
 
@@ -124,6 +125,16 @@ COMMANDS = (
         "models retire",
         "models:retire_model",
         "Retire a model. Its history is kept, and a rollback restores it.",
+    ),
+    (
+        "providers list",
+        "providers:list_providers",
+        "List the providers of the configuration, each with its server and whether its key is set.",
+    ),
+    (
+        "providers show",
+        "providers:show_provider",
+        "Show what a provider's server accepts, and where each fact comes from.",
     ),
     (
         "engine install",

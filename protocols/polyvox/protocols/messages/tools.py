@@ -7,6 +7,7 @@ A free-text tool, which this protocol lacks, becomes a function with the single 
 from collections.abc import Sequence
 
 from polyvox.protocols.coverage.losses import tool_losses
+from polyvox.protocols.dialects.free_text import INPUT_SCHEMA, described
 from polyvox.protocols.messages.blocks import invalid
 from polyvox.protocols.neutral import neutral_of
 from polyvox.protocols.tool_names import offered_name
@@ -53,30 +54,21 @@ def render_tools(tools: Sequence[Tool], losses: list[str]) -> list[Json]:
 
 def _render_tool(tool: Tool, losses: list[str]) -> Json:
     json: dict[str, Json] = {"name": offered_name(tool.name)}
+    if tool.kind == "custom":
+        description = described(tool.description, _format(tool))
+        if description is not None:
+            json["description"] = description
+        return {**json, "input_schema": INPUT_SCHEMA}
     if tool.description is not None:
         json["description"] = tool.description
-    if tool.kind == "custom":
-        if (grammar := _grammar(tool)) is not None:
-            # The grammar is not enforced, so the model is at least told about it.
-            said = f"{tool.description}\n\n" if tool.description else ""
-            json["description"] = f"{said}The input must follow this grammar:\n{grammar}"
-        json["input_schema"] = {
-            "type": "object",
-            "properties": {"input": {"type": "string"}},
-            "required": ["input"],
-            "additionalProperties": False,
-        }
-        return json
     json["input_schema"] = _object_schema(tool.parameters)
     if tool.strict is not None:
         json["strict"] = tool.strict
     return json
 
 
-def _grammar(tool: Tool) -> str | None:
-    said = neutral_of(tool.wire).custom_format(tool.wire.json) if tool.wire is not None else None
-    definition = said.get("definition") if isinstance(said, dict) else None
-    return definition if isinstance(definition, str) else None
+def _format(tool: Tool) -> Json:
+    return None if tool.wire is None else neutral_of(tool.wire).custom_format(tool.wire.json)
 
 
 def _object_schema(parameters: Json) -> Json:

@@ -7,6 +7,7 @@ everything that compatible servers usually accept.
 """
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from polyvox.protocols.coverage.losses import lose
@@ -21,10 +22,11 @@ _FIRST_THINKING: Final = (5, 0)
 _FIRST_OF_O: Final = (4, 9)
 """The generation of the o-series: it thinks, and is older than gpt-5."""
 
-_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""All efforts, lowest first."""
 
 _TAKES: Final[tuple[tuple[Generation, frozenset[str]], ...]] = (
-    ((5, 6), frozenset(_EFFORTS) - {"minimal"}),
+    ((5, 6), frozenset(EFFORTS) - {"minimal"}),
     ((5, 2), frozenset({"none", "low", "medium", "high", "xhigh"})),
     ((5, 1), frozenset({"none", "low", "medium", "high"})),
     ((5, 0), frozenset({"minimal", "low", "medium", "high"})),
@@ -86,9 +88,23 @@ def fitted(options: Options, model: str, losses: list[str]) -> Options:
 
 def _nearest(effort: str | None, known: Generation) -> str | None:
     """Return the effort that the generation accepts: the next lower one, else its lowest."""
-    if effort not in _EFFORTS:
+    if effort is None:
+        return None
+    return nearest(effort, next(efforts for first, efforts in _TAKES if known >= first))
+
+
+def nearest(effort: str, takes: Collection[str]) -> str:
+    """Return ``effort``, else the next lower one in ``takes``, else the lowest.
+
+    An unknown effort is returned unchanged.
+    """
+    if effort not in EFFORTS or not takes:
         return effort
-    takes = next(efforts for first, efforts in _TAKES if known >= first)
-    wanted = _EFFORTS.index(effort)
-    lower = [e for e in _EFFORTS[: wanted + 1] if e in takes]
-    return lower[-1] if lower else next(e for e in _EFFORTS if e in takes)
+    wanted = EFFORTS.index(effort)
+    lower = [e for e in EFFORTS[: wanted + 1] if e in takes]
+    return lower[-1] if lower else next((e for e in EFFORTS if e in takes), effort)
+
+
+def takes_effort(model: str) -> bool:
+    """Whether ``model`` is known to accept ``reasoning_effort``, whichever server runs it."""
+    return thinks(model) or "gpt-oss" in model

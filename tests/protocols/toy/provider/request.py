@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.protocols.provider_side import Rendered
 from polyvox.workflows.conversation import Conversation, Json, Text
 from polyvox.workflows.errors import ModelError
@@ -20,7 +21,7 @@ from polyvox.workflows.reply import Usage
 from tests.protocols.toy.elements import render_message
 
 
-def render(conversation: Conversation, model: str) -> Rendered:
+def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
     losses = ["tools"] if conversation.tools else []
     messages = conversation.messages
     if conversation.system is not None:

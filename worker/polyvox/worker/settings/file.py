@@ -14,6 +14,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from polyvox.activities.registry.virtual_models import name_mistake
+from polyvox.protocols.dialects.dialect import (
+    UNKNOWN,
+    CallIds,
+    EffortField,
+    ForcedChoice,
+    Instructions,
+    OutputLimit,
+    Responses,
+    Thoughts,
+)
+from polyvox.protocols.dialects.servers import SERVERS
 from polyvox.protocols.table import PROTOCOLS
 
 RESERVED_PROVIDERS = frozenset({"simulator", *(f"simulator-{name}" for name in PROTOCOLS)})
@@ -28,6 +39,13 @@ def _protocol(name: str) -> str:
         *others, last = map(repr, PROTOCOLS)
         known = f"{', '.join(others)} or {last}"
         raise PydanticCustomError("protocol", "is not known. Use {known}", {"known": known})
+    return name
+
+
+def _server(name: str) -> str:
+    if name != UNKNOWN and name not in SERVERS:
+        known = ", ".join(sorted((*SERVERS, UNKNOWN)))
+        raise PydanticCustomError("name", "is not a known server. Known: {known}", {"known": known})
     return name
 
 
@@ -118,6 +136,34 @@ class PriceTable(_Table):
     cache_write_1h: Dollars | None = None
 
 
+class DialectTable(_Table):
+    """``[providers.NAME.dialect]``: changes to what is known about the provider's server.
+
+    A fact that is None stays as it is. ``docs/dialects.md`` describes the facts.
+    """
+
+    server: Annotated[str, AfterValidator(_server)] | None = None
+    output_limit: OutputLimit | None = None
+    accepts: list[str] | None = None
+    refuses: list[str] | None = None
+    stops: int | None = Field(None, ge=0)
+    effort_as: EffortField | None = None
+    efforts: list[str] | None = None
+    json_schema: bool | None = None
+    forced_choice: ForcedChoice | None = None
+    strict_tools: bool | None = None
+    custom_tools: bool | None = None
+    instructions: Instructions | None = None
+    developer: bool | None = None
+    alternate: bool | None = None
+    reply_after_results: bool | None = None
+    call_ids: CallIds | None = None
+    longest_call_id: int | None = Field(None, ge=20)
+    thoughts: Thoughts | None = None
+    text_parts: bool | None = None
+    responses: Responses | None = None
+
+
 class ProviderTable(_Table):
     """``[providers.NAME]``."""
 
@@ -128,6 +174,7 @@ class ProviderTable(_Table):
     timeout_s: float = Field(600.0, gt=0, allow_inf_nan=False)
     inline_urls: bool = False
     prices: dict[str, PriceTable] = Field(default_factory=dict)
+    dialect: DialectTable | None = None
 
 
 class ModelTable(_Table):
@@ -209,6 +256,7 @@ _TABLES: dict[tuple[str, ...], type[_Table]] = {
     (): ConfigFile,
     ("providers", "*"): ProviderTable,
     ("providers", "*", "prices", "*"): PriceTable,
+    ("providers", "*", "dialect"): DialectTable,
     ("models", "*"): ModelTable,
     ("server",): ServerSettings,
     ("engine",): EngineSettings,

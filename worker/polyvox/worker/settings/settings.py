@@ -222,6 +222,7 @@ def _providers(
             **{
                 **dict(table),
                 "prices": {model: Price(**dict(price)) for model, price in table.prices.items()},
+                "dialect": table.dialect.model_dump(exclude_none=True) if table.dialect else {},
             },
         )
         for name, table in tables.items()

@@ -6,14 +6,18 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat import elements as wire
+from polyvox.protocols.chat.provider.fitted_messages import fit_messages
+from polyvox.protocols.chat.provider.fitted_options import fit_options, schema_in_words
+from polyvox.protocols.chat.provider.fitted_tools import fit_tools, restrain_choice
 from polyvox.protocols.chat.provider.stream import Decoder
-from polyvox.protocols.coverage.losses import lose
+from polyvox.protocols.dialects.claude import keep_one_sampler
+from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.tool_names import allowed_tools
-from polyvox.workflows.conversation import Conversation, Json
+from polyvox.workflows.conversation import Conversation, Options
 from polyvox.workflows.errors import ModelError
 
 _TOO_LONG = ("maximum context length", "context window", "context size", "prompt is too long")
@@ -21,53 +25,65 @@ _TOO_LONG = ("maximum context length", "context window", "context size", "prompt
 __all__ = ["Decoder", "decoder", "parse_error", "render"]
 
 
-def render(conversation: Conversation, model: str) -> Rendered:
+def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
     """Render the request for ``model``; see ``ProviderProtocol.render``."""
     losses: list[str] = []
-    spoken = conversation.options.on_wire("chat") is not None
+    own = conversation.options.on_wire("chat") is not None
     asked, offered = conversation.options, conversation.tools
-    stop: tuple[str, ...] = ()
-    if not spoken:
+    if not own:
         refuse_prefill(conversation)
         asked = fitted(asked, model, losses)
-        kept = 0 if thinks(model) else wire.MOST_STOPS
-        asked, stop = asked.edited(stop=asked.stop[:kept]), asked.stop[kept:]
+    if not (own and dialect.custom_tools):
+        # A server that knows nothing but functions does not know a choice of allowed tools either.
         offered = tuple(allowed_tools(offered, asked.tool_choice))
-    options = wire.render_options(asked, losses)
-    messages = wire.render_messages(conversation, losses, marks=takes_marks(model))
-    tools = wire.render_tools(offered, losses)
-    if not spoken or len(tools) < len(conversation.tools):
-        _restrain(options, tools, losses)
+    asked, stop = _split_stops(asked, dialect, model, own=own)
+    document = wire.render_options(asked, losses)
+    if not dialect.custom_tools and asked.tool_choice is not None and asked.tool_choice.allowed:
+        document["tool_choice"] = asked.tool_choice.mode
+    tools = fit_tools(wire.render_tools(offered, losses), dialect, losses, own=own)
+    if not own or len(tools) < len(conversation.tools) or not dialect.custom_tools:
+        restrain_choice(document, tools, losses)
+    fit_options(document, dialect, model, losses, own=own)
+    keep_one_sampler(document, model, losses)
     body = {
         "model": model,
-        "messages": messages,
-        **options,
+        "messages": fit_messages(
+            wire.render_messages(conversation, losses, marks=_takes_marks(model, dialect)),
+            dialect,
+            model,
+            losses,
+            own=own and _is_verbatim(conversation),
+            instruction=schema_in_words(document, dialect, losses),
+        ),
+        **document,
         **({"tools": tools} if tools else {}),
         "stream": True,
-        # Without it there is no usage in the answer, and costs are computed from usage.
-        "stream_options": {**(options.get("stream_options") or {}), "include_usage": True},
     }
-    headers = dict(conversation.headers) if spoken else {}
+    if "stream_options" in dialect.accepts or "stream_options" in document:
+        # Without it there is no usage in the answer, and costs are computed from usage.
+        asked_for = document.get("stream_options") or {}
+        body["stream_options"] = {**asked_for, "include_usage": True}
+    headers = dict(conversation.headers) if own else {}
     return Rendered("chat/completions", body, headers, tuple(losses), stop)
 
 
-def _restrain(options: dict[str, Json], tools: list[Json], losses: list[str]) -> None:
-    # OpenAI refuses a tool_choice without tools, and one that names a missing tool.
-    choice = options.get("tool_choice")
-    kinds = {
-        said.get("name"): kind for tool in tools if (said := tool.get(kind := tool.get("type")))
-    }
-    chosen = choice.get("function") if isinstance(choice, dict) else None
-    if chosen is not None:
-        kind = kinds.get(chosen.get("name"))
-        if kind is None:
-            lose(losses, "tool_choice: its tool is not offered")
-            del options["tool_choice"]
-        else:
-            options["tool_choice"] = {"type": kind, kind: chosen}
-    if not tools:
-        options.pop("tool_choice", None)
-        options.pop("parallel_tool_calls", None)
+def _split_stops(
+    asked: Options, dialect: Dialect, model: str, *, own: bool
+) -> tuple[Options, tuple[str, ...]]:
+    """Return the options with the stop sequences that are sent, and those to watch for."""
+    if own and dialect.stops >= wire.MOST_STOPS:
+        return asked, ()
+    kept = 0 if thinks(model) and not own else min(wire.MOST_STOPS, dialect.stops)
+    return asked.edited(stop=asked.stop[:kept]), asked.stop[kept:]
+
+
+def _is_verbatim(conversation: Conversation) -> bool:
+    """Whether every message is a client's own: a flow has added none."""
+    return all(message.on_wire("chat") is not None for message in conversation.messages)
+
+
+def _takes_marks(model: str, dialect: Dialect) -> bool:
+    return takes_marks(model) and "prompt_cache_options" in dialect.accepts
 
 
 def decoder() -> Decoder:

@@ -7,13 +7,21 @@ version 2026-10-21 without sampling, system messages within a conversation 4.8).
 are assumed to accept everything except those system messages, which some servers refuse.
 """
 
-import re
-
+from polyvox.protocols.dialects.claude import generation
 from polyvox.workflows.conversation import Json
+
+__all__ = [
+    "SAMPLING",
+    "fit_budget",
+    "fit_history",
+    "fit_sampling",
+    "fit_thinking",
+    "generation",
+    "takes_system_turns",
+]
 
 SAMPLING = ("temperature", "top_p", "top_k")
 
-_CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d{1,9})(?:[-.](\d{1,2})(?!\d))?")
 _FIRST_THINKING = (3, 7)
 _FIRST_ADAPTIVE = (4, 6)
 _LAST_SAMPLING = (4, 6)
@@ -26,12 +34,6 @@ _LEAST_BUDGET = 1_024
 """The API's own minimum of ``budget_tokens``."""
 
 _FORCED = ("any", "tool")
-
-
-def generation(model: str) -> tuple[int, int] | None:
-    """Return (major, minor) of a Claude model's name, or None for another model."""
-    found = _CLAUDE.search(model)
-    return None if found is None else (int(found[1]), int(found[2] or 0))
 
 
 def takes_system_turns(model: str) -> bool | None:

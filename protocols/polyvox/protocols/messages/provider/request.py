@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 
 from polyvox.protocols.coverage.losses import LOST_REASONING
+from polyvox.protocols.dialects.claude import keep_one_sampler
+from polyvox.protocols.dialects.dialect import FULL, Dialect
+from polyvox.protocols.dialects.thoughts import thoughts_wanted
 from polyvox.protocols.messages import elements as messages
 from polyvox.protocols.messages.client.request import FORWARDED_HEADERS
 from polyvox.protocols.messages.provider.errors import parse_error
+from polyvox.protocols.messages.provider.fitted_thoughts import fit_thoughts
 from polyvox.protocols.messages.provider.model_capabilities import (
     SAMPLING,
     fit_budget,
@@ -34,7 +38,7 @@ SAMPLING_VERSION = "2023-06-01"
 """The newest version that still accepts temperature, top_p and top_k."""
 
 
-def render(conversation: Conversation, model: str) -> Rendered:
+def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
     """Render the request; see ``ProviderProtocol.render``."""
     losses: list[str] = []
     body: dict[str, Json] = {"model": model}
@@ -54,6 +58,8 @@ def render(conversation: Conversation, model: str) -> Rendered:
     body["stream"] = True
     headers = {name: value for name, value in conversation.headers if name in FORWARDED_HEADERS}
     _fit(body, conversation, model, headers, losses)
+    keep_one_sampler(body, model, losses)
+    fit_thoughts(body, thoughts_wanted(model, dialect.thoughts))
     version = SAMPLING_VERSION if any(name in body for name in SAMPLING) else VERSION
     headers.setdefault("anthropic-version", version)
     return Rendered("messages", body, headers, tuple(dict.fromkeys(losses)))
@@ -70,9 +76,13 @@ def _fit(
     said: dict[str, Json] = conversation.options.on_wire("messages") or {}
     choice = body.get("tool_choice")
     if choice is not None and not _offers(body.get("tools", ()), choice):
-        del body["tool_choice"]
         if choice["type"] in ("any", "tool"):
-            losses.append("tool_choice: no such tool is offered")
+            losses.append("tool_choice: its tool is not offered")
+        if body.get("tools") and choice["type"] == "tool":
+            rest = {name: value for name, value in choice.items() if name != "name"}
+            body["tool_choice"] = {**rest, "type": "auto"}
+        else:
+            del body["tool_choice"]
     if body.get("thinking") != said.get("thinking"):
         fit_thinking(body, model, losses)
     if body.get("thinking") != said.get("thinking") or LOST_REASONING in losses:

@@ -1,10 +1,14 @@
 """OpenAI Responses as a provider: its requests, and the keys and errors that go with them."""
 
+from polyvox.protocols.dialects.claude import keep_one_sampler
+from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.provider.fitted_tools import only_functions, restrain_choice
+from polyvox.protocols.responses.provider.one_instruction import one_instruction
 from polyvox.protocols.responses.provider.stream import Decoder
 from polyvox.workflows.conversation import Conversation, Json
 
@@ -16,16 +20,16 @@ _KEPT_HERE = ("background", "conversation", "previous_response_id")
 """What refers to our own responses: a provider gets the whole conversation instead."""
 
 
-def render(conversation: Conversation, model: str) -> Rendered:
+def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
     """Render the request; the path is ``responses``."""
     losses: list[str] = []
-    spoken = conversation.options.on_wire("responses") is not None
+    own = conversation.options.on_wire("responses") is not None
     asked = conversation.options
-    if not spoken:
+    if not own:
         refuse_prefill(conversation)
         asked = fitted(asked, model, losses)
     body: dict[str, Json] = wire.render_options(asked, losses)
-    if not spoken:
+    if not own:
         # Nothing refers to it later, and a reasoning model's thoughts come back sealed instead.
         body["store"] = False
         if asked.effort is not None:
@@ -38,25 +42,22 @@ def render(conversation: Conversation, model: str) -> Rendered:
     instructions = wire.render_system(conversation, losses)
     if instructions is not None:
         body["instructions"] = instructions
-    body["input"] = wire.render_messages(conversation, losses, marks=takes_marks(model))
-    given = wire.given_tools(conversation.messages)
+    marks = takes_marks(model) and "prompt_cache_options" in dialect.accepts
+    body["input"] = wire.render_messages(conversation, losses, marks=marks)
+    simple = dialect.responses == "functions"
+    given = [] if simple else wire.given_tools(conversation.messages)
     tools = [t for t in conversation.tools if not given or t.on_wire("responses") not in given]
     if tools:
         body["tools"] = wire.render_tools(tools, losses)
-    if not spoken:
-        _choose(body)
-    headers = conversation.headers if spoken else ()
+    if simple or not (own or dialect.custom_tools):
+        only_functions(body)
+    if simple:
+        one_instruction(body, losses)
+    if conversation.tools and not own:
+        restrain_choice(body, losses)
+    keep_one_sampler(body, model, losses)
+    headers = conversation.headers if own else ()
     return Rendered("responses", body, dict(headers), tuple(dict.fromkeys(losses)), asked.stop)
-
-
-def _choose(body: dict[str, Json]) -> None:
-    """Name tools in the choice by their kind, which only the tools say."""
-    choice = body.get("tool_choice")
-    if not isinstance(choice, dict):
-        return
-    kinds = {tool.get("name"): tool["type"] for tool in body.get("tools", ())}
-    named = [{**t, "type": kinds.get(t["name"], "function")} for t in choice.get("tools", [choice])]
-    body["tool_choice"] = {**choice, "tools": named} if "tools" in choice else named[0]
 
 
 def decoder() -> Decoder:

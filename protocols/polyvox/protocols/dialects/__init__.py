@@ -1,0 +1,1 @@
+"""What each known server accepts: a table of facts, used by the renderers of all protocols."""
