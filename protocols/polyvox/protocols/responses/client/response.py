@@ -26,4 +26,4 @@ def render(ask: Ask, reply: Reply, *, run_id: str, created: int) -> dict[str, Js
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
     """Return status and error document; see ``ResponseEncoder.render_error``."""
     status = 400 if error.kind in _NOT_RETRIED else error_status(error)
-    return status, {"error": error_object(error, run_id)}
+    return status, {"error": error_object(error, run_id, status)}
