@@ -87,6 +87,7 @@ REVIEWED = {
     "workflows/polyvox/workflows/templates/patch.py": "patch",
     "workflows/polyvox/workflows/steps/transcript.py": "one class of characters",
     "protocols/polyvox/protocols/messages/blocks.py": "one class of characters",
+    "protocols/polyvox/protocols/provider_failures/too_long.py": "an error's numbers",
 }
 """Modules with regular expressions, and the case above, or the reason why none is needed."""
 

@@ -18,6 +18,7 @@ from polyvox.protocols.messages.provider import model_capabilities as messages_m
 from polyvox.protocols.messages.provider import request as messages_provider
 from polyvox.protocols.openai import model_capabilities as openai_models
 from polyvox.protocols.openai import provider_errors as openai_errors
+from polyvox.protocols.provider_failures.too_long import is_too_long
 from polyvox.protocols.responses.client import request as responses_front
 from polyvox.protocols.responses.provider import request as responses_provider
 from polyvox.protocols.sse import FrameSplitter
@@ -306,6 +307,7 @@ CASES = [
         lambda t: openai_errors.parse_error(429, {}, t.encode()),
         repeated("1", '{"error":{"message":"try again in ', '"}}'),
     ),
+    Case("an error's numbers", is_too_long, repeated("1 is too large: ")),
     Case("a model of OpenAI", openai_models.thinks, repeated("gpt-1", after="x")),
     Case("a model's digits", openai_models.thinks, repeated("1", "gpt-")),
     Case("a model of Anthropic", messages_models.takes_system_turns, repeated("claude-a")),

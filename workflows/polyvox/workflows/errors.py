@@ -4,6 +4,7 @@ A ModelError is independent of the protocol. The gateway renders it in the clien
 activity decides by its kind whether Temporal retries, and the ledger stores the kind.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,6 +74,28 @@ FAULTS: dict[ErrorKind, Fault] = {
     "internal": Fault(500, False, "A bug in this server."),
 }
 
+KIND_OF_STATUS: dict[int, ErrorKind] = {
+    400: "invalid_request",
+    401: "provider_authentication",
+    402: "billing",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    409: "conflict",
+    413: "too_large",
+    422: "unprocessable",
+    429: "rate_limit",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+"""The kind of a provider's error whose body is not more precise than its status."""
+
+
+def kind_of_status(status: int) -> ErrorKind:
+    """Return the kind of an error with this HTTP status, 400 or above."""
+    return KIND_OF_STATUS.get(status, "provider_error" if status >= 500 else "invalid_request")
+
 
 class ModelError(Exception):
     """A failed request or model call.
@@ -116,7 +139,43 @@ class ModelError(Exception):
 
     @property
     def http_status(self) -> int:
-        """The status for the client: the provider's if it is an error status, else ``fault``'s."""
-        if self.status is not None and 400 <= self.status < 600:
-            return self.status
-        return self.fault.status
+        """The status for the client: the provider's if it means the same as the kind.
+
+        Otherwise it is that of ``fault``, so that status and kind agree: a prompt that is too long
+        is a 400, whatever status the provider sent.
+        """
+        status = self.status
+        if status is None or not 400 <= status < 600:
+            return self.fault.status
+        # With a status of 500 or above the answer was too large, not the request.
+        same = kind_of_status(status) == self.kind or (self.kind == "too_large" and status >= 500)
+        return status if same else self.fault.status
+
+
+_ACTIONABLE: tuple[tuple[ErrorKind, ...], ...] = (
+    ("context_length",),
+    ("invalid_request", "unsupported", "unprocessable", "too_large", "conflict"),
+    ("rate_limit",),
+    (
+        "provider_authentication",
+        "authentication",
+        "billing",
+        "permission",
+        "quota",
+        "model_not_found",
+        "not_found",
+    ),
+    ("overloaded", "timeout", "unreachable", "stream_cut", "bad_stream", "provider_error"),
+    ("flow_error", "internal", "cancelled"),
+)
+_RANK = {kind: rank for rank, kinds in enumerate(_ACTIONABLE) for kind in kinds}
+
+
+def most_actionable(errors: Sequence[ModelError]) -> ModelError:
+    """Return the one of several failures that helps the client most; ``errors`` is not empty.
+
+    The order: the client must shorten the conversation, must change the request, must wait (the
+    longest wait), the operator must act (key, payment, model's name), the provider failed. The
+    first of equal failures is returned. A failure whose text the client has seen comes before all.
+    """
+    return min(errors, key=lambda e: (not e.shown, _RANK[e.kind], -(e.retry_after_s or 0.0)))

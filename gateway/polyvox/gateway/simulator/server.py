@@ -28,7 +28,6 @@ from polyvox.gateway.simulator.record import Record
 from polyvox.gateway.simulator.stream import GARBAGE, Cut
 from polyvox.gateway.simulator.tally import Tally
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.error_status import KIND_OF_STATUS
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import (
     ROOT,
@@ -38,7 +37,7 @@ from polyvox.protocols.wire_protocol import (
     protocol_at,
 )
 from polyvox.workflows.conversation import Conversation, Image, Json, ToolCall, ToolResult
-from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.errors import KIND_OF_STATUS, ErrorKind, ModelError
 from polyvox.workflows.reply import Reply
 
 WRONG_KEY = "wrong-key"

@@ -19,15 +19,22 @@ TYPE_AND_CODE: dict[ErrorKind, tuple[str, str | None]] = {
     "quota": ("insufficient_quota", "insufficient_quota"),
     "cancelled": ("invalid_request_error", "response_cancelled"),
     "provider_error": ("server_error", "server_error"),
-    "provider_authentication": ("authentication_error", "provider_authentication"),
+    "provider_authentication": ("server_error", "provider_authentication"),
     "unreachable": ("server_error", "provider_unreachable"),
     "stream_cut": ("server_error", "stream_cut"),
     "bad_stream": ("server_error", "bad_stream"),
     "overloaded": ("server_error", "server_is_overloaded"),
     "timeout": ("server_error", "timeout"),
-    "flow_error": ("server_error", "flow_error"),
+    "flow_error": ("invalid_request_error", "flow_error"),
     "internal": ("server_error", "internal_error"),
 }
+
+_TYPE_OF_STATUS = {
+    401: "authentication_error",
+    408: "timeout_error",
+    **dict.fromkeys(range(500, 600), "server_error"),
+}
+"""The types of statuses that errors of several kinds have."""
 
 _STATUS = {529: 503}
 
@@ -37,12 +44,17 @@ def error_status(error: ModelError) -> int:
     return _STATUS.get(error.http_status, error.http_status)
 
 
-def error_object(error: ModelError, run_id: str | None) -> dict[str, Json]:
-    """Return the error object: the provider's own message, and the run in which it happened."""
+def error_object(
+    error: ModelError, run_id: str | None, status: int | None = None
+) -> dict[str, Json]:
+    """Return the error object: the provider's own message, and the run in which it happened.
+
+    Its type agrees with ``status``, by default that of ``error_status``.
+    """
     kind, code = TYPE_AND_CODE[error.kind]
     return {
         "message": error_message(error, run_id),
-        "type": kind,
+        "type": _TYPE_OF_STATUS.get(status or error_status(error), kind),
         "param": error.param,
         "code": error.code or code,
     }

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
-from polyvox.protocols.error_status import kind_of_status
+from polyvox.protocols.provider_failures.kinds import code_for_clients, kind_by_words
+from polyvox.protocols.provider_failures.texts import message_of, own_text
 from polyvox.protocols.retry_after import retry_after_s
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.errors import ErrorKind, ModelError, kind_of_status
 
 KIND_OF_CODE: dict[str, ErrorKind] = {
     "billing_hard_limit_reached": "quota",
@@ -53,40 +54,52 @@ _LONGEST_BODY = 4096
 
 
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
-    """Read an error answer; ``headers`` have lower-case names."""
+    """Read an error answer; ``headers`` have lower-case names.
+
+    Google puts a list around the object.
+    """
     text = body[:_LONGEST_BODY].decode("utf-8", "replace")
     try:
         json = parse_json(body)
     except orjson.JSONDecodeError:
         json = None
+    if isinstance(json, list) and json:
+        json = json[0]
     said = json.get("error", json) if isinstance(json, dict) else json
     error = said if isinstance(said, dict) else {"message": said if isinstance(said, str) else None}
     return _error(error, status, retry_after_s(headers), text)
 
 
 def parse_event(error: Json) -> ModelError:
-    """Read the error of an event in a stream that had begun with status 200."""
-    return _error(error if isinstance(error, dict) else {}, None, None, None)
+    """Read the error of an event in a stream that had begun with status 200.
+
+    OpenRouter, vLLM and LiteLLM send the status as its code, as a number or in digits.
+    """
+    said = error if isinstance(error, dict) else {"message": error}
+    code = str(said.get("code"))
+    status = int(code) if len(code) == 3 and code.isdecimal() and "400" <= code < "600" else None
+    return _error(said, status, None, None)
 
 
 def _error(
     error: dict[str, Json], status: int | None, wait_s: float | None, body: str | None
 ) -> ModelError:
-    code, kind_name = error.get("code"), error.get("type")
+    code, kind_name = str(error.get("code")), str(error.get("type"))
+    said = message_of(error)
     kind = (
-        KIND_OF_CODE.get(str(code))
-        or _kind_of_status(status, str(kind_name))
-        or KIND_OF_TYPE.get(str(kind_name), "provider_error")
+        kind_by_words(status, own_text(error, said), code, kind_name)
+        or KIND_OF_CODE.get(code)
+        or _kind_of_status(status, kind_name)
+        or KIND_OF_TYPE.get(kind_name, "provider_error")
     )
-    message = error.get("message") or error.get("detail") or _nameless(status, body)
+    message = said or _nameless(status, body)
     return ModelError(
         kind,
-        str(message),
-        # A refused key of the server must not look like a refused key of the client.
+        message,
         status=status,
-        retry_after_s=_wait_in(str(message)) if wait_s is None else wait_s,
+        retry_after_s=_wait_in(message) if wait_s is None else wait_s,
         param=error["param"] if isinstance(error.get("param"), str) else None,
-        code=None if code is None else str(code),
+        code=code_for_clients(kind, error.get("code")),
         body=body,
     )
 

@@ -1,10 +1,5 @@
 """Writes Chat Completions requests to providers: OpenAI and compatible servers."""
 
-from collections.abc import Mapping
-
-import orjson
-
-from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat import elements as wire
 from polyvox.protocols.chat.provider.fitted_messages import fit_messages
 from polyvox.protocols.chat.provider.fitted_options import fit_options, schema_in_words
@@ -18,9 +13,8 @@ from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thi
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Options
-from polyvox.workflows.errors import ModelError
 
-_TOO_LONG = ("maximum context length", "context window", "context size", "prompt is too long")
+parse_error = openai_errors.parse_error
 
 __all__ = ["Decoder", "decoder", "parse_error", "render"]
 
@@ -89,26 +83,3 @@ def _takes_marks(model: str, dialect: Dialect) -> bool:
 def decoder() -> Decoder:
     """Return a new Decoder."""
     return Decoder()
-
-
-def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
-    """Read an error answer as OpenAI spells it, or as compatible servers do.
-
-    Google puts a list around the object. Most servers report a prompt that is too long only in the
-    message.
-    """
-    if body[:1] == b"[":
-        body = _first(body)
-    error = openai_errors.parse_error(status, headers, body)
-    said = error.message.lower()
-    if error.kind == "invalid_request" and any(words in said for words in _TOO_LONG):
-        error.kind = "context_length"
-    return error
-
-
-def _first(body: bytes) -> bytes:
-    try:
-        said = parse_json(body)
-    except orjson.JSONDecodeError:
-        return body
-    return orjson.dumps(said[0]) if said else body

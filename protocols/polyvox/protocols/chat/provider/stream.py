@@ -17,8 +17,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import orjson
-
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat.elements import FINISH_REASONS, WHOLE_MEMBERS
 from polyvox.protocols.chat.passing import Passing
@@ -100,7 +98,7 @@ class Decoder:
         try:
             chunk = parse_json(data)
             if name == "error" or chunk.get("error") or chunk.get("object") == "error":
-                raise _stream_error(chunk.get("error") or chunk)
+                raise openai_errors.parse_event(chunk.get("error") or chunk)
             return self._read(chunk)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
@@ -369,13 +367,3 @@ def _fragment(member: str, text: str, further: dict[str, Json]) -> Wire | None:
     if not further:
         return None
     return Wire("chat", {member: text, **further} if text else further)
-
-
-def _stream_error(said: Json) -> ModelError:
-    if isinstance(said, str):
-        said = {"message": said}
-    status = said.get("code") if isinstance(said, dict) else None
-    if isinstance(status, int) and 400 <= status < 600:
-        # OpenRouter sends the upstream's status where others send a string.
-        return openai_errors.parse_error(status, {}, orjson.dumps({"error": said}))
-    return openai_errors.parse_event(said)

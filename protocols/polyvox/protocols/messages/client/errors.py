@@ -8,35 +8,31 @@ from polyvox.protocols.bounded_json import parse_json
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ErrorKind, ModelError
 
-_TYPES: Mapping[ErrorKind, str] = {
-    "invalid_request": "invalid_request_error",
-    "unsupported": "invalid_request_error",
-    "context_length": "invalid_request_error",
-    "authentication": "authentication_error",
-    "billing": "billing_error",
-    "permission": "permission_error",
-    "not_found": "not_found_error",
-    "model_not_found": "not_found_error",
-    "conflict": "conflict_error",
-    "too_large": "request_too_large",
-    "unprocessable": "invalid_request_error",
-    "rate_limit": "rate_limit_error",
-    "quota": "rate_limit_error",
-    "cancelled": "api_error",
-    "provider_error": "api_error",
-    "provider_authentication": "authentication_error",
-    "unreachable": "api_error",
-    "stream_cut": "api_error",
-    "bad_stream": "api_error",
-    "overloaded": "overloaded_error",
-    "timeout": "timeout_error",
-    "flow_error": "api_error",
-    "internal": "api_error",
+_TYPE_OF_STATUS: Mapping[int, str] = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
 }
-"""``error.type`` by kind, following the API's own table."""
+"""``error.type`` by status, as in the API's documentation of errors.
+
+Other statuses below 500 are ``invalid_request_error``, others from 500 on ``api_error``.
+"""
 
 _STATUS = {503: 529}
 """This protocol reports an overload as 529, others as 503."""
+
+_EVENT_STATUS: Mapping[ErrorKind, int] = {"cancelled": 500}
+"""The status whose type an ``error`` event has, if it is not that of a whole answer.
+
+A stream that the server breaks off is worth another try.
+"""
 
 _TOO_LONG = "prompt is too long"
 """The text by which Claude Code recognizes that it must compact the conversation."""
@@ -54,8 +50,8 @@ status, and they do not read the type."""
 
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
     """Return HTTP status and error document; see ``ResponseEncoder.render_error``."""
-    status = _STATUS.get(error.http_status, error.http_status)
-    return status, _document(error, error.message, run_id)
+    status = _status(error)
+    return status, _document(error, status, error.message, run_id)
 
 
 def render_event(error: ModelError, run_id: str | None) -> dict[str, Json]:
@@ -63,17 +59,22 @@ def render_event(error: ModelError, run_id: str | None) -> dict[str, Json]:
     message = error.message
     if error.kind in _BROKEN and not all(words in message.lower() for words in _AGAIN_WORDS):
         message = f"{message} {_AGAIN}"
-    return _document(error, message, run_id)
+    return _document(error, _EVENT_STATUS.get(error.kind, _status(error)), message, run_id)
 
 
-def _document(error: ModelError, message: str, run_id: str | None) -> dict[str, Json]:
+def _status(error: ModelError) -> int:
+    return _STATUS.get(error.http_status, error.http_status)
+
+
+def _document(error: ModelError, status: int, message: str, run_id: str | None) -> dict[str, Json]:
     if error.kind == "context_length" and _TOO_LONG not in message.lower():
         message = f"{_TOO_LONG}: {message}"
     if error.kind == "provider_authentication":
         message = message.replace(_LOGIN, "API key")
     if run_id is not None:
         message = f"{message} (run {run_id})"
-    inner: dict[str, Json] = {"type": _TYPES[error.kind], "message": message}
+    other = "invalid_request_error" if status < 500 else "api_error"
+    inner: dict[str, Json] = {"type": _TYPE_OF_STATUS.get(status, other), "message": message}
     details = _details(error.body)
     if details is not None:
         inner["details"] = details

@@ -6,10 +6,11 @@ from http import HTTPStatus
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
-from polyvox.protocols.error_status import kind_of_status
+from polyvox.protocols.provider_failures.kinds import code_for_clients, kind_by_words
+from polyvox.protocols.provider_failures.texts import message_of
 from polyvox.protocols.retry_after import retry_after_s
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.errors import ErrorKind, ModelError, kind_of_status
 
 _BY_TYPE: Mapping[str, ErrorKind] = {
     "invalid_request_error": "invalid_request",
@@ -26,12 +27,8 @@ _BY_TYPE: Mapping[str, ErrorKind] = {
 }
 
 _BY_WORDS: tuple[tuple[ErrorKind, str, ErrorKind], ...] = (
-    ("invalid_request", "prompt is too long", "context_length"),
-    ("invalid_request", "exceed context limit", "context_length"),
-    ("invalid_request", "context window", "context_length"),
     ("invalid_request", "credit balance is too low", "billing"),
     ("invalid_request", "usage limits", "quota"),
-    ("not_found", "model:", "model_not_found"),
 )
 """Kinds that only the message shows: (kind by type, text in the message, actual kind)."""
 
@@ -46,8 +43,10 @@ def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelEr
         document = parse_json(body)
     except orjson.JSONDecodeError:
         document = None
-    error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict):
+    error = document.get("error", document) if isinstance(document, dict) else document
+    if isinstance(error, str):
+        error = {"message": error}
+    if not isinstance(error, dict) or not error:
         error = {"message": text.strip()[:_EXCERPT] or _phrase(status)}
     return _model_error(error, status=status, retry_after_s=retry_after_s(headers), body=text)
 
@@ -55,6 +54,8 @@ def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelEr
 def parse_error_event(event: dict[str, Json]) -> ModelError:
     """Read an ``error`` event of a stream."""
     error = event.get("error")
+    if isinstance(error, str):
+        error = {"message": error}
     if not isinstance(error, dict):
         error = {"message": "The provider broke its stream off with an error it did not name."}
     return _model_error(error, status=None, retry_after_s=None, body=orjson.dumps(event).decode())
@@ -64,24 +65,29 @@ def _model_error(
     error: dict[str, Json], *, status: int | None, retry_after_s: float | None, body: str
 ) -> ModelError:
     name = error.get("type")
-    message = str(error.get("message") or name or "The provider gave no message.")
-    kind = _BY_TYPE.get(name) if isinstance(name, str) else None
-    if kind is None:
-        kind = kind_of_status(status or 500)
-    for by_type, words, meant in _BY_WORDS:
-        if kind == by_type and words in message.lower():
-            kind = meant
-            break
     details = error.get("details")
-    code = details.get("error_code") if isinstance(details, dict) else None
+    code = details.get("error_code") if isinstance(details, dict) else error.get("code")
+    message = message_of(error) or str(name or "The provider gave no message.")
+    kind = _kind(status, str(name), str(code), message)
     return ModelError(
         kind,
         message,
         status=status,
         retry_after_s=retry_after_s,
-        code=code if isinstance(code, str) else name if isinstance(name, str) else None,
+        code=code_for_clients(kind, code),
         body=body,
     )
+
+
+def _kind(status: int | None, name: str, code: str, message: str) -> ErrorKind:
+    if by_words := kind_by_words(status, message, name, code):
+        return by_words
+    kind = _BY_TYPE.get(name)
+    if kind is None or (kind == "provider_error" and status is not None and status >= 400):
+        # ``api_error`` says less than a status such as 503.
+        kind = kind_of_status(status or 500)
+    lower = message.lower()
+    return next((meant for by, words, meant in _BY_WORDS if kind == by and words in lower), kind)
 
 
 def _phrase(status: int) -> str:

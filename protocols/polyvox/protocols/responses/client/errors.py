@@ -14,4 +14,4 @@ thirty times, and runs the flow each time. It does not show the message of a 500
 def render_error(error: ModelError, run_id: str | None) -> tuple[int, dict[str, Json]]:
     """Return status and error document; see ``ResponseEncoder.render_error``."""
     status = 400 if error.kind in _NOT_RETRIED else error_status(error)
-    return status, {"error": error_object(error, run_id)}
+    return status, {"error": error_object(error, run_id, status)}
