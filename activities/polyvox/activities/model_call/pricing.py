@@ -74,7 +74,12 @@ def _listed(provider: Provider, model: str, usage: Usage, tier: str) -> Decimal:
     for meter, factor in _claude_factors(model, usage).items():
         tokens = getattr(usage, meter)
         if tokens and getattr(listed.model_price, f"{meter}_mtok", None) is None:
-            usage = replace(usage, **{meter: None})
+            lasts_an_hour = meter == "cache_write_1h"
+            usage = replace(
+                usage,
+                cache_write=usage.cache_write if lasts_an_hour else None,
+                cache_write_1h=None if lasts_an_hour else usage.cache_write_1h,
+            )
             as_input = replace(usage, input=(usage.input or 0) + tokens)
             further += (price(as_input).total_price - price(usage).total_price) * Decimal(factor)
     return price(usage).total_price + further if further else listed.total_price
