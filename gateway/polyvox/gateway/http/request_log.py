@@ -83,8 +83,9 @@ class RequestLog:
         try:
             await self._app(scope, receive, watched)
         except Exception as defect:
+            if not facts.error:  # raised after the answer had begun
+                log.error("Unexpected error", exc_info=defect)
             facts.error = "internal"
-            log.error("Unexpected error at %s %s", scope["method"], path_of(scope), exc_info=defect)
         finally:
             write_line(scope["method"], path_of(scope), status or 499, started, facts)
 
