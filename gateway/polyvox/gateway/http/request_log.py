@@ -27,6 +27,7 @@ _PROBES = ("/", "/healthz", "/readyz", "/api/hello")
 _NAME = re.compile(r"[\w.:@+/{}*-]{1,120}")
 _SECRET = re.compile(r"(?i)(?:pvx|sk|key|token|bearer)[-_][\w-]{6,}")
 _HIDDEN = "(hidden)"
+_LONGEST_KEY_NAME = 60
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ def write_line(method: str, path: str, status: int, started: float, facts: Reque
         "status": status,
         "ms": milliseconds,
         "id": facts.request_id or None,
-        "key": shown(facts.key) or None,
+        "key": _key_name(facts.key) or None,
         "model": shown(facts.model) or None,
         "tokens_in": tokens_in,
         "tokens_out": usage.output,
@@ -122,8 +123,12 @@ def write_line(method: str, path: str, status: int, started: float, facts: Reque
 
 def shown(name: str) -> str:
     """Return a name that somebody chose, if it looks like one and not like a text or a secret."""
-    plain = name.replace(" ", "_")
-    return plain if not plain or (_NAME.fullmatch(plain) and not _SECRET.search(plain)) else _HIDDEN
+    return name if not name or (_NAME.fullmatch(name) and not _SECRET.search(name)) else _HIDDEN
+
+
+def _key_name(name: str) -> str:
+    """Return the name of a key, which its operator chose, as one word."""
+    return "".join(c if c.isprintable() and c != " " else "_" for c in name)[:_LONGEST_KEY_NAME]
 
 
 def path_of(scope: Scope) -> str:
