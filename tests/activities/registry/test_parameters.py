@@ -26,7 +26,7 @@ MODELS: dict[str, Json] = {"main": "x:main", "judge": "x:judge"}
     ("panel", "says"),
     [
         ([], "params.panel: Tuple should have at least 1 item after validation"),
-        (["main"], "params.panel.0: String should match pattern"),
+        (["main"], "params.panel.0: must be provider:model, such as simulator:main, not 'main'."),
         (["x:a", 3], "params.panel.1: "),
         ([{"model": "x:a", "samples": 9}], "params.panel.0.samples: Input should be less than"),
         ([{"modell": "x:a"}], "params.panel.0.model: is missing."),

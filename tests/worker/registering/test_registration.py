@@ -141,7 +141,9 @@ def test_a_wrong_parameter_is_refused_with_its_path() -> None:
     text = HEAD + f"    return {ASK.format('a', '')}\n"
     with pytest.raises(FlowError) as caught:
         examine(text, "tried.py", params={"model": "none", "modell": 1})
-    assert "tried.py: params.model: String should match pattern" in str(caught.value)
+    assert "tried.py: params.model: must be provider:model, such as simulator:main, not" in str(
+        caught.value
+    )
     assert "tried.py: params.modell: is not known. Known: model." in str(caught.value)
 
 

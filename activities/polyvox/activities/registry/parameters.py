@@ -7,12 +7,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from polyvox.activities.registry.model_card import Card
 from polyvox.workflows.boundary.calls import Limits
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.flow import Params
+from polyvox.workflows.flow import Model, Params
+
+_MODEL_PATTERN = TypeAdapter(Model).json_schema()["pattern"]
 
 LONGEST_RUN_S = 7200.0
 """The engine ends every run after this time; no deadline can be later."""
@@ -133,4 +135,6 @@ def _message(detail: Any, kind: type[BaseModel], named: Mapping[str, Any]) -> st
         return f"{detail['ctx']['error']}.".replace("..", ".")
     shown = repr(detail["input"])
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    if detail["type"] == "string_pattern_mismatch" and detail["ctx"]["pattern"] == _MODEL_PATTERN:
+        return f"must be provider:model, such as simulator:main, not {shown}."
     return f"{detail['msg'].rstrip('.')}, not {shown}."
