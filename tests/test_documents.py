@@ -127,6 +127,14 @@ def test_commands_are_found_in_the_documents() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_table_is_broken(document: Path) -> None:
+    """Rows after a blank line, without a head of their own, are not a table."""
+    lines = document.read_text("utf-8").splitlines()
+    starts = [at for at, line in enumerate(lines) if line[:1] == "|" and lines[at - 1][:1] != "|"]
+    assert all(re.fullmatch(r"\|[-| :]+\|", lines[at + 1]) for at in starts)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_in_the_documents_leads_somewhere(document: Path) -> None:
     """A link to a file of this repository names one that exists."""
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text("utf-8"))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.headless.agent import program as agent_program
 from tests.e2e.headless.process import environment, run
-from tests.e2e.program import EXECUTABLE, Program
+from tests.e2e.program import EXECUTABLE, KEY, Program
 
 pytestmark = [
     pytest.mark.e2e,
@@ -37,7 +37,7 @@ def newcomer(tmp_path: Path) -> Mapping[str, str]:
     programs.mkdir()
     for name, pattern in AGENTS.items():
         (programs / name).symlink_to(agent_program(pattern))
-    shell = environment(tmp_path / "home", {"DISABLE_AUTOUPDATER": "1"})
+    shell = environment(tmp_path / "home", {"DISABLE_AUTOUPDATER": "1", "POLYVOX_KEY": KEY})
     return {**shell, "PATH": f"{programs}:{shell['PATH']}"}
 
 
@@ -54,7 +54,7 @@ async def paste(line: str, shell: Mapping[str, str], cwd: Path) -> str:
         ("curl ", "", "data: [DONE]"),
         # Without a terminal the agents need their prompt as an argument.
         ("ANTHROPIC_BASE_URL=", f" -p '{ASKED}'", "[simulated:main]"),
-        ("POLYVOX_KEY=", f" exec --skip-git-repo-check '{ASKED}'", "[simulated:main]"),
+        ("codex ", f" exec --skip-git-repo-check '{ASKED}'", "[simulated:main]"),
     ],
     ids=["curl", "claude", "codex"],
 )
@@ -67,7 +67,7 @@ async def test_a_printed_line_works_when_it_is_pasted(
     more: str,
     says: str,
 ) -> None:
-    """The line needs no preparation; the panel answers."""
+    """The line needs only the key in POLYVOX_KEY; the panel answers."""
     lines = program.log.read_text("utf-8").splitlines()
     (line,) = [line for line in lines if line.startswith(printed)]
     answer = await paste(line + more, newcomer, project)
@@ -80,7 +80,7 @@ async def test_a_printed_line_works_when_it_is_pasted(
     ("instead", "says"),
     [
         (("simulated-fusion", "keyless:main"), "set NO_SUCH_KEY in the environment of the server"),
-        (("AUTH_TOKEN=", "AUTH_TOKEN=mistyped-"), "The key is unknown or was revoked."),
+        (('AUTH_TOKEN="', 'AUTH_TOKEN="mistyped-'), "The key is unknown or was revoked."),
     ],
     ids=["the server lacks a key", "the user has a wrong one"],
 )

@@ -45,7 +45,8 @@ class Child:
 
     @property
     def key(self) -> str:
-        return self.printed(r"Key\s+(\S+)")
+        """The user key, read from the file that the program names where it has no terminal."""
+        return Path(self.printed(r'POLYVOX_KEY="\$\(cat (\S+)\)"')).read_text("utf-8").strip()
 
     def ready(self) -> "Child":
         """Return when requests can be served."""

@@ -4,6 +4,7 @@ import secrets
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, Response
@@ -15,7 +16,7 @@ from polyvox.gateway.generate.routes import create_router
 from polyvox.gateway.http.admission import Admission, WithShares
 from polyvox.gateway.http.errors import JsonResponse, defect_error, protocol_of, retry_headers
 from polyvox.gateway.http.hosts import HostGuard, Names, is_ui
-from polyvox.gateway.http.request_log import facts_of
+from polyvox.gateway.http.request_log import facts_of, path_of
 from polyvox.gateway.models.routes import models_router
 from polyvox.gateway.responses.conversation_routes import conversations_router
 from polyvox.gateway.responses.routes import responses_router
@@ -23,6 +24,7 @@ from polyvox.gateway.responses.state import ResponsesState
 from polyvox.gateway.responses.websocket import websocket_router
 from polyvox.gateway.web_ui.proxy import UiProxy
 from polyvox.gateway.web_ui.sign_in import UiSignIn, ui_router
+from polyvox.worker.readiness import Stores
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.errors import ErrorKind, ModelError
 
@@ -44,6 +46,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.has_ui = ui_url is not None
     app.state.namespace = runtime.engine.namespace
     app.state.responses = ResponsesState(runtime)
+    app.state.stores = Stores(runtime.settings.data, runtime.engine)
     server = runtime.settings.server
     admission = app.state.admission = Admission(
         requests_per_key=server.max_requests_per_key, max_body_mib=server.max_body_mib
@@ -65,7 +68,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(ModelError, _model_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _http_error)
-    app.add_exception_handler(Exception, _defect)
+    for kind in (SQLAlchemyError, OSError, Exception):
+        app.add_exception_handler(kind, _defect)
     return app
 
 
@@ -102,4 +106,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _defect(request: Request, error: Exception) -> Response:
-    return await _model_error(request, defect_error(error))
+    what = f"{request.method} {path_of(request.scope)}"
+    return await _model_error(request, defect_error(error, what))

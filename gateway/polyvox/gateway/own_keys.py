@@ -61,7 +61,7 @@ class _Kind:
 _USER = _Kind("user", KEY_VARIABLE, KEY_FILE, "from the environment", "first key")
 _ADMIN = _Kind("admin", ADMIN_KEY_VARIABLE, ADMIN_KEY_FILE, "admin from the environment", "admin")
 
-_SHORT = ", short"
+_SHORT = ": short"
 """Ends the name of a key from the environment that is too short for an exposed server. The ledger
 has only its hash, so a later start could not tell."""
 

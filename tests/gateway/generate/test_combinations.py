@@ -48,7 +48,7 @@ def test_a_conversation_goes_on(client: Client, provider: str, stream: bool) -> 
     turns = (first, answered, Said("What was it that I first said?"))
     again = client.ask(Question(f"{provider}:main", turns), stream=stream)
     assert "(turn 2, " in again.text
-    assert "First you said “Remember the harbour of Lisbon.”" in again.text
+    assert "You first said “Remember the harbour of Lisbon.”" in again.text
 
 
 @streams

@@ -92,7 +92,7 @@ async def test_after_the_result_of_a_described_tool_the_turn_ends(gpt: openai.As
     asked: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
     first: Any = await gpt.responses.create(model="main", input=asked, tools=tools)
     (call,) = first.output
-    output = {"type": "function_call_output", "call_id": call.call_id, "output": "Rain"}
+    output: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "Rain"}
     second = await gpt.responses.create(model="main", input=[*asked, call, output], tools=tools)
     assert "get_weather returned: Rain" in second.output_text
 

@@ -4,11 +4,13 @@ The tables are declared in the stores that use them. Alembic creates and changes
 revision, when a database without the newest revision is opened (``migrations/``).
 """
 
+import errno
 import logging
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,14 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, event, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import DatabaseError as DBDatabaseError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, create_engine
 
@@ -26,6 +35,12 @@ from polyvox.activities.storage.private_files import make_private
 from polyvox.workflows.errors import ModelError
 
 LOCK_WAIT_S = 5.0
+
+FULL_BYTES = 1024 * 1024
+"""With less free space SQLite may fail to commit."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_WRITE_CHECK = "write check"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -153,6 +168,38 @@ def run_query(engine: Engine, query: Callable[[Session], T], what: str) -> T:
             f"{what} cannot be read: {_reason(error)}. "
             "Check the data folder's disk and permissions, then try again.",
         ) from error
+
+
+def write_mistake(file: Path) -> str | None:
+    """Return why a database file cannot be written, None if it can. Blocks for up to a second.
+
+    One transaction adds a row and removes it, so a page is written and nothing changes.
+    """
+    try:
+        if shutil.disk_usage(file.parent).free < FULL_BYTES:
+            return "the disk is full"
+        with (
+            closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", 1.0, uri=True)) as connection,
+            connection,
+        ):
+            connection.execute("INSERT INTO alembic_version VALUES (?)", (_WRITE_CHECK,))
+            connection.execute("DELETE FROM alembic_version WHERE version_num = ?", (_WRITE_CHECK,))
+    except (OSError, sqlite3.Error) as error:
+        return str(error)
+    return None
+
+
+def storage_failure(error: BaseException) -> str | None:
+    """Return the reason if ``error`` means that a store cannot be used now, None for a defect."""
+    if isinstance(error, SQLAlchemyError):
+        # The others, such as an unknown column, are mistakes in the program.
+        known = type(error) in (OperationalError, InternalError, DBDatabaseError)
+        return _reason(error) if known else None
+    if isinstance(error, sqlite3.OperationalError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return error.strerror
+    return None
 
 
 def _unusable(engine: Engine, schema: Schema, why: str) -> DatabaseError:

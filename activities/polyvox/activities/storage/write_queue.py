@@ -154,7 +154,10 @@ class WriteQueue(Generic[T]):
                     with self._changed:
                         self._drop(len(batch))
                     log.error(
-                        "The %s lost %d entries at its close: %s", self._name, len(batch), error
+                        "The %s lost %d entries at its close: %s",
+                        self._name,
+                        len(batch),
+                        _reason(error),
                     )
                     return
                 log.warning(
@@ -162,7 +165,7 @@ class WriteQueue(Generic[T]):
                     self._name,
                     len(batch),
                     delay_s,
-                    error,
+                    _reason(error),
                 )
             else:
                 self._report_losses()
@@ -184,7 +187,7 @@ class WriteQueue(Generic[T]):
             return
         with self._changed:
             self._dropped += 1
-        log.error("The %s rejects a %s: %s", self._name, type(batch[0]).__name__, error)
+        log.error("The %s rejects a %s: %s", self._name, type(batch[0]).__name__, _reason(error))
 
     def _is_overdue(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -209,6 +212,11 @@ class WriteQueue(Generic[T]):
             lost, self._unreported = self._unreported, 0
         if lost:
             log.warning("The %s can write again; %d entries were lost", self._name, lost)
+
+
+def _reason(error: Exception) -> str:
+    """Return the database's message without the statement's values, which are private."""
+    return str(getattr(error, "orig", None) or error)
 
 
 def _is_outage(error: Exception) -> bool:

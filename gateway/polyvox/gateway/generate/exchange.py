@@ -181,8 +181,7 @@ class Exchange:
         if isinstance(raised, ModelError):
             return raised
         self._defect = True
-        log.error("Run %s met a defect", self._run_id, exc_info=raised)
-        error = defect_error(raised)
+        error = defect_error(raised, f"Run {self._run_id}")
         self._program.runs.fail(self._run_id, error)
         return error
 

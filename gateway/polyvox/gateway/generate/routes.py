@@ -15,6 +15,7 @@ from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.errors import JsonResponse
 from polyvox.gateway.http.request_body import read_document
 from polyvox.protocols.wire_protocol import ROOT, Protocols, TokenCount, WireProtocol
+from polyvox.worker.readiness import OK
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.errors import ModelError
 
@@ -86,11 +87,16 @@ async def healthz(_request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Requests can be served: the engine answers."""
+    """Requests can be served: the engine answers, and every store can be written."""
     engine = request.app.state.runtime.engine
-    ready = engine.state == "running"
+    stores: dict[str, str] = await request.app.state.stores.states()
+    ready = engine.state == "running" and {*stores.values()} == {OK}
     return JsonResponse(
-        {"status": "ready" if ready else "not ready", "engine": engine.state},
+        {
+            "status": "ready" if ready else "not ready",
+            "engine": engine.state,
+            "stores": dict(stores),
+        },
         status_code=200 if ready else 503,
     )
 

@@ -1,15 +1,21 @@
 """HTTP responses in JSON: a ModelError in the protocol of its request, and any document."""
 
+import logging
 import math
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from polyvox.activities.storage.database import storage_failure
 from polyvox.gateway.http.json_bytes import json_bytes
 from polyvox.protocols.wire_protocol import WireProtocol, protocol_at
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+STORE_RETRY_S = 5.0
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -45,8 +51,21 @@ def retry_headers(error: ModelError, status: int) -> Headers:
     return [(b"retry-after", str(max(1, -int(-wait_s // 1))).encode())]
 
 
-def defect_error(defect: Exception) -> ModelError:
-    """Return the error that a client gets for an unexpected exception."""
+def defect_error(defect: Exception, what: str) -> ModelError:
+    """Log an unexpected exception at ``what``, and return the error that a client gets for it.
+
+    A store that cannot be used now, such as on a full disk, is no defect: it is logged without a
+    traceback, and the client may try again.
+    """
+    if reason := storage_failure(defect):
+        log.error("%s: a store cannot be used: %s. /readyz says which.", what, reason)
+        return ModelError(
+            "overloaded",
+            f"The server cannot use one of its stores ({reason}). Its operator must check the "
+            "disk of the data folder.",
+            retry_after_s=STORE_RETRY_S,
+        )
+    log.error("%s: unexpected error", what, exc_info=defect)
     return ModelError("internal", f"{type(defect).__name__} in the gateway; see its log.")
 
 

@@ -27,6 +27,7 @@ _PROBES = ("/", "/healthz", "/readyz", "/api/hello")
 _NAME = re.compile(r"[\w.:@+/{}*-]{1,120}")
 _SECRET = re.compile(r"(?i)(?:pvx|sk|key|token|bearer)[-_][\w-]{6,}")
 _HIDDEN = "(hidden)"
+_LONGEST_KEY_NAME = 60
 
 
 @dataclass(slots=True)
@@ -83,8 +84,9 @@ class RequestLog:
         try:
             await self._app(scope, receive, watched)
         except Exception as defect:
+            if not facts.error:  # raised after the answer had begun
+                log.error("Unexpected error", exc_info=defect)
             facts.error = "internal"
-            log.error("Unexpected error at %s %s", scope["method"], path_of(scope), exc_info=defect)
         finally:
             write_line(scope["method"], path_of(scope), status or 499, started, facts)
 
@@ -104,7 +106,7 @@ def write_line(method: str, path: str, status: int, started: float, facts: Reque
         "status": status,
         "ms": milliseconds,
         "id": facts.request_id or None,
-        "key": shown(facts.key) or None,
+        "key": _key_name(facts.key) or None,
         "model": shown(facts.model) or None,
         "tokens_in": tokens_in,
         "tokens_out": usage.output,
@@ -121,8 +123,12 @@ def write_line(method: str, path: str, status: int, started: float, facts: Reque
 
 def shown(name: str) -> str:
     """Return a name that somebody chose, if it looks like one and not like a text or a secret."""
-    plain = name.replace(" ", "_")
-    return plain if not plain or (_NAME.fullmatch(plain) and not _SECRET.search(plain)) else _HIDDEN
+    return name if not name or (_NAME.fullmatch(name) and not _SECRET.search(name)) else _HIDDEN
+
+
+def _key_name(name: str) -> str:
+    """Return the name of a key, which its operator chose, as one word."""
+    return "".join(c if c.isprintable() and c != " " else "_" for c in name)[:_LONGEST_KEY_NAME]
 
 
 def path_of(scope: Scope) -> str:

@@ -66,6 +66,17 @@ def test_one_mistake_keeps_everything_as_it_was(data: Path) -> None:
     file.write_text(ONE + wrong, "utf-8")
     done = CliRunner().invoke(app, ["apply", str(file), "--data", str(data)])
     assert done.exit_code == 1
-    assert "models.two.params.modell: is not known. Known: model." in done.stderr
+    assert f"{file}, line 6: models.two.params.modell: is not known. Known: model." in done.stderr
     assert "models.three.flow: There is no flow 'dirct'. Did you mean 'direct'?" in done.stderr
     assert models(data) == {}
+
+
+def test_a_mistake_in_the_form_does_not_hide_those_in_models(data: Path) -> None:
+    """Nor those in providers; each has its line."""
+    file = data.parent / "polyvox.toml"
+    wrong = TWO.replace("simulator:judge", "nobody:judge")
+    file.write_text("[server]\nprot = 1\n" + wrong, "utf-8")
+    done = CliRunner().invoke(app, ["apply", str(file), "--data", str(data)])
+    assert done.exit_code == 1
+    assert f"{file}, line 2: server.prot: is not a known key here." in done.stderr
+    assert f"{file}, line 5: models.two.params.model: 'nobody:judge' names no" in done.stderr

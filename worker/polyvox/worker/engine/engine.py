@@ -167,8 +167,12 @@ class Engine:
         """Return the ModelError for clients whose request failed with ``error``."""
         if self.state != "running":
             return restarting()
-        database = self._launch.database if self._launch is not None else None
-        return await asyncio.to_thread(engine_error, error, database)
+        return await asyncio.to_thread(engine_error, error, self.database)
+
+    @property
+    def database(self) -> Path | None:
+        """The SQLite file of the built-in engine, None for a cluster."""
+        return self._launch.database if self._launch is not None else None
 
     @property
     def _pid_file(self) -> Path:

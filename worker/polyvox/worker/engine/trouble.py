@@ -48,7 +48,7 @@ def engine_error(error: RPCError, database: Path | None = None) -> ModelError:
             f"The Temporal engine does not have the namespace ({error.message}). The server's "
             "operator must create it, or set another one in engine.namespace.",
         )
-    if database is not None and (trouble := _storage_trouble(database)):
+    if database is not None and (trouble := storage_trouble(database)):
         what, remedy = trouble
         log.error("The Temporal engine does not work because %s: %s. %s", what, database, remedy)
         return _busy("The Temporal engine cannot store the run", what)
@@ -68,7 +68,7 @@ def _busy(what: str, why: str) -> ModelError:
     )
 
 
-def _storage_trouble(database: Path) -> tuple[str, str] | None:
+def storage_trouble(database: Path) -> tuple[str, str] | None:
     """Return why the engine cannot write its database, and the remedy; None if it can."""
     try:
         if shutil.disk_usage(database.parent).free < FULL_BYTES:

@@ -18,7 +18,8 @@ from polyvox.gateway.cli.input.options import (
 )
 from polyvox.gateway.cli.input.stores import with_registry
 from polyvox.gateway.cli.output.plan_text import render_plan
-from polyvox.worker.settings.settings import SettingsError, load_settings
+from polyvox.worker.settings.checking import all_mistakes
+from polyvox.worker.settings.settings import SettingsError, read_settings
 from polyvox.worker.settings.shipped_templates import apply_models
 
 
@@ -37,9 +38,12 @@ def apply(
     providers and server settings take effect at the next start.
     """
     try:
-        settings = load_settings(file, data, environ=dict(os.environ))
+        reading = read_settings(file, data, environ=dict(os.environ))
     except SettingsError as error:
         give_up(str(error))
+    if reading.mistakes:
+        give_up("\n".join(all_mistakes(reading)))
+    settings = reading.settings
     if settings.config is None:
         give_up(
             "There is no polyvox.toml here or in the data folder. Name a file: polyvox apply FILE."

@@ -186,7 +186,9 @@ def _recalled(_: Conversation, question: Question) -> str:
     if not (_ABOUT_EARLIER.search(text) and _ABOUT_ASKING.search(text) and question.earlier):
         return ""
     first, last = question.earlier[0][:200], question.earlier[-1][:200]
-    return f"You first said “{first}”, and last said “{last}”."
+    if len(question.earlier) == 1:
+        return f"You first said “{first}”."
+    return f"You first said “{first}”, and before this turn “{last}”."
 
 
 _FACTS: tuple[Callable[[Conversation, Question], str], ...] = (
@@ -199,7 +201,7 @@ _FACTS: tuple[Callable[[Conversation, Question], str], ...] = (
 
 def _thoughts(question: Question) -> str:
     done = f" The tools returned {len(question.results)} results." if question.results else ""
-    return f"The request has {question.length} words.{done} Answer it by the simulator's rules."
+    return f"The request has {question.length} words.{done} The simulator follows its rules."
 
 
 def _filler(label: str, number: int) -> str:
