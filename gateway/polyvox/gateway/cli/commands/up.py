@@ -175,7 +175,11 @@ def show(program: Program, console: Console) -> None:
         markup=False,
     )
     out("\n[bold]Claude Code[/bold]")
-    out(f"ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} claude --model {model}")
+    # The small model writes titles and the like, which Polyvox answers with one model.
+    out(
+        f"ANTHROPIC_BASE_URL={base} ANTHROPIC_AUTH_TOKEN={key} "
+        f"ANTHROPIC_DEFAULT_HAIKU_MODEL={model} claude --model {model}"
+    )
     out("\n[bold]Codex[/bold]")
     out(
         f"POLYVOX_KEY={key} codex -c model_provider=polyvox "
