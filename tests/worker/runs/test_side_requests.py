@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from polyvox.gateway.responses.compaction import asking_for_summary
+from polyvox.protocols.client_side import Ask
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.worker.runs.side_requests import side_request
 from polyvox.workflows import Conversation, OutputFormat, Tool, ToolResult, user
@@ -110,6 +112,13 @@ def test_a_title_as_json_is_one_only_for_an_agent_without_tools() -> None:
     topic: Json = {"properties": {"isNewTopic": {}, "title": {}}}
     asked_topic = asked("x").with_options(format=OutputFormat("json_schema", topic))
     assert side_request(asked_topic, agent) == "topic"
+
+
+def test_compaction_over_responses_is_a_summary() -> None:
+    """Polyvox itself asks for it, on behalf of the client."""
+    talk = Conversation((user("Fix it."), assistant(Text("Done."))))
+    ask = asking_for_summary(Ask("responses", "panel", talk, stream=False))
+    assert side_request(ask.conversation, {}) == "summary"
 
 
 def test_requests_of_the_conversation_are_not_beside_it() -> None:

@@ -123,15 +123,16 @@ def test_a_version_that_is_known_is_bound_all_the_same(folder: Folder) -> None:
         ("register", "debate.py"),
         ("flows", "list"),
         ("models", "list"),
-        ("models", "set", "m", "--flow", "direct", "--param", "model=simulator:main"),
-        ("keys", "create", "me"),
+        ("flows", "retire", "direct"),
+        ("models", "show", "m"),
+        ("models", "retire", "m"),
     ],
     ids=lambda words: " ".join(words[:2]),
 )
 def test_a_data_folder_that_does_not_exist_is_not_made(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """The name was probably mistyped; the message says how to begin a new one."""
+    """The name was probably mistyped; commands that prepare a first start may make one."""
     missing = tmp_path / "typo"
     (tmp_path / "debate.py").write_text(FLOW.format(about="x", params="model: Model"))
     named = [str(tmp_path / word) if word.endswith(".py") else word for word in words]

@@ -33,8 +33,6 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
     opened, or if ``use`` raises ModelError.
     """
     file = database_file(data.expanduser())
-    if create:
-        refuse_missing_folder(data)
     if not create and not file.is_file():
         give_up(
             f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
@@ -76,13 +74,14 @@ async def known_run(ledger: Ledger, run_id: str) -> RunRecord:
     return run
 
 
-def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
+def with_registry(data: Path, use: Callable[[Registry], T], *, create: bool = False) -> T:
     """Open the registry in ``data``, with the flows that ship, and use it.
 
     Also works before the first start. Prints an error and exits with 1 if the folder does not
-    exist, if it cannot be opened, or if ``use`` raises FlowError or ModelError.
+    exist (unless ``create``), if it cannot be opened, or if ``use`` raises FlowError or ModelError.
     """
-    refuse_missing_folder(data)
+    if not create:
+        refuse_missing_folder(data)
     try:
         database = open_database(file_url(database_file(data.expanduser())))
         try:
