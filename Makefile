@@ -111,8 +111,9 @@ attack: engine ## Measure how long each flood stops another client's stream
 	$(BIN)/python -m tests.attack.figures
 
 .PHONY: docs
-docs: install ## Generate docs/protocols.md from the coverage tables
+docs: install ## Generate docs/protocols.md and docs/reference.md from the code
 	$(BIN)/python -m polyvox.protocols.coverage.page > docs/protocols.md
+	$(BIN)/python -m tests.reference_page > docs/reference.md
 
 .PHONY: lock
 lock: install ## Update the hash-locked requirements to the newest versions

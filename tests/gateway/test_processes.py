@@ -162,6 +162,10 @@ def test_a_killed_program_finishes_its_run_after_a_restart(
         run_id = until(
             lambda: (run_document(child, "").get("runs") or [{}])[0].get("run_id"), "no run began"
         )
+        (begun,) = until(
+            lambda: run_document(child, f"/{run_id}").get("calls"), "the call is not shown"
+        )
+        assert (begun["status"], begun["ended_at"]) == ("running", None)
         ports = read_ports(tmp_path / "data" / "engine" / "ports.json")
         assert ports is not None
         child.kill()
@@ -179,7 +183,13 @@ def test_a_killed_program_finishes_its_run_after_a_restart(
             "the run has not ended",
         )
         assert run["status"] == "completed"
-        assert run["calls"][-1]["status"] == "completed"
+        assert [(c["attempt"], c["status"]) for c in run["calls"]] == [
+            (1, "interrupted"),
+            (2, "completed"),
+        ]
+        assert run["calls"][0]["cost_usd"] is None
+        assert run["cost"]["unknown_calls"] == 1
+        assert run["spent"]["unknown_calls"] == 1
         assert again.stop() == 0
 
 

@@ -75,7 +75,8 @@ class Live:
             if answer.status_code == 404:  # its first row is still on the way
                 return None
             run: dict[str, Any] = answer.json()
-            return run if run["status"] != "running" and len(run["calls"]) >= calls else None
+            over = [call for call in run["calls"] if call["status"] != "running"]
+            return run if run["status"] != "running" and len(over) >= calls else None
 
         return until(look, f"run {run_id} has not ended with {calls} calls in the ledger")
 

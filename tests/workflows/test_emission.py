@@ -172,6 +172,16 @@ def test_calls_of_mounted_tools_are_neither_emitted_nor_missing() -> None:
     assert contradicted(run) == []
 
 
+def test_a_text_after_a_call_that_is_held_back_is_no_contradiction() -> None:
+    """An answer with a mounted call and one of the client's: only its texts are streamed."""
+    parts = (Text("Look."), ToolCall("1", "own", "{}"), ToolCall("2", "look", "{}"), Text("Done."))
+    run = played(mounted, [Reply(parts, "tool_calls")])
+    assert run.shown[:2] == (Text("Look."), Text("Done."))
+    assert run.reply.parts[:2] == run.shown[:2]
+    assert [call.id for call in run.reply.tool_calls] == ["1"]
+    assert contradicted(run) == []
+
+
 def test_an_emitted_call_is_in_the_answer_with_its_finish_reason() -> None:
     """The client that reads the stream makes the call, so the other one must be able to."""
     call = ToolCall("1", "search", '{"q": "x"}')

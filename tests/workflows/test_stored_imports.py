@@ -18,7 +18,16 @@ MODULES = {
             "FinishReason",
             "FitsTools",
         ),
-        *("Flow", "FlowError", "FollowsSchema", "Image", "Message", "Model", "ModelError"),
+        *(
+            "Flow",
+            "FlowError",
+            "FollowsSchema",
+            "Image",
+            "Limits",
+            "Message",
+            "Model",
+            "ModelError",
+        ),
         *("MountedTool", "Options", "OutputFormat", "Panel", "Params", "Part", "Reasoning"),
         *("Refusal", "Reply", "Run", "Satisfies", "Source", "Text", "Tool", "ToolCall"),
         *("ToolChoice", "ToolResult", "Usage", "Verified", "assistant", "flow"),
@@ -39,6 +48,7 @@ MODULES = {
     "polyvox.workflows.run": {"Run"},
     "polyvox.workflows.session": {"CLIENT_HEADERS", "seen_headers"},
     "polyvox.workflows.testing": {"After", "Rehearsal"},
+    "polyvox.workflows.turn_rules": {"TurnRule"},
 }
 
 

@@ -47,6 +47,14 @@ def test_own_calls_wait_until_no_mounted_one_can_follow() -> None:
     assert parts_of(shown(TEXT, MOUNTED, OWN)) == [TEXT]
 
 
+def test_what_follows_an_own_call_waits_for_it() -> None:
+    """So the stream has the order of the Reply; without the call it is shown all the same."""
+    more = Text("more")
+    assert parts_of(shown(TEXT, OWN, more)) == [TEXT, OWN, more]
+    assert parts_of(shown(TEXT, OWN, MOUNTED, more)) == [TEXT, more]
+    assert parts_of(shown(OWN, more, hidden=(), hold_calls=False)) == [OWN, more]
+
+
 def test_own_calls_are_live_where_nothing_is_mounted() -> None:
     """The arguments come as they are written."""
     emission = Emission((), hold_calls=False)

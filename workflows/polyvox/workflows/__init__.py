@@ -1,5 +1,6 @@
 """The public API for flow authors."""
 
+from polyvox.workflows.boundary.calls import Limits
 from polyvox.workflows.checks import (
     FitsTools,
     FollowsSchema,
@@ -46,6 +47,7 @@ __all__ = [
     "FlowError",
     "FollowsSchema",
     "Image",
+    "Limits",
     "Message",
     "Model",
     "ModelError",

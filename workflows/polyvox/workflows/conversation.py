@@ -118,6 +118,13 @@ class ToolCall(_Element):
 
     ``arguments`` is the exact text the model wrote; parsing and serializing it again would change
     order and spelling. It is free text for ``kind="custom"``, otherwise JSON (``{}`` if empty).
+
+    Example::
+
+        reply = await run.ask(run.params.model, step="draft")
+        for call in reply.tool_calls:
+            arguments = json.loads(call.arguments or "{}")
+            run.note("wants a tool", name=call.name, arguments=arguments)
     """
 
     id: str
@@ -145,6 +152,17 @@ Part = Text | Refusal | Image | File | Audio | Reasoning | ToolCall | ToolResult
 
 @dataclass(frozen=True, slots=True)
 class Message(_Element):
+    """One message of a conversation. A tool's result is a message of the role ``tool``.
+
+    ``user(text)``, ``assistant(*parts)`` and ``tool_result(call, text)`` make messages.
+
+    Example::
+
+        told = user("Which of these two designs is simpler?")
+        answered = assistant(Text("The first one."))
+        run.note("asked", text=told.text, role=answered.role)
+    """
+
     role: Role
     parts: tuple[Part, ...]
 
@@ -224,6 +242,11 @@ class Conversation:
     Responses ``instructions``). In Chat, system messages are in ``messages``. ``headers`` are the
     request headers that belong to the protocol (``anthropic-beta`` ...) with lower-case names;
     they are forwarded only to providers of the same protocol.
+
+    Example::
+
+        alone = Conversation((user("Is this a question about code?"),))
+        asked = run.conversation.instructed("Answer in three sentences.").without_tool_use()
     """
 
     messages: tuple[Message, ...]

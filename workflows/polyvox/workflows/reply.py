@@ -118,6 +118,13 @@ class Reply:
     ``model`` is the name that the provider reported. ``cost_usd`` is None if the cost is not known.
     ``wire`` holds the fields of the provider's protocol that describe the whole answer (service
     tier, stop details, fingerprints ...).
+
+    Example::
+
+        reply = await run.ask(run.params.model, step="draft")
+        if reply.tool_calls:
+            return reply
+        return Reply((Text(f"In short: {reply.text}"),))
     """
 
     parts: tuple[Part, ...]
@@ -135,6 +142,7 @@ class Reply:
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of tools, in their order."""
         return tuple(part for part in self.parts if isinstance(part, ToolCall))
 
     @property
@@ -143,4 +151,5 @@ class Reply:
         return Message("assistant", self.parts)
 
     def with_usage(self, usage: Usage) -> "Reply":
+        """Return the reply with another usage."""
         return replace(self, usage=usage)

@@ -130,10 +130,10 @@ class CallRow(Measured, table=True):
     def spent(self) -> Usage:
         """The tokens of this attempt; ``unknown`` is 1 if it ended without reporting them.
 
-        An attempt that cost nothing, because nothing was sent or the provider rejected it, used
-        none.
+        An attempt for which nothing was sent, or that the provider rejected, used none.
         """
-        if self.status == "running" or (self.cost_usd == 0 and self.usage == Usage()):
+        unused = self.cost_usd == 0 or (self.http_status or 0) >= 400
+        if self.status == "running" or (unused and self.usage == Usage()):
             return self.usage
         return self.usage.of_call
 

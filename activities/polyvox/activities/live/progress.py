@@ -25,4 +25,3 @@ class Progress:
             PartEnded(part),
         ]
         self._relay.publish(shown.run_id, Batch(info.activity_id, info.attempt, events))
-        self._relay.complete(shown.run_id, info.activity_id)

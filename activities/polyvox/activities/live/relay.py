@@ -74,8 +74,8 @@ class Channel:
     def __init__(self, *, live: bool) -> None:
         self.live = live
         self.losses: set[str] = set()
-        self.complete: set[str] = set()
-        """The calls whose events have all been passed on; others may have been cut off."""
+        self.unfinished: set[str] = set()
+        """The calls of which the listener got a part and that have not completed (yet)."""
         self.outcome: RunOutcome | None = None
         self._batches: list[Batch] = []
         self._waiting_bytes = 0
@@ -159,11 +159,17 @@ class Relay:
         if channel is not None and channel.live:
             channel.push(batch)
 
-    def complete(self, run_id: str, call: str) -> None:
-        """Record that ``call`` has published all its events."""
+    def begin(self, run_id: str, call: str) -> None:
+        """Record that ``call`` publishes parts of an answer."""
         channel = self._channels.get(run_id)
         if channel is not None:
-            channel.complete.add(call)
+            channel.unfinished.add(call)
+
+    def complete(self, run_id: str, call: str) -> None:
+        """Record that ``call`` has published its whole answer."""
+        channel = self._channels.get(run_id)
+        if channel is not None:
+            channel.unfinished.discard(call)
 
     def lose(self, run_id: str, losses: tuple[str, ...]) -> None:
         """Record parts of the conversation that the provider's protocol cannot represent."""

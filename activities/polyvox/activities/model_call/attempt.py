@@ -239,6 +239,7 @@ class ModelCaller:
             isinstance(e, PartStarted | PartDelta | PartEnded) for e in shown
         ):
             attempt.emitted = self.relay.listening(call.run_id)
+            self.relay.begin(call.run_id, attempt.call_id)
 
     def _record(
         self, attempt: "Attempt", *, reply: Reply | None = None, error: ModelError | None = None

@@ -14,18 +14,19 @@ from polyvox.workflows.events import (
 class Emission:
     """Selects the visible events of one call.
 
-    Calls of ``hidden`` tools are never visible. With ``hold_calls`` tool calls are emitted only at
-    the end of the answer, and only if none of them is hidden: a hidden call means that the answer
-    is not the final one. UsageReported and Finished are left out, because one call does not
-    determine them for the run. The start of a part is emitted with its first text, so that a
-    provider that breaks off before it can be called again.
+    Calls of ``hidden`` tools are never visible. With ``hold_calls`` a tool call is emitted only at
+    the end of the answer, and only if no call is hidden: a hidden call means that the answer is not
+    the final one. Parts after such a call wait for it, so that their order is that of the Reply.
+    UsageReported and Finished are left out, because one call does not determine them for the run.
+    The start of a part is emitted with its first text, so that a provider that breaks off before it
+    can be called again.
     """
 
     def __init__(self, hidden: tuple[str, ...], *, hold_calls: bool) -> None:
         self._hidden = frozenset(hidden)
         self._hold = hold_calls and bool(hidden)
         self._held: list[Event] = []
-        self._in_held = False
+        self._holding = False
         self._in_hidden = False
         self._saw_hidden = False
         self._begun: PartStarted | None = None
@@ -52,16 +53,27 @@ class Emission:
             match event:
                 case PartStarted(ToolCall(name=name)):
                     self._in_hidden = name in self._hidden
-                    self._in_held = self._hold and not self._in_hidden
+                    self._holding |= self._hold and not self._in_hidden
                     self._saw_hidden |= self._in_hidden
                 case PartStarted():
-                    self._in_hidden = self._in_held = False
-                case Finished() if not self._saw_hidden:
-                    shown += self._held
+                    self._in_hidden = False
+                case Finished():
+                    shown += _without_calls(self._held) if self._saw_hidden else self._held
             if isinstance(event, UsageReported | Finished):
                 continue
             inside = isinstance(event, PartStarted | PartDelta | PartEnded)
             if inside and self._in_hidden:
                 continue
-            (self._held if inside and self._in_held else shown).append(event)
+            (self._held if inside and self._holding else shown).append(event)
         return shown
+
+
+def _without_calls(events: list[Event]) -> list[Event]:
+    kept: list[Event] = []
+    in_call = False
+    for event in events:
+        if isinstance(event, PartStarted):
+            in_call = isinstance(event.part, ToolCall)
+        if not in_call:
+            kept.append(event)
+    return kept

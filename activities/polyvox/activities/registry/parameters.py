@@ -4,7 +4,6 @@ A mistake is reported as ``params.panel.1: what is wrong``, with the path in the
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from re import fullmatch
 from types import MappingProxyType
 from typing import Any
 
@@ -89,7 +88,7 @@ def _side_mistakes(params: Mapping[str, Json]) -> list[str]:
     if SIDE not in params:
         return []
     side = params[SIDE]
-    if isinstance(side, str) and (fullmatch(MODEL_PATTERN, side) or not name_mistake(side)):
+    if isinstance(side, str) and (_is_model(side) or not name_mistake(side)):
         return []
     return [
         (
@@ -97,6 +96,11 @@ def _side_mistakes(params: Mapping[str, Json]) -> list[str]:
             f"model, not {side!r}."
         )
     ]
+
+
+def _is_model(text: str) -> bool:
+    provider, _, name = text.partition(":")
+    return bool(provider and name) and not any(character.isspace() for character in text)
 
 
 def models_in(kind: type[Params], params: Mapping[str, Json]) -> Iterator[tuple[str, str]]:

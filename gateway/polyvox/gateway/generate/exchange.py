@@ -284,7 +284,7 @@ class Exchange:
 
         The flow handled the failure and goes on, but the rest would not fit what was sent.
         """
-        if not channel.complete >= self._sent_attempts.keys():
+        if channel.unfinished & self._sent_attempts.keys():
             raise _begun_anew()
 
     async def _commit(self, channel: Channel, sink: Sink) -> None:

@@ -58,6 +58,8 @@ _WORDS = (
     # Continue: titles and compaction.
     _Words("title", "user", "Given the following... please reply with a title for the chat"),
     _Words("summary", "user", "Please provide a concise summary of our conversation so far"),
+    # Polyvox's own compaction for clients of Responses.
+    _Words("summary", "user", "Write a summary of the conversation so far for a colleague"),
 )
 
 _CLASSES = {"compaction": "summary", "auxiliary": "auxiliary"}

@@ -75,7 +75,14 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one run: model calls, seconds from its start, US dollars (None: no limit)."""
+    """Limits of one run: model calls, seconds from its start, US dollars (None: no limit).
+
+    A model has them in ``[models.NAME.limits]``; a rehearsal gets them as ``limits`` of ``play``.
+
+    Example::
+
+        limits = Limits(calls=20, deadline_s=120, cost_usd=0.5)
+    """
 
     calls: int = 200
     deadline_s: float | None = None

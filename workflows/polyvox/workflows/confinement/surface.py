@@ -90,6 +90,7 @@ _MODULES: dict[str, str | frozenset[str]] = {
     "polyvox.workflows.run": _PUBLIC,
     "polyvox.workflows.session": _PUBLIC,
     "polyvox.workflows.testing": _PUBLIC,
+    "polyvox.workflows.turn_rules": frozenset({"TurnRule"}),
     "pydantic": _PYDANTIC,
     "re": _PUBLIC,
     "statistics": _PUBLIC,

@@ -57,6 +57,7 @@ class Steps(Generic[P]):
 
     def __init__(self, backend: RunBackend, run_input: RunInput, params: P) -> None:
         self.params = params
+        """The model's parameters, an instance of the flow's class."""
         self.headers: Mapping[str, str] = MappingProxyType(dict(run_input.headers))
         """The request's ``x-polyvox-...`` headers and those that identify client and session."""
         self.usage = Usage()
@@ -253,7 +254,7 @@ class Steps(Generic[P]):
 
         Example::
 
-            await run.remember("plan", plan.text, scope="session")
+            await run.remember("plan", draft.text, scope="session")
         """
         memo = Memo(self._place(name, scope), value)
         try:

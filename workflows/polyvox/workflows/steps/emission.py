@@ -84,17 +84,20 @@ def _take_text(part: _Written, left: list[Part]) -> bool:
         at = next((at for at, one in enumerate(left) if _continues(part, rest, one)), None)
         if at is None:
             return False
+        # A call that is not emitted is sent after the texts that follow it.
+        in_place = in_place and all(isinstance(one, ToolCall) for one in left[:at])
         found = left[at]
         assert isinstance(found, Text | Refusal | Reasoning)
         own = found.text.lstrip()
         if own.startswith(rest):
             further = own[len(rest) :]
-            left[at : at + 1] = [found.edited(text=further)] if further.strip() else []
+            # White space at the end of both is the same white space.
+            same = own == part.text.lstrip() or not further.strip()
+            left[at : at + 1] = [] if same else [found.edited(text=further)]
             rest = ""
         else:
             del left[at]
             rest = rest[len(own.rstrip()) :].lstrip()
-        in_place = in_place and at == 0
     return in_place
 
 

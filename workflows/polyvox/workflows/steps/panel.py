@@ -13,7 +13,13 @@ from polyvox.workflows.steps.ask import Steps
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One member of a panel: the name of its step, its model and what that is asked."""
+    """One member of a panel: the name of its step, its model and what that is asked.
+
+    Example::
+
+        asked = run.conversation.without_tool_use()
+        branches = [Branch(f"branch {model}", model, asked) for model in run.params.models]
+    """
 
     step: str
     model: str
@@ -22,7 +28,15 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The answers and failures of a panel, each in the order of the branches."""
+    """The answers and failures of a panel, as pairs in the order of the branches.
+
+    Example::
+
+        branches = [Branch(model, model, run.conversation) for model in run.params.models]
+        panel = await run.panel(branches, quorum=1, grace_s=20)
+        for branch, reply in panel.answers:
+            run.note("answered", step=branch.step, characters=len(reply.text))
+    """
 
     answers: tuple[tuple[Branch, Reply], ...]
     failures: tuple[tuple[Branch, ModelError], ...]

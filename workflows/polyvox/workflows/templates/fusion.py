@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from polyvox.workflows import (
     Branch,
@@ -20,12 +20,15 @@ from polyvox.workflows import (
     Text,
     Tool,
     ToolCall,
+    ToolChoice,
     assistant,
     flow,
+    schema_complaints,
     tool_result,
     user,
 )
 from polyvox.workflows.conversation import Json
+from polyvox.workflows.turn_rules import TurnRule
 
 T = TypeVar("T")
 
@@ -74,6 +77,14 @@ class Voice(Params):
     samples: int = Field(1, ge=1, le=8, description="how many times it is asked")
 
 
+class Intercept(TurnRule):
+    """A decision about the panel before main is asked."""
+
+    panel: Literal["skip", "force"] = Field(
+        description="skip: main answers alone; force: the panel is asked first"
+    )
+
+
 class FusionParams(Params):
     main: Model = Field(description="writes the answer and may call the panel")
     panel: tuple[Model | Voice, ...] = Field(
@@ -97,13 +108,37 @@ class FusionParams(Params):
         gt=0,
         description="limit of a panel's estimated cost in US dollars; else it is skipped",
     )
+    intercept: tuple[Intercept, ...] = Field(
+        (), description="the first rule that holds skips or forces the panel"
+    )
     progress: bool = Field(False, description="show the client what the panel does, as reasoning")
     tool_name: str = Field(
         "problem_review", pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="name of the panel's tool"
     )
     tool_description: str = Field(TOOL_DESCRIPTION, description="tells main when to call it")
+    tool_schema: dict[str, Any] | None = Field(
+        None, description="JSON Schema of what main passes to the panel; default: one text"
+    )
     branch_prompt: str = Field(BRANCH_PROMPT, description="added to each branch's instructions")
     judge_prompt: str = Field(JUDGE_PROMPT, description="the judge's instructions")
+
+    @field_validator("intercept", mode="before")
+    @classmethod
+    def _as_list(cls, rules: Any) -> Any:
+        return [rules] if isinstance(rules, dict) else rules
+
+    @field_validator("tool_schema")
+    @classmethod
+    def _is_usable(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if schema is None:
+            return None
+        if schema.get("type") != "object" or not schema.get("properties"):
+            raise ValueError('the schema must have "type": "object" and properties')
+        try:
+            schema_complaints("{}", schema, "it")
+        except ModelError as error:
+            raise ValueError(error.message) from None
+        return schema
 
     @model_validator(mode="after")
     def _not_too_many(self) -> "FusionParams":
@@ -125,8 +160,15 @@ async def fusion(run: Run[FusionParams]) -> Reply:
     mode = mode_of(run)
     if mode == "off":
         return await run.ask(params.main, step="main", emit=True)
+    rule = intercepting(run)
     remembering: list[asyncio.Task[None]] = []
     mounted = reviewing(run, remembering)
+    if rule is not None:
+        mode = "required"
+        run.note("intercepted", panel=rule.panel, rule=rule.name)
+    if rule is not None and rule.panel == "skip":
+        # Earlier turns may have calls of the tool, so it is known, but not offered.
+        return await run.converse(params.main, conversation, tools=[mounted], rounds=0, step="main")
     said: tuple[Message, ...] = ()
     if mode == "required":
         # The main model finds its call and the report in its history.
@@ -153,6 +195,12 @@ def mode_of(run: Run[FusionParams]) -> Mode:
     return MODES[wanted]
 
 
+def intercepting(run: Run[FusionParams]) -> Intercept | None:
+    """Return the first rule that holds; none if the client named the mode itself."""
+    rules = () if "x-polyvox-mode" in run.headers else run.params.intercept
+    return next((rule for rule in rules if rule.holds(run)), None)
+
+
 def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -> MountedTool:
     """Return the tool with which the main model asks the panel, once in each user turn.
 
@@ -166,7 +214,14 @@ def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -
         known = told[0] if told else known
         if known:
             return f"The panel has reported on this turn already:\n\n{known}"
-        text = await report(run, problem_of(call) or run.conversation.last_user_text)
+        schema = run.params.tool_schema
+        if schema and (wrong := schema_complaints(call.arguments or "{}", schema, "The call")):
+            run.note("panel not asked", complaints=wrong)
+            return "The panel was not asked. Call it again, corrected:\n" + "\n".join(wrong)
+        if schema:
+            run.note("passed to the panel", arguments=json.loads(call.arguments or "{}"))
+        problem = call.arguments if schema else problem_of(call)
+        text = await report(run, problem or run.conversation.last_user_text)
         told.append(text)
         remembering.append(asyncio.create_task(run.remember(REPORT, text)))
         return text
@@ -178,18 +233,36 @@ def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -
         "required": ["problem"],
         "additionalProperties": False,
     }
-    return MountedTool(Tool(run.params.tool_name, run.params.tool_description, schema), review)
+    wanted = run.params.tool_schema or schema
+    return MountedTool(Tool(run.params.tool_name, run.params.tool_description, wanted), review)
 
 
 async def reviewed_first(run: Run[FusionParams], mounted: MountedTool) -> tuple[Message, ...]:
     """Ask the panel first, and return messages as if the main model had called it."""
-    problem = run.conversation.last_user_text
-    call = ToolCall(
-        f"call_{run.random().getrandbits(64):016x}",
-        run.params.tool_name,
-        json.dumps({"problem": problem}, ensure_ascii=False),
-    )
+    if run.params.tool_schema:
+        return await passed_first(run, mounted)
+    arguments = json.dumps({"problem": run.conversation.last_user_text}, ensure_ascii=False)
+    call = ToolCall(f"call_{run.random().getrandbits(64):016x}", run.params.tool_name, arguments)
     return assistant(call), tool_result(call, await mounted.answer(call))
+
+
+async def passed_first(run: Run[FusionParams], mounted: MountedTool) -> tuple[Message, ...]:
+    """Have main call the panel, because only it can fill in the schema, and ask the panel.
+
+    If main cannot be made to call it, the panel is asked about the user's newest text.
+    """
+    forced = ToolChoice("tool", run.params.tool_name)
+    asked = run.conversation.offering([mounted.tool]).with_options(tool_choice=forced, format=None)
+    try:
+        reply = await run.ask(run.params.main, asked, step="brief")
+        calls = [call for call in reply.tool_calls if call.name == run.params.tool_name]
+    except ModelError as error:
+        run.note("no brief", kind=error.kind, message=error.message)
+        calls = []
+    if calls:
+        return assistant(calls[0]), tool_result(calls[0], await mounted.answer(calls[0]))
+    text = await report(run, run.conversation.last_user_text)
+    return (user(f"A panel of experts reports on this:\n\n{text}"),)
 
 
 async def already_reported(_call: ToolCall) -> str:

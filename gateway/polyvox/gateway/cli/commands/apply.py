@@ -60,4 +60,4 @@ def apply(
         elif dry_run:
             typer.echo("Nothing was changed.")
 
-    with_registry(data, applied)
+    with_registry(data, applied, create=True)

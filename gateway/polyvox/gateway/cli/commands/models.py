@@ -111,7 +111,7 @@ def set_model(
         )
         _change(registry, {name: edited(name, present, edit)}, message, as_json=as_json)
 
-    with_registry(data, made)
+    with_registry(data, made, create=True)
 
 
 def show_history(

@@ -60,10 +60,11 @@ def _register(registry: Registry, order: Order, dry_runs: DryRuns, *, as_json: b
         models=models,
         providers=providers,
     )
+    left = registry.left_behind(version.flow)
     if as_json:
         print_json(FlowDocument.model_validate(version))
+        _name_left_behind(left, version)
         return
-    left = registry.left_behind(version.flow)
     new = "is registered" if left else "is registered and live"
     typer.echo(f"{version.name} {'is unchanged' if version.name in known else new}.")
     if order.model is not None:
@@ -72,10 +73,16 @@ def _register(registry: Registry, order: Order, dry_runs: DryRuns, *, as_json: b
         typer.echo(_how_to_call(registry, version))
     elif on_it := [model.model for model in behind if model.flow == version.name]:
         typer.echo(f"It answers for the models {', '.join(on_it)}.")
-    for model in left:
+    _name_left_behind(left, version)
+
+
+def _name_left_behind(models: Sequence[ResolvedModel], version: FlowVersion) -> None:
+    """Print, beside the result, which models keep an older version."""
+    for model in models:
         typer.echo(
             f"Model {model.model!r} still runs {model.flow}. To change it: polyvox models set "
-            f"{model.model} --flow {version.flow}"
+            f"{model.model} --flow {version.flow}",
+            err=True,
         )
 
 

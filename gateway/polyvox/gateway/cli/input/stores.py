@@ -38,8 +38,6 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
     opened, or if ``use`` raises ModelError; with 2 if the data folder cannot be created or written.
     """
     file = database_file(data.expanduser())
-    if create:
-        refuse_missing_folder(data)
     if not create and not file.is_file():
         give_up(
             f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
@@ -88,14 +86,15 @@ async def known_run(ledger: Ledger, run_id: str) -> RunRecord:
     return run
 
 
-def with_registry(data: Path, use: Callable[[Registry], T]) -> T:
+def with_registry(data: Path, use: Callable[[Registry], T], *, create: bool = False) -> T:
     """Open the registry in ``data``, with the flows that ship, and use it.
 
     Also works before the first start. Prints an error and exits with 1 if the folder does not
-    exist, if the registry cannot be opened, or if ``use`` raises FlowError or ModelError; with 2
-    if the folder cannot be created or written.
+    exist (unless ``create``), if the registry cannot be opened, or if ``use`` raises FlowError or
+    ModelError; with 2 if the folder cannot be created or written.
     """
-    refuse_missing_folder(data)
+    if not create:
+        refuse_missing_folder(data)
     _require_folder(data.expanduser())
     try:
         database = open_database(file_url(database_file(data.expanduser())))
