@@ -22,13 +22,13 @@ class TokenCount:
     ``path`` is relative to the root of the API, for clients and providers alike. ``fields`` are
     the members of a request that a provider's route accepts besides the model. ``defaults`` are
     members that are required in other requests but optional in a counting request. ``estimate``
-    computes an estimate from a request's document; without it the gateway registers no route.
+    is for models whose provider does not count.
     """
 
     path: str
     fields: frozenset[str]
+    estimate: Callable[[Ask], int]
     defaults: Mapping[str, Json] = field(default_factory=dict)
-    estimate: Callable[[Json], int] | None = None
 
 
 def _one(_ask: Ask) -> int:

@@ -16,7 +16,6 @@ from polyvox.gateway.http.errors import JsonResponse
 from polyvox.gateway.http.request_body import read_document
 from polyvox.protocols.wire_protocol import ROOT, Protocols, TokenCount, WireProtocol
 from polyvox.worker.runtime import Runtime
-from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
 
 
@@ -26,9 +25,9 @@ def create_router(protocols: Protocols) -> APIRouter:
     for protocol in protocols.values():
         if not protocol.stateful:
             router.add_route(protocol.route, _generation(protocol), methods=["POST"])
-        if protocol.token_count is not None and protocol.token_count.estimate is not None:
-            counting = _counting(protocol, protocol.token_count, protocol.token_count.estimate)
-            router.add_route(ROOT + protocol.token_count.path, counting, methods=["POST"])
+            if (counted_by := protocol.token_count) is not None:
+                counting = _counting(protocol, counted_by)
+                router.add_route(ROOT + counted_by.path, counting, methods=["POST"])
     stored = "/v1/chat/completions"
     router.add_route(stored, refuse_stored_chat, methods=["GET"])
     one_stored = f"{stored}/{{completion:path}}"
@@ -58,7 +57,7 @@ def _generation(protocol: WireProtocol) -> Callable[[Request], Awaitable[Any]]:
 
 
 def _counting(
-    protocol: WireProtocol, counted_by: TokenCount, estimate: Callable[[Json], int]
+    protocol: WireProtocol, counted_by: TokenCount
 ) -> Callable[[Request], Awaitable[Response]]:
     async def count(request: Request) -> Response:
         share = share_of(request)
@@ -66,7 +65,7 @@ def _counting(
         document = await read_document(request)
         whole = {**counted_by.defaults, **document}
         ask = await share.work(lambda: protocol.parser.parse(whole, request.headers))
-        return await count_tokens(request, ask, lambda: estimate(document))
+        return await count_tokens(request, ask, counted_by)
 
     return count
 

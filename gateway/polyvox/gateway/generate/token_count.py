@@ -1,7 +1,5 @@
 """Counts a request's input tokens: at its provider, else by an estimate."""
 
-from collections.abc import Callable
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,14 +7,15 @@ from polyvox.activities.registry.registry import DIRECT
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.errors import JsonResponse
 from polyvox.protocols.client_side import Ask
+from polyvox.protocols.wire_protocol import TokenCount
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json
 
 
 async def count_tokens(
-    request: Request, ask: Ask, estimate: Callable[[], int], **members: Json
+    request: Request, ask: Ask, counted_by: TokenCount, **members: Json
 ) -> Response:
-    """Return ``members`` and the count; ``x-polyvox-estimate`` marks that of ``estimate``.
+    """Return ``members`` and the count; ``x-polyvox-estimate`` marks an estimate.
 
     A flow that may ask several models has no provider's count. Raises
     ModelError("model_not_found").
@@ -28,5 +27,5 @@ async def count_tokens(
         count = await runtime.counter.count(str(model.params["model"]), ask.conversation)
     if count is not None:
         return JsonResponse({**members, "input_tokens": count})
-    count = await share_of(request).work(estimate)
+    count = await share_of(request).work(lambda: counted_by.estimate(ask))
     return JsonResponse({**members, "input_tokens": count}, headers={"x-polyvox-estimate": "true"})

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
@@ -19,18 +18,14 @@ from polyvox.gateway.responses.compaction import CompactionEncoder, asking_for_s
 from polyvox.gateway.responses.item_lists import input_items, page, query_number
 from polyvox.gateway.responses.state import ResponsesState
 from polyvox.protocols.client_side import Ask
-from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import request as responses
 from polyvox.protocols.responses.client import response as answers
 from polyvox.protocols.responses.include import included
+from polyvox.protocols.responses.protocol import TOKEN_COUNT
 from polyvox.protocols.responses.storing import StoreOptions, parse_store_options
 from polyvox.worker.runtime import Runtime
-from polyvox.workflows.conversation import Json, Message
+from polyvox.workflows.conversation import Message
 from polyvox.workflows.errors import ModelError
-
-_CHARACTERS_PER_TOKEN = 4
-_ITEM_TOKENS = 4
-_MEDIA_TOKENS = 1_600
 
 
 def responses_router() -> APIRouter:
@@ -129,9 +124,7 @@ def wishes(request: Request) -> list[str]:
 async def count_input(request: Request) -> Response:
     state, caller = await _admit(request)
     ask, _, _ = await _asked(request, state, caller)
-    return await count_tokens(
-        request, ask, lambda: estimate_tokens(ask), object="response.input_tokens"
-    )
+    return await count_tokens(request, ask, TOKEN_COUNT, object="response.input_tokens")
 
 
 async def compact(request: Request) -> Any:
@@ -151,34 +144,6 @@ async def refuse_get(_request: Request) -> Response:
         "code": "upgrade_required",
     }
     return JsonResponse({"error": error}, 426, {"upgrade": "websocket"})
-
-
-def estimate_tokens(ask: Ask) -> int:
-    """Return an estimate of the input tokens: one for four characters of text.
-
-    Images and files count as a constant, whatever their size. The real count, which differs by
-    model, is within a third for English prose and code.
-    """
-    conversation = ask.conversation
-    items = wire.render_messages(conversation, [])
-    characters = len(orjson.dumps(wire.render_tools(conversation.tools, [])))
-    media = 0
-    pending: list[Json] = [wire.render_system(conversation, []), *items]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, str):
-            characters += len(value)
-        elif isinstance(value, list):
-            pending += value
-        elif isinstance(value, dict):
-            if value.get("type") in ("input_image", "input_file", "input_audio"):
-                media += 1
-            else:
-                pending += [v for name, v in value.items() if name not in _NO_TEXT]
-    return characters // _CHARACTERS_PER_TOKEN + len(items) * _ITEM_TOKENS + media * _MEDIA_TOKENS
-
-
-_NO_TEXT = frozenset(("type", "role", "id", "call_id", "status", "encrypted_content"))
 
 
 def _as_stream(frames: AsyncIterator[bytes], run_id: str) -> Response:

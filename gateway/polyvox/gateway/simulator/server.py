@@ -286,7 +286,7 @@ def create_simulator(host: str = "127.0.0.1", protocols: Protocols = PROTOCOLS) 
             *(
                 counting(protocol, counted)
                 for protocol in protocols.values()
-                if (counted := protocol.token_count) and counted.estimate
+                if (counted := protocol.token_count) is not None
             ),
         ],
         middleware=[Middleware(HostGuard, names=Names({host}), render=_refuse_host)],

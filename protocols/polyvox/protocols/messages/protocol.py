@@ -26,8 +26,8 @@ MESSAGES: Final = WireProtocol(
     token_count=TokenCount(
         "messages/count_tokens",
         frozenset(("messages", "system", "tools", "tool_choice", "thinking", "output_config")),
+        token_estimate.estimate_tokens,
         defaults={"max_tokens": 1},
-        estimate=token_estimate.estimate_tokens,
     ),
     recognized_by="anthropic-version",
     key_header="x-api-key",

@@ -4,10 +4,21 @@ from typing import Final
 
 from polyvox.protocols.openai import model_list
 from polyvox.protocols.responses import elements
-from polyvox.protocols.responses.client import request, response
+from polyvox.protocols.responses.client import request, response, token_estimate
 from polyvox.protocols.responses.neutral import NEUTRAL
 from polyvox.protocols.responses.provider import request as provider_request
 from polyvox.protocols.wire_protocol import TokenCount, WireProtocol
+
+TOKEN_COUNT: Final = TokenCount(
+    "responses/input_tokens",
+    frozenset(
+        (
+            *("input", "instructions", "tools", "tool_choice", "parallel_tool_calls"),
+            *("text", "reasoning", "truncation"),
+        )
+    ),
+    token_estimate.estimate_tokens,
+)
 
 RESPONSES: Final = WireProtocol(
     name="responses",
@@ -24,15 +35,7 @@ RESPONSES: Final = WireProtocol(
         "tool": elements.parse_tool,
         "options": elements.parse_options,
     },
-    token_count=TokenCount(
-        "responses/input_tokens",
-        frozenset(
-            (
-                *("input", "instructions", "tools", "tool_choice", "parallel_tool_calls"),
-                *("text", "reasoning", "truncation"),
-            )
-        ),
-    ),
+    token_count=TOKEN_COUNT,
     stateful=True,
     signs_reasoning=True,
 )

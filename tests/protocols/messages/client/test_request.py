@@ -73,9 +73,16 @@ def test_absent_and_null_mean_the_same() -> None:
 def test_tokens_are_estimated_from_text_and_media() -> None:
     """Four characters a token; an image costs the same whatever its bytes."""
     plain = {"messages": [{"role": "user", "content": "x" * 4000}]}
-    image = {"type": "image", "source": {"type": "base64", "data": "A" * 10**6}}
+    image = {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": "A" * 10**6},
+    }
     pictured = {"messages": [{"role": "user", "content": [image]}]}
-    assert 1000 <= estimate_tokens(plain) <= 1010
-    assert 1600 <= estimate_tokens(pictured) <= 1610
-    assert estimate_tokens({**plain, "system": "y" * 400}) >= 1100
-    assert estimate_tokens({**plain, "tools": [{"name": "z" * 400}]}) >= 1100
+    assert 1000 <= _estimate(plain) <= 1010
+    assert 1600 <= _estimate(pictured) <= 1610
+    assert _estimate({**plain, "system": "y" * 400}) >= 1100
+    assert _estimate({**plain, "tools": [{"name": "z" * 400, "input_schema": {}}]}) >= 1100
+
+
+def _estimate(body: Json) -> int:
+    return estimate_tokens(messages.parse({**BODY, **body}, {}))
