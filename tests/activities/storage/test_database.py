@@ -33,7 +33,8 @@ async def test_a_file_of_an_older_program_gets_the_columns_it_lacks(file: Path) 
     older = sqlite3.connect(file)
     older.execute("DROP TABLE alembic_version")
     older.execute("ALTER TABLE conversations DROP COLUMN revision")
-    for column in ("runs.rerun_of", "calls.recorded", "calls.cost_usd"):
+    added = ("runs.cache_write_1h_tokens", "calls.cache_write_1h_tokens")
+    for column in ("runs.rerun_of", "calls.recorded", "calls.cost_usd", *added):
         older.execute("ALTER TABLE {} DROP COLUMN {}".format(*column.split(".")))
     older.commit()
     older.close()

@@ -35,6 +35,7 @@ from polyvox.activities.model_call.upstream import Upstream
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.activities.storage.credential_seal import CredentialSeal
 from polyvox.activities.storage.data_folder import open_to_others, require_writable
 from polyvox.activities.storage.database import (
     database_file,
@@ -131,7 +132,7 @@ async def running(
         stack.callback(database.dispose)
         store = BlobStore(settings.data / "blobs.db")
         stack.callback(store.close)
-        bodies = Bodies(store, protocols=protocols)
+        bodies = Bodies(store, protocols=protocols, seal=CredentialSeal.in_folder(settings.data))
         with errors_explained(database):
             registry = Registry(database)
             register_templates(registry)

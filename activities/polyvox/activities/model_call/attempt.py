@@ -27,6 +27,7 @@ from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.hidden_transcripts import Memory
 from polyvox.activities.tracing.spans import Tracing
 from polyvox.protocols.provider_side import Decoder, ProviderProtocol, Rendered
+from polyvox.protocols.requests.credentials import secrets_in
 from polyvox.protocols.sse import Frame, FrameSplitter
 from polyvox.workflows.boundary.backend import CALL_MODEL
 from polyvox.workflows.boundary.calls import ModelCall, resolve
@@ -144,15 +145,17 @@ class ModelCaller:
         if call.owner:
             conversation = await self.memory.restored(conversation, base.messages, call.owner)
         conversation = await self.media.inlined(conversation, destination.inlined)
+        conversation = self.bodies.opened(conversation)
         request = await _rendered(destination, conversation)
         self.relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
         attempt.stopping = Stopping(request.stop) if request.stop else None
         authorization = self.directory.authorization(destination)
-        if redaction := self.secrets.sent_to(provider):
+        redaction = self.secrets.sent_to(provider, secrets_in(conversation))
+        if redaction:
             attempt.redacted = RedactedEvents(redaction)
         attempt.asked = True
-        async with self.upstream.post(provider, request, authorization) as answer:
+        async with self.upstream.post(provider, request, authorization, redaction) as answer:
             attempt.http_status = answer.status
             if answer.status >= 400:
                 beginning = await answer.beginning()

@@ -91,15 +91,17 @@ class Secrets:
 
     def __init__(self, providers: Mapping[str, Provider], environ: Mapping[str, str]) -> None:
         self.all = Redaction(known_secrets(providers.values(), environ))
-        self._sent = {
-            name: Redaction(sent_secrets(provider, environ)) for name, provider in providers.items()
-        }
+        self._own = {name: sent_secrets(provider, environ) for name, provider in providers.items()}
+        self._sent = {name: Redaction(own) for name, own in self._own.items()}
 
-    def sent_to(self, provider: Provider) -> "Redaction":
+    def sent_to(self, provider: Provider, credentials: frozenset[str] = frozenset()) -> "Redaction":
         """Return the redaction for responses of ``provider``.
 
-        It contains only the secrets sent to this provider, because it examines every token.
+        It contains only the secrets sent to this provider, because it examines every token, and
+        the ``credentials`` in the request.
         """
+        if credentials and provider.name in self._own:
+            return Redaction(self._own[provider.name] | credentials)
         return self._sent.get(provider.name, self.all)
 
 

@@ -145,10 +145,15 @@ class Upstream:
 
     @asynccontextmanager
     async def post(
-        self, provider: Provider, request: Rendered, authorization: Mapping[str, str]
+        self,
+        provider: Provider,
+        request: Rendered,
+        authorization: Mapping[str, str],
+        redaction: Redaction | None = None,
     ) -> AsyncIterator[Answer]:
         """Post ``request``; leaving the context before the end of the body closes the socket.
 
+        ``redaction`` is that of the response, by default of the provider's own secrets.
         Raises ModelError("unreachable") or ModelError("timeout") if there is no response.
         """
         headers = {
@@ -183,7 +188,7 @@ class Upstream:
                 cost_usd=0.0 if unconnected else None,
             ) from broken
         try:
-            yield Answer(response, self._secrets.sent_to(provider))
+            yield Answer(response, redaction or self._secrets.sent_to(provider))
         finally:
             # A response that was read to its end has already returned its connection.
             response.close()

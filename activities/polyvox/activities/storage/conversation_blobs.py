@@ -7,6 +7,8 @@ client's request is stored as its wire document and parsed again when loaded, so
 not stored too. Each long string in an element (a file's text, an image's base64) is a separate
 blob: an agent that only moves a cache marker to an old message stores a few bytes, not the message.
 
+Credentials in tools and options are encrypted (``credential_seal``).
+
 Loaded conversations are cached by digest, limited in bytes.
 """
 
@@ -20,6 +22,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
+from polyvox.activities.storage.credential_seal import CredentialSeal
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 from polyvox.workflows.boundary.serialization import dump, load
@@ -92,19 +95,30 @@ class Bodies:
         *,
         protocols: Protocols = PROTOCOLS,
         cache_bytes: int = 64 * 1024 * 1024,
+        seal: CredentialSeal | None = None,
     ) -> None:
+        self._seal = seal or CredentialSeal.of_process()
         self._protocols = protocols
         self._store = store
         self._conversations: Recent[Conversation] = Recent(cache_bytes)
         self._stored: Recent[bool] = Recent(100_000)
 
     async def put(self, conversation: Conversation) -> str:
-        """Store ``conversation`` and return its digest; durable on return."""
+        """Store ``conversation`` and return its digest; durable on return.
+
+        Its credentials are stored encrypted, and what ``fetch`` returns has them so; ``opened``
+        decrypts them.
+        """
+        conversation = self._seal.sealed(conversation)
         packed = await self._store.on_writer(lambda: self._put(conversation))
         for digest in packed.blobs:
             self._stored.keep(digest, True, 1)
         self._conversations.keep(packed.digest, conversation, _weight(conversation, packed.size))
         return packed.digest
+
+    def opened(self, conversation: Conversation) -> Conversation:
+        """Return the conversation with its credentials as the client sent them."""
+        return self._seal.opened(conversation)
 
     async def fetch(self, digest: str) -> Conversation:
         """Return what ``get`` returns; read the store in a thread if that is necessary.

@@ -9,7 +9,8 @@ OTHERS = 0o077
 """The permission bits of all users except the owner."""
 
 _FILES = (
-    *("polyvox.db*", "blobs.db*", "key", "admin_key", "lock", "web_ui.json", "server.json"),
+    *("polyvox.db*", "blobs.db*", "key", "admin_key", "credentials_key", "lock", "web_ui.json"),
+    "server.json",
     *("engine/temporal-*.db*", "engine/engine.log*", "engine/ports.json", "engine/engine.pid"),
 )
 """The files that Polyvox creates in a data folder."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.responses import StoredResponse
+from polyvox.protocols.requests.credentials import redacted
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 
@@ -36,6 +37,8 @@ def listed_item(message: Message, item_id: str) -> dict[str, Json]:
     """Return the item of ``message`` with the members that a list shows."""
     item: dict[str, Json] = message.on_wire("responses") or {}
     listed = {**item, "id": item_id, "type": _kind(item)}
+    if "tools" in item:
+        listed = redacted(listed)
     if listed["type"] != "message":
         return listed
     listed.setdefault("status", "completed")

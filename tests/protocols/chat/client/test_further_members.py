@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletionChunk
 from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.chat.client.stream import Encoder
 from polyvox.protocols.table import PROTOCOLS
-from polyvox.workflows.conversation import Json, Reasoning, Text, Wire
+from polyvox.workflows.conversation import Json, Part, Reasoning, Text, Wire
 from polyvox.workflows.events import Event, fold, unfold
 from polyvox.workflows.reply import Reply
 
@@ -156,16 +156,16 @@ def test_an_answer_that_was_not_streamed_has_its_members_once() -> None:
         assert [found for found in filtered if found] == [{**SEVERE, **CODE}]
 
 
-SIGNED = [
+SIGNED: tuple[Part, ...] = (
     Reasoning("first", "sig1", "messages"),
     Reasoning("second", "sig2", "messages"),
     Text("done"),
-]
+)
 
 
 def test_signed_thoughts_are_entries_of_one_list() -> None:
     """The SDK merges lists by the index of their entries."""
-    sent = streamed(unfold(Reply(tuple(SIGNED))))
+    sent = streamed(unfold(Reply(SIGNED)))
     details = merged(sent)["reasoning_details"]
     assert [detail["index"] for detail in details] == [0, 1]
     assert [detail["length"] for detail in details] == [5, 6]
@@ -174,8 +174,8 @@ def test_signed_thoughts_are_entries_of_one_list() -> None:
 
 def test_the_entries_of_several_calls_count_on() -> None:
     """A flow streams a thought of one model and the answer of another."""
-    first = unfold(Reply(tuple(SIGNED[:1])))
-    sent = streamed([*first, *unfold(Reply(tuple(SIGNED[1:])))], Reply(tuple(SIGNED)))
+    first = unfold(Reply(SIGNED[:1]))
+    sent = streamed([*first, *unfold(Reply(SIGNED[1:]))], Reply(SIGNED))
     assert [detail["index"] for detail in merged(sent)["reasoning_details"]] == [0, 1]
 
 

@@ -3,6 +3,7 @@
 from typing import cast
 
 from polyvox.protocols.client_side import Ask
+from polyvox.protocols.requests.credentials import redacted
 from polyvox.protocols.responses import elements as wire
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.reply import Reply
@@ -84,7 +85,7 @@ def _tools(ask: Ask) -> list[Json]:
     conversation = ask.conversation
     given = wire.given_tools(conversation.messages)
     own = [tool for tool in conversation.tools if tool.on_wire("responses") not in given]
-    return [_echoed_tool(tool) for tool in wire.render_tools(own, [])]
+    return [_echoed_tool(redacted(tool)) for tool in wire.render_tools(own, [])]
 
 
 def _echoed_tool(tool: Json) -> Json:
