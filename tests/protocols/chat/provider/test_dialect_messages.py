@@ -258,3 +258,21 @@ def test_text_of_several_parts_is_one_string_where_lists_are_not_known() -> None
     said = Conversation((Message("user", (Text("One."), Text("Two."))),))
     assert chat.render(said, "m", PLAIN).body["messages"][0]["content"] == "One.\n\nTwo."
     assert len(chat.render(said, "m", FULL).body["messages"][0]["content"]) == 2
+
+
+@pytest.mark.parametrize(
+    "model", ["mistralai/Devstral-Small-2-24B-Instruct-2512", "mistral-large-latest"]
+)
+def test_mistrals_models_are_served_alike_by_every_server(model: str) -> None:
+    messages = chat.render(Conversation(_history()), model, PLAIN).body["messages"]
+    assert [m["role"] for m in messages][-3:] == ["tool", "assistant", "user"]
+    assert len(messages[-3]["tool_call_id"]) == 9
+
+
+def test_a_message_has_no_name_where_names_are_refused() -> None:
+    said = [{"role": "user", "content": "Hi", "name": "ada"}]
+    document = {"model": "m", "messages": said}
+    request = to_chat(document, SERVERS["groq"].dialect, protocol="chat")
+    assert request.body["messages"] == [{"role": "user", "content": "Hi"}]
+    assert "messages.name" in lost(request)
+    assert to_chat(document, PLAIN, protocol="chat").body["messages"] == said

@@ -11,7 +11,6 @@ from typing import Final
 from polyvox.protocols.coverage.losses import lose
 from polyvox.protocols.dialects.dialect import Dialect
 from polyvox.protocols.dialects.free_text import wrapped
-from polyvox.protocols.dialects.thoughts import thoughts_wanted
 from polyvox.workflows.conversation import Json
 
 LATER_INSTRUCTIONS: Final = "role: later instructions sent as user text in <system> tags"
@@ -34,7 +33,6 @@ _NINE: Final = 9
 def fit_messages(
     messages: list[Json],
     dialect: Dialect,
-    model: str,
     losses: list[str],
     *,
     own: bool,
@@ -46,7 +44,7 @@ def fit_messages(
     are joined or rewritten only where the server is known to refuse them, except for instructions
     and calls: those are rewritten for every server that is not known to take them.
     """
-    fitted = [_fit_message(message, dialect, model, losses) for message in messages]
+    fitted = [_fit_message(message, dialect, losses) for message in messages]
     if instruction is not None:
         fitted = _instructed(fitted, instruction)
     if dialect.instructions == "head":
@@ -62,7 +60,10 @@ def fit_messages(
     return fitted
 
 
-def _fit_message(message: Json, dialect: Dialect, model: str, losses: list[str]) -> Json:
+def _fit_message(message: Json, dialect: Dialect, losses: list[str]) -> Json:
+    if not dialect.message_names and "name" in message and message.get("role") != "function":
+        lose(losses, f"messages.name: {dialect.server} refuses it")
+        message = {name: value for name, value in message.items() if name != "name"}
     if message.get("role") == "tool":
         call_id = message.get("tool_call_id")
         fitted = fit_call_id(call_id, dialect)
@@ -74,7 +75,7 @@ def _fit_message(message: Json, dialect: Dialect, model: str, losses: list[str])
         fitted = [_fit_call(call, dialect) for call in calls]
         if fitted != calls:
             message = {**message, "tool_calls": fitted}
-    return _fit_thoughts(message, dialect, model, losses)
+    return _fit_thoughts(message, dialect, losses)
 
 
 def _fit_call(call: Json, dialect: Dialect) -> Json:
@@ -114,14 +115,14 @@ def _digest(text: str) -> str:
     return "".join(letters)
 
 
-def _fit_thoughts(message: Json, dialect: Dialect, model: str, losses: list[str]) -> Json:
+def _fit_thoughts(message: Json, dialect: Dialect, losses: list[str]) -> Json:
     if dialect.thoughts == "refused":
         if not any(name in message for name in _THOUGHTS):
             return message
         if any(message.get(name) for name in _THOUGHTS):
             lose(losses, f"reasoning_content: {dialect.server} refuses it")
         return {name: value for name, value in message.items() if name not in _THOUGHTS}
-    wanted = thoughts_wanted(model, dialect.thoughts)
+    wanted = dialect.thoughts
     missing = not any(message.get(name) for name in _THOUGHTS)
     if missing and (wanted == "always" or (wanted == "with_calls" and message.get("tool_calls"))):
         return {**message, "reasoning_content": PLACEHOLDER}
