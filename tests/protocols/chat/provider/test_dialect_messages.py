@@ -211,6 +211,10 @@ def test_neighbours_of_one_role_are_joined_where_roles_must_alternate() -> None:
         ("assistant", "A.\n\nB."),
     ]
     assert body["messages"][1]["tool_calls"][0]["id"] == "c1"
+    many = Conversation((Message("system", (Text("S"),)),) * 3 + (user("u" * 9),) * 20_000)
+    head, all_said = chat.render(many, "m", PLAIN).body["messages"]
+    assert head["content"] == "S\n\nS\n\nS"
+    assert all_said["content"].count("u") == 9 * 20_000
     roles = [m["role"] for m in chat.render(Conversation(said), "m", FULL).body["messages"]]
     assert roles.count("user") == 2
 

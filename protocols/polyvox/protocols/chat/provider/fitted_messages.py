@@ -4,7 +4,7 @@ Many servers apply a model's chat template, which raises an error for a second s
 roles that do not alternate, or for calls of a type that it does not know.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -133,7 +133,7 @@ def _instructed(messages: list[Json], instruction: str) -> list[Json]:
     """Add ``instruction`` to the first message if that instructs, else put it first."""
     first = messages[0] if messages else {}
     if first.get("role") in _INSTRUCTING:
-        content = _together(first.get("content"), instruction)
+        content = _together([first.get("content"), instruction])
         return [{**first, "content": content}, *messages[1:]]
     return [{"role": "system", "content": instruction}, *messages]
 
@@ -149,8 +149,8 @@ def _with_one_head(messages: list[Json], losses: list[str]) -> list[Json]:
     fitted: list[Json] = []
     if end:
         head = _as_system(messages[0])
-        for message in messages[1:end]:
-            head = {**head, "content": _together(head.get("content"), message.get("content"))}
+        if end > 1:
+            head = {**head, "content": _together([m.get("content") for m in messages[:end]])}
         fitted.append(head)
     held: list[Json] = []
     for message in messages[end:]:
@@ -193,15 +193,12 @@ def _as_text(message: Json) -> Json:
     return message if text is None else {**message, "content": text}
 
 
-def _together(first: Json, second: Json) -> Json:
-    """Return the contents of two messages as one content, a blank line between texts."""
-    if not first:
-        return second
-    if not second:
-        return first
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}\n\n{second}"
-    return [*_parts(first), *_parts(second)]
+def _together(contents: Sequence[Json]) -> Json:
+    """Return the contents of several messages as one, a blank line between texts."""
+    said = [content for content in contents if content]
+    if all(isinstance(content, str) for content in said):
+        return "\n\n".join(said) if said else contents[-1]
+    return [part for content in said for part in _parts(content)]
 
 
 def _parts(content: Json) -> list[Json]:
@@ -210,25 +207,26 @@ def _parts(content: Json) -> list[Json]:
 
 def _joined(messages: list[Json]) -> Iterator[Json]:
     """Yield ``messages`` with neighbours of the user, and of the assistant, joined."""
-    open_message: Json = None
+    group: list[Json] = []
     for message in messages:
-        if open_message is not None and _continues(open_message, message):
-            open_message = _one_message(open_message, message)
-            continue
-        if open_message is not None:
-            yield open_message
-        open_message = message
-    if open_message is not None:
-        yield open_message
+        if group and not _continues(group[-1], message):
+            yield _one_message(group)
+            group = []
+        group.append(message)
+    if group:
+        yield _one_message(group)
 
 
-def _one_message(first: Json, second: Json) -> Json:
-    joined = {**first, **second}
-    joined["content"] = _together(first.get("content"), second.get("content"))
-    thought = first.get("reasoning_content")
-    if thought and thought != PLACEHOLDER:
-        added = second.get("reasoning_content")
-        joined["reasoning_content"] = _together(thought, None if added == PLACEHOLDER else added)
+def _one_message(group: list[Json]) -> Json:
+    if len(group) == 1:
+        return group[0]
+    joined: dict[str, Json] = {}
+    for message in group:
+        joined.update(message)
+    joined["content"] = _together([message.get("content") for message in group])
+    thoughts = [t for m in group if (t := m.get("reasoning_content")) and t != PLACEHOLDER]
+    if thoughts:
+        joined["reasoning_content"] = _together(thoughts)
     return joined
 
 
