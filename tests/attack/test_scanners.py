@@ -58,7 +58,7 @@ def measured(case: Case) -> str | None:
 
 REVIEWED = {
     "protocols/polyvox/protocols/chat/provider/calls.py": "braces",
-    "protocols/polyvox/protocols/messages/provider/model_capabilities.py": "a model of Anthropic",
+    "protocols/polyvox/protocols/dialects/claude.py": "a model of Anthropic",
     "protocols/polyvox/protocols/openai/provider_errors.py": "an error's wait",
     "protocols/polyvox/protocols/openai/model_capabilities.py": "a model of OpenAI",
     "activities/polyvox/activities/model_call/media_inlining.py": "looks once between two slashes",

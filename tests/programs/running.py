@@ -143,8 +143,10 @@ def config(simulator_url: str, dead_url: str, server: str = "") -> str:
     tables = [
         f"[server]\nmax_body_mib = {MAX_BODY_MIB}\nkeep_alive_s = 10.0\nregister_over_http = true\n"
     ]
+    # All but the dead one are simulators, which take the whole protocol.
     tables += [
-        f'[providers.{name}]\nprotocol = "{protocol}"\nbase_url = "{url}"\n{more}\n'
+        f'[providers.{name}]\nprotocol = "{protocol}"\nbase_url = "{url}"\n'
+        f'dialect = {{ server = "polyvox" }}\n{more}\n'
         for name, (protocol, url, more) in providers.items()
     ]
     tables += [

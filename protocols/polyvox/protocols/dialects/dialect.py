@@ -67,8 +67,10 @@ class Dialect:
     must not follow tool results directly. ``call_ids`` is the required shape of tool call ids,
     ``longest_call_id`` their largest length. ``thoughts`` is about ``reasoning_content`` in the
     history: required in messages with tool calls, in every message of the assistant, optional, or
-    refused. ``text_parts`` tells whether a text may be a list of parts. ``responses`` is about the
-    Responses protocol: ``functions`` for a server that translates it to a chat template and
+    refused. ``text_parts`` tells whether a text may be a list of parts, ``message_names`` whether a
+    message may have a name. ``adaptive_thinking`` is about Messages: whether that form of thinking
+    is known for models that are not Claude; a budget is known everywhere. ``responses`` is about
+    the Responses protocol: ``functions`` for a server that translates it to a chat template and
     therefore knows neither free-text tools nor namespaces nor later instructions.
     """
 
@@ -91,6 +93,8 @@ class Dialect:
     longest_call_id: int | None = None
     thoughts: Thoughts = "optional"
     text_parts: bool = False
+    message_names: bool = True
+    adaptive_thinking: bool = False
     responses: Responses = "whole"
 
     @property
@@ -115,6 +119,7 @@ FULL: Final = Dialect(
     developer=True,
     alternate=False,
     text_parts=True,
+    adaptive_thinking=True,
 )
 """The whole protocol as it is documented. The simulator and other Polyvox servers accept it."""
 

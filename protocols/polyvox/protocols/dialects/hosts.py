@@ -49,10 +49,11 @@ _GROQ: Final = Server(
             )
         ),
         thoughts="refused",
+        message_names=False,
     ),
     ("api.groq.com",),
     (
-        Source(("refuses",), "https://console.groq.com/docs/openai", _READ),
+        Source(("refuses", "message_names"), "https://console.groq.com/docs/openai", _READ),
         Source(("accepts", "output_limit"), "https://console.groq.com/docs/api-reference", _READ),
         Source(("refuses",), "https://github.com/eigent-ai/eigent/issues/1827", _READ),
         Source(("refuses",), "https://github.com/fanenr/chatbot/issues/21", _READ),

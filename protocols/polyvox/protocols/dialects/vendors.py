@@ -72,9 +72,15 @@ _ANTHROPIC: Final = Server(
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS | {"parallel_tool_calls"},
         text_parts=True,
+        adaptive_thinking=True,
     ),
     ("api.anthropic.com",),
     (
+        Source(
+            ("adaptive_thinking",),
+            "https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking",
+            _READ,
+        ),
         Source(
             ("output_limit", "accepts", "instructions", "text_parts"),
             "https://docs.anthropic.com/en/api/openai-sdk",

@@ -75,6 +75,7 @@ def test_a_fact_from_the_file_is_marked(config: Path) -> None:
 def test_a_known_server_is_shown_without_a_provider(config: Path) -> None:
     assert read("show", "deepseek", config=config)["dialect"]["thoughts"]["value"] == "always"
     assert read("show", "unknown", config=config)["sources"] == []
+    assert read("show", "simulator", config=config)["server"] == "polyvox"
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(config: Path) -> None:

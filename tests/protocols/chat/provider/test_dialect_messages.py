@@ -211,6 +211,10 @@ def test_neighbours_of_one_role_are_joined_where_roles_must_alternate() -> None:
         ("assistant", "A.\n\nB."),
     ]
     assert body["messages"][1]["tool_calls"][0]["id"] == "c1"
+    many = Conversation((Message("system", (Text("S"),)),) * 3 + (user("u" * 9),) * 20_000)
+    head, all_said = chat.render(many, "m", PLAIN).body["messages"]
+    assert head["content"] == "S\n\nS\n\nS"
+    assert all_said["content"].count("u") == 9 * 20_000
     roles = [m["role"] for m in chat.render(Conversation(said), "m", FULL).body["messages"]]
     assert roles.count("user") == 2
 
@@ -258,3 +262,21 @@ def test_text_of_several_parts_is_one_string_where_lists_are_not_known() -> None
     said = Conversation((Message("user", (Text("One."), Text("Two."))),))
     assert chat.render(said, "m", PLAIN).body["messages"][0]["content"] == "One.\n\nTwo."
     assert len(chat.render(said, "m", FULL).body["messages"][0]["content"]) == 2
+
+
+@pytest.mark.parametrize(
+    "model", ["mistralai/Devstral-Small-2-24B-Instruct-2512", "mistral-large-latest"]
+)
+def test_mistrals_models_are_served_alike_by_every_server(model: str) -> None:
+    messages = chat.render(Conversation(_history()), model, PLAIN).body["messages"]
+    assert [m["role"] for m in messages][-3:] == ["tool", "assistant", "user"]
+    assert len(messages[-3]["tool_call_id"]) == 9
+
+
+def test_a_message_has_no_name_where_names_are_refused() -> None:
+    said = [{"role": "user", "content": "Hi", "name": "ada"}]
+    document = {"model": "m", "messages": said}
+    request = to_chat(document, SERVERS["groq"].dialect, protocol="chat")
+    assert request.body["messages"] == [{"role": "user", "content": "Hi"}]
+    assert "messages.name" in lost(request)
+    assert to_chat(document, PLAIN, protocol="chat").body["messages"] == said

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from polyvox.protocols.dialects.dialect import FULL, PLAIN
+from polyvox.protocols.dialects.dialect import FULL
 from polyvox.protocols.dialects.servers import SERVERS
 from polyvox.protocols.messages.provider import request as messages
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import (
     Conversation,
+    Json,
     Message,
     Options,
     Text,
@@ -21,6 +22,7 @@ from polyvox.workflows.conversation import (
     Wire,
     user,
 )
+from tests.samples.codex_request import dialect_named
 
 HISTORY = (
     user("Go."),
@@ -97,7 +99,7 @@ def test_a_choice_of_a_tool_that_was_left_out_becomes_auto() -> None:
 def test_thoughts_that_no_model_had_are_a_placeholder(
     name: str, model: str, where: list[int]
 ) -> None:
-    dialect = SERVERS[name].dialect if name in SERVERS else PLAIN
+    dialect = dialect_named(name)
     said = messages.render(Conversation(HISTORY), model, dialect).body["messages"]
     thinking = {"type": "thinking", "thinking": " ", "signature": ""}
     assert [at for at, turn in enumerate(said) if thinking in turn["content"]] == where
@@ -133,3 +135,20 @@ def test_a_messages_client_gets_the_placeholder_too_and_keeps_its_own_thoughts()
             messages.render(conversation, "claude-opus-4-8", FULL).body["messages"]
             == (document["messages"])
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "thinking"),
+    [
+        ("unknown", "glm-5", {"type": "enabled", "budget_tokens": 24_576}),
+        ("deepseek", "deepseek-v4-pro", {"type": "enabled", "budget_tokens": 24_576}),
+        ("unknown", "claude-opus-4-8", {"type": "adaptive"}),
+        ("polyvox", "main", {"type": "adaptive"}),
+    ],
+)
+def test_another_vendors_model_gets_a_budget(name: str, model: str, thinking: Json) -> None:
+    """Adaptive thinking is Claude's; every server of Messages knows a budget."""
+    conversation = Conversation((user("Hi"),), options=Options(effort="high"))
+    body = messages.render(conversation, model, dialect_named(name)).body
+    assert body["thinking"] == thinking
+    assert ("output_config" in body) is (thinking["type"] == "adaptive")

@@ -124,3 +124,24 @@ def test_allowed_tools_are_those_that_are_left() -> None:
     conversation = Conversation((user("x"),), tools=(search, Tool("f"), Tool("g")), options=options)
     choice = responses.render(conversation, "m").body["tool_choice"]
     assert choice["tools"] == [{"type": "function", "name": "f"}]
+
+
+def test_an_unknown_server_gets_no_fields_of_openai_from_other_clients() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    document = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Go."}],
+        "prompt_cache_key": "k",
+        "user": "u",
+        "verbosity": "low",
+        "metadata": {"a": "b"},
+        "response_format": form,
+    }
+    request = rendered(document, PLAIN, "chat")
+    assert not {"prompt_cache_key", "user", "metadata"} & request.body.keys()
+    assert request.body["text"].keys() == {"format"}
+    named = {loss.partition(":")[0] for loss in request.losses}
+    assert named == {"prompt_cache_key", "user", "metadata", "verbosity"}
+    known = rendered(document, SERVERS["openai"].dialect, "chat")
+    assert known.body["prompt_cache_key"] == "k"
+    assert known.losses == ()

@@ -161,6 +161,8 @@ class DialectTable(_Table):
     longest_call_id: int | None = Field(None, ge=20)
     thoughts: Thoughts | None = None
     text_parts: bool | None = None
+    message_names: bool | None = None
+    adaptive_thinking: bool | None = None
     responses: Responses | None = None
 
 

@@ -10,8 +10,9 @@ from rich.text import Text
 from polyvox.activities.model_call.provider import Provider, api_key
 from polyvox.gateway.cli.input.options import JsonOption, console, give_up, print_json
 from polyvox.gateway.cli.output.format import plain_table
-from polyvox.protocols.dialects.dialect import FACTS, UNKNOWN, Dialect, Source
+from polyvox.protocols.dialects.dialect import FACTS, FULL, UNKNOWN, Dialect, Source
 from polyvox.protocols.dialects.servers import SERVERS, dialect_of
+from polyvox.worker.settings.file import RESERVED_PROVIDERS
 from polyvox.worker.settings.settings import Settings, SettingsError, load_settings
 from polyvox.workflows.conversation import Json
 
@@ -56,6 +57,8 @@ def show_provider(
     """Show what a provider's server accepts, and where each fact comes from."""
     settings = _settings(data, config)
     provider = settings.providers.get(name)
+    if name in RESERVED_PROVIDERS:
+        name = FULL.server
     if provider is None and name not in SERVERS and name != UNKNOWN:
         known = ", ".join(settings.providers) or "none"
         servers = ", ".join(sorted(SERVERS))

@@ -4,14 +4,13 @@ Many servers apply a model's chat template, which raises an error for a second s
 roles that do not alternate, or for calls of a type that it does not know.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Final
 
 from polyvox.protocols.coverage.losses import lose
 from polyvox.protocols.dialects.dialect import Dialect
 from polyvox.protocols.dialects.free_text import wrapped
-from polyvox.protocols.dialects.thoughts import thoughts_wanted
 from polyvox.workflows.conversation import Json
 
 LATER_INSTRUCTIONS: Final = "role: later instructions sent as user text in <system> tags"
@@ -34,7 +33,6 @@ _NINE: Final = 9
 def fit_messages(
     messages: list[Json],
     dialect: Dialect,
-    model: str,
     losses: list[str],
     *,
     own: bool,
@@ -46,7 +44,7 @@ def fit_messages(
     are joined or rewritten only where the server is known to refuse them, except for instructions
     and calls: those are rewritten for every server that is not known to take them.
     """
-    fitted = [_fit_message(message, dialect, model, losses) for message in messages]
+    fitted = [_fit_message(message, dialect, losses) for message in messages]
     if instruction is not None:
         fitted = _instructed(fitted, instruction)
     if dialect.instructions == "head":
@@ -62,7 +60,10 @@ def fit_messages(
     return fitted
 
 
-def _fit_message(message: Json, dialect: Dialect, model: str, losses: list[str]) -> Json:
+def _fit_message(message: Json, dialect: Dialect, losses: list[str]) -> Json:
+    if not dialect.message_names and "name" in message and message.get("role") != "function":
+        lose(losses, f"messages.name: {dialect.server} refuses it")
+        message = {name: value for name, value in message.items() if name != "name"}
     if message.get("role") == "tool":
         call_id = message.get("tool_call_id")
         fitted = fit_call_id(call_id, dialect)
@@ -74,7 +75,7 @@ def _fit_message(message: Json, dialect: Dialect, model: str, losses: list[str])
         fitted = [_fit_call(call, dialect) for call in calls]
         if fitted != calls:
             message = {**message, "tool_calls": fitted}
-    return _fit_thoughts(message, dialect, model, losses)
+    return _fit_thoughts(message, dialect, losses)
 
 
 def _fit_call(call: Json, dialect: Dialect) -> Json:
@@ -114,14 +115,14 @@ def _digest(text: str) -> str:
     return "".join(letters)
 
 
-def _fit_thoughts(message: Json, dialect: Dialect, model: str, losses: list[str]) -> Json:
+def _fit_thoughts(message: Json, dialect: Dialect, losses: list[str]) -> Json:
     if dialect.thoughts == "refused":
         if not any(name in message for name in _THOUGHTS):
             return message
         if any(message.get(name) for name in _THOUGHTS):
             lose(losses, f"reasoning_content: {dialect.server} refuses it")
         return {name: value for name, value in message.items() if name not in _THOUGHTS}
-    wanted = thoughts_wanted(model, dialect.thoughts)
+    wanted = dialect.thoughts
     missing = not any(message.get(name) for name in _THOUGHTS)
     if missing and (wanted == "always" or (wanted == "with_calls" and message.get("tool_calls"))):
         return {**message, "reasoning_content": PLACEHOLDER}
@@ -132,7 +133,7 @@ def _instructed(messages: list[Json], instruction: str) -> list[Json]:
     """Add ``instruction`` to the first message if that instructs, else put it first."""
     first = messages[0] if messages else {}
     if first.get("role") in _INSTRUCTING:
-        content = _together(first.get("content"), instruction)
+        content = _together([first.get("content"), instruction])
         return [{**first, "content": content}, *messages[1:]]
     return [{"role": "system", "content": instruction}, *messages]
 
@@ -148,8 +149,8 @@ def _with_one_head(messages: list[Json], losses: list[str]) -> list[Json]:
     fitted: list[Json] = []
     if end:
         head = _as_system(messages[0])
-        for message in messages[1:end]:
-            head = {**head, "content": _together(head.get("content"), message.get("content"))}
+        if end > 1:
+            head = {**head, "content": _together([m.get("content") for m in messages[:end]])}
         fitted.append(head)
     held: list[Json] = []
     for message in messages[end:]:
@@ -192,15 +193,12 @@ def _as_text(message: Json) -> Json:
     return message if text is None else {**message, "content": text}
 
 
-def _together(first: Json, second: Json) -> Json:
-    """Return the contents of two messages as one content, a blank line between texts."""
-    if not first:
-        return second
-    if not second:
-        return first
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}\n\n{second}"
-    return [*_parts(first), *_parts(second)]
+def _together(contents: Sequence[Json]) -> Json:
+    """Return the contents of several messages as one, a blank line between texts."""
+    said = [content for content in contents if content]
+    if all(isinstance(content, str) for content in said):
+        return "\n\n".join(said) if said else contents[-1]
+    return [part for content in said for part in _parts(content)]
 
 
 def _parts(content: Json) -> list[Json]:
@@ -209,25 +207,26 @@ def _parts(content: Json) -> list[Json]:
 
 def _joined(messages: list[Json]) -> Iterator[Json]:
     """Yield ``messages`` with neighbours of the user, and of the assistant, joined."""
-    open_message: Json = None
+    group: list[Json] = []
     for message in messages:
-        if open_message is not None and _continues(open_message, message):
-            open_message = _one_message(open_message, message)
-            continue
-        if open_message is not None:
-            yield open_message
-        open_message = message
-    if open_message is not None:
-        yield open_message
+        if group and not _continues(group[-1], message):
+            yield _one_message(group)
+            group = []
+        group.append(message)
+    if group:
+        yield _one_message(group)
 
 
-def _one_message(first: Json, second: Json) -> Json:
-    joined = {**first, **second}
-    joined["content"] = _together(first.get("content"), second.get("content"))
-    thought = first.get("reasoning_content")
-    if thought and thought != PLACEHOLDER:
-        added = second.get("reasoning_content")
-        joined["reasoning_content"] = _together(thought, None if added == PLACEHOLDER else added)
+def _one_message(group: list[Json]) -> Json:
+    if len(group) == 1:
+        return group[0]
+    joined: dict[str, Json] = {}
+    for message in group:
+        joined.update(message)
+    joined["content"] = _together([message.get("content") for message in group])
+    thoughts = [t for m in group if (t := m.get("reasoning_content")) and t != PLACEHOLDER]
+    if thoughts:
+        joined["reasoning_content"] = _together(thoughts)
     return joined
 
 

@@ -7,6 +7,7 @@ from polyvox.protocols.chat.provider.fitted_tools import fit_tools, restrain_cho
 from polyvox.protocols.chat.provider.stream import Decoder
 from polyvox.protocols.dialects.claude import keep_one_sampler
 from polyvox.protocols.dialects.dialect import FULL, Dialect
+from polyvox.protocols.dialects.models import for_model
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
@@ -22,6 +23,7 @@ __all__ = ["Decoder", "decoder", "parse_error", "render"]
 def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
     """Render the request for ``model``; see ``ProviderProtocol.render``."""
     losses: list[str] = []
+    dialect = for_model(dialect, model)
     own = conversation.options.on_wire("chat") is not None
     asked, offered = conversation.options, conversation.tools
     if not own:
@@ -44,7 +46,6 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
         "messages": fit_messages(
             wire.render_messages(conversation, losses, marks=_takes_marks(model, dialect)),
             dialect,
-            model,
             losses,
             own=own and _is_verbatim(conversation),
             instruction=schema_in_words(document, dialect, losses),

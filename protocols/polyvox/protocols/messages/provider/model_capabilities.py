@@ -42,16 +42,21 @@ def takes_system_turns(model: str) -> bool | None:
     return None if claude is None else claude >= _FIRST_SYSTEM_TURNS
 
 
-def fit_thinking(body: dict[str, Json], model: str, losses: list[str]) -> None:
-    """Spell the requested thinking as ``model`` accepts it, or leave it out."""
+def fit_thinking(
+    body: dict[str, Json], model: str, losses: list[str], *, adaptive: bool = True
+) -> None:
+    """Spell the requested thinking as ``model`` accepts it, or leave it out.
+
+    ``adaptive`` tells whether the server accepts adaptive thinking for models that are not Claude.
+    """
     if (body.get("thinking") or {}).get("type") != "adaptive":
         return
     claude = generation(model)
     if (body.get("tool_choice") or {}).get("type") in _FORCED:
         _drop_thinking(body, losses, "a forced tool call allows no thinking")
-    elif claude is None or claude >= _FIRST_ADAPTIVE:
+    elif adaptive if claude is None else claude >= _FIRST_ADAPTIVE:
         return
-    elif claude < _FIRST_THINKING:
+    elif claude is not None and claude < _FIRST_THINKING:
         _drop_thinking(body, losses, f"{model} does not think")
     else:
         budget = _BUDGETS.get(str(body["output_config"].get("effort")), _BUDGETS["high"])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from polyvox.protocols.coverage.losses import LOST_REASONING
 from polyvox.protocols.dialects.claude import keep_one_sampler
 from polyvox.protocols.dialects.dialect import FULL, Dialect
-from polyvox.protocols.dialects.thoughts import thoughts_wanted
+from polyvox.protocols.dialects.models import for_model
 from polyvox.protocols.messages import elements as messages
 from polyvox.protocols.messages.client.request import FORWARDED_HEADERS
 from polyvox.protocols.messages.provider.errors import parse_error
@@ -57,9 +57,9 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     body.setdefault("max_tokens", DEFAULT_MAX_TOKENS)
     body["stream"] = True
     headers = {name: value for name, value in conversation.headers if name in FORWARDED_HEADERS}
-    _fit(body, conversation, model, headers, losses)
+    _fit(body, conversation, model, dialect, headers, losses)
     keep_one_sampler(body, model, losses)
-    fit_thoughts(body, thoughts_wanted(model, dialect.thoughts))
+    fit_thoughts(body, for_model(dialect, model).thoughts)
     version = SAMPLING_VERSION if any(name in body for name in SAMPLING) else VERSION
     headers.setdefault("anthropic-version", version)
     return Rendered("messages", body, headers, tuple(dict.fromkeys(losses)))
@@ -69,6 +69,7 @@ def _fit(
     body: dict[str, Json],
     conversation: Conversation,
     model: str,
+    dialect: Dialect,
     headers: Mapping[str, str],
     losses: list[str],
 ) -> None:
@@ -84,7 +85,7 @@ def _fit(
         else:
             del body["tool_choice"]
     if body.get("thinking") != said.get("thinking"):
-        fit_thinking(body, model, losses)
+        fit_thinking(body, model, losses, adaptive=dialect.adaptive_thinking)
     if body.get("thinking") != said.get("thinking") or LOST_REASONING in losses:
         fit_history(body, losses)
     if body["max_tokens"] != said.get("max_tokens"):

@@ -17,9 +17,8 @@ def only_functions(body: dict[str, Json]) -> None:
         body["tools"] = [tool for listed in body["tools"] for tool in _functions(listed)]
     if isinstance(body.get("input"), list):
         body["input"] = [_function_item(item) for item in body["input"]]
-    choice = body.get("tool_choice")
-    if isinstance(choice, dict):
-        body["tool_choice"] = _function_choice(choice)
+    if "tool_choice" in body:
+        body["tool_choice"] = _function_choice(body["tool_choice"])
 
 
 def _functions(tool: Json, namespace: str | None = None) -> Iterator[Json]:
@@ -58,7 +57,9 @@ def _without(item: Json, *names: str) -> dict[str, Json]:
     return {name: value for name, value in item.items() if name not in names}
 
 
-def _function_choice(choice: dict[str, Json]) -> dict[str, Json]:
+def _function_choice(choice: Json) -> Json:
+    if not isinstance(choice, dict):
+        return choice
     if isinstance(choice.get("tools"), list):
         return {**choice, "tools": [_function_choice(tool) for tool in choice["tools"]]}
     if choice.get("type") not in _NAMED:

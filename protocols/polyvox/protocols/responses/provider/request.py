@@ -7,6 +7,7 @@ from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.provider.fitted_options import plain_fields
 from polyvox.protocols.responses.provider.fitted_tools import only_functions, restrain_choice
 from polyvox.protocols.responses.provider.one_instruction import one_instruction
 from polyvox.protocols.responses.provider.stream import Decoder
@@ -49,6 +50,8 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     tools = [t for t in conversation.tools if not given or t.on_wire("responses") not in given]
     if tools:
         body["tools"] = wire.render_tools(tools, losses)
+    if not (own or dialect.is_known):
+        plain_fields(body, losses)
     if simple or not (own or dialect.custom_tools):
         only_functions(body)
     if simple:
