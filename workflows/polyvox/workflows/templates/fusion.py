@@ -26,6 +26,7 @@ from polyvox.workflows import (
     user,
 )
 from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import most_actionable
 
 T = TypeVar("T")
 
@@ -126,15 +127,21 @@ async def fusion(run: Run[FusionParams]) -> Reply:
     if mode == "off":
         return await run.ask(params.main, step="main", emit=True)
     remembering: list[asyncio.Task[None]] = []
-    mounted = reviewing(run, remembering)
+    failures: list[ModelError] = []
+    mounted = reviewing(run, remembering, failures)
     said: tuple[Message, ...] = ()
     if mode == "required":
         # The main model finds its call and the report in its history.
         said = await reviewed_first(run, mounted) if conversation.opens_turn else ()
         mounted = MountedTool(mounted.tool, already_reported)
-    reply = await run.converse(
-        params.main, conversation, tools=[mounted], prepared=said, step="main"
-    )
+    try:
+        reply = await run.converse(
+            params.main, conversation, tools=[mounted], prepared=said, step="main"
+        )
+    except ModelError as error:
+        if error.kind == "flow_error":
+            raise
+        raise most_actionable([error, *failures]) from None
     await asyncio.gather(*remembering)
     return reply
 
@@ -153,10 +160,15 @@ def mode_of(run: Run[FusionParams]) -> Mode:
     return MODES[wanted]
 
 
-def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -> MountedTool:
+def reviewing(
+    run: Run[FusionParams],
+    remembering: list["asyncio.Task[None]"],
+    failures: list[ModelError],
+) -> MountedTool:
     """Return the tool with which the main model asks the panel, once in each user turn.
 
-    ``remembering`` gets tasks that run in parallel with the main model's answer.
+    ``remembering`` gets tasks that run in parallel with the main model's answer, ``failures`` the
+    failures of a panel without any answer.
     """
     told: list[str] = []
 
@@ -166,7 +178,7 @@ def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -
         known = told[0] if told else known
         if known:
             return f"The panel has reported on this turn already:\n\n{known}"
-        text = await report(run, problem_of(call) or run.conversation.last_user_text)
+        text = await report(run, problem_of(call) or run.conversation.last_user_text, failures)
         told.append(text)
         remembering.append(asyncio.create_task(run.remember(REPORT, text)))
         return text
@@ -205,7 +217,7 @@ def problem_of(call: ToolCall) -> str:
     return problem if isinstance(problem, str) else ""
 
 
-async def report(run: Run[FusionParams], problem: str) -> str:
+async def report(run: Run[FusionParams], problem: str, failures: list[ModelError]) -> str:
     """Ask the panel, then the judge; return a text with which the main model can continue."""
     params, voices = run.params, run.params.voices
     asked = run.conversation.then(user(problem)).instructed(params.branch_prompt)
@@ -227,6 +239,7 @@ async def report(run: Run[FusionParams], problem: str) -> str:
     answers = [(branch, reply.text.strip()) for branch, reply in panel.answers]
     answers = [(branch, text) for branch, text in answers if text]
     if not answers:
+        failures += [error for _, error in panel.failures]
         return f"No expert answered; go on alone. {failures_of(panel)}"
     if len(answers) == 1:
         return f"Only one expert answered:\n\n{answers[0][1]}\n\n{failures_of(panel)}".strip()

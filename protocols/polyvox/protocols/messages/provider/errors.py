@@ -32,6 +32,9 @@ _BY_WORDS: tuple[tuple[ErrorKind, str, ErrorKind], ...] = (
 )
 """Kinds that only the message shows: (kind by type, text in the message, actual kind)."""
 
+_GENERAL: frozenset[ErrorKind] = frozenset(("invalid_request", "provider_error"))
+"""Kinds whose types say less than a status such as 401 or 503."""
+
 _EXCERPT = 500
 """Characters of an unreadable error body that go into the message."""
 
@@ -83,8 +86,7 @@ def _kind(status: int | None, name: str, code: str, message: str) -> ErrorKind:
     if by_words := kind_by_words(status, message, name, code):
         return by_words
     kind = _BY_TYPE.get(name)
-    if kind is None or (kind == "provider_error" and status is not None and status >= 400):
-        # ``api_error`` says less than a status such as 503.
+    if kind is None or (kind in _GENERAL and status is not None):
         kind = kind_of_status(status or 500)
     lower = message.lower()
     return next((meant for by, words, meant in _BY_WORDS if kind == by and words in lower), kind)
