@@ -32,8 +32,9 @@ def taken() -> Iterator[int]:
 async def upstream() -> AsyncIterator[str]:
     """A provider that lists its models and has nothing at its base address."""
     app = FastAPI()
-    app.add_api_route("/v1/models", lambda: {"object": "list", "data": [{"id": "m"}]})
-    app.add_api_route("/v1/chat/completions", dict, methods=["POST"])
+    models = {"object": "list", "data": [{"id": "m"}]}
+    app.add_api_route("/v1/models", lambda: models)
+    app.add_api_route("/v1/chat/completions", lambda: models, methods=["POST"])
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server.config.load()

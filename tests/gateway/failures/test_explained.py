@@ -65,6 +65,15 @@ def test_what_the_provider_said_stands_first(live: Live, protocol: str, stream: 
     assert error_of(protocol, answer.json())["message"].startswith("Unknown field: 'store'.")
 
 
+@protocols
+@pytest.mark.parametrize("kind", ["key", "gemini"])
+def test_a_refused_key_of_the_server_has_one_status(live: Live, protocol: str, kind: str) -> None:
+    """Whatever the provider sent; with it no client tries again."""
+    answer = asked(live, "chat", f"{kind}-{protocol}:m")
+    assert answer.status_code == 401
+    assert answer.headers["x-should-retry"] == "false"
+
+
 FLOWS = ("long", "long413", "long500", "router", "fusion", "verify")
 """Providers asked directly, then models of flows in which one of several failures is this one."""
 

@@ -227,7 +227,7 @@ async def _reach(provider: Provider, environ: Mapping[str, str]) -> Finding:
     check = f"{provider.name} reachable"
     try:
         async with (
-            asyncio.timeout(REACH_LIMIT_S),
+            asyncio.timeout(3 * REACH_LIMIT_S),
             httpx.AsyncClient(timeout=REACH_LIMIT_S) as client,
         ):
             verdict = await check_provider(provider, environ, client)

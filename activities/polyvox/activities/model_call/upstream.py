@@ -109,6 +109,8 @@ def _status_in(body: bytes) -> int | None:
     if not error:
         return None
     code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, str) and len(code) == 3 and code.isdecimal():
+        code = int(code)
     return code if isinstance(code, int) and 400 <= code < 600 else 502
 
 

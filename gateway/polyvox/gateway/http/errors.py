@@ -31,6 +31,10 @@ def protocol_of(request: Request) -> WireProtocol:
     return protocol_at(runtime.protocols, request.url.path, request.headers)
 
 
+_MAY_PASS: tuple[ErrorKind, ...] = ("cancelled", "internal")
+"""Kinds that are not retried here, but whose cause may have passed when a client tries again."""
+
+
 def is_codex(headers: Mapping[str, str]) -> bool:
     """Return whether the client is Codex; its programs name themselves ``codex_exec/0.169.0``."""
     return headers.get("user-agent", "").lower().startswith("codex")
@@ -44,7 +48,8 @@ def error_for(error: ModelError, headers: Mapping[str, str]) -> ModelError:
     a 400 with the usual code, at which it stops and shows the message. Other clients get the usual
     status, from which SDKs make their exceptions.
     """
-    if error.fault.retryable or not is_codex(headers):
+    lasts = not error.fault.retryable and error.kind not in _MAY_PASS
+    if not lasts or not is_codex(headers):
         return error
     code = error.code or TYPE_AND_CODE[error.kind][1]
     kind: ErrorKind = "context_length" if error.kind == "context_length" else "invalid_request"
