@@ -30,8 +30,12 @@ def taken() -> Iterator[int]:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[str]:
-    """An HTTP server that has nothing at its base address."""
-    server = uvicorn.Server(uvicorn.Config(FastAPI(), port=0, log_level="error", lifespan="off"))
+    """A provider that lists its models and has nothing at its base address."""
+    app = FastAPI()
+    models = {"object": "list", "data": [{"id": "m"}]}
+    app.add_api_route("/v1/models", lambda: models)
+    app.add_api_route("/v1/chat/completions", lambda: models, methods=["POST"])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
@@ -61,7 +65,7 @@ def by_check(findings: list[Finding]) -> dict[str, Finding]:
 async def test_a_machine_with_everything_has_only_good_findings(
     tmp_path: Path, environ: dict[str, str], upstream: str
 ) -> None:
-    """Any HTTP answer shows that a provider can be reached, a 404 too."""
+    """What is wrong with a provider is tested in ``test_provider_check.py``."""
     settings = Settings(
         tmp_path / "data",
         providers={"local": Provider("local", "chat", upstream, "LOCAL_KEY")},
@@ -69,7 +73,7 @@ async def test_a_machine_with_everything_has_only_good_findings(
     )
     found = by_check(await examine(settings, environ | {"LOCAL_KEY": "test-key"}))
     assert {f.status for f in found.values()} == {"ok"}
-    assert found["local reachable"].detail == f"{upstream} responds (HTTP 404)"
+    assert found["local reachable"].detail == f"{upstream}/models responds; models: 1"
     assert found["engine"].detail.endswith("CLI 1.5.1, server 1.29.1")
     assert "created at the first start" in found["data folder"].detail
     assert not (tmp_path / "data").exists()

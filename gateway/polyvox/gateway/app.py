@@ -14,7 +14,13 @@ from polyvox.gateway.api.registry import registry_router
 from polyvox.gateway.api.runs import api_router
 from polyvox.gateway.generate.routes import create_router
 from polyvox.gateway.http.admission import Admission, WithShares
-from polyvox.gateway.http.errors import JsonResponse, defect_error, protocol_of, retry_headers
+from polyvox.gateway.http.errors import (
+    JsonResponse,
+    defect_error,
+    error_for,
+    protocol_of,
+    retry_headers,
+)
 from polyvox.gateway.http.hosts import HostGuard, Names, is_ui
 from polyvox.gateway.http.request_log import facts_of, path_of
 from polyvox.gateway.models.routes import models_router
@@ -75,6 +81,7 @@ def create_app(runtime: Runtime) -> FastAPI:
 
 async def _model_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ModelError)
+    error = error_for(error, request.headers)
     # There is no run whose id could identify the request in a report; the log has this id.
     request_id = f"req_{secrets.token_hex(12)}"
     status, document = protocol_of(request).answers.render_error(error, None)

@@ -39,6 +39,8 @@ async def answering(**answer: Any) -> AsyncIterator[Provider]:
     [
         ({"data": {"error": {"message": "no credits", "code": 402}}}, "billing", "no credits"),
         ({"data": {"error": {"message": "slow down", "code": 429}}}, "rate_limit", "slow down"),
+        ({"data": {"error": {"message": "slow down", "code": "429"}}}, "rate_limit", "slow down"),
+        ({"data": {"error": {"message": "Prompt too long"}}}, "context_length", "Prompt too long"),
         ({"data": {"error": {"message": "broken"}}}, "provider_error", "broken"),
         ({"data": {"error": "broken"}}, "provider_error", "broken"),
         ({"data": {"choices": []}}, "bad_stream", "application/json"),

@@ -112,3 +112,17 @@ def test_every_wording_has_a_source_and_a_date() -> None:
         assert all(word == word.lower() for word in wording.words)
     servers = {server.strip() for wording in TOO_LONG for server in wording.server.split(",")}
     assert len(servers) >= 18
+
+
+@protocols
+def test_a_rate_in_a_stream_is_recognized_by_its_words(protocol: str) -> None:
+    """Bedrock's text, as gateways pass it on; a code or type that says more comes first."""
+    said = {"message": "Too many tokens, please wait before trying again."}
+    name = {"chat": None, "responses": "error", "messages": "error"}[protocol]
+    kinds = []
+    for more in ({}, {"type": "overloaded_error"}, {"type": "api_error"}):
+        event = orjson.dumps({"type": "error", "error": {**said, **more}})
+        with pytest.raises(ModelError) as caught:
+            PROTOCOLS[protocol].provider.decoder().feed(name, event)
+        kinds.append(caught.value.kind)
+    assert kinds == ["rate_limit", "overloaded", "rate_limit"]

@@ -11,6 +11,7 @@ from typing import Literal
 import httpx
 import psutil
 
+from polyvox.activities.failures.base_urls import shown
 from polyvox.activities.model_call.provider import Provider, api_key
 from polyvox.activities.storage.data_folder import data_folder_mistake, open_to_others
 from polyvox.worker.engine.binary import find_engine
@@ -18,6 +19,7 @@ from polyvox.worker.engine.data_lock import lock_holder
 from polyvox.worker.engine.frontend import EngineError, Frontend
 from polyvox.worker.engine.install import ways_to_install
 from polyvox.worker.engine.ports import is_free, read_ports
+from polyvox.worker.provider_check import check_provider
 from polyvox.worker.server_file import RunningServer, read_server_file
 from polyvox.worker.settings.settings import WELL_KNOWN_PROVIDERS, Settings, SettingsError
 
@@ -53,7 +55,7 @@ async def examine(
     server = read_server_file(settings.data, holder)
     running = await _server(settings, server)
     reached = await asyncio.gather(
-        _engine(settings, environ), *(_reach(p) for p in settings.providers.values())
+        _engine(settings, environ), *(_reach(p, environ) for p in settings.providers.values())
     )
     return [
         _python(),
@@ -259,24 +261,24 @@ def _keys(
     return found
 
 
-async def _reach(provider: Provider) -> Finding:
-    """Check that the provider sends any HTTP response; most have no route at their base URL."""
+async def _reach(provider: Provider, environ: Mapping[str, str]) -> Finding:
+    """Ask the provider for its models, and report which of key, URL and protocol is wrong."""
     check = f"{provider.name} reachable"
     try:
         async with (
-            asyncio.timeout(REACH_LIMIT_S),
+            asyncio.timeout(3 * REACH_LIMIT_S),
             httpx.AsyncClient(timeout=REACH_LIMIT_S) as client,
-            client.stream("GET", provider.base_url) as answer,
         ):
-            return Finding(check, "ok", f"{provider.base_url} responds (HTTP {answer.status_code})")
+            verdict = await check_provider(provider, environ, client)
     except (httpx.HTTPError, TimeoutError) as error:
         reason = str(error) or f"no response within {REACH_LIMIT_S:.0f} s"
         return Finding(
             check,
             "warn",
-            f"{provider.base_url}: {reason}",
+            f"{shown(provider.base_url)}: {reason}",
             f"Check providers.{provider.name}.base_url, the network and the proxy settings.",
         )
+    return Finding(check, "warn" if verdict.remedy else "ok", verdict.detail, verdict.remedy)
 
 
 def _existing(path: Path) -> Path:

@@ -147,9 +147,13 @@ class ModelError(Exception):
         status = self.status
         if status is None or not 400 <= status < 600:
             return self.fault.status
-        # With a status of 500 or above the answer was too large, not the request.
-        same = kind_of_status(status) == self.kind or (self.kind == "too_large" and status >= 500)
-        return status if same else self.fault.status
+        if kind_of_status(status) == self.kind:
+            return status
+        if self.kind == "too_large" and status >= 500:
+            return status  # the answer was too large, not the request
+        if self.kind == "provider_authentication" and status < 500:
+            return 401  # some providers refuse a key with 400 or 403
+        return self.fault.status
 
 
 _ACTIONABLE: tuple[tuple[ErrorKind, ...], ...] = (

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
+from polyvox.activities.failures.explained import explain
 from polyvox.activities.ledger.entries import CallEnded, CallStarted, EndStatus
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.live.relay import Batch, Relay
@@ -31,9 +33,9 @@ from polyvox.protocols.requests.credentials import secrets_in
 from polyvox.protocols.sse import Frame, FrameSplitter
 from polyvox.workflows.boundary.backend import CALL_MODEL
 from polyvox.workflows.boundary.calls import ModelCall, resolve
-from polyvox.workflows.boundary.failures import failure
+from polyvox.workflows.boundary.failures import as_json, failure, from_json
 from polyvox.workflows.conversation import Conversation
-from polyvox.workflows.errors import ModelError
+from polyvox.workflows.errors import ModelError, most_actionable
 from polyvox.workflows.events import Event, Fold, PartDelta, PartEnded, PartStarted
 from polyvox.workflows.reply import Reply
 
@@ -85,8 +87,9 @@ class ModelCaller:
             call, flow=info.workflow_type or "", call_id=info.activity_id, number=info.attempt
         )
         self.ledger.record(attempt.started())
+        earlier = [from_json(stored) for stored in info.heartbeat_details]
         asking = asyncio.create_task(self._ask(attempt))
-        beating = asyncio.create_task(_beat())
+        beating = asyncio.create_task(_beat(earlier))
         try:
             with self.relay.calling(call.run_id, asking):
                 reply = await asking
@@ -109,7 +112,7 @@ class ModelCaller:
             if error.cost_usd is None:
                 error.cost_usd = attempt.cost_usd()
             self._record(attempt, error=error)
-            raise failure(error, retryable=not attempt.emitted) from error
+            raise _failed(error, earlier, retryable=not attempt.emitted) from error
         except Exception as defect:  # noqa: BLE001 - raised again with a redacted message
             internal = ModelError(
                 "internal", f"{type(defect).__name__}: {defect}", cost_usd=attempt.cost_usd()
@@ -157,22 +160,22 @@ class ModelCaller:
         attempt.asked = True
         async with self.upstream.post(provider, request, authorization, redaction) as answer:
             attempt.http_status = answer.status
-            if answer.status >= 400:
-                beginning = await answer.beginning()
-                error = protocol.parse_error(answer.status, answer.headers, beginning)
-                error.provider = provider.name
-                if error.kind == "provider_authentication":
-                    # Otherwise the client might think that its own key is meant.
-                    error.message = (
-                        f"Provider {provider.name!r} rejects the server's key: {error.message}"
-                    )
-                raise error
             try:
+                if answer.status >= 400:
+                    beginning = await answer.beginning()
+                    raise protocol.parse_error(answer.status, answer.headers, beginning)
                 reply = await self._listen(answer, protocol, attempt)
                 cost_usd = cost_of_reply(provider, destination.model, reply)
                 return replace(reply, cost_usd=cost_usd)
             except ModelError as error:
-                error.provider = provider.name
+                explain(
+                    error,
+                    provider,
+                    destination.model,
+                    path=request.path,
+                    status=answer.status,
+                    headers=answer.headers,
+                )
                 raise
 
     def _destination(self, call: ModelCall) -> Destination:
@@ -343,8 +346,19 @@ def _too_large(what: str) -> ModelError:
     )
 
 
-async def _beat() -> None:
+def _failed(error: ModelError, earlier: list[ModelError], *, retryable: bool) -> ApplicationError:
+    """Return the failure of an attempt; the last one reports what helps the client most.
+
+    The next attempt learns of it through the heartbeat's details, also in another process.
+    """
+    reported = most_actionable([*earlier, error])
+    reported.shown, reported.cost_usd = error.shown, error.cost_usd
+    activity.heartbeat(as_json(reported))
+    return failure(error, retryable=retryable, reported=reported)
+
+
+async def _beat(earlier: list[ModelError]) -> None:
     """Send heartbeats; through their responses the activity learns of a cancellation."""
     while True:
         await asyncio.sleep(_HEARTBEAT_S)
-        activity.heartbeat()
+        activity.heartbeat(*map(as_json, earlier))

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import orjson
 
+from polyvox.activities.failures.base_urls import shown
 from polyvox.activities.model_call.provider import Provider
 from polyvox.activities.model_call.redaction import Redaction, Secrets
 from polyvox.protocols.bounded_json import parse_json
@@ -49,11 +50,11 @@ class Answer:
         raised, otherwise "bad_stream".
         """
         if self.status >= 300:
-            where = self.headers.get("location", "")
+            where = shown(self.headers.get("location", ""))
             raise ModelError(
                 "provider_error",
                 f"The provider redirects to {where!r} (status {self.status}), which is not "
-                "followed. Set its base_url to the new address.",
+                "followed.",
             )
         kind = self.headers.get("content-type", "")
         if "json" not in kind and "html" not in kind:
@@ -108,6 +109,8 @@ def _status_in(body: bytes) -> int | None:
     if not error:
         return None
     code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, str) and len(code) == 3 and code.isdecimal():
+        code = int(code)
     return code if isinstance(code, int) and 400 <= code < 600 else 502
 
 
@@ -177,13 +180,14 @@ class Upstream:
             )
         except TimeoutError as late:
             raise ModelError(
-                "timeout", f"Provider {provider.name!r} did not answer in time ({url})."
+                "timeout", f"Provider {provider.name!r} did not answer in time ({shown(url)})."
             ) from late
         except (aiohttp.ClientError, OSError, ValueError) as broken:
             unconnected = isinstance(broken, aiohttp.ClientConnectorError)
             raise ModelError(
                 "unreachable",
-                f"Provider {provider.name!r} could not be reached at {url}: {_reason(broken)}. "
+                f"Provider {provider.name!r} could not be reached at {shown(url)}: "
+                f"{_reason(broken)}. "
                 "Check its base_url and that it is running.",
                 cost_usd=0.0 if unconnected else None,
             ) from broken

@@ -22,7 +22,7 @@ from starlette.requests import HTTPConnection
 from polyvox.activities.live.relay import Batch, Channel, Relay, RunOutcome
 from polyvox.activities.tracing.spans import Tracing
 from polyvox.gateway.generate.sinks import Sink, run_headers
-from polyvox.gateway.http.errors import Headers, defect_error, retry_headers
+from polyvox.gateway.http.errors import Headers, defect_error, error_for, retry_headers
 from polyvox.gateway.http.request_log import RequestFacts, facts_of
 from polyvox.protocols.client_side import Ask, Encoder, ResponseEncoder
 from polyvox.worker.runs.handle import RunHandle
@@ -298,6 +298,7 @@ class Exchange:
 
     async def _refuse(self, sink: Sink, error: ModelError) -> None:
         self.refused = error
+        error = error_for(error, self._caller.headers)
         status, document = self._answers.render_error(error, self._run_id)
         headers = [*run_headers(self._run_id, ()), *retry_headers(error, status)]
         await sink.refuse(error, status, document, headers)

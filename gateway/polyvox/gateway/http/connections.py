@@ -287,7 +287,7 @@ def _url_too_long() -> ModelError:
 
 def _head_too_slow(limit_s: float) -> ModelError:
     return ModelError(
-        "invalid_request",
+        "timeout",
         f"The request's headers did not arrive within {math.ceil(limit_s)} s. Send them at once, "
         "or raise server.read_timeout_s in polyvox.toml.",
         status=HTTPStatus.REQUEST_TIMEOUT,

@@ -25,7 +25,13 @@ from polyvox.gateway.generate.exchange import caller_of
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
 from polyvox.gateway.http.auth import key_of
-from polyvox.gateway.http.errors import Headers, JsonResponse, retry_headers
+from polyvox.gateway.http.errors import (
+    Headers,
+    JsonResponse,
+    error_for,
+    is_codex,
+    retry_headers,
+)
 from polyvox.gateway.http.request_body import parse_document
 from polyvox.gateway.http.request_log import RequestFacts, facts_of, write_line
 from polyvox.gateway.responses.background import split_frames
@@ -74,6 +80,8 @@ async def connect(websocket: WebSocket) -> None:
         key_id = await key_of(websocket)
     except ModelError as error:
         status, document = answers.render_error(error, None)
+        # At a 426 Codex goes on over HTTP at once, where it gets the message; it repeats others.
+        status = 426 if is_codex(websocket.headers) else status
         facts = facts_of(websocket)
         facts.fail(error)
         write_line(_METHOD, PATH, status, time.perf_counter(), facts)
@@ -202,6 +210,7 @@ class Connection(Sink):
 
     async def _refuse(self, error: ModelError) -> None:
         self._caller.facts.fail(error)
+        error = error_for(error, self._websocket.headers)
         status, document = answers.render_error(error, None)
         await self.refuse(error, status, document, retry_headers(error, status))
 

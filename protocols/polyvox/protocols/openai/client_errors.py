@@ -49,14 +49,16 @@ def error_object(
 ) -> dict[str, Json]:
     """Return the error object: the provider's own message, and the run in which it happened.
 
-    Its type agrees with ``status``, by default that of ``error_status``.
+    Its type agrees with ``status``, by default that of ``error_status``. Its code is the provider's
+    own, unless that only repeats a status.
     """
     kind, code = TYPE_AND_CODE[error.kind]
+    own = error.code if error.code and not error.code.isdecimal() else None
     return {
         "message": error_message(error, run_id),
         "type": _TYPE_OF_STATUS.get(status or error_status(error), kind),
         "param": error.param,
-        "code": error.code or code,
+        "code": own or code,
     }
 
 

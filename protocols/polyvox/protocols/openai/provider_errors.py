@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
-from polyvox.protocols.provider_failures.kinds import code_for_clients, kind_by_words
+from polyvox.protocols.provider_failures.kinds import code_for_clients, kind_by_words, rate_by_words
 from polyvox.protocols.provider_failures.texts import message_of, own_text
 from polyvox.protocols.retry_after import retry_after_s
 from polyvox.workflows.conversation import Json
@@ -89,6 +89,8 @@ def _error(
     kind = (
         kind_by_words(status, own_text(error, said), code, kind_name)
         or KIND_OF_CODE.get(code)
+        or (KIND_OF_TYPE.get(kind_name) if status is None else None)
+        or rate_by_words(status, said)
         or _kind_of_status(status, kind_name)
         or KIND_OF_TYPE.get(kind_name, "provider_error")
     )

@@ -60,10 +60,16 @@ def kind_by_words(status: int | None, message: str, *codes: str) -> ErrorKind | 
         return "model_not_found"
     if status == 404 and _names_a_model(lower) and any(word in lower for word in _UNKNOWN):
         return "model_not_found"
-    # Groq refuses a request of more tokens than it allows per minute with status 413.
-    if status in (None, 413) and is_about_a_rate(message):
-        return "rate_limit"
     return None
+
+
+def rate_by_words(status: int | None, message: str) -> ErrorKind | None:
+    """Return "rate_limit" if ``message`` reports a rate and no code, type or status does.
+
+    Groq refuses a request of more tokens than it allows per minute with status 413; gateways send
+    the text of Bedrock in a stream.
+    """
+    return "rate_limit" if status in (None, 413) and is_about_a_rate(message) else None
 
 
 def code_for_clients(kind: ErrorKind, code: Json) -> str | None:

@@ -24,17 +24,33 @@ an error inside a stream.
 """
 
 
-def failure(error: ModelError, *, retryable: bool) -> ApplicationError:
-    """Return the Temporal failure for ``error``; Temporal retries it only if ``retryable``."""
+def failure(
+    error: ModelError, *, retryable: bool, reported: ModelError | None = None
+) -> ApplicationError:
+    """Return the Temporal failure for ``error``; Temporal retries it only if ``retryable``.
+
+    If this is the last attempt, its caller gets ``reported`` instead, an earlier attempt's failure.
+    """
     wait = error.retry_after_s
     patient = wait is None or wait <= LONGEST_RETRY_WAIT_S
+    told = reported or error
     return ApplicationError(
-        error.message,
-        _details(error),
-        type=error.kind,
+        told.message,
+        _details(told),
+        type=told.kind,
         non_retryable=not (retryable and error.fault.retryable and patient),
         next_retry_delay=timedelta(seconds=wait) if wait and patient else None,
     )
+
+
+def as_json(error: ModelError) -> dict[str, Any]:
+    """Return ``error`` as JSON, for the next attempt; ``from_json`` reads it."""
+    return {"kind": error.kind, "message": error.message, **_details(error)}
+
+
+def from_json(stored: dict[str, Any]) -> ModelError:
+    """Return the error that ``as_json`` wrote."""
+    return ModelError(**stored)
 
 
 def _details(error: ModelError) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyvox.workflows.conversation import Conversation
-from polyvox.workflows.errors import ModelError
+from polyvox.workflows.errors import ModelError, most_actionable
 from polyvox.workflows.reply import Reply
 from polyvox.workflows.steps.ask import Steps
 
@@ -40,6 +40,12 @@ class Panel:
 
     answers: tuple[tuple[Branch, Reply], ...]
     failures: tuple[tuple[Branch, ModelError], ...]
+
+    @property
+    def error(self) -> ModelError | None:
+        """The failure to raise if no answer is enough: the one that helps the client most."""
+        errors = [error for _, error in self.failures]
+        return most_actionable(errors) if errors else None
 
 
 async def ask_panel(

@@ -28,6 +28,7 @@ from polyvox.workflows import (
     user,
 )
 from polyvox.workflows.conversation import Json
+from polyvox.workflows.errors import most_actionable
 from polyvox.workflows.turn_rules import TurnRule
 
 T = TypeVar("T")
@@ -162,7 +163,8 @@ async def fusion(run: Run[FusionParams]) -> Reply:
         return await run.ask(params.main, step="main", emit=True)
     rule = intercepting(run)
     remembering: list[asyncio.Task[None]] = []
-    mounted = reviewing(run, remembering)
+    failures: list[ModelError] = []
+    mounted = reviewing(run, remembering, failures)
     if rule is not None:
         mode = "required"
         run.note("intercepted", panel=rule.panel, rule=rule.name)
@@ -174,9 +176,14 @@ async def fusion(run: Run[FusionParams]) -> Reply:
         # The main model finds its call and the report in its history.
         said = await reviewed_first(run, mounted) if conversation.opens_turn else ()
         mounted = MountedTool(mounted.tool, already_reported)
-    reply = await run.converse(
-        params.main, conversation, tools=[mounted], prepared=said, step="main"
-    )
+    try:
+        reply = await run.converse(
+            params.main, conversation, tools=[mounted], prepared=said, step="main"
+        )
+    except ModelError as error:
+        if error.kind == "flow_error":
+            raise
+        raise most_actionable([error, *failures]) from None
     await asyncio.gather(*remembering)
     return reply
 
@@ -201,10 +208,15 @@ def intercepting(run: Run[FusionParams]) -> Intercept | None:
     return next((rule for rule in rules if rule.holds(run)), None)
 
 
-def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -> MountedTool:
+def reviewing(
+    run: Run[FusionParams],
+    remembering: list["asyncio.Task[None]"],
+    failures: list[ModelError],
+) -> MountedTool:
     """Return the tool with which the main model asks the panel, once in each user turn.
 
-    ``remembering`` gets tasks that run in parallel with the main model's answer.
+    ``remembering`` gets tasks that run in parallel with the main model's answer, ``failures`` the
+    failures of a panel without any answer.
     """
     told: list[str] = []
 
@@ -221,7 +233,7 @@ def reviewing(run: Run[FusionParams], remembering: list["asyncio.Task[None]"]) -
         if schema:
             run.note("passed to the panel", arguments=json.loads(call.arguments or "{}"))
         problem = call.arguments if schema else problem_of(call)
-        text = await report(run, problem or run.conversation.last_user_text)
+        text = await report(run, problem or run.conversation.last_user_text, failures)
         told.append(text)
         remembering.append(asyncio.create_task(run.remember(REPORT, text)))
         return text
@@ -278,7 +290,7 @@ def problem_of(call: ToolCall) -> str:
     return problem if isinstance(problem, str) else ""
 
 
-async def report(run: Run[FusionParams], problem: str) -> str:
+async def report(run: Run[FusionParams], problem: str, failures: list[ModelError]) -> str:
     """Ask the panel, then the judge; return a text with which the main model can continue."""
     params, voices = run.params, run.params.voices
     asked = run.conversation.then(user(problem)).instructed(params.branch_prompt)
@@ -300,6 +312,7 @@ async def report(run: Run[FusionParams], problem: str) -> str:
     answers = [(branch, reply.text.strip()) for branch, reply in panel.answers]
     answers = [(branch, text) for branch, text in answers if text]
     if not answers:
+        failures += [error for _, error in panel.failures]
         return f"No expert answered; go on alone. {failures_of(panel)}"
     if len(answers) == 1:
         return f"Only one expert answered:\n\n{answers[0][1]}\n\n{failures_of(panel)}".strip()

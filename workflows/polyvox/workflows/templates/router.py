@@ -22,6 +22,7 @@ from polyvox.workflows import (
     user,
 )
 from polyvox.workflows.conversation import Conversation, Message
+from polyvox.workflows.errors import most_actionable
 from polyvox.workflows.language import LANGUAGES, language_of
 from polyvox.workflows.linear_patterns import PatternError, linear_pattern
 from polyvox.workflows.media import media_in
@@ -244,19 +245,29 @@ async def classified(run: Run[RouterParams]) -> str | None:
 
 
 async def first_that_answers(run: Run[RouterParams], chain: list[str]) -> Reply:
-    """Ask one model after the other until one answers; the last one's result is final."""
+    """Ask one model after the other until one answers; the last one's answer is final.
+
+    If it fails too, the client gets the failure that helps it most.
+    """
+    failures: list[ModelError] = []
     for model in chain[:-1]:
         try:
             reply = await asked(run, model)
         except ModelError as error:
             if error.shown or error.kind == "flow_error":
                 raise
+            failures.append(error)
             run.note("fell back", model=model, kind=error.kind, message=error.message)
             continue
         if reply.finish != "refusal" or (reply.parts and not run.params.hold):
             return reply
         run.note("fell back", model=model, kind="refusal")
-    return await asked(run, chain[-1])
+    try:
+        return await asked(run, chain[-1])
+    except ModelError as error:
+        if error.kind == "flow_error":
+            raise
+        raise most_actionable([*failures, error]) from None
 
 
 async def asked(run: Run[RouterParams], model: str) -> Reply:

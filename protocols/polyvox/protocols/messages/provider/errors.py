@@ -6,7 +6,7 @@ from http import HTTPStatus
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
-from polyvox.protocols.provider_failures.kinds import code_for_clients, kind_by_words
+from polyvox.protocols.provider_failures.kinds import code_for_clients, kind_by_words, rate_by_words
 from polyvox.protocols.provider_failures.texts import message_of
 from polyvox.protocols.retry_after import retry_after_s
 from polyvox.workflows.conversation import Json
@@ -31,6 +31,9 @@ _BY_WORDS: tuple[tuple[ErrorKind, str, ErrorKind], ...] = (
     ("invalid_request", "usage limits", "quota"),
 )
 """Kinds that only the message shows: (kind by type, text in the message, actual kind)."""
+
+_GENERAL: frozenset[ErrorKind] = frozenset(("invalid_request", "provider_error"))
+"""Kinds whose types say less than a status such as 401 or 503."""
 
 _EXCERPT = 500
 """Characters of an unreadable error body that go into the message."""
@@ -83,9 +86,9 @@ def _kind(status: int | None, name: str, code: str, message: str) -> ErrorKind:
     if by_words := kind_by_words(status, message, name, code):
         return by_words
     kind = _BY_TYPE.get(name)
-    if kind is None or (kind == "provider_error" and status is not None and status >= 400):
-        # ``api_error`` says less than a status such as 503.
-        kind = kind_of_status(status or 500)
+    if kind is None or kind in _GENERAL:
+        by_status = kind_of_status(status) if status is not None else kind or "provider_error"
+        kind = rate_by_words(status, message) or by_status
     lower = message.lower()
     return next((meant for by, words, meant in _BY_WORDS if kind == by and words in lower), kind)
 

@@ -41,15 +41,15 @@ from polyvox.workflows.reply import Reply
 
 _DONE = b"data: [DONE]\n\n"
 
-# The codes of ``response.failed``, by which agents decide whether to retry.
+# The codes of ``response.failed``, by which agents decide whether to retry: Codex repeats the
+# request after ``server_error`` and others, and not after ``invalid_prompt``.
 _FAILED_CODE: dict[ErrorKind, str] = {
+    "cancelled": "server_error",
     "context_length": "context_length_exceeded",
-    "invalid_request": "invalid_prompt",
+    "internal": "server_error",
     "overloaded": "server_is_overloaded",
     "quota": "insufficient_quota",
     "rate_limit": "rate_limit_exceeded",
-    "unprocessable": "invalid_prompt",
-    "unsupported": "invalid_prompt",
 }
 
 
@@ -134,7 +134,8 @@ class Encoder:
 
     def fail(self, error: ModelError) -> bytes:
         frames = [self._start()]
-        code = _FAILED_CODE.get(error.kind, "server_error")
+        usual = "server_error" if error.fault.retryable else "invalid_prompt"
+        code = _FAILED_CODE.get(error.kind, usual)
         status, document = render_error(error, self._run_id)
         said = {**document["error"], "code": document["error"]["code"] or code}
         # Some clients read the flat members, others raise only for the nested object. Over a
