@@ -197,6 +197,7 @@ class Steps(Generic[P]):
             traceparent=self._input.traceparent,
             recorded=self._input.recorded,
             priced=self._input.limits.cost_usd is not None,
+            key_id=self._input.key_id,
         )
         self._count_call(step)
         if emit:

@@ -6,8 +6,10 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat import elements as wire
+from polyvox.protocols.chat.history import SPELLING
 from polyvox.protocols.chat.provider.stream import Decoder
 from polyvox.protocols.coverage.losses import lose
+from polyvox.protocols.history.fitting import fitted_history
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
@@ -24,6 +26,7 @@ __all__ = ["Decoder", "decoder", "parse_error", "render"]
 def render(conversation: Conversation, model: str) -> Rendered:
     """Render the request for ``model``; see ``ProviderProtocol.render``."""
     losses: list[str] = []
+    conversation = fitted_history(conversation, SPELLING, losses)
     spoken = conversation.options.on_wire("chat") is not None
     asked, offered = conversation.options, conversation.tools
     stop: tuple[str, ...] = ()

@@ -1,10 +1,12 @@
 """OpenAI Responses as a provider: its requests, and the keys and errors that go with them."""
 
+from polyvox.protocols.history.fitting import fitted_history
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.history import SPELLING
 from polyvox.protocols.responses.provider.stream import Decoder
 from polyvox.workflows.conversation import Conversation, Json
 
@@ -19,6 +21,7 @@ _KEPT_HERE = ("background", "conversation", "previous_response_id")
 def render(conversation: Conversation, model: str) -> Rendered:
     """Render the request; the path is ``responses``."""
     losses: list[str] = []
+    conversation = fitted_history(conversation, SPELLING, losses)
     spoken = conversation.options.on_wire("responses") is not None
     asked = conversation.options
     if not spoken:
