@@ -11,7 +11,12 @@ from polyvox.protocols.coverage.row import Place
 from polyvox.workflows.conversation import Json, Protocol
 from tests.crossing.elements import ELEMENTS, user
 
-SCHEMA: Final = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}
+SCHEMA: Final = {
+    "type": "object",
+    "properties": {"at": {"type": "string"}},
+    "required": ["at"],
+    "additionalProperties": False,
+}
 GRAMMAR: Final = {"syntax": "lark", "definition": "start: WORD"}
 BASE: Final[dict[Protocol, dict[str, Json]]] = {
     "chat": {"model": "m", "messages": [user("chat")]},

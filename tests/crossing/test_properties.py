@@ -42,14 +42,13 @@ images = st.builds(
 
 
 @st.composite
-def turns(draw: st.DrawFn) -> list[Message]:
+def turns(draw: st.DrawFn, number: int) -> list[Message]:
     """A user's question, and what came of it: calls with their results, an answer."""
     asked = draw(st.lists(words.map(Text) | images, min_size=1, max_size=2))
     said = [Message("user", tuple(asked))]
     found = draw(st.lists(st.tuples(names, arguments, words, st.booleans()), max_size=3))
     if found:
-        count = draw(st.integers(0, 9_999))
-        calls = [ToolCall(f"call_{count}_{i}", f[0], f[1]) for i, f in enumerate(found)]
+        calls = [ToolCall(f"call_{number}_{i}", f[0], f[1]) for i, f in enumerate(found)]
         said.append(Message("assistant", tuple(calls)))
         said += [
             Message("tool", (ToolResult(call.id, (Text(text),), failed),))
@@ -61,7 +60,8 @@ def turns(draw: st.DrawFn) -> list[Message]:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> Conversation:
-    talk = [m for turn in draw(st.lists(turns(), min_size=1, max_size=3)) for m in turn]
+    count = draw(st.integers(1, 3))
+    talk = [m for number in range(count) for m in draw(turns(number))]
     tools = draw(st.lists(names, max_size=3, unique=True))
     return Conversation(
         messages=(*talk, Message("user", (Text(draw(words)),))),

@@ -65,11 +65,13 @@ def in_next_turn(exchange: Exchange) -> tuple[Difference, ...]:
     protocol, ask = exchange.protocol, asked(exchange)
     _, reply = replied(exchange)
     answer = exchange.answer or accumulated(protocol, provided(exchange))
-    conversation = ask.conversation.then(reply.message)
-    body = PROTOCOLS[protocol].provider.render(conversation, ask.model).body
+    field = "input" if protocol == "responses" else "messages"
+    render = PROTOCOLS[protocol].provider.render
+    before = len(render(ask.conversation, ask.model).body[field])
+    said = render(ask.conversation.then(reply.message), ask.model).body[field]
     echo = brought_back(protocol, answer)
-    said = body["input" if protocol == "responses" else "messages"]
-    return tuple(differences(_said(echo), _said(said[-len(echo) :]), "echo"))
+    # What follows are results for its calls, which are missing here.
+    return tuple(differences(_said(echo), _said(said[before : before + len(echo)]), "echo"))
 
 
 def brought_back(protocol: Protocol, answer: Json) -> list[Json]:

@@ -77,6 +77,7 @@ _OURS = "Ours to say: the answer is a run's, of the model name the client asked 
 _FILLED = "Absent where it is null or at its default; clients of today's API expect the member."
 _ECHO = "Repeats the client's request, not the provider's: a flow may ask with other ones."
 _STATE = "Responses are stored here, not at the provider."
+_ORPHAN = "Its call is in the stored conversation, which is not part of the recording."
 _SEALED = "The provider seals it anew in every event; that of output_item.done is kept."
 _ABRIDGED = "The keeper of the recording left out events, which are told here."
 _UNENDED = "The provider never ends two of its items; here each item is ended."
@@ -100,6 +101,7 @@ TABLE: tuple[Row, ...] = (
     Row("responses", "request.background", _LEFT_OUT, _STATE),
     Row("responses", "request.conversation", _LEFT_OUT, _STATE),
     Row("responses", "request.previous_response_id", _LEFT_OUT, _STATE),
+    Row("responses", "request.input[].*", _ANY, _ORPHAN, "conversation_id_tool_call"),
     Row("messages", "request.stream", _CHANGED | _ADDED, _STREAMED),
     Row("chat", "document.id", _CHANGED, _OURS),
     Row("chat", "document.model", _CHANGED, _OURS),

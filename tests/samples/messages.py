@@ -1,6 +1,7 @@
 """Recorded Messages streams, and strategies for what this protocol can say without loss."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -21,6 +22,7 @@ from polyvox.workflows.conversation import (
     Wire,
 )
 from polyvox.workflows.reply import Reply, Usage
+from tests.samples.histories import in_order
 from tests.samples.recordings import stream
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "messages"
@@ -114,12 +116,26 @@ turns = st.builds(
     st.lists(st.one_of(texts, images, files, results), min_size=1, max_size=3),
     st.lists(st.one_of(texts, calls, reasoning), min_size=1, max_size=3),
 )
+
+
+def _in_order(asked: list[list[Message]]) -> tuple[Message, ...]:
+    """Return the turns with a result for each call, ended by the user, as the API requires it."""
+    said: list[Message] = []
+    for message in in_order((m for turn in asked for m in turn), "user"):
+        follows = said and said[-1].role == message.role
+        before = said.pop().parts if follows else ()
+        said.append(replace(message, parts=(*before, *message.parts)))
+    if said[0].role == "assistant":
+        said.insert(0, Message("user", (Text("Hi."),)))
+    return tuple(said if said[-1].role == "user" else [*said, Message("user", (Text("And?"),))])
+
+
 tools = st.builds(
     Tool, ids, st.none() | words, objects.map(lambda o: {"type": "object", "properties": o})
 )
 conversations = st.builds(
     Conversation,
-    st.lists(turns, min_size=1, max_size=3).map(lambda t: tuple(m for turn in t for m in turn)),
+    st.lists(turns, min_size=1, max_size=3).map(_in_order),
     st.none() | st.lists(texts, min_size=1, max_size=2).map(lambda t: Message("system", tuple(t))),
     st.lists(tools, min_size=1, max_size=2).map(tuple),
 )

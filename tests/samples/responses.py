@@ -32,6 +32,7 @@ from polyvox.workflows.conversation import (
 )
 from polyvox.workflows.events import Event
 from polyvox.workflows.reply import FinishReason, Reply, Usage
+from tests.samples.histories import in_order
 from tests.samples.recordings import stream
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "responses"
@@ -233,7 +234,7 @@ options = st.builds(
 
 conversations = st.builds(
     Conversation,
-    st.lists(messages, max_size=4).map(tuple),
+    st.lists(messages, max_size=4).map(lambda said: in_order(said, "tool")),
     st.none() | st.builds(Message, st.just("system"), st.tuples(st.builds(Text, texts))),
     st.lists(tools, max_size=2).map(tuple),
     options,

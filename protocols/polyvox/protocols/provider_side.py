@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol as Interface
 
 from polyvox.protocols.dialects.dialect import FULL, Dialect
-from polyvox.workflows.conversation import Conversation, Json
+from polyvox.workflows.conversation import Conversation, Json, OutputFormat
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event
 
@@ -21,6 +21,7 @@ class Rendered:
     leading slash. ``body`` always asks for a stream. ``losses`` name each field of the
     conversation that this protocol cannot carry, as ``field`` or ``field: why``. ``stop`` are
     stop sequences that are not in the request: the reader of the stream ends the answer there.
+    ``wanted`` is the format that the client asked for if the request asks for less.
     """
 
     path: str
@@ -28,6 +29,7 @@ class Rendered:
     headers: Mapping[str, str]
     losses: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
+    wanted: OutputFormat | None = None
 
 
 class Decoder(Interface):

@@ -1,10 +1,12 @@
 """The names under which tools are offered to a provider of another protocol than the client's.
 
-Responses has namespaces, the others do not; Messages allows names of 128 characters, OpenAI 64.
-A call comes back under the offered name, and the client side restores the original: both sides
-compute the offered name from the client's own, so nothing has to be stored.
+Responses has namespaces, the others do not; Messages allows names of 128 characters, OpenAI 64, and
+both only ASCII letters, digits, ``_`` and ``-`` (their API references). A call comes back under the
+offered name, and the original is restored: both sides compute the offered name from the original,
+so nothing has to be stored.
 """
 
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
@@ -19,6 +21,12 @@ LONGEST: Final = 64
 
 _DIGEST: Final = 8
 
+_PLAIN: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_REFUSED: Final = re.compile(r"[^a-zA-Z0-9_-]+")
+_REPLACED: Final = re.compile(r"_x[0-9a-f]{8}$")
+"""The end of the names that replace others. An original name that ends like this is replaced too,
+so no replacement is the name of another tool."""
+
 
 def flat_name(name: str, namespace: str | None) -> str:
     """Return a single name for a tool that may be in a namespace."""
@@ -26,15 +34,17 @@ def flat_name(name: str, namespace: str | None) -> str:
 
 
 def offered_name(name: str, namespace: str | None = None) -> str:
-    """Return a single name for a tool that every protocol accepts.
+    """Return a single name for a tool that every protocol accepts, another for each tool.
 
-    A name that is too long is cut and ends in a digest of itself, so that it stays unique.
+    In a name that is too long or has other characters these are replaced, and it ends in a digest
+    of the original.
     """
     whole = flat_name(name, namespace)
-    if len(whole) <= LONGEST:
+    if _PLAIN.fullmatch(whole) and not _REPLACED.search(whole):
         return whole
-    digest = sha256(whole.encode()).hexdigest()[:_DIGEST]
-    return f"{whole[: LONGEST - _DIGEST - 1]}_{digest}"
+    digest = sha256(whole.encode(errors="surrogatepass")).hexdigest()[:_DIGEST]
+    end = f"_x{digest}"
+    return f"{_REFUSED.sub('_', whole)[: LONGEST - len(end)]}{end}"
 
 
 def allowed_tools(tools: Sequence[Tool], choice: ToolChoice | None) -> Sequence[Tool]:

@@ -1,13 +1,13 @@
 """The record of one protocol: everything that differs from the other protocols."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from polyvox.protocols.client_side import Ask, ModelList, RequestParser, ResponseEncoder
 from polyvox.protocols.neutral import UNKNOWN, Neutral, provide_reader
 from polyvox.protocols.provider_side import ProviderProtocol
-from polyvox.workflows.conversation import Json
+from polyvox.workflows.conversation import Conversation, Json, Part
 
 ROOT = "/v1/"
 
@@ -31,6 +31,19 @@ class TokenCount:
     defaults: Mapping[str, Json] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class CallStates:
+    """Opaque state of calls that is stored here because clients cannot carry it.
+
+    ``of`` returns what of a reply has to be stored, by call id; ``lacking`` the ids of the calls in
+    a conversation that came without state; ``restored`` the conversation with the state by call id.
+    """
+
+    of: Callable[[Iterable[Part]], dict[str, Json]]
+    lacking: Callable[[Conversation], list[str]]
+    restored: Callable[[Conversation, Mapping[str, Json]], Conversation]
+
+
 def _one(_ask: Ask) -> int:
     return 1
 
@@ -48,7 +61,9 @@ class WireProtocol:
     client, and the key for a provider. ``choices_wanted`` returns how many answers a request wants.
     The answers of a ``stateful`` protocol can be stored, continued and compacted, so the gateway
     has separate routes for it. Providers of a protocol that ``signs_reasoning`` require the
-    signature back; those of one without ``takes_file_urls`` get the content of files instead.
+    signature back; those of one with ``call_states`` may put state beside a call that clients of
+    other protocols cannot carry; those of one without ``takes_file_urls`` get the content of files
+    instead.
     """
 
     name: str
@@ -66,6 +81,7 @@ class WireProtocol:
     choices_wanted: Callable[[Ask], int] = _one
     stateful: bool = False
     signs_reasoning: bool = False
+    call_states: CallStates | None = None
     takes_file_urls: bool = True
 
     @property

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polyvox.protocols.chat import elements as chat
 from polyvox.protocols.chat.reasoning import seal_reasoning
-from polyvox.protocols.tool_names import LONGEST
+from polyvox.protocols.tool_names import LONGEST, offered_name
 from polyvox.workflows.conversation import (
     Audio,
     Conversation,
@@ -36,8 +36,10 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "chat"
 EXCHANGES = json.loads((FIXTURES / "exchanges.json").read_text("utf-8"))
 
 words = st.text(min_size=1)
-# A longer name is offered shortened, to every protocol.
-names = st.text(min_size=1, max_size=LONGEST)
+# Other names are offered in another form, to every protocol.
+names = st.from_regex(rf"[a-zA-Z0-9_-]{{1,{LONGEST}}}", fullmatch=True).filter(
+    lambda name: offered_name(name) == name
+)
 texts = st.builds(Text, words)
 sources = st.one_of(
     st.builds(Source, media_type=st.just("image/png"), data=st.just("iVBORw0KGgo=")),
@@ -196,7 +198,7 @@ def test_an_element_is_parsed_to_its_parts(element: Any, parts: tuple[Part, ...]
             {"role": "user", "content": [{"type": "image_url", "image_url": {"url": 1}}]},
             "content[0].image_url.url",
         ),
-        ({"role": "tool", "content": "hi"}, "tool_call_id"),
+        ({"role": "tool", "content": "hi", "tool_call_id": 7}, "tool_call_id"),
         ({"role": "assistant", "tool_calls": {}}, "tool_calls"),
         ({"role": "assistant", "tool_calls": [7]}, "tool_calls[0]"),
         ({"role": "assistant", "tool_calls": [{"type": ["x"]}]}, "tool_calls[0].type"),
@@ -207,7 +209,10 @@ def test_an_element_is_parsed_to_its_parts(element: Any, parts: tuple[Part, ...]
         ),
         ({"role": "user", "content": [{"type": "file", "file": {}}]}, "content[0].file.file_data"),
         (
-            {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f"}}]},
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": 7}}],
+            },
             "tool_calls[0].function.arguments",
         ),
     ],

@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyvox.protocols.chat import elements as chat
-from polyvox.protocols.tool_names import LONGEST
 from polyvox.workflows.conversation import Options, OutputFormat, Tool, ToolChoice, Wire
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import FinishReason, Usage
 
 words = st.text(min_size=1)
-# A longer name is offered shortened, to every protocol.
-names = st.text(min_size=1, max_size=LONGEST)
+# Other names are offered in another form, to every protocol.
+names = st.from_regex(r"[a-zA-Z0-9_-]{1,64}", fullmatch=True)
 options = st.builds(
     Options,
     max_tokens=st.none() | st.integers(1, 9999),

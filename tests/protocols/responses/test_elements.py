@@ -124,7 +124,7 @@ def test_calls_and_results_are_parsed() -> None:
         ({"role": "user", "content": ["text"]}, "content[0]"),
         ({"role": "user", "content": [{"type": "input_image"}]}, "content[0].image_url"),
         ({"type": "function_call", "call_id": "c", "arguments": "{}"}, "name"),
-        ({"type": "function_call", "call_id": "c", "name": "f", "arguments": {}}, "arguments"),
+        ({"type": "function_call", "call_id": "c", "name": "f", "arguments": 1}, "arguments"),
         ({"type": "function_call_output", "call_id": "c", "output": 1}, "output"),
         (
             {"type": "function_call_output", "call_id": "c", "output": [{"type": "refusal"}]},

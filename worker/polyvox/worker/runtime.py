@@ -34,6 +34,7 @@ from polyvox.activities.model_call.token_counting import TokenCounter
 from polyvox.activities.model_call.upstream import Upstream
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.call_states import CallStateStore
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.credential_seal import CredentialSeal
 from polyvox.activities.storage.data_folder import open_to_others, require_writable
@@ -169,6 +170,7 @@ async def running(
             upstream=upstream,
             bodies=bodies,
             memory=memory,
+            call_states=CallStateStore(database, store),
             recorded=Recorded(store),
             media=media,
             secrets=secrets,

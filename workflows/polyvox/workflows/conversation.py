@@ -174,7 +174,7 @@ class Message(_Element):
 
 @dataclass(frozen=True, slots=True)
 class Tool(_Element):
-    """A tool the model may call. ``parameters`` is a JSON Schema, passed on unchanged.
+    """A tool the model may call. ``parameters`` is a JSON Schema as the client sent it.
 
     A tool of ``kind="server"`` is run by the provider. It is defined by ``wire`` alone and not
     available in other protocols.

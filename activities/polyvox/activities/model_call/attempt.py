@@ -16,6 +16,7 @@ from polyvox.activities.failures.explained import explain
 from polyvox.activities.ledger.entries import CallEnded, CallStarted, EndStatus
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.live.relay import Batch, Relay
+from polyvox.activities.model_call.answer_format import broken_format
 from polyvox.activities.model_call.directory import Destination, Directory
 from polyvox.activities.model_call.media_inlining import MediaFetcher
 from polyvox.activities.model_call.pricing import cost_of, cost_of_reply, knows_price
@@ -25,9 +26,11 @@ from polyvox.activities.model_call.redaction import RedactedEvents, Secrets
 from polyvox.activities.model_call.stop_sequences import Stopping
 from polyvox.activities.model_call.upstream import Answer, Upstream
 from polyvox.activities.model_call.visibility import Emission
+from polyvox.activities.storage.call_states import CallStateStore, Place
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.hidden_transcripts import Memory
 from polyvox.activities.tracing.spans import Tracing
+from polyvox.protocols.history.answered_calls import AnsweredCalls
 from polyvox.protocols.provider_side import Decoder, ProviderProtocol, Rendered
 from polyvox.protocols.requests.credentials import secrets_in
 from polyvox.protocols.sse import Frame, FrameSplitter
@@ -67,6 +70,7 @@ class ModelCaller:
     upstream: Upstream
     bodies: Bodies
     memory: Memory
+    call_states: CallStateStore
     recorded: Recorded
     media: MediaFetcher
     secrets: Secrets
@@ -147,11 +151,15 @@ class ModelCaller:
         conversation = resolve(call.conversation, base)
         if call.owner:
             conversation = await self.memory.restored(conversation, base.messages, call.owner)
+        states, place = destination.protocol.call_states, Place(call.key_id, provider.name)
+        if states is not None:
+            conversation = await self.call_states.restored(conversation, states, place)
         conversation = await self.media.inlined(conversation, destination.inlined)
         conversation = self.bodies.opened(conversation)
         request = await _rendered(destination, conversation)
         self.relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
+        attempt.calls = AnsweredCalls(conversation.tools)
         attempt.stopping = Stopping(request.stop) if request.stop else None
         authorization = self.directory.authorization(destination)
         redaction = self.secrets.sent_to(provider, secrets_in(conversation))
@@ -165,6 +173,9 @@ class ModelCaller:
                     beginning = await answer.beginning()
                     raise protocol.parse_error(answer.status, answer.headers, beginning)
                 reply = await self._listen(answer, protocol, attempt)
+                if states is not None:
+                    await self.call_states.remember(reply.parts, states, place)
+                self._check_format(reply, request, attempt)
                 cost_usd = cost_of_reply(provider, destination.model, reply)
                 return replace(reply, cost_usd=cost_usd)
             except ModelError as error:
@@ -206,6 +217,15 @@ class ModelCaller:
         self._process(attempt, decoder.finish())
         return attempt.folding.reply()
 
+    def _check_format(self, reply: Reply, request: Rendered, attempt: "Attempt") -> None:
+        """Check an answer whose format the provider was not asked for in full."""
+        broken = broken_format(reply, request.wanted)
+        if not broken:
+            return
+        if request.wanted is not None and request.wanted.strict:
+            raise ModelError("bad_stream", broken)
+        self.relay.lose(attempt.call.run_id, (f"response_format: {broken}",))
+
     def _decode(self, attempt: "Attempt", decoder: Decoder, frames: list[Frame]) -> None:
         """Process the events of one read, also those before an error: they may report usage."""
         events: list[Event] = []
@@ -220,6 +240,7 @@ class ModelCaller:
 
     def _process(self, attempt: "Attempt", events: list[Event]) -> None:
         """Add the events of one read to the Reply, and publish those that the client may see."""
+        events = attempt.calls.feed(events)
         if attempt.redacted is not None:
             events = attempt.redacted.feed(events)
         if attempt.stopping is not None:
@@ -273,6 +294,7 @@ class Attempt:
         self.asked = False
         self.redacted: RedactedEvents | None = None
         self.stopping: Stopping | None = None
+        self.calls = AnsweredCalls(())
         self.provider: Provider | None = None
         self.http_status: int | None = None
         self.started_at = datetime.now(UTC)

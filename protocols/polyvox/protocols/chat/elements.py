@@ -13,6 +13,8 @@ Format: ``openai.types.chat`` of the OpenAI SDK 3.54, and the dialects of compat
 from collections.abc import Callable
 from typing import Final
 
+import orjson
+
 from polyvox.protocols.chat.finish import FINISH_REASONS, finish_reason
 from polyvox.protocols.chat.options import MOST_STOPS, ill_typed, parse_options, render_options
 from polyvox.protocols.chat.reasoning import parse_reasoning, seal_reasoning
@@ -66,6 +68,7 @@ def parse_message(json: Json) -> Message:
     if known is None:
         raise ill_typed("role", f"one of {', '.join(_ROLES)}", said)
     role, parse = known
+    json = with_arguments(json)
     return Message(role, tuple(parse(json)), wire=Wire("chat", json))
 
 
@@ -183,6 +186,36 @@ WHOLE_MEMBERS: Final = ("audio", "images")
 _CALLS: Final[dict[str, str]] = {"function": "arguments", "custom": "input"}
 
 
+def with_arguments(message: dict[str, Json]) -> dict[str, Json]:
+    """Return an assistant message whose calls all have arguments, as providers require.
+
+    Clients leave them out of a call without arguments, or send the object itself.
+    """
+    changed = dict(message)
+    calls = message.get("tool_calls")
+    if isinstance(calls, list):
+        changed["tool_calls"] = [_with_arguments(call) for call in calls]
+    if isinstance(message.get("function_call"), dict):
+        changed |= _with_arguments({"function_call": message["function_call"]}, "function_call")
+    return message if changed == message else changed
+
+
+def _with_arguments(call: Json, kind: str | None = None) -> Json:
+    if not isinstance(call, dict):
+        return call
+    kind = kind or call.get("type") or "function"
+    known = kind in (*_CALLS, "function_call")
+    said = call.get(kind) if known else None
+    grown = "input" if kind == "custom" else "arguments"
+    if not isinstance(said, dict) or isinstance(text := said.get(grown), str):
+        return call
+    if text is None:
+        return {**call, kind: {**said, grown: "" if kind == "custom" else "{}"}}
+    if isinstance(text, dict):
+        return {**call, kind: {**said, grown: orjson.dumps(text).decode()}}
+    return call
+
+
 def _parse_call(json: Json, where: str) -> Part:
     if not isinstance(json, dict):
         raise ill_typed(where, "an object", json)
@@ -194,7 +227,7 @@ def _parse_call(json: Json, where: str) -> Part:
         return Opaque(wire=wire)
     said, inner = _object(json, kind, where), f"{where}.{kind}"
     return ToolCall(
-        _string(json, "id", where),
+        _optional(json, "id", where) or "",
         _string(said, "name", inner),
         _string(said, _CALLS[kind], inner),
         "custom" if kind == "custom" else "function",
@@ -214,7 +247,7 @@ def _parse_function_call(said: dict[str, Json]) -> Part:
 
 
 def _parse_tool_message(json: Json) -> list[Part]:
-    return [_result(json, _string(json, "tool_call_id", ""))]
+    return [_result(json, _optional(json, "tool_call_id", "") or "")]
 
 
 def _parse_function_message(json: Json) -> list[Part]:

@@ -3,11 +3,12 @@
 from typing import Final
 
 from polyvox.protocols.chat import elements
+from polyvox.protocols.chat.call_states import call_states, lacking, with_call_states
 from polyvox.protocols.chat.client import request, response
 from polyvox.protocols.chat.neutral import NEUTRAL
 from polyvox.protocols.chat.provider import request as provider_request
 from polyvox.protocols.openai import model_list
-from polyvox.protocols.wire_protocol import WireProtocol
+from polyvox.protocols.wire_protocol import CallStates, WireProtocol
 
 CHAT: Final = WireProtocol(
     name="chat",
@@ -24,5 +25,6 @@ CHAT: Final = WireProtocol(
         "options": elements.parse_options,
     },
     choices_wanted=request.choices_wanted,
+    call_states=CallStates(call_states, lacking, with_call_states),
     takes_file_urls=False,
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from polyvox.protocols.chat.options import ill_typed
 from polyvox.protocols.coverage.losses import lose, tool_losses
 from polyvox.protocols.neutral import neutral_of
+from polyvox.protocols.schemas.folding import FOLDED, folded
 from polyvox.protocols.tool_names import offered_name
 from polyvox.workflows.conversation import Json, Tool, Wire
 
@@ -57,7 +58,9 @@ def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
                 said.update(_custom_format(tool))
             else:
                 if tool.parameters is not None:
-                    said["parameters"] = tool.parameters
+                    said["parameters"] = folded(tool.parameters)
+                    if said["parameters"] is not tool.parameters:
+                        lose(losses, f"tools.parameters: {FOLDED}")
                 if tool.strict is not None:
                     said["strict"] = tool.strict
             rendered.append({"type": tool.kind, tool.kind: said})

@@ -159,11 +159,14 @@ def _parse_redacted(block: dict[str, Json], param: str) -> Part:
 
 
 def _parse_tool_use(block: dict[str, Json], param: str) -> Part:
-    arguments = block.get("input")
+    if block.get("input") is None:
+        # Clients leave it out of a call without arguments; the API requires it.
+        block = {**block, "input": {}}
+    arguments = block["input"]
     if not isinstance(arguments, dict):
         raise invalid(f"{param}.input", "must be an object.")
     return ToolCall(
-        _string(block, "id", param),
+        _optional_string(block, "id", param) or "",
         _string(block, "name", param),
         orjson.dumps(arguments).decode(),
         wire=Wire("messages", block),
@@ -176,7 +179,7 @@ def _parse_tool_result(block: dict[str, Json], param: str) -> Part:
     if is_error is not None and not isinstance(is_error, bool):
         raise invalid(f"{param}.is_error", "must be a boolean.")
     return ToolResult(
-        _string(block, "tool_use_id", param),
+        _optional_string(block, "tool_use_id", param) or "",
         () if content is None else parse_blocks(content, f"{param}.content"),
         bool(is_error),
         wire=Wire("messages", block),

@@ -18,6 +18,7 @@ from polyvox.workflows.conversation import (
     Conversation,
     Json,
     Message,
+    Part,
     Reasoning,
     Role,
     Wire,
@@ -55,7 +56,18 @@ def parse_message(json: Json) -> Message:
     if not isinstance(role, str) or role not in _ROLES:
         raise invalid("role", f"{role!r} is none of {', '.join(_ROLES)}.")
     parts = parse_blocks(json.get("content"), "content")
-    return Message(_ROLES[role], parts, wire=Wire("messages", json))
+    return Message(_ROLES[role], parts, wire=Wire("messages", _with_inputs(json, parts)))
+
+
+def _with_inputs(json: dict[str, Json], parts: Sequence[Part]) -> dict[str, Json]:
+    """Return the element with the inputs that its parts have."""
+    blocks = json.get("content")
+    if not isinstance(blocks, list):
+        return json
+    parsed = [part.on_wire("messages") for part in parts]
+    if all(a is b for a, b in zip(blocks, parsed, strict=True)):
+        return json
+    return {**json, "content": parsed}
 
 
 def parse_system(json: Json) -> Message:
@@ -123,7 +135,7 @@ def render_messages(
         if element is not None and not (message.role == "system" and system_turns is False):
             element = _without_foreign_reasoning(message, element, losses)
             _put_results_first(open_turn)
-            if element is not None and _takes_results(open_turn, element):
+            if element is not None and _takes_results(rendered, open_turn, element):
                 # The results of one answer must be in one turn, the flow's and the client's alike.
                 rendered[-1] = {**element, "content": rendered[-1]["content"] + element["content"]}
             elif element is not None:
@@ -147,6 +159,8 @@ def render_messages(
             continue
         _put_results_first(open_turn)
         open_turn = {"role": role, "content": [*blocks]}
+        if _takes_results(rendered, None, open_turn):
+            open_turn["content"] = rendered.pop()["content"] + open_turn["content"]
         rendered.append(open_turn)
     _put_results_first(open_turn)
     if not rendered or _opens_with_answer(rendered, conversation):
@@ -155,12 +169,20 @@ def render_messages(
     return rendered
 
 
-def _takes_results(turn: Json | None, element: Json) -> bool:
-    """Whether ``element`` continues the tool results with which the open ``turn`` begins."""
-    if turn is None or turn["role"] != element.get("role"):
+def _takes_results(rendered: Sequence[Json], open_turn: Json | None, element: Json) -> bool:
+    """Whether ``element`` continues the tool results of the turn before it."""
+    if not rendered or rendered[-1]["role"] != element.get("role"):
         return False
-    content = element["content"]
-    return isinstance(content, list) and any(b.get("type") == "tool_result" for b in content)
+    content, before = element["content"], rendered[-1]["content"]
+    if not isinstance(content, list) or not isinstance(before, list):
+        return False
+    if open_turn is not None:
+        return any(_is_result(block) for block in content)
+    return all(_is_result(block) for block in (*before, *content[:1]))
+
+
+def _is_result(block: Json) -> bool:
+    return bool(block.get("type") == "tool_result")
 
 
 def _opens_with_answer(rendered: Sequence[Json], conversation: Conversation) -> bool:
@@ -210,4 +232,4 @@ def _tagged(message: Message, blocks: list[Json]) -> Json:
 def _put_results_first(turn: Json | None) -> None:
     """Sort the blocks of a complete turn; only once, because there may be thousands."""
     if turn is not None:
-        turn["content"].sort(key=lambda block: block.get("type") != "tool_result")
+        turn["content"].sort(key=lambda block: not _is_result(block))

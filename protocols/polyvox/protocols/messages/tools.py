@@ -10,6 +10,7 @@ from polyvox.protocols.coverage.losses import tool_losses
 from polyvox.protocols.dialects.free_text import INPUT_SCHEMA, described
 from polyvox.protocols.messages.blocks import invalid
 from polyvox.protocols.neutral import neutral_of
+from polyvox.protocols.schemas.folding import FOLDED, folded
 from polyvox.protocols.tool_names import offered_name
 from polyvox.workflows.conversation import Json, Tool, Wire
 
@@ -42,7 +43,7 @@ def render_tools(tools: Sequence[Tool], losses: list[str]) -> list[Json]:
     for tool in tools:
         element = tool.on_wire("messages")
         if element is not None:
-            rendered.append(element)
+            rendered.append(_with_folded_schema(element, losses))
         elif tool.kind == "server":
             losses.append(f"tools.{tool.name}: run by its own provider only")
         else:
@@ -50,6 +51,16 @@ def render_tools(tools: Sequence[Tool], losses: list[str]) -> list[Json]:
                 losses.extend(tool_losses(tool.wire, "messages"))
             rendered.append(_render_tool(tool, losses))
     return rendered
+
+
+def _with_folded_schema(tool: dict[str, Json], losses: list[str]) -> Json:
+    """Return the element of a tool with a schema that the API accepts."""
+    schema = tool.get("input_schema")
+    changed = folded(schema)
+    if changed is schema:
+        return tool
+    losses.append(f"tools.input_schema: {FOLDED}")
+    return {**tool, "input_schema": changed}
 
 
 def _render_tool(tool: Tool, losses: list[str]) -> Json:
@@ -64,7 +75,7 @@ def _render_tool(tool: Tool, losses: list[str]) -> Json:
     json["input_schema"] = _object_schema(tool.parameters)
     if tool.strict is not None:
         json["strict"] = tool.strict
-    return json
+    return _with_folded_schema(json, losses)
 
 
 def _format(tool: Tool) -> Json:

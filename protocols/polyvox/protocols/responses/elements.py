@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import cast
 
+import orjson
+
 from polyvox.protocols.coverage.losses import LOST_REASONING, message_losses, opaque_losses
 from polyvox.protocols.openai.cache_breakpoints import UNMARKED, breakpoint_of
 from polyvox.protocols.responses.content import (
@@ -68,6 +70,9 @@ __all__ = [
 
 _ROLES = frozenset(("system", "developer", "user", "assistant"))
 
+_ARGUMENTS = {"function_call": "arguments", "custom_tool_call": "input"}
+"""The member with the arguments of each kind of call."""
+
 
 def parse_message(json: Json) -> Message:
     """Parse one input or output item.
@@ -85,7 +90,23 @@ def parse_message(json: Json) -> Message:
         if not isinstance(role, str) or role not in _ROLES:
             raise invalid(f"Unknown role {role!r}; use one of {sorted(_ROLES)}.", "role")
         return Message(cast(Role, role), parse_item(json), wire=Wire("responses", json))
+    if (member := _ARGUMENTS.get(kind)) is not None:
+        json = _with_arguments(json, member)
     return Message(_role(kind, json), parse_item(json), wire=Wire("responses", json))
+
+
+def _with_arguments(call: dict[str, Json], member: str) -> dict[str, Json]:
+    """Return a call with its arguments as text, which the API requires.
+
+    Clients leave them out of a call without arguments, or send the object itself.
+    """
+    match call.get(member):
+        case None:
+            return {**call, member: "{}" if member == "arguments" else ""}
+        case dict() as arguments:
+            return {**call, member: orjson.dumps(arguments).decode()}
+        case _:
+            return call
 
 
 def parse_item(item: dict[str, Json]) -> tuple[Part, ...]:

@@ -134,7 +134,7 @@ def _write_tool_choice(document: dict[str, Json], choice: ToolChoice | None) -> 
     if choice is None:
         document.pop("tool_choice", None)
     elif choice.allowed is not None:
-        named = [{"type": "function", "name": name} for name in choice.allowed]
+        named = [{"type": "function", "name": offered_name(name)} for name in choice.allowed]
         document["tool_choice"] = {"type": "allowed_tools", "mode": choice.mode, "tools": named}
     elif choice.mode == "tool":
         document["tool_choice"] = {

@@ -11,6 +11,7 @@ from typing import Literal
 from polyvox.protocols.coverage.losses import tool_losses
 from polyvox.protocols.neutral import neutral_of
 from polyvox.protocols.responses.content import invalid, of_type, text_field
+from polyvox.protocols.schemas.folding import FOLDED, folded
 from polyvox.protocols.tool_names import JOINT, offered_name
 from polyvox.workflows.conversation import Json, Message, Tool, Wire
 
@@ -110,12 +111,14 @@ def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
         else:
             if tool.wire is not None:
                 losses.extend(tool_losses(tool.wire, "responses"))
-            rendered.append(_custom(tool) if tool.kind == "custom" else _function(tool))
+            rendered.append(_custom(tool) if tool.kind == "custom" else _function(tool, losses))
     return rendered
 
 
-def _function(tool: Tool) -> Json:
-    parameters = tool.parameters
+def _function(tool: Tool, losses: list[str]) -> Json:
+    parameters = folded(tool.parameters)
+    if parameters is not tool.parameters:
+        losses.append(f"tools.parameters: {FOLDED}")
     return {
         "type": "function",
         "name": offered_name(tool.name),

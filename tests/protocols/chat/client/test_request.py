@@ -101,7 +101,8 @@ def test_a_request_is_parsed_whole() -> None:
                             },
                         }
                     ],
-                }
+                },
+                {"role": "tool", "tool_call_id": "c", "content": None, "name": "f"},
             ]
         },
     ],

@@ -145,6 +145,6 @@ def test_a_tool_loop_begun_by_another_model_goes_on_without_a_thinking_budget() 
 
 def test_a_budget_in_place_of_effort_keeps_the_answer_s_format() -> None:
     """Models with a budget take no effort, but the rest of output_config stays."""
-    schema = OutputFormat("json_schema", {"type": "object"})
+    schema = OutputFormat("json_schema", {"type": "object", "additionalProperties": False})
     rendered = messages.render(asking(effort="low", format=schema), "claude-sonnet-4-5")
     assert set(rendered.body["output_config"]) == {"format"}

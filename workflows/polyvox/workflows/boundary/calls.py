@@ -57,7 +57,8 @@ class ModelCall:
     answer is being written, because a hidden one may follow. With an ``owner`` the hidden messages
     stored for that owner are restored first. ``recorded`` is the digest of an earlier run's
     answers; if the same call is among them, its recorded answer is returned. With ``priced`` the
-    call is rejected if the price of the model is not known.
+    call is rejected if the price of the model is not known. ``key_id`` is the client's API key,
+    whose stored states of calls are put back.
     """
 
     run_id: str
@@ -71,6 +72,7 @@ class ModelCall:
     traceparent: str = ""
     recorded: str = ""
     priced: bool = False
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

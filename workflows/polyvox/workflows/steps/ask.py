@@ -202,6 +202,7 @@ class Steps(Generic[P]):
             traceparent=self._input.traceparent,
             recorded=self._input.recorded,
             priced=self._input.limits.cost_usd is not None,
+            key_id=self._input.key_id,
         )
         refuse_beyond_limits(self._input.limits, step, calls=self.calls, cost=self.cost)
         self.calls += 1

@@ -1,6 +1,7 @@
 """Writes Chat Completions requests to providers: OpenAI and compatible servers."""
 
 from polyvox.protocols.chat import elements as wire
+from polyvox.protocols.chat.history import SPELLING
 from polyvox.protocols.chat.provider.fitted_messages import fit_messages
 from polyvox.protocols.chat.provider.fitted_options import fit_options, schema_in_words
 from polyvox.protocols.chat.provider.fitted_tools import fit_tools, restrain_choice
@@ -8,6 +9,7 @@ from polyvox.protocols.chat.provider.stream import Decoder
 from polyvox.protocols.dialects.claude import keep_one_sampler
 from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.protocols.dialects.models import for_model
+from polyvox.protocols.history.fitting import fitted_history
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
@@ -24,6 +26,7 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     """Render the request for ``model``; see ``ProviderProtocol.render``."""
     losses: list[str] = []
     dialect = for_model(dialect, model)
+    conversation = fitted_history(conversation, SPELLING, losses)
     own = conversation.options.on_wire("chat") is not None
     asked, offered = conversation.options, conversation.tools
     if not own:

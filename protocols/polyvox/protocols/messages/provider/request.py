@@ -6,8 +6,10 @@ from polyvox.protocols.coverage.losses import LOST_REASONING
 from polyvox.protocols.dialects.claude import keep_one_sampler
 from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.protocols.dialects.models import for_model
+from polyvox.protocols.history.fitting import fitted_history
 from polyvox.protocols.messages import elements as messages
 from polyvox.protocols.messages.client.request import FORWARDED_HEADERS
+from polyvox.protocols.messages.history import SPELLING
 from polyvox.protocols.messages.provider.errors import parse_error
 from polyvox.protocols.messages.provider.fitted_thoughts import fit_thoughts
 from polyvox.protocols.messages.provider.model_capabilities import (
@@ -18,7 +20,9 @@ from polyvox.protocols.messages.provider.model_capabilities import (
     fit_thinking,
     takes_system_turns,
 )
+from polyvox.protocols.messages.provider.prefill import end_with_user
 from polyvox.protocols.messages.provider.stream import MessagesDecoder
+from polyvox.protocols.messages.provider.structured_output import fit_format
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Json
@@ -41,6 +45,7 @@ SAMPLING_VERSION = "2023-06-01"
 def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
     """Render the request; see ``ProviderProtocol.render``."""
     losses: list[str] = []
+    conversation = fitted_history(conversation, SPELLING, losses)
     body: dict[str, Json] = {"model": model}
     system = messages.render_system(conversation, losses)
     if system is not None:
@@ -60,9 +65,11 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     _fit(body, conversation, model, dialect, headers, losses)
     keep_one_sampler(body, model, losses)
     fit_thoughts(body, for_model(dialect, model).thoughts)
+    end_with_user(body, conversation, model, losses)
+    wanted = fit_format(body, conversation, model, losses)
     version = SAMPLING_VERSION if any(name in body for name in SAMPLING) else VERSION
     headers.setdefault("anthropic-version", version)
-    return Rendered("messages", body, headers, tuple(dict.fromkeys(losses)))
+    return Rendered("messages", body, headers, tuple(dict.fromkeys(losses)), wanted=wanted)
 
 
 def _fit(

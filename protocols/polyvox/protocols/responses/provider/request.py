@@ -2,11 +2,13 @@
 
 from polyvox.protocols.dialects.claude import keep_one_sampler
 from polyvox.protocols.dialects.dialect import FULL, Dialect
+from polyvox.protocols.history.fitting import fitted_history
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.responses import elements as wire
+from polyvox.protocols.responses.history import SPELLING
 from polyvox.protocols.responses.provider.fitted_options import plain_fields
 from polyvox.protocols.responses.provider.fitted_tools import only_functions, restrain_choice
 from polyvox.protocols.responses.provider.one_instruction import one_instruction
@@ -24,6 +26,7 @@ _KEPT_HERE = ("background", "conversation", "previous_response_id")
 def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
     """Render the request; the path is ``responses``."""
     losses: list[str] = []
+    conversation = fitted_history(conversation, SPELLING, losses)
     own = conversation.options.on_wire("responses") is not None
     asked = conversation.options
     if not own:

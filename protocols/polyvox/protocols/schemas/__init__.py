@@ -1,0 +1,1 @@
+"""Fits JSON Schemas to what a provider accepts."""
