@@ -174,7 +174,7 @@ async def fusion(run: Run[FusionParams]) -> Reply:
     said: tuple[Message, ...] = ()
     if mode == "required":
         # The main model finds its call and the report in its history.
-        said = await reviewed_first(run, mounted) if conversation.opens_turn else ()
+        said = await reviewed_first(run, mounted, failures) if conversation.opens_turn else ()
         mounted = MountedTool(mounted.tool, already_reported)
     try:
         reply = await run.converse(
@@ -249,16 +249,20 @@ def reviewing(
     return MountedTool(Tool(run.params.tool_name, run.params.tool_description, wanted), review)
 
 
-async def reviewed_first(run: Run[FusionParams], mounted: MountedTool) -> tuple[Message, ...]:
+async def reviewed_first(
+    run: Run[FusionParams], mounted: MountedTool, failures: list[ModelError]
+) -> tuple[Message, ...]:
     """Ask the panel first, and return messages as if the main model had called it."""
     if run.params.tool_schema:
-        return await passed_first(run, mounted)
+        return await passed_first(run, mounted, failures)
     arguments = json.dumps({"problem": run.conversation.last_user_text}, ensure_ascii=False)
     call = ToolCall(f"call_{run.random().getrandbits(64):016x}", run.params.tool_name, arguments)
     return assistant(call), tool_result(call, await mounted.answer(call))
 
 
-async def passed_first(run: Run[FusionParams], mounted: MountedTool) -> tuple[Message, ...]:
+async def passed_first(
+    run: Run[FusionParams], mounted: MountedTool, failures: list[ModelError]
+) -> tuple[Message, ...]:
     """Have main call the panel, because only it can fill in the schema, and ask the panel.
 
     If main cannot be made to call it, the panel is asked about the user's newest text.
@@ -273,7 +277,7 @@ async def passed_first(run: Run[FusionParams], mounted: MountedTool) -> tuple[Me
         calls = []
     if calls:
         return assistant(calls[0]), tool_result(calls[0], await mounted.answer(calls[0]))
-    text = await report(run, run.conversation.last_user_text)
+    text = await report(run, run.conversation.last_user_text, failures)
     return (user(f"A panel of experts reports on this:\n\n{text}"),)
 
 
