@@ -22,7 +22,7 @@ from polyvox.workflows.conversation import (
     user,
 )
 from polyvox.workflows.events import Event
-from polyvox.workflows.reply import FinishReason, Reply, Usage
+from polyvox.workflows.reply import METERS, FinishReason, Reply, Usage
 from tests.samples.recordings import Exchange, exchanges
 
 RUN_ID = "run_1"
@@ -170,4 +170,4 @@ def _arguments(text: str) -> Json:
 
 def _counted(usage: Usage) -> Usage:
     """Return ``usage`` with what was not said as zero: some protocols must say a number."""
-    return Usage(*(getattr(usage, name) or 0 for name in Usage.__slots__))
+    return Usage(*(getattr(usage, name) or 0 for name in METERS))

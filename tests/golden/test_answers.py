@@ -7,7 +7,7 @@ import pytest
 
 from polyvox.workflows.conversation import Part, Refusal, ToolCall
 from polyvox.workflows.events import fold
-from polyvox.workflows.reply import Reply, Usage
+from polyvox.workflows.reply import METERS, Reply, Usage
 from tests.golden.comparisons import brought_back, in_answer, in_next_turn, unmeant
 from tests.golden.passage import (
     UNREADABLE,
@@ -88,5 +88,5 @@ def settled(part: Part) -> Part:
 
 def comparable(reply: Reply) -> Reply:
     """The reply without its model's name, which is ours; what no usage says counts as nothing."""
-    usage = Usage(*(getattr(reply.usage, name) or 0 for name in Usage.__slots__))
+    usage = Usage(*(getattr(reply.usage, name) or 0 for name in METERS))
     return replace(reply, model="", usage=usage, wire=None)
