@@ -246,3 +246,20 @@ async def test_a_tool_whose_parameters_are_not_a_schema_is_a_400(
     answer = await client.post("/v1/chat/completions", json=body)
     assert answer.status_code == 400
     assert "not a valid JSON Schema" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("properties", [None, True, 3, ["answer"], "answer"])
+async def test_a_format_whose_schema_is_not_a_schema_is_a_400(
+    client: httpx.AsyncClient, properties: Any
+) -> None:
+    """Nothing reads a client's schema before it was checked."""
+    schema = {"type": "object", "properties": properties, "required": ["answer"]}
+    format_ = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    body = {
+        "model": "main",
+        "messages": [{"role": "user", "content": "Give me facts about Berlin."}],
+        "response_format": format_,
+    }
+    answer = await client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 400
+    assert "not a valid JSON Schema" in answer.json()["error"]["message"]

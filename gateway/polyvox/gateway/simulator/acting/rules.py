@@ -217,7 +217,7 @@ def _document(
     named: dict[str, object] = {}
     if len(judgement.answers(question.text)) > 1:
         named.update(judgement.findings(question.text))
-    properties = wanted.schema.get("properties", {}) if isinstance(wanted.schema, dict) else {}
+    properties = schema.checked(wanted.schema).get("properties", {})
     if "passed" in properties:
         named.update(mistakes.verdict(question.text))
     if "label" in properties:
