@@ -101,7 +101,10 @@ def test_a_model_is_made_changed_rolled_back_and_retired(live: Live) -> None:
     ("document", "says"),
     [
         ({"flow": "fusion", "params": {"main": "sim-chat:main", "panel": [], "judge": 1}}, "panel"),
-        ({"flow": "direct", "params": {"model": "nocolon"}}, "params.model: String should match"),
+        (
+            {"flow": "direct", "params": {"model": "nocolon"}},
+            "params.model: must be provider:model",
+        ),
         ({"flow": "direct", "params": {"model": "opnai:x"}}, "names no known provider"),
         ({"flow": "direct", "params": {"modl": "a:b"}}, "params.modl: is not known. Known: model"),
         ({"flow": "dircet"}, "Did you mean 'direct'?"),
