@@ -2,6 +2,7 @@
 
 import pytest
 
+from polyvox.gateway.cli.output.format import dollars
 from tests.gateway.generate.test_failures import request
 from tests.gateway.generate.test_runaway import ASK, failed, serve
 from tests.programs.commands import refused, told, told_json
@@ -25,7 +26,7 @@ def test_a_run_costs_what_its_calls_do(live: Live) -> None:
     assert run["cost"] == {"usd": call["cost_usd"], "unknown_calls": 0}
     (listed,) = told_json(live, "runs", "list", "--model", "priced:main", "--limit", "1")
     assert listed["cost"] == run["cost"]
-    assert f"cost ${call['cost_usd']:.2f}" in told(live, "runs", "show", run_id)
+    assert f"cost {dollars(call['cost_usd'])}" in told(live, "runs", "show", run_id)
 
 
 def test_a_price_nobody_knows_is_unknown_and_not_zero(live: Live) -> None:

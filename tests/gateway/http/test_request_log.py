@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from websockets.sync.client import connect
 
 from polyvox.gateway.cli.output.logs import JsonFormatter
 from polyvox.gateway.http.request_log import FACTS, RequestLog, facts_of, shown
@@ -138,12 +139,16 @@ def test_a_chosen_name_is_shown_only_if_it_looks_like_one(name: str, looks_like_
 # -- The whole server ------------------------------------------------------------------------------
 
 
+def written(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Return the values of the lines so far."""
+    return [getattr(r, FACTS) for r in caplog.records if r.name == "polyvox.requests"]
+
+
 def facts(caplog: pytest.LogCaptureFixture, run_id: str) -> dict[str, Any]:
     """Return the values of the line of a run, which is written when the answer has ended."""
 
     def look() -> dict[str, Any] | None:
-        found = [getattr(record, FACTS, {}) for record in caplog.records]
-        return next((values for values in found if values.get("id") == run_id), None)
+        return next((values for values in written(caplog) if values["id"] == run_id), None)
 
     return until(look, "the request is not in the log")
 
@@ -181,8 +186,8 @@ def test_failures_and_refused_keys_are_logged(
     live.post("chat", {"model": "sim-chat:main", **asked}, headers={"x-api-key": SECRET})
 
     def lines() -> list[dict[str, Any]] | None:
-        written = [getattr(r, FACTS) for r in caplog.records if r.name == "polyvox.requests"]
-        return written if len(written) == 4 else None
+        found = written(caplog)
+        return found if len(found) == 4 else None
 
     found = until(lines, "a request is not in the log")
     assert [(f["status"], f["error"], f["model"]) for f in found] == [
@@ -195,6 +200,53 @@ def test_failures_and_refused_keys_are_logged(
     printed = [r.getMessage() for r in caplog.records if r.name.startswith("polyvox")]
     for private in (PROMPT, SECRET, KEY):
         assert private not in "\n".join(printed)
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "error"),
+    [("sim-chat:main", 200, None), ("sim-chat:main-err400", 400, "invalid_request")],
+)
+def test_a_background_response_is_logged_when_it_ends(
+    live: Live, caplog: pytest.LogCaptureFixture, model: str, status: int, error: str | None
+) -> None:
+    """Beside the line of the request that began it."""
+    caplog.set_level(logging.INFO, "polyvox.requests")
+    answer = live.post("responses", {"model": model, "input": PROMPT, "background": True})
+    run_id = answer.headers["x-polyvox-run"]
+
+    def lines() -> dict[str, dict[str, Any]] | None:
+        found = {values["method"]: values for values in written(caplog)}
+        return found if {"POST", "BACKGROUND"} <= {*found} else None
+
+    found = until(lines, "the end is not in the log")
+    assert found["POST"]["status"] == 200
+    ended = found["BACKGROUND"]
+    assert (ended["status"], ended["error"], ended["model"]) == (status, error, model)
+    assert ended["id"] == run_id
+    assert ended["key"] == found["POST"]["key"] != ""
+
+
+def test_each_request_of_a_websocket_is_logged(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its own model and status."""
+    caplog.set_level(logging.INFO, "polyvox.requests")
+    url = live.base_url.replace("http", "ws") + "/v1/responses"
+    with connect(url, additional_headers={"authorization": f"Bearer {KEY}"}, proxy=None) as socket:
+        for model in ("sim-chat:main", "sim-chat:main-err400"):
+            document = {"type": "response.create", "model": model, "input": PROMPT}
+            socket.send(json.dumps(document))
+            while json.loads(socket.recv())["type"] not in ("response.completed", "error"):
+                continue
+
+    def lines() -> list[dict[str, Any]] | None:
+        found = written(caplog)
+        return found if len(found) == 2 else None
+
+    fine, failed = until(lines, "a request is not in the log")
+    assert (fine["method"], fine["status"], fine["model"]) == ("WEBSOCKET", 200, "sim-chat:main")
+    assert fine["tokens_out"] > 0
+    assert (failed["status"], failed["error"]) == (400, "invalid_request")
 
 
 STUMBLES = '''\

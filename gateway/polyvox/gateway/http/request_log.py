@@ -34,8 +34,8 @@ _LONGEST_KEY_NAME = 60
 class RequestFacts:
     """What is known of a request when it ends. The parts of the server that learn it set it.
 
-    ``key`` is the name of the key, ``error`` the kind of the error. With several answers to one
-    request, ``usage`` is the sum.
+    ``key`` is the name of the key, ``error`` the kind of the error and ``error_status`` its HTTP
+    status. With several answers to one request, ``usage`` is the sum.
     """
 
     key: str = ""
@@ -43,11 +43,13 @@ class RequestFacts:
     request_id: str = ""
     error: str = ""
     provider: str = ""
+    error_status: int = 0
     usage: Usage = field(default_factory=Usage)
 
     def fail(self, error: ModelError) -> None:
         self.error = self.error or error.kind
         self.provider = self.provider or error.provider or ""
+        self.error_status = self.error_status or error.http_status
 
 
 def facts_of(connection: HTTPConnection) -> RequestFacts:

@@ -18,6 +18,7 @@ from polyvox.activities.storage.responses import PREFIX, StoredResponse
 from polyvox.gateway.generate.exchange import Caller, Exchange
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import Share
+from polyvox.gateway.http.request_log import RequestFacts, write_line
 from polyvox.gateway.responses.background import KEEP_ALIVE, Recording, resumed, split_frames
 from polyvox.gateway.responses.compaction import (
     SummaryStreamEncoder,
@@ -40,6 +41,8 @@ from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json, Message
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply, Usage
+
+_PATH = "/v1/responses"
 
 
 class StoredExchange:
@@ -157,17 +160,22 @@ class ResponsesState:
     ) -> Recording:
         """Start a background response; it can be found when this returns.
 
-        It releases ``share`` when it ends. Raises ModelError if it cannot run.
+        It releases ``share`` and is logged when it ends. Raises ModelError if it cannot run.
         """
+        caller.facts.model = ask.model
+        facts = RequestFacts(key=caller.facts.key)
+        caller = replace(caller, facts=facts)
         with ExitStack() as unstarted:
             unstarted.callback(share.release)
             recording = await self._recording(ask, storing, caller)
             unstarted.pop_all()
 
         async def record() -> None:
+            started = time.perf_counter()
             try:
                 await recording.run()
             finally:
+                write_line("BACKGROUND", _PATH, facts.error_status or 200, started, facts)
                 share.release()
                 del self._recordings[recording.stored.response_id]
             if recording.stored.document is not None:

@@ -26,7 +26,7 @@ _LABEL = re.compile(r"\[simulated:[^\[\]]*\]\s*")
 _SENTENCE = re.compile(r"[^\n.!?]+(?:[.!?](?!\s|$)[^\n.!?]*)*[.!?]?")
 _DENIAL = re.compile(r"\b(?:no|not|never|none|neither|nor|against|avoid|without)\b|n't\b", re.I)
 _POSITION = re.compile(r"^\W*(?:position|verdict|recommendation|conclusion)\s*:", re.I)
-_FRAME = re.compile(r"^\s*(?:You (?:asked|said): “.*|Key words:.*)$", re.I | re.M)
+_FRAME = re.compile(r"^[ \t]*(?:You (?:asked|said): “.*|Key words:.*)$", re.I | re.M)
 """Lines of an answer that repeat its question."""
 _HEADING = re.compile(r"^\W*[A-Z][a-z]+: ")
 _SMALL_TEXT = """

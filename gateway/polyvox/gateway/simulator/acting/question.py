@@ -54,7 +54,7 @@ _ASKS = re.compile(
     r"|propose|pros and cons|help me)\b",
     re.I,
 )
-_CHOICE = re.compile(r"\b(?:or|versus|vs)\b[^.!?\n]*\?", re.I)
+_CHOICE = re.compile(r"\b(?:or|versus|vs)\b[^.!?\n]{0,300}\?", re.I)
 _COMPLAINT = re.compile(r"\s*Your\b[^\n]{0,60}\bdid not pass\b", re.I)
 _LOOKS = re.compile(r"\b(?:image|picture|photo|screenshot)s?\b", re.I)
 """A question about images refers to those of earlier turns if this turn has none."""
