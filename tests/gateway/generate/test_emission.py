@@ -45,7 +45,8 @@ FLOWS = {
         '    return await run.ask(run.params.two, step="two", emit=True)'
     ),
 }
-MODELS = {"falls_back": "sim-chat:main-cut3"}
+FLOWS["waits_no_longer"] = FLOWS["falls_back"].replace('"one", emit', '"one", timeout_s=1, emit')
+MODELS = {"falls_back": "sim-chat:main-cut3", "waits_no_longer": "sim-chat:main-stall3"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +58,7 @@ def flows(live: Live) -> None:
         live.program.runtime.registry.register(head + lines, f"{name}.py")
 
 
-@pytest.mark.parametrize("model", [name for name in FLOWS if name != "falls_back"])
+@pytest.mark.parametrize("model", [name for name in FLOWS if name not in MODELS])
 def test_a_stream_and_a_whole_answer_say_the_same(live: Live, client: Client, model: str) -> None:
     """And what contradicts the flow's own Reply is in the run's notes."""
     question = Question(model, (Said("hello there"),))
@@ -72,11 +73,12 @@ def test_a_stream_and_a_whole_answer_say_the_same(live: Live, client: Client, mo
         assert noted == ([["one"]] if model in ("emits_another", "emits_twice") else [])
 
 
+@pytest.mark.parametrize("model", MODELS)
 def test_a_stream_that_was_cut_off_does_not_go_on_with_another_answer(
-    live: Live, client: Client
+    live: Live, client: Client, model: str
 ) -> None:
     """Who reads the whole answer gets the fallback's; who has a part of the first, an error."""
-    question = Question("falls_back", (Said("hello there"),))
+    question = Question(model, (Said("hello there"),))
     whole = client.ask(question, stream=False)
     assert whole.text
     with pytest.raises(Exception, match="premature end"):

@@ -291,7 +291,7 @@ class Conversation:
         """
         for name, kind in (("format", OutputFormat), ("tool_choice", ToolChoice), ("stop", tuple)):
             if isinstance(changes.get(name), str):
-                raise TypeError(f"the option {name!r} takes a {kind.__name__}, not a text")
+                raise TypeError(f"the option {name!r} takes a value of {kind.__name__}, not text")
         return replace(self, options=self.options.edited(**changes))
 
     def without_tool_use(self) -> "Conversation":

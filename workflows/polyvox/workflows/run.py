@@ -90,6 +90,7 @@ class Run(Steps[P], Generic[P]):
             async def answer(call: ToolCall) -> str:
                 return json.dumps(await run.tool("search", json.loads(call.arguments)))
 
+
             search = MountedTool(Tool("search", "Search the handbook.", SCHEMA), answer)
             return await run.converse(run.params.model, run.conversation, tools=[search], step="a")
         """

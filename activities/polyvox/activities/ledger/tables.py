@@ -160,6 +160,11 @@ class RunRecord(RunFacts):
         """The tokens of all calls including failed attempts, which providers bill."""
         return total(call.spent for call in self.calls)
 
+    @property
+    def unmetered_calls(self) -> int:
+        """The number of calls whose tokens are unknown."""
+        return self.spent.unknown
+
 
 class KeyRow(SQLModel, table=True):
     __tablename__ = "keys"

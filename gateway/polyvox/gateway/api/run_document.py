@@ -24,12 +24,6 @@ class Tokens(Document):
     reasoning: int | None
 
 
-class Spent(Tokens):
-    """Tokens of several calls: at least these if the tokens of some calls are unknown."""
-
-    unknown_calls: int = Field(validation_alias="unknown")
-
-
 class CostDocument(Document):
     """The known cost of calls in US dollars, and the number of calls whose cost is unknown."""
 
@@ -87,12 +81,14 @@ class RunDocument(Document):
 class WholeRunDocument(RunDocument):
     """A run with its calls; ``spent`` are the tokens of all of them, failed ones too.
 
+    They are at least these if ``unmetered_calls``, whose tokens are unknown, is not 0.
     ``questions`` are those that a running one waits for, null if the engine cannot be asked.
     """
 
     traceback: str | None = Field(validation_alias="error_trace")
     rerun_of: str | None
-    spent: Spent
+    spent: Tokens
+    unmetered_calls: int
     calls: list[CallDocument]
     questions: list[str] | None = Field(default_factory=list)
 

@@ -258,7 +258,8 @@ class Exchange:
             if not batches and channel.outcome is not None:
                 break
             for batch in batches:
-                self._refuse_restart(batch, channel)
+                self._refuse_rest_of_cut(channel, batch.call)
+                self._refuse_restart(batch)
                 pending += [encoder.feed(event) for event in batch.events]
             if not batches:
                 pending.append(encoder.keep_alive())
@@ -268,7 +269,7 @@ class Exchange:
                 pending = []
         return pending
 
-    def _refuse_restart(self, batch: Batch, channel: Channel) -> None:
+    def _refuse_restart(self, batch: Batch) -> None:
         """Raise ModelError if ``batch`` restarts a call of which the client has a part."""
         sent = self._sent_attempts.get(batch.call)
         if sent is not None and batch.attempt > sent:
@@ -276,15 +277,14 @@ class Exchange:
         if sent is None and any(
             isinstance(event, PartStarted | PartDelta | PartEnded) for event in batch.events
         ):
-            self._refuse_rest_of_cut(channel)
             self._sent_attempts[batch.call] = batch.attempt
 
-    def _refuse_rest_of_cut(self, channel: Channel) -> None:
-        """Raise ModelError if the client has a part of a call that did not complete.
+    def _refuse_rest_of_cut(self, channel: Channel, call: str = "") -> None:
+        """Raise ModelError if the client has a part of a call, other than ``call``, that was cut.
 
         The flow handled the failure and goes on, but the rest would not fit what was sent.
         """
-        if channel.unfinished & self._sent_attempts.keys():
+        if channel.unfinished & (self._sent_attempts.keys() - {call}):
             raise _begun_anew()
 
     async def _commit(self, channel: Channel, sink: Sink) -> None:
