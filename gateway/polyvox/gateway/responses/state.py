@@ -75,7 +75,7 @@ class ResponsesState:
 
         Raises what ``History.whole`` raises.
         """
-        whole = await self._history.whole(ask, storing, key_id, recent)
+        whole = self._marked(await self._history.whole(ask, storing, key_id, recent))
         messages = whole.conversation.messages
         return whole, messages[len(messages) - len(ask.conversation.messages) :]
 
@@ -94,14 +94,14 @@ class ResponsesState:
         """
         runtime = self._runtime
         encoder_type = StoredStreamEncoder
-        if is_triggered(ask) and not self._compacts_itself(ask.model):
+        if is_triggered(ask) and not self.compacts_itself(ask.model):
             ask, encoder_type = asking_for_summary(ask), SummaryStreamEncoder
         digest = await runtime.bodies.put(ask.conversation)
         keep = self._keep(ask, storing, caller, digest, own, also)
         stored = StoredResponseEncoder(keep, encoder_type=encoder_type)
         return StoredExchange(Exchange(runtime, stored, ask, caller, digest=digest), stored, keep)
 
-    def _compacts_itself(self, model: str) -> bool:
+    def compacts_itself(self, model: str) -> bool:
         """Return True if one provider answers alone, and its protocol has its own compaction."""
         binding = self._runtime.registry.resolve(model, self._runtime.providers)
         if binding.flow.partition("@")[0] != DIRECT:
@@ -286,7 +286,13 @@ class ResponsesState:
 
     async def _ask(self, stored: StoredResponse) -> Ask:
         conversation = await self._runtime.bodies.fetch(stored.conversation)
-        return Ask("responses", stored.model, conversation, stored.stream)
+        return self._marked(Ask("responses", stored.model, conversation, stored.stream))
+
+    def _marked(self, ask: Ask) -> Ask:
+        """Return ``ask``, marked if a single provider of this protocol answers it."""
+        with contextlib.suppress(ModelError):  # an unknown model is refused when its run starts
+            return replace(ask, direct=self.compacts_itself(ask.model))
+        return ask
 
     async def _settled(self, stored: StoredResponse) -> StoredResponse:
         """Return ``stored`` with its end, if its run, which another process began, has ended."""
