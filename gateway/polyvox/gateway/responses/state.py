@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import cast
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.registry.registry import DIRECT
@@ -31,6 +32,7 @@ from polyvox.gateway.responses.stored_encoder import (
     StoredStreamEncoder,
 )
 from polyvox.protocols.client_side import Ask
+from polyvox.protocols.requests.credentials import redacted
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import response_object
 from polyvox.protocols.responses.include import Included, included
@@ -206,7 +208,8 @@ class ResponsesState:
     async def document(self, stored: StoredResponse) -> dict[str, Json]:
         """Return the whole response object as it is now."""
         if stored.document is not None:
-            return stored.document
+            # Older programs stored the credentials of tools.
+            return cast(dict[str, Json], redacted(stored.document))
         if stored.response_id in self._recordings:
             return self._recordings[stored.response_id][0].document
         return response_object.begun(await self._ask(stored), stored.response_id, stored.created)
