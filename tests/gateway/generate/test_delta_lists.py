@@ -21,7 +21,7 @@ def thoughts() -> list[Any]:
     events = [start]
     for index, (text, signature) in enumerate((("first", "sig1"), ("second", "sig2"))):
         block = {"type": "thinking", "thinking": "", "signature": ""}
-        deltas = (
+        deltas: tuple[Any, ...] = (
             {"type": "thinking_delta", "thinking": text},
             {"type": "signature_delta", "signature": signature},
         )
