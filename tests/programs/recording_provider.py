@@ -71,10 +71,10 @@ def recording_provider(answer: Answer) -> Iterator[RecordingProvider]:
         thread.join()
 
 
-def responses_answer(text: str = "hello", **said: Any) -> list[Any]:
+def responses_answer(words: str = "hello", /, **said: Any) -> list[Any]:
     """Return the stream of a Responses provider; ``said`` are members of its response object."""
     head = {"id": "resp_p", "object": "response", "created_at": 1, "model": "m", **said}
-    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    part = {"type": "output_text", "text": words, "annotations": [], "logprobs": []}
     item: dict[str, Any] = {
         "id": "msg_p",
         "type": "message",

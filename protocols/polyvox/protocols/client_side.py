@@ -19,6 +19,7 @@ class Ask:
     """A parsed request: the public model name, the conversation, and how to answer.
 
     ``in_functions`` marks a Chat client that uses ``functions``, the predecessor of tools.
+    ``direct`` marks a request that a single provider of the client's protocol answers alone.
     """
 
     protocol: Protocol
@@ -26,6 +27,7 @@ class Ask:
     conversation: Conversation
     stream: bool
     in_functions: bool = False
+    direct: bool = False
 
 
 class Encoder(Interface):

@@ -20,15 +20,27 @@ class TokenCount:
     """How a request's input tokens are counted without answering it.
 
     ``path`` is relative to the root of the API, for clients and providers alike. ``fields`` are
-    the members of a request that a provider's route accepts besides the model. ``defaults`` are
-    members that are required in other requests but optional in a counting request. ``estimate``
-    is for models whose provider does not count.
+    the members of a request that a provider's route accepts besides the model, ``refused`` those
+    of a request for an answer that it refuses. ``defaults`` are members that are required in other
+    requests but optional in a counting request. ``estimate`` is for models whose provider does not
+    count.
     """
 
     path: str
     fields: frozenset[str]
     estimate: Callable[[Ask], int]
+    refused: frozenset[str] = frozenset()
     defaults: Mapping[str, Json] = field(default_factory=dict)
+
+    def left_out(self, body: Mapping[str, Json], *, is_own: bool) -> list[str]:
+        """Return the members of a provider's request that are not sent to its counting route.
+
+        A client of the provider's own protocol (``is_own``) may send members that are not known
+        here.
+        """
+        if is_own:
+            return [name for name in body if name in self.refused or name in self.defaults]
+        return [name for name in body if name not in self.fields and name != "model"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ PLAIN: dict[str, Any] = {"authorization": None, "headers": {}}
         ("https://u:p@h", "https://h/<redacted>"),
         ("https://h?token=t", "https://h/<redacted>"),
         ("http://[::1]:9/x", "http://[::1]:9/<redacted>"),
+        ("https://u:[redacted]@h:1/x", "https://h:1/<redacted>"),
+        ("https://h/<redacted>", "https://h/<redacted>"),
         ("https://h", "https://h"),
         ("https://h/", "https://h/"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.programs.commands import told
 from tests.programs.recording_provider import (
     ANSWERS,
     Received,
@@ -150,6 +151,23 @@ def test_a_continued_response_sends_the_original_again(
     assert program.post("responses", request).status_code == 200
     assert provider.received[0].body["input"][0] == REQUESTS["responses"]["input"][0]
     assert not _found(program.data)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_repeated_run_sends_the_original_again(
+    program: Live, provider: RecordingProvider, protocol: str
+) -> None:
+    """From what is stored."""
+    answer = program.post(protocol, {"model": f"own-{protocol}:m", **REQUESTS[protocol]})
+    run_id = answer.headers["x-polyvox-run"]
+    program.ended(run_id)
+    provider.received.clear()
+    assert CANARY not in told(
+        program, "runs", "rerun", run_id, "--set", f"model=own-{protocol}:other"
+    )
+    sent = provider.received[0].body
+    for name in ("tools", "mcp_servers", "data_sources"):
+        assert sent.get(name) == REQUESTS[protocol].get(name)
 
 
 def _found(data: Path) -> list[str]:

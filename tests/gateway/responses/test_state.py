@@ -219,6 +219,28 @@ def test_tokens_are_counted_as_an_estimate(sdk: Any) -> None:
     assert 1 <= alone.input_tokens < 20
 
 
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [("plain-responses", True), ("plain-chat", False), ("panel-main-responses", False)],
+)
+def test_the_loss_of_a_providers_own_compaction_is_named(
+    live: Live, model: str, named: bool
+) -> None:
+    """A compaction is never forwarded, because only its provider could read it."""
+    answer = httpx.post(
+        f"{live.base_url}/v1/responses/compact",
+        json={"model": model, "input": "hello there"},
+        headers={"x-api-key": KEY},
+        timeout=60,
+        trust_env=False,
+    )
+    loss = "compaction: a summary in place of the provider's own"
+    assert answer.json()["output"][-1]["type"] == "compaction"
+    assert (loss in answer.headers.get("x-polyvox-losses", "")) == named
+    run = live.ended(answer.headers["x-polyvox-run"])
+    assert (loss in run["losses"]) == named
+
+
 @over_all
 def test_a_conversation_is_compacted_and_goes_on(sdk: Any, protocol: str) -> None:
     """The user's words stay, the rest is one sealed item that any provider is shown as text."""

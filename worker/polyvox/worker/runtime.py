@@ -226,7 +226,7 @@ async def running(
             ledger=ledger,
             registry=registry,
             bodies=bodies,
-            counter=TokenCounter(directory, upstream),
+            counter=TokenCounter(directory, upstream, bodies),
             responses=responses,
             conversations=conversations,
             relay=relay,

@@ -162,11 +162,11 @@ class ModelCaller:
         attempt.calls = AnsweredCalls(conversation.tools)
         attempt.stopping = Stopping(request.stop) if request.stop else None
         authorization = self.directory.authorization(destination)
-        redaction = self.secrets.sent_to(provider, secrets_in(conversation))
-        if redaction:
+        credentials = secrets_in(conversation)
+        if redaction := self.secrets.sent_to(provider, credentials):
             attempt.redacted = RedactedEvents(redaction)
         attempt.asked = True
-        async with self.upstream.post(provider, request, authorization, redaction) as answer:
+        async with self.upstream.post(provider, request, authorization, credentials) as answer:
             attempt.http_status = answer.status
             try:
                 if answer.status >= 400:

@@ -152,11 +152,11 @@ class Upstream:
         provider: Provider,
         request: Rendered,
         authorization: Mapping[str, str],
-        redaction: Redaction | None = None,
+        credentials: frozenset[str] = frozenset(),
     ) -> AsyncIterator[Answer]:
         """Post ``request``; leaving the context before the end of the body closes the socket.
 
-        ``redaction`` is that of the response, by default of the provider's own secrets.
+        The provider's secrets and the request's ``credentials`` are replaced in the response.
         Raises ModelError("unreachable") or ModelError("timeout") if there is no response.
         """
         headers = {
@@ -192,7 +192,7 @@ class Upstream:
                 cost_usd=0.0 if unconnected else None,
             ) from broken
         try:
-            yield Answer(response, redaction or self._secrets.sent_to(provider))
+            yield Answer(response, self._secrets.sent_to(provider, credentials))
         finally:
             # A response that was read to its end has already returned its connection.
             response.close()

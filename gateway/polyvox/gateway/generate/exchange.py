@@ -96,7 +96,8 @@ class Exchange:
     """One request's answer.
 
     ``digest`` is the conversation's, if it is stored already. A ``lasting`` run continues when this
-    process stops; only a client that disconnects ends it.
+    process stops; only a client that disconnects ends it. ``losses`` are those that do not depend
+    on a call's provider.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Exchange:
         run_id: str | None = None,
         digest: str | None = None,
         lasting: bool = False,
+        losses: tuple[str, ...] = (),
         follow_after_s: float = _FOLLOW_AFTER_S,
     ) -> None:
         self._program = program
@@ -119,6 +121,7 @@ class Exchange:
         self._run_id = run_id or new_run_id()
         self._digest = digest
         self._lasting = lasting
+        self._own_losses = losses
         self._follow_after_s = follow_after_s
         self._committed = False
         self._left = False
@@ -164,6 +167,7 @@ class Exchange:
         )
         error: ModelError | None = _interrupted()
         with self._program.relay.subscribe(self._run_id, live=ask.stream) as channel:
+            self._program.relay.lose(self._run_id, self._own_losses)
             run = await self._program.runs.start(request)
             try:
                 await self._send(channel, run.handle, sink)

@@ -7,6 +7,7 @@ from polyvox.activities.registry.registry import DIRECT
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.errors import JsonResponse
 from polyvox.protocols.client_side import Ask
+from polyvox.protocols.header_text import header_list
 from polyvox.protocols.wire_protocol import TokenCount
 from polyvox.worker.runtime import Runtime
 from polyvox.workflows.conversation import Json
@@ -17,15 +18,17 @@ async def count_tokens(
 ) -> Response:
     """Return ``members`` and the count; ``x-polyvox-estimate`` marks an estimate.
 
-    A flow that may ask several models has no provider's count. Raises
+    Members that the provider's route refuses are named in ``x-polyvox-losses``. A flow that may
+    ask several models has no provider's count. Raises
     ModelError("model_not_found").
     """
     runtime: Runtime = request.app.state.runtime
     model = runtime.registry.resolve(ask.model, runtime.providers)
-    count = None
+    counted = None
     if model.flow.partition("@")[0] == DIRECT:
-        count = await runtime.counter.count(str(model.params["model"]), ask.conversation)
-    if count is not None:
-        return JsonResponse({**members, "input_tokens": count})
+        counted = await runtime.counter.count(str(model.params["model"]), ask)
+    if counted is not None:
+        losses = {"x-polyvox-losses": header_list(counted.losses)} if counted.losses else {}
+        return JsonResponse({**members, **counted.document}, headers=losses)
     count = await share_of(request).work(lambda: counted_by.estimate(ask))
     return JsonResponse({**members, "input_tokens": count}, headers={"x-polyvox-estimate": "true"})

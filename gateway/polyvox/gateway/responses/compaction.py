@@ -3,9 +3,15 @@
 The client gets the summary as a ``compaction`` item, sealed as the protocol demands. When it sends
 such an item, the summary replaces it as text, so every provider can read it. Items of a provider's
 own compaction are not changed: only that provider can read them.
+
+``POST /v1/responses/compact`` is not forwarded, not even to a provider that has the route: what
+it returns could be read by that provider alone, while the next request may be answered by another
+model. The difference is a named loss. A ``compaction_trigger`` in a request is passed on, because
+its client already relies on that provider.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from polyvox.gateway.responses.stored_encoder import StoredStreamEncoder
 from polyvox.protocols.client_side import Ask
@@ -27,6 +33,9 @@ Write only the summary."""
 _HEAD = "Summary of the conversation so far:\n\n"
 
 _MARK = "compaction:"
+
+OWN_SUMMARY: Final = "compaction: a summary in place of the provider's own"
+"""The loss if the provider could have compacted the conversation itself."""
 
 
 def is_triggered(ask: Ask) -> bool:

@@ -14,7 +14,12 @@ from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.errors import JsonResponse
 from polyvox.gateway.http.request_body import read_document
-from polyvox.gateway.responses.compaction import CompactionEncoder, asking_for_summary, is_triggered
+from polyvox.gateway.responses.compaction import (
+    OWN_SUMMARY,
+    CompactionEncoder,
+    asking_for_summary,
+    is_triggered,
+)
 from polyvox.gateway.responses.item_lists import input_items, page, query_number
 from polyvox.gateway.responses.state import ResponsesState
 from polyvox.protocols.client_side import Ask
@@ -132,7 +137,8 @@ async def compact(request: Request) -> Any:
     ask, _, _ = await _asked(request, state, caller)
     runtime = _runtime(request)
     asked = replace(asking_for_summary(ask), stream=False)
-    return HttpAnswer(Exchange(runtime, CompactionEncoder(ask), asked, caller))
+    losses = (OWN_SUMMARY,) if state.compacts_itself(ask.model) else ()
+    return HttpAnswer(Exchange(runtime, CompactionEncoder(ask), asked, caller, losses=losses))
 
 
 async def refuse_get(_request: Request) -> Response:

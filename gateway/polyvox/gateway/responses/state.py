@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import cast
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.registry.registry import DIRECT
@@ -32,6 +33,7 @@ from polyvox.gateway.responses.stored_encoder import (
     StoredStreamEncoder,
 )
 from polyvox.protocols.client_side import Ask
+from polyvox.protocols.requests.credentials import redacted
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.client import response_object
 from polyvox.protocols.responses.include import Included, included
@@ -78,7 +80,7 @@ class ResponsesState:
 
         Raises what ``History.whole`` raises.
         """
-        whole = await self._history.whole(ask, storing, key_id, recent)
+        whole = self._marked(await self._history.whole(ask, storing, key_id, recent))
         messages = whole.conversation.messages
         return whole, messages[len(messages) - len(ask.conversation.messages) :]
 
@@ -97,14 +99,14 @@ class ResponsesState:
         """
         runtime = self._runtime
         encoder_type = StoredStreamEncoder
-        if is_triggered(ask) and not self._compacts_itself(ask.model):
+        if is_triggered(ask) and not self.compacts_itself(ask.model):
             ask, encoder_type = asking_for_summary(ask), SummaryStreamEncoder
         digest = await runtime.bodies.put(ask.conversation)
         keep = self._keep(ask, storing, caller, digest, own, also)
         stored = StoredResponseEncoder(keep, encoder_type=encoder_type)
         return StoredExchange(Exchange(runtime, stored, ask, caller, digest=digest), stored, keep)
 
-    def _compacts_itself(self, model: str) -> bool:
+    def compacts_itself(self, model: str) -> bool:
         """Return True if one provider answers alone, and its protocol has its own compaction."""
         binding = self._runtime.registry.resolve(model, self._runtime.providers)
         if binding.flow.partition("@")[0] != DIRECT:
@@ -214,7 +216,8 @@ class ResponsesState:
     async def document(self, stored: StoredResponse) -> dict[str, Json]:
         """Return the whole response object as it is now."""
         if stored.document is not None:
-            return stored.document
+            # Older programs stored the credentials of tools.
+            return cast(dict[str, Json], redacted(stored.document))
         if stored.response_id in self._recordings:
             return self._recordings[stored.response_id][0].document
         return response_object.begun(await self._ask(stored), stored.response_id, stored.created)
@@ -294,7 +297,13 @@ class ResponsesState:
 
     async def _ask(self, stored: StoredResponse) -> Ask:
         conversation = await self._runtime.bodies.fetch(stored.conversation)
-        return Ask("responses", stored.model, conversation, stored.stream)
+        return self._marked(Ask("responses", stored.model, conversation, stored.stream))
+
+    def _marked(self, ask: Ask) -> Ask:
+        """Return ``ask``, marked if a single provider of this protocol answers it."""
+        with contextlib.suppress(ModelError):  # an unknown model is refused when its run starts
+            return replace(ask, direct=self.compacts_itself(ask.model))
+        return ask
 
     async def _settled(self, stored: StoredResponse) -> StoredResponse:
         """Return ``stored`` with its end, if its run, which another process began, has ended."""

@@ -6,6 +6,7 @@ encoder writes it on that event's chunk. A member that a provider repeats on eve
 results`` of Azure) on one.
 """
 
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from polyvox.workflows.conversation import Json
@@ -39,6 +40,8 @@ class Passing:
         self._held: Members = {}
         self._last: Members = {}
         self._begun_by: Members | None = None
+        # The members of a chunk with the same further members as the last one.
+        self._names: AbstractSet[str] = frozenset()
 
     def note(self, chunk: Members) -> Members:
         """Note the members of a chunk and return them."""
@@ -68,6 +71,13 @@ class Passing:
         if choice.get("finish_reason") and not self._last:
             self._end(chunk, choice)
             return {}
+        if chunk.keys() == self._names and choice.keys() <= _KNOWN_OF_CHOICE and not self._held:
+            # The hot path: nothing new, as on nearly every chunk.
+            for name, value in self._shown.items():
+                if chunk[name] != value:
+                    break
+            else:
+                return {}
         if chunk is self._begun_by:
             # What the answer begins with is not repeated.
             further, own = self._shown, dict[str, Json]()
@@ -77,6 +87,7 @@ class Passing:
         fragment, self._held = self._held, {}
         if CHUNK in fragment or further != self._shown:
             self._shown = fragment[CHUNK] = {**fragment.get(CHUNK, {}), **further}
+        self._names = chunk.keys() if further.keys() == self._shown.keys() else frozenset()
         return {**fragment, **own}
 
     def hold(self, fragment: Members) -> None:

@@ -38,6 +38,12 @@ Some things hold for all combinations:
 - **Tool arguments** keep their text, calls keep their ids, and the order of messages never changes.
 - **Names of tools** come back as the client knows them: out of namespaces, longer than 64
   characters, and free-form tools that a provider was offered as a function.
+- **Spellings of another protocol** are understood in a request: content parts (`input_text`,
+  `input_image`, an Anthropic `image` in a Chat message ...), the three shapes of a tool and of a
+  tool choice, `input` sent to `/v1/chat/completions`, `messages` sent to `/v1/responses`, and the
+  names of the output limit. The provider gets its own protocol's spelling. A part of such a type
+  that lacks what it needs is a 400 with its path; a part of an unknown type is passed on to a
+  provider of the same protocol.
 - **Usage** is counted in the client's protocol: `input_tokens` of Messages leaves out what the
   cache read and wrote, the other two count it in.
 - **Stored chat completions** are not served: `store` of Chat goes to a Chat provider, which may

@@ -27,6 +27,15 @@ MESSAGES: Final = WireProtocol(
         "messages/count_tokens",
         frozenset(("messages", "system", "tools", "tool_choice", "thinking", "output_config")),
         token_estimate.estimate_tokens,
+        # Parameters of "Create a Message" that "Count tokens in a Message" lacks: API reference,
+        # types of the Anthropic SDK 2.12, November 2026.
+        refused=frozenset(
+            (
+                *("stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"),
+                *("service_tier", "container", "inference_geo", "diagnostics", "fallbacks"),
+                *("fallback_credit_token", "thread"),
+            )
+        ),
         defaults={"max_tokens": 1},
     ),
     recognized_by="anthropic-version",

@@ -172,15 +172,10 @@ def _everywhere(value: Json, secret: Callable[[str], str]) -> Json:
 
 def origin_of(url: str) -> str | None:
     """Return the address without what may be a credential; None if it is nothing more."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return MARK
-    if not (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc):
-        return None
-    host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"
+    scheme, _, rest = url.partition("://")
+    end = min((at for mark in "/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
+    user, _, host = rest[:end].rpartition("@")
+    return f"{scheme}://{host}" if user or rest[end:].strip("/") else None
 
 
 def _redact_address(url: str) -> str:

@@ -144,9 +144,10 @@ _GENERAL: Final = {"image": ("data", "image", "url"), "audio": ("data",)}
 
 def is_read(piece: Json) -> bool:
     """Whether ``read_part`` reads the piece, or refuses it as ill-typed."""
-    if not isinstance(piece, dict) or piece.get("type") not in _READERS:
+    kind = piece.get("type") if isinstance(piece, dict) else None
+    if not isinstance(kind, str) or kind not in _READERS:
         return False
-    shown_by = _GENERAL.get(piece["type"])
+    shown_by = _GENERAL.get(kind)
     if shown_by is None or "source" in piece:
         return True
     return any(isinstance(piece.get(name), str) for name in shown_by)

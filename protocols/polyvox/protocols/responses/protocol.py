@@ -18,6 +18,17 @@ TOKEN_COUNT: Final = TokenCount(
         )
     ),
     token_estimate.estimate_tokens,
+    # Parameters of "Create a model response" that "Get input token counts" lacks: types of the
+    # OpenAI SDK 3.54, November 2026.
+    refused=frozenset(
+        (
+            *("stream", "stream_options", "background", "background_options", "store", "include"),
+            *("max_output_tokens", "max_tool_calls", "metadata", "moderation", "prompt", "user"),
+            *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+            *("safety_identifier", "service_tier", "temperature", "top_logprobs", "top_p"),
+            *("access_programs", "context_management", "image"),
+        )
+    ),
 )
 
 RESPONSES: Final = WireProtocol(

@@ -104,7 +104,8 @@ def _add_result(messages: list[Json], item: dict[str, Json], where: str) -> None
 
 
 def _add_reasoning(messages: list[Json], item: dict[str, Json], where: str) -> None:
-    sections = [*(item.get("summary") or ()), *(item.get("content") or ())]
+    listed = (item.get("summary"), item.get("content"))
+    sections = [section for one in listed if isinstance(one, list) for section in one]
     texts = [s["text"] for s in sections if isinstance(s, dict) and isinstance(s.get("text"), str)]
     if texts:
         thought = "\n\n".join(texts)

@@ -73,14 +73,16 @@ def _renamed(body: dict[str, Json]) -> dict[str, Json]:
     return renamed
 
 
+_BLOCKS: Final = ("tool_use", "tool_result")
+
+
 def _messages(message: Json, at: int) -> Iterator[Json]:
     """Yield the message in Chat's spelling: calls and results in it become Chat's own."""
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         yield message
         return
-    kinds = {piece.get("type") for piece in content if isinstance(piece, dict)}
-    if "tool_use" in kinds or "tool_result" in kinds:
+    if any(isinstance(p, dict) and p.get("type") in _BLOCKS for p in content):
         yield from _of_blocks(message, content, at)
         return
     own = _content(content, f"messages[{at}].content")
@@ -89,7 +91,8 @@ def _messages(message: Json, at: int) -> Iterator[Json]:
 
 def _of_blocks(message: dict[str, Json], content: list[Json], at: int) -> Iterator[Json]:
     """Yield the messages for one with blocks of Messages: results first, as both protocols want."""
-    calls: list[Json] = list(message.get("tool_calls") or ())
+    given = message.get("tool_calls")
+    calls: list[Json] = list(given) if isinstance(given, list) else []
     rest: list[Json] = []
     for number, piece in enumerate(content):
         where = f"messages[{at}].content[{number}]"

@@ -18,7 +18,7 @@ def from_messages(body: dict[str, Json]) -> dict[str, Json]:
     items = [
         item for at, one in enumerate(body["messages"]) for item in _items(one, f"messages[{at}]")
     ]
-    reasoning, text = dict(body.get("reasoning") or {}), dict(body.get("text") or {})
+    reasoning, text = _members(body, "reasoning"), _members(body, "text")
     if body.get("reasoning_effort") is not None:
         reasoning.setdefault("effort", body["reasoning_effort"])
     if body.get("verbosity") is not None:
@@ -32,6 +32,11 @@ def from_messages(body: dict[str, Json]) -> dict[str, Json]:
 
 
 _OF_CHAT: Final = ("messages", "reasoning_effort", "verbosity", "response_format")
+
+
+def _members(body: dict[str, Json], name: str) -> dict[str, Json]:
+    value = body.get(name)
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _items(message: Json, where: str) -> Iterator[Json]:

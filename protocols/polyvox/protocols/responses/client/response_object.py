@@ -1,4 +1,9 @@
-"""The response object around the output: fields of the request and of the answer."""
+"""The response object around the output: fields of the request and of the answer.
+
+If a provider of this protocol answers alone (``Ask.direct``), the object repeats what the provider
+said of the request, from its first event on. Otherwise it repeats the client's request, because a
+flow may have asked with other tools and settings.
+"""
 
 from typing import cast
 
@@ -42,6 +47,14 @@ _SETTINGS = (
 )
 _NESTED_SETTINGS = ("reasoning", "text")
 
+# Fields of the request that a flow may have set differently.
+_REQUESTED = frozenset(
+    (
+        *("max_output_tokens", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options"),
+        *("safety_identifier", "tool_choice", "tools", "user"),
+    )
+)
+
 # Echoed only if the client sent them.
 _ECHOED_IF_SENT = ("prompt", "prompt_cache_options")
 
@@ -81,6 +94,31 @@ def begun(ask: Ask, response_id: str, created: int) -> dict[str, Json]:
     }
 
 
+def told(response: dict[str, Json], said: dict[str, Json]) -> dict[str, Json]:
+    """Return ``response`` with what its only provider ``said`` of the request."""
+    word = {name: value for name, value in said.items() if name not in _OF_THE_END}
+    for name in _NESTED_SETTINGS:
+        if isinstance(given := word.get(name), dict):
+            word[name] = {**response[name], **given}
+    if "tools" in word:
+        word["tools"] = _merged_tools(response["tools"], word["tools"])
+    return {**response, **word}
+
+
+_OF_THE_END = frozenset(("incomplete_details", "usage"))
+
+
+def _merged_tools(ours: list[Json], said: Json) -> list[Json]:
+    """Return the client's tools with the provider's defaults, if it repeats the same tools."""
+    if not isinstance(said, list) or list(map(_identity, ours)) != list(map(_identity, said)):
+        return ours
+    return [{**own, **word} for own, word in zip(ours, said, strict=True)]
+
+
+def _identity(tool: Json) -> tuple[Json, ...]:
+    return tuple(tool.get(name) for name in ("type", "name", "server_label"))
+
+
 def _tools(ask: Ask) -> list[Json]:
     conversation = ask.conversation
     given = wire.given_tools(conversation.messages)
@@ -107,7 +145,14 @@ def ended(
     status, reason = wire.status_of(reply.finish, reply.parts)
     said = reply.wire.json if reply.wire and reply.wire.protocol == "responses" else {}
     said = dict(cast(dict[str, Json], said))
-    settings = _settings(said, ask.conversation.options.on_wire("responses") or {}, response)
+    if ask.direct:
+        response = told(response, said)
+        said = {name: value for name, value in said.items() if name in _OF_THE_END}
+        said["service_tier"] = response["service_tier"]
+        settings = {}
+    else:
+        said = {name: value for name, value in said.items() if name not in _REQUESTED}
+        settings = _settings(said, ask.conversation.options.on_wire("responses") or {}, response)
     details = said.pop("incomplete_details", None)
     usage = _usage(reply, said.pop("usage", None))
     tier = said.pop("service_tier", None)

@@ -11,7 +11,7 @@ from polyvox.workflows.conversation import Json, Part, Refusal, Role, Text
 from polyvox.workflows.errors import ModelError
 
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")
-_NESTED: Final = {"function", "custom"}
+_NESTED: Final = ("function", "custom")
 
 
 def in_responses(body: dict[str, Json]) -> dict[str, Json]:

@@ -173,6 +173,9 @@ class Encoder:
         return created + self._frames.raw(b"response.in_progress", self._begun)
 
     def _begin_call(self, event: Started) -> bytes:
+        if self._ask.direct and event.wire is not None and event.wire.protocol == "responses":
+            self.response = response_object.told(self.response, event.wire.json)
+            self._begun = self._begun and orjson.dumps(self.response)
         # Everything from the previous call is complete, even a text that could have continued.
         frames = self._start()
         return frames + self._close_item() if self._part is None else frames

@@ -11,16 +11,16 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.openai import provider_errors as openai_errors
+from polyvox.protocols.requests.credentials import redacted
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.provider.items import OpenItem
 from polyvox.workflows.conversation import Json, Part, Wire
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, Finished, PartEnded, Started, UsageReported
 
-# Members of a response object that repeat the request or that every answer has its own of. A flow
-# may ask with other tools and instructions than the client's, so these are not for the client. How
-# the model was set where nobody said it (reasoning, sampling, truncation) is part of the answer.
-_NOT_OF_THE_ANSWER = frozenset(
+# Members of a response object that every answer has its own of, and long ones that repeat the
+# request. The others are the provider's word on how the model was set.
+_NOT_PASSED_ON = frozenset(
     (
         "background",
         "completed_at",
@@ -30,24 +30,29 @@ _NOT_OF_THE_ANSWER = frozenset(
         "id",
         "input",
         "instructions",
-        "max_output_tokens",
         "metadata",
         "model",
         "object",
         "output",
-        "parallel_tool_calls",
         "previous_response_id",
         "prompt",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "safety_identifier",
         "status",
         "store",
-        "tool_choice",
-        "tools",
-        "user",
     )
 )
+
+_LONG = frozenset(("description", "format", "parameters", "tools"))
+"""Members of a tool that the provider repeats and the client's own request has."""
+
+
+def _passed_on(response: dict[str, Json]) -> Wire:
+    said = {name: value for name, value in response.items() if name not in _NOT_PASSED_ON}
+    if isinstance(tools := said.get("tools"), list):
+        said["tools"] = [
+            redacted({name: value for name, value in tool.items() if name not in _LONG})
+            for tool in tools
+        ]
+    return Wire("responses", said)
 
 
 class Decoder:
@@ -108,13 +113,14 @@ class Decoder:
         return []
 
     def _start(self, json: Json) -> list[Event]:
-        return self._begin(str((json.get("response") or {}).get("model") or ""))
+        response = json.get("response") or {}
+        return self._begin(str(response.get("model") or ""), _passed_on(response))
 
-    def _begin(self, model: str) -> list[Event]:
+    def _begin(self, model: str, wire: Wire | None = None) -> list[Event]:
         if self._started:
             return []
         self._started = True
-        return [Started(model)]
+        return [Started(model, wire=wire)]
 
     def _add_item(self, json: Json) -> list[Event]:
         if json["output_index"] in self._items:
@@ -175,10 +181,9 @@ class Decoder:
             events += self._close(max(self._items, default=-1) + 1, late)
         self._note(events)
         self._finished = True
-        extra = {k: v for k, v in response.items() if k not in _NOT_OF_THE_ANSWER}
         reason = wire.finish_reason(response, self._parts)
         events.append(UsageReported(wire.parse_usage(response.get("usage"))))
-        events.append(Finished(reason, None, Wire("responses", extra)))
+        events.append(Finished(reason, None, _passed_on(response)))
         return events
 
     def _note(self, events: list[Event]) -> None:
