@@ -219,10 +219,15 @@ def test_neighbours_of_one_role_are_joined_where_roles_must_alternate() -> None:
     assert roles.count("user") == 2
 
 
-def test_a_chat_clients_own_messages_are_not_joined_for_an_unknown_server() -> None:
+def test_a_chat_clients_own_messages_are_joined_only_if_something_was_added_to_them() -> None:
     said = [{"role": "user", "content": "One."}, {"role": "user", "content": "Two."}]
     document = {"model": "m", "messages": said}
-    assert to_chat(document, PLAIN, protocol="chat").body["messages"] == said
+    for dialect in (PLAIN, SERVERS["openrouter"].dialect):
+        assert to_chat(document, dialect, protocol="chat").body["messages"] == said
+    notice = {"role": "system", "content": "Now."}
+    noted = {"model": "m", "messages": [said[0], notice, said[1]]}
+    (whole,) = to_chat(noted, PLAIN, protocol="chat").body["messages"]
+    assert whole["content"] == "One.\n\n<system>\nNow.\n</system>\n\nTwo."
     added = parsed("chat", document).then(user("Three."))
     (joined,) = chat.render(added, "m", PLAIN).body["messages"]
     assert joined["content"] == "One.\n\nTwo.\n\nThree."

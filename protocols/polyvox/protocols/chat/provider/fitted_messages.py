@@ -41,19 +41,22 @@ def fit_messages(
     """Return ``messages`` as ``dialect`` accepts them; the argument is not changed.
 
     ``instruction`` is added to the system message. ``own`` messages of a client of Chat Completions
-    are joined or rewritten only where the server is known to refuse them, except for instructions
-    and calls: those are rewritten for every server that is not known to take them.
+    are rewritten only where the server is known to refuse them, except for instructions and calls:
+    those are rewritten for every server that is not known to take them. They are joined only if an
+    instruction has become a user message among them.
     """
     fitted = [_fit_message(message, dialect, losses) for message in messages]
     if instruction is not None:
         fitted = _instructed(fitted, instruction)
+    added = False
     if dialect.instructions == "head":
+        added = any(_instructs(message) for message in fitted[_head(fitted) :])
         fitted = _with_one_head(fitted, losses)
     elif not dialect.developer:
         fitted = [_as_system(message) for message in fitted]
     if not dialect.text_parts and not own:
         fitted = [_as_text(message) for message in fitted]
-    if dialect.alternate and (dialect.is_known or not own):
+    if dialect.alternate and (added or not own):
         fitted = list(_joined(fitted))
     if dialect.reply_after_results:
         fitted = list(_replied(fitted, dialect, losses))
@@ -132,7 +135,7 @@ def _fit_thoughts(message: Json, dialect: Dialect, losses: list[str]) -> Json:
 def _instructed(messages: list[Json], instruction: str) -> list[Json]:
     """Add ``instruction`` to the first message if that instructs, else put it first."""
     first = messages[0] if messages else {}
-    if first.get("role") in _INSTRUCTING:
+    if _instructs(first):
         content = _together([first.get("content"), instruction])
         return [{**first, "content": content}, *messages[1:]]
     return [{"role": "system", "content": instruction}, *messages]
@@ -143,9 +146,7 @@ def _with_one_head(messages: list[Json], losses: list[str]) -> list[Json]:
 
     A later instruction keeps its place, but never stands between the results of one reply.
     """
-    end = next(
-        (at for at, m in enumerate(messages) if m.get("role") not in _INSTRUCTING), len(messages)
-    )
+    end = _head(messages)
     fitted: list[Json] = []
     if end:
         head = _as_system(messages[0])
@@ -154,7 +155,7 @@ def _with_one_head(messages: list[Json], losses: list[str]) -> list[Json]:
         fitted.append(head)
     held: list[Json] = []
     for message in messages[end:]:
-        if message.get("role") in _INSTRUCTING:
+        if _instructs(message):
             lose(losses, LATER_INSTRUCTIONS)
             held.append({"role": "user", "content": _tagged(message.get("content"))})
             continue
@@ -163,6 +164,15 @@ def _with_one_head(messages: list[Json], losses: list[str]) -> list[Json]:
             held = []
         fitted.append(message)
     return fitted + held
+
+
+def _instructs(message: Json) -> bool:
+    return message.get("role") in _INSTRUCTING
+
+
+def _head(messages: list[Json]) -> int:
+    """Return the number of leading instructions."""
+    return next((at for at, m in enumerate(messages) if not _instructs(m)), len(messages))
 
 
 def _as_system(message: Json) -> Json:

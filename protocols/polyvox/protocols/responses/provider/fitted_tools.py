@@ -1,11 +1,11 @@
 """Adapts the tools of a Responses request, and the choice among them, to the server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from polyvox.protocols.dialects.free_text import INPUT_SCHEMA, described, wrapped
 from polyvox.protocols.tool_names import offered_name
-from polyvox.workflows.conversation import Json
+from polyvox.workflows.conversation import Json, Tool
 
 _NAMED: Final = ("function", "custom")
 """The types of tools that a choice names by their name."""
@@ -68,11 +68,11 @@ def _function_choice(choice: Json) -> Json:
     return {**_without(choice, "namespace"), "type": "function", "name": name}
 
 
-def restrain_choice(body: dict[str, Json], losses: list[str]) -> None:
-    """Adapt ``tool_choice`` to the tools that are left.
+def restrain_choice(body: dict[str, Json], tools_asked: Iterable[Tool], losses: list[str]) -> None:
+    """Adapt ``tool_choice`` to the tools that are left of ``tools_asked``.
 
-    The API refuses a choice that names a missing tool: the model then decides itself, and the loss
-    is named.
+    The API refuses a choice of a tool that was left out: the model then decides itself, and the
+    loss is named.
     """
     choice = body.get("tool_choice")
     tools = body.get("tools") or []
@@ -82,8 +82,9 @@ def restrain_choice(body: dict[str, Json], losses: list[str]) -> None:
     if not isinstance(choice, dict):
         return
     kinds = {tool.get("name"): tool["type"] for tool in tools}
-    listed = choice.get("tools", [choice])
-    named = [{**t, "type": kinds[t["name"]]} for t in listed if t["name"] in kinds]
+    left_out = {offered_name(tool.name) for tool in tools_asked} - kinds.keys()
+    listed = [t for t in choice.get("tools", [choice]) if t["name"] not in left_out]
+    named = [{**t, "type": kinds.get(t["name"], "function")} for t in listed]
     if named:
         body["tool_choice"] = {**choice, "tools": named} if "tools" in choice else named[0]
         return

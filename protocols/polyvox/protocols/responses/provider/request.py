@@ -60,7 +60,7 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     if simple:
         one_instruction(body, losses)
     if conversation.tools and not own:
-        restrain_choice(body, losses)
+        restrain_choice(body, conversation.tools, losses)
     keep_one_sampler(body, model, losses)
     headers = conversation.headers if own else ()
     return Rendered("responses", body, dict(headers), tuple(dict.fromkeys(losses)), asked.stop)
