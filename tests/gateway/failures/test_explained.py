@@ -85,7 +85,7 @@ def test_a_refused_key_of_the_server_has_one_status(live: Live, protocol: str, k
     assert answer.headers["x-should-retry"] == "false"
 
 
-FLOWS = ("long", "long413", "long500", "router", "fusion", "verify")
+FLOWS = ("long", "long413", "long500", "longevent", "router", "fusion", "verify")
 """Providers asked directly, then models of flows in which one of several failures is this one."""
 
 Case = tuple[str, str, str, bool]
