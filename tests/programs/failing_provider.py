@@ -43,6 +43,11 @@ ANSWERS: dict[str, tuple[int, str | dict[str, Any], dict[str, str]]] = {
     "deepseek": (400, _said("Model Not Exist", type="invalid_request_error"), {}),
     "long": (400, LONG, {}),
     "long413": (413, LONG, {}),
+    "longevent": (
+        200,
+        f"event: error\ndata: {json.dumps({'type': 'error', **LONG})}\n\n",
+        {"content-type": "text/event-stream"},
+    ),
     "long500": (500, LONG, {}),
     "bad": (400, _said("Unknown field: 'store'.", type="invalid_request_error"), {}),
     "rate": (429, _said("Slow down.", type="rate_limit_error"), {"retry-after": "30"}),

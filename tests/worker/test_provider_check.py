@@ -97,6 +97,25 @@ async def test_a_wrong_key_is_named_with_its_variable(tmp_path: Path, protocol: 
 
 
 @protocols
+async def test_a_wrong_key_is_found_though_everybody_may_list_the_models(
+    tmp_path: Path, protocol: str
+) -> None:
+    """Some show their models without a key."""
+
+    async def listed(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(LIST)
+
+    async with server({**serving(protocol, models=False), "GET /v1/models": listed}) as url:
+        provider = Provider("local", protocol, f"{url}/v1", "LOCAL_KEY")
+        right = await told(tmp_path, provider)
+        wrong = await told(tmp_path, provider, {"LOCAL_KEY": "wrong-key-12345"})
+        keyless = await told(tmp_path, Provider("local", protocol, f"{url}/v1"))
+    assert right == ("ok", f"{url}/v1/models responds; models: 2", "")
+    assert wrong[2] == "Set LOCAL_KEY to a valid key."
+    assert keyless[2].startswith("Set providers.local.api_key_env")
+
+
+@protocols
 async def test_a_provider_that_needs_a_key_but_has_none(tmp_path: Path, protocol: str) -> None:
     """The setting is missing, or the variable that it names; another finding is about that."""
     async with server(serving(protocol)) as url:

@@ -66,6 +66,17 @@ def test_what_the_provider_said_stands_first(live: Live, protocol: str, stream: 
 
 
 @protocols
+@pytest.mark.parametrize("kind", ["bare", "page", "start", "moved"])
+def test_a_wrong_address_is_asked_once(live: Live, protocol: str, kind: str) -> None:
+    """Another attempt, by the run or by the client, would get the same."""
+    answer = asked(live, protocol, f"{kind}-{protocol}:m")
+    assert answer.status_code == 404
+    assert "retry-after" not in answer.headers
+    run = live.ended(answer.headers["x-polyvox-run"])
+    assert [call["error"]["kind"] for call in run["calls"]] == ["not_found"]
+
+
+@protocols
 @pytest.mark.parametrize("kind", ["key", "gemini"])
 def test_a_refused_key_of_the_server_has_one_status(live: Live, protocol: str, kind: str) -> None:
     """Whatever the provider sent; with it no client tries again."""
@@ -74,7 +85,7 @@ def test_a_refused_key_of_the_server_has_one_status(live: Live, protocol: str, k
     assert answer.headers["x-should-retry"] == "false"
 
 
-FLOWS = ("long", "long413", "long500", "router", "fusion", "verify")
+FLOWS = ("long", "long413", "long500", "longevent", "router", "fusion", "verify")
 """Providers asked directly, then models of flows in which one of several failures is this one."""
 
 Case = tuple[str, str, str, bool]

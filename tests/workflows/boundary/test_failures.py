@@ -81,3 +81,37 @@ def test_a_providers_wait_is_kept_within_reason() -> None:
 def test_every_end_of_a_chain_has_a_kind(cause: BaseException, kind: ErrorKind) -> None:
     """Also what is not ours becomes an error a client can be told."""
     assert model_error(wrapped(cause)).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("earlier", "kind"),
+    [
+        (ModelError("rate_limit", "slow down", retry_after_s=3), "rate_limit"),
+        (ModelError("overloaded", "busy"), "timeout"),
+        (None, "timeout"),
+    ],
+)
+def test_an_attempt_that_hangs_does_not_hide_what_an_earlier_one_met(
+    earlier: ModelError | None, kind: str
+) -> None:
+    """If the client can act on that better; Temporal puts it behind the timeout."""
+    late = exceptions.TimeoutError(
+        "activity StartToClose timeout",
+        type=TimeoutType.START_TO_CLOSE,
+        last_heartbeat_details=[],
+    )
+    late.__cause__ = failure(earlier, retryable=True) if earlier else None
+    error = model_error(wrapped(late))
+    assert error.kind == kind
+    assert error.retry_after_s == (
+        earlier.retry_after_s if kind == "rate_limit" and earlier else None
+    )
+
+
+def test_the_last_attempt_reports_the_failure_that_helps_most() -> None:
+    """With its own wait and its own decision whether another attempt may help."""
+    met = ModelError("rate_limit", "slow down", retry_after_s=3)
+    last = ModelError("provider_authentication", "wrong key")
+    failed = failure(last, retryable=True, reported=met)
+    assert (failed.type, failed.message) == ("rate_limit", "slow down")
+    assert (failed.non_retryable, failed.next_retry_delay) == (True, None)

@@ -68,10 +68,10 @@ class _Check:
         listed = await self._models(self._base)
         match listed.meaning:
             case "models":
-                return await self._other_protocol() or Verdict(
+                return await self._wrong_behind_the_list() or Verdict(
                     f"{self._shown('models')} responds; models: {listed.models}"
                 )
-            case "key" if self._key is None and self._provider.api_key_env is not None:
+            case "key" if self._is_unset:
                 return Verdict(f"{self._shown('models')} needs the key, which is not set")
             case "key":
                 return await self._other_key_header() or self._wrong_key(listed)
@@ -82,6 +82,17 @@ class _Check:
                     f"{self._shown('models')} responds with status {listed.status}: {listed.text}",
                     "Try again later, or look at the provider's status page.",
                 )
+
+    @property
+    def _is_unset(self) -> bool:
+        return self._key is None and self._provider.api_key_env is not None
+
+    async def _wrong_behind_the_list(self) -> Verdict | None:
+        """Return what is wrong though the models are listed, as some do for everybody."""
+        asked = await self._asked(self._protocol)
+        if asked.meaning == "key" and not self._is_unset:
+            return self._wrong_key(asked)
+        return await self._other_protocol() if asked.meaning == "absent" else None
 
     async def _absent(self, listed: _Answer) -> Verdict:
         """Return the verdict on a base URL below which there is no list of models."""
@@ -97,7 +108,7 @@ class _Check:
                     f"Set providers.{name}.base_url to {url!r}.",
                 )
         asked = await self._asked(self._protocol)
-        if asked.meaning == "key" and self._key is not None:
+        if asked.meaning == "key" and not self._is_unset:
             return self._wrong_key(asked)
         if asked.meaning != "absent":
             return Verdict(
@@ -117,9 +128,7 @@ class _Check:
             return False
 
     async def _other_protocol(self) -> Verdict | None:
-        """Return the verdict if only another protocol has a route below the base URL."""
-        if (await self._asked(self._protocol)).meaning != "absent":
-            return None
+        """Return the verdict if another protocol has a route below the base URL."""
         for other in PROTOCOLS:
             if other != self._protocol and (await self._asked(other)).meaning != "absent":
                 return self._wrong_protocol(other, f"it answers at /{PROTOCOLS[other].path}")

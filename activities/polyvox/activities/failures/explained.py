@@ -43,6 +43,9 @@ def explain(
     said = _page(status) if page and status >= 400 else error.message
     if error.kind == "not_found" and any(f"{q}{model}{q}" in said for q in "`'\" "):
         error.kind = "model_not_found"
+    if 300 <= status < 400 or (page and status == 200):
+        # A wrong address: another attempt would get the same.
+        error.kind = "not_found"
     location = headers.get("location", "")
     remedy = _remedy(error, said, provider, model, status=status, page=page, location=location)
     if error.kind == "provider_authentication":

@@ -4,7 +4,7 @@ Each server says it in its own words, with status 400, 413, 422 or 500 or in a s
 shorten the conversation only if they recognize the error, so all wordings become one kind of error.
 
 The tables name the server, the texts that all occur in its message (in lower case), the source and
-its date. Public issues are the source of most: vendors document few error messages.
+its date: of the issue, or on which a page was read. Vendors document few error messages.
 """
 
 import re
@@ -114,15 +114,15 @@ TOO_LONG: Final = _rows(
         "2025-03-04",
     ),
     ("Cerebras", ("reduce the length of the messages",), "cline/cline/issues/5140", "2025-07-24"),
-    ("Mistral", ("too large for model with", _LENGTH), _OVERFLOW_TS, "2026-06-12"),
+    ("Mistral", ("too large for model with", _LENGTH), _OVERFLOW_TS, "2026-11-28"),
     ("Kimi", ("exceeded model token limit",), "MoonshotAI/kimi-code/pull/207", "2026-05-29"),
     (
         "Kimi",
         ("input token length too long",),
         "https://platform.kimi.ai/docs/api/errors.md",
-        "2026-01-27",
+        "2026-11-28",
     ),
-    ("Kimi", ("total message size", "exceeds limit"), _KIMI, "2026-06-05"),
+    ("Kimi", ("total message size", "exceeds limit"), _KIMI, "2026-11-28"),
     ("DashScope", ("range of input length",), "QwenLM/qwen-code/issues/98", "2025-07-24"),
     (
         "MiniMax",
@@ -144,7 +144,7 @@ TOO_LONG: Final = _rows(
     ),
     ("Z.ai", ("prompt too long",), "earendil-works/pi/issues/9805", "2026-09-20"),
     ("Zhipu", ("prompt 超长",), "open-octo/octo-agent/pull/2124", "2026-08-14"),
-    ("Ollama", ("prompt too long",), _OVERFLOW_TS, "2026-06-12"),
+    ("Ollama", ("prompt too long",), _OVERFLOW_TS, "2026-11-28"),
     (
         "Ollama",
         ("input length exceeds", "context length"),
@@ -224,11 +224,11 @@ TOO_LONG: Final = _rows(
     ("LiteLLM", ("context window exceeded",), "anomalyco/opencode/pull/44889", "2026-08-25"),
     ("gateways", ("context_length_exceeded",), "zed-industries/zed/issues/61373", "2026-07-21"),
     # Common parts of the wordings above, for servers that are not listed.
-    ("others", ("exceed", "context window"), _OVERFLOW_TS, "2026-06-12"),
-    ("others", ("exceed", "context length"), _OVERFLOW_TS, "2026-06-12"),
-    ("others", ("exceed", "context size"), _OVERFLOW_TS, "2026-06-12"),
-    ("others", ("exceed", "context limit"), _OVERFLOW_TS, "2026-06-12"),
-    ("others", ("input is too long",), _OVERFLOW_TS, "2026-06-12"),
+    ("others", ("exceed", "context window"), _OVERFLOW_TS, "2026-11-28"),
+    ("others", ("exceed", "context length"), _OVERFLOW_TS, "2026-11-28"),
+    ("others", ("exceed", "context size"), _OVERFLOW_TS, "2026-11-28"),
+    ("others", ("exceed", "context limit"), _OVERFLOW_TS, "2026-11-28"),
+    ("others", ("input is too long",), _OVERFLOW_TS, "2026-11-28"),
 )
 
 CODES: Final = frozenset(
@@ -246,7 +246,7 @@ RATES: Final = _rows(
     ("Groq", ("per minute",), "openclaw/openclaw/issues/147644", "2026-09-14"),
     ("OpenAI", ("tokens per min",), "vanna-ai/vanna-flask/issues/11", "2024-06-13"),
     ("Anthropic", ("rate limit",), "OpenHands/OpenHands/issues/9259", "2025-06-20"),
-    ("any", ("too many requests",), _OVERFLOW_TS, "2026-06-12"),
+    ("any", ("too many requests",), _OVERFLOW_TS, "2026-11-28"),
     (
         "Amazon Bedrock",
         ("please wait before trying again",),

@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 from temporalio import exceptions
 from temporalio.exceptions import ApplicationError
 
-from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.errors import ErrorKind, ModelError, most_actionable
 
 _KINDS = frozenset(get_args(ErrorKind))
 _MEMBERS = ("status", "retry_after_s", "provider", "param", "code", "body", "shown", "cost_usd")
@@ -67,11 +67,20 @@ def model_error(failed: BaseException) -> ModelError:
         if isinstance(cause, ApplicationError):
             return _from_application(cause)
         if isinstance(cause, exceptions.TimeoutError):
-            return ModelError("timeout", f"No answer within the time allowed ({cause}).")
+            return _from_timeout(cause)
         if isinstance(cause, exceptions.CancelledError):
             return ModelError("cancelled", "The run was cancelled.")
         cause = getattr(cause, "cause", None) or cause.__cause__
     return ModelError("internal", f"The run failed: {failed}")
+
+
+def _from_timeout(error: exceptions.TimeoutError) -> ModelError:
+    """Return the timeout of an attempt, or an earlier attempt's failure that helps more."""
+    late = ModelError("timeout", f"No answer within the time allowed ({error}).")
+    earlier = error.cause
+    if not isinstance(earlier, ApplicationError) or earlier.type not in _KINDS:
+        return late
+    return most_actionable([late, _from_application(earlier)])
 
 
 def _from_application(error: ApplicationError) -> ModelError:
