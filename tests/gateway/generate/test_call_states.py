@@ -117,6 +117,9 @@ def test_a_signature_comes_back_to_its_provider(tmp_path: Path) -> None:
                 first = first_request(protocol, model)
                 answer = live.post(protocol, first)
                 assert answer.status_code == 200, answer.text
+                if protocol == "messages":
+                    ids = [block.get("id") for block in answer.json()["content"]]
+                    assert ids[-2:] == ["call_1", "call_2"]
                 then.append((protocol, second_request(protocol, first, answer.json())))
         with program(tmp_path, provider) as live:
             for protocol, second in then:
@@ -126,8 +129,8 @@ def test_a_signature_comes_back_to_its_provider(tmp_path: Path) -> None:
                 sent = provider.bodies[-1]["messages"][1]
                 signatures = [call.get("extra_content") for call in sent["tool_calls"]]
                 assert signatures == [SIGNATURE, None], protocol
-                if protocol != "chat":
-                    assert sent["reasoning_details"] == DETAILS
+                assert sent["reasoning_details"] == DETAILS
+                assert [call["id"] for call in sent["tool_calls"]] == ["call:1", "call:2"]
                 results = [m["tool_call_id"] for m in provider.bodies[-1]["messages"][2:]]
                 assert results == [call["id"] for call in sent["tool_calls"]]
 

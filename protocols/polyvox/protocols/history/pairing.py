@@ -42,6 +42,9 @@ UNCALLED: Final = "messages: a tool result without its call is sent as user text
 MISPLACED: Final = "messages: a tool call outside an assistant message is sent as user text"
 MOVED: Final = "messages: tool results were moved to the reply that called for them"
 
+_LONGEST_END: Final = 9
+"""Characters of a number that makes an id unique."""
+
 _Place = tuple[int, int]
 """The index of a message, and that of a part in it."""
 
@@ -72,6 +75,8 @@ def paired(
 
     A result without its call becomes user text, a call without a result gets one that says so.
     """
+    if not any(isinstance(p, ToolCall | ToolResult) for m in messages for p in m.parts):
+        return tuple(messages)
     replies = _replies(messages, spelling)
     _pair(messages, replies)
     changed = _renumbered(messages, replies, spelling)
@@ -194,11 +199,10 @@ class UniqueIds:
 
     def take(self, base: str) -> str:
         """Return ``base``, or if that is taken, ``base`` with a number."""
-        found = base
+        found, stem = base, base[: self._longest - _LONGEST_END]
         while found in self._taken:
-            number = self._next[base] = self._next.get(base, 1) + 1
-            end = f"_{number}"
-            found = f"{base[: self._longest - len(end)]}{end}"
+            number = self._next[stem] = self._next.get(stem, 1) + 1
+            found = f"{stem}_{number}"
         self._taken.add(found)
         return found
 
