@@ -11,7 +11,7 @@ import pytest
 from polyvox.worker.engine.ports import free_port
 from polyvox.workflows.conversation import Json
 from tests.programs.running import ENVIRON, PROTOCOLS, Live, live_program
-from tests.programs.scripted import Scripted, chat_answer, scripted
+from tests.programs.scripted_answers import Scripted, chat_answer, scripted
 
 SIGNATURE = {"google": {"thought_signature": "opaque=="}}
 DETAILS = [{"type": "reasoning.encrypted", "data": "sealed", "id": "call:1"}]
@@ -122,7 +122,7 @@ def test_a_signature_comes_back_to_its_provider(tmp_path: Path) -> None:
                     assert ids[-2:] == ["call_1", "call_2"]
                 then.append((protocol, second_request(protocol, first, answer.json())))
         with program(tmp_path, provider) as live:
-            for protocol, second in then:
+            for protocol, second in [*then, *((p, {**s, "stream": True}) for p, s in then)]:
                 answer = live.post(protocol, second)
                 assert answer.status_code == 200, answer.text
                 assert "It rains." in answer.text
