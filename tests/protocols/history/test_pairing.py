@@ -150,6 +150,23 @@ def test_results_of_stored_calls_go_to_their_provider() -> None:
     assert request.body["input"] == items
 
 
+def test_results_of_calls_of_another_kind_go_to_their_provider() -> None:
+    """Codex answers a call of the local shell with the output of a function."""
+    action = {"type": "exec", "command": ["ls"], "env": {}}
+    shell = {"type": "local_shell_call", "id": "ls_1", "call_id": "a", "action": action}
+    items = [
+        {"role": "user", "content": "Hi."},
+        {**shell, "status": "completed"},
+        {"type": "function_call_output", "call_id": "a", "output": "Fog."},
+    ]
+    conversation = PROTOCOLS["responses"].parser.parse({"model": "m", "input": items}, {})
+    request = PROTOCOLS["responses"].provider.render(conversation.conversation, "gpt-5")
+    assert request.body["input"] == items
+    crossed_over = PROTOCOLS["chat"].provider.render(conversation.conversation, "gpt-5")
+    check_request("chat", crossed_over.body)
+    assert "Fog." in str(crossed_over.body)
+
+
 @over_all
 def test_a_free_text_call_keeps_a_result_of_its_kind(over: Protocol) -> None:
     """A Chat client has one kind of result for both kinds of call."""

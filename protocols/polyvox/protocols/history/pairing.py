@@ -26,6 +26,7 @@ from polyvox.protocols.history.elements import (
 )
 from polyvox.protocols.history.spelling import Spelling
 from polyvox.workflows.conversation import (
+    Json,
     Message,
     Opaque,
     Part,
@@ -82,7 +83,7 @@ def paired(
     changed = _renumbered(messages, replies, spelling)
     answers = {reply.stop: reply for reply in replies if reply.calls}
     moved = {call.result for reply in replies for call in reply.calls if call.result is not None}
-    keeps = _hides_calls(messages, spelling)
+    others = _OtherCalls(messages, spelling)
     segments = _Segments()
     for at, message in enumerate(messages):
         is_reply = message.role == "assistant"
@@ -90,7 +91,7 @@ def paired(
             place = (at, index)
             if place in moved:
                 continue
-            if isinstance(part, ToolResult) and not keeps:
+            if isinstance(part, ToolResult) and not others.may_have(part.call_id):
                 lose(losses, UNCALLED)
                 segments.add(at, as_words(part))
             elif isinstance(part, ToolCall) and not is_reply:
@@ -207,13 +208,23 @@ class UniqueIds:
         return found
 
 
-def _hides_calls(messages: Sequence[Message], spelling: Spelling) -> bool:
-    """Whether an element may stand for calls that only the provider knows."""
-    if not spelling.hiding:
-        return False
-    opaque = (p for m in messages for p in m.parts if isinstance(p, Opaque))
-    elements = (part.on_wire(spelling.protocol) for part in opaque)
-    return any(isinstance(e, dict) and e.get("type") in spelling.hiding for e in elements)
+class _OtherCalls:
+    """Calls of kinds that only the protocol itself knows, or that only the provider has stored."""
+
+    def __init__(self, messages: Sequence[Message], spelling: Spelling) -> None:
+        self._any = False
+        self._ids: set[Json] = set()
+        for part in (p for m in messages for p in m.parts if isinstance(p, Opaque)):
+            element = part.on_wire(spelling.protocol)
+            if isinstance(element, dict):
+                self._any |= element.get("type") in spelling.hiding
+                entries = [element, *element.get("tool_calls", ())]
+                names = [entry.get(name) for entry in entries for name in ("id", "call_id")]
+                self._ids.update(name for name in names if isinstance(name, str))
+
+    def may_have(self, call_id: str) -> bool:
+        """Whether a result with that id may belong to one of them."""
+        return self._any or call_id in self._ids
 
 
 class _Segments:
