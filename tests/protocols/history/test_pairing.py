@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from polyvox.protocols.history.pairing import MOVED, NO_RESULT, UNANSWERED, UNCALLED
+from polyvox.protocols.history.pairing import (
+    CONTINUE,
+    CONTINUED,
+    MOVED,
+    NO_RESULT,
+    UNANSWERED,
+    UNCALLED,
+)
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Json, Protocol
@@ -59,6 +66,19 @@ def test_a_result_without_its_call_becomes_user_text(client: Protocol, over: Pro
     assert last["role"] == "user"
     assert "It rains." in str(request.body)
     assert UNCALLED in request.losses
+
+
+@from_all
+@over_all
+def test_a_result_that_comes_last_and_late_leaves_a_user_turn(
+    client: Protocol, over: Protocol
+) -> None:
+    """The model must not take its own earlier text for the beginning of its answer."""
+    steps = [("user", "Hi."), call("a"), ("assistant", "Wait."), ("user", "And?")]
+    body = requests([*steps, ("assistant", "Still."), ("result", "a", "Fog.")], ())[client]
+    request = rendered(client, over, body)
+    assert CONTINUE in str(request.body[SAID[over]][-1])
+    assert {MOVED, CONTINUED} <= set(request.losses)
 
 
 @from_all

@@ -33,11 +33,16 @@ from polyvox.workflows.conversation import (
     Text,
     ToolCall,
     ToolResult,
+    user,
 )
 
 NO_RESULT: Final = "The result of this call is not known."
 """The text of the result that a call without one gets."""
 
+CONTINUE: Final = "Continue."
+"""The last user turn of a conversation whose last results belong to an earlier reply."""
+
+CONTINUED: Final = "messages: a user turn was put last, because its results were moved"
 UNANSWERED: Final = "messages: a tool call without a result got an empty one"
 UNCALLED: Final = "messages: a tool result without its call is sent as user text"
 MISPLACED: Final = "messages: a tool call outside an assistant message is sent as user text"
@@ -103,7 +108,12 @@ def paired(
             segments.add_empty(at)
         if (reply := answers.get(at + 1)) is not None:
             _answer(reply, messages, changed, segments, losses)
-    return tuple(segments.messages(messages, spelling, losses))
+    found = tuple(segments.messages(messages, spelling, losses))
+    if found and found[-1].role == "assistant" != messages[-1].role:
+        # Its last results were moved: without a user turn the model would continue its own text.
+        lose(losses, CONTINUED)
+        return (*found, user(CONTINUE))
+    return found
 
 
 def _replies(messages: Sequence[Message], spelling: Spelling) -> list[_Reply]:
