@@ -61,6 +61,7 @@ REVIEWED = {
     "protocols/polyvox/protocols/dialects/claude.py": "a model of Anthropic",
     "protocols/polyvox/protocols/openai/provider_errors.py": "an error's wait",
     "protocols/polyvox/protocols/tool_names.py": "one class of characters",
+    "protocols/polyvox/protocols/chat/call_states.py": "one class of characters",
     "protocols/polyvox/protocols/schemas/fitting.py": "two characters",
     "activities/polyvox/activities/storage/call_states.py": "one class of characters",
     "protocols/polyvox/protocols/openai/model_capabilities.py": "a model of OpenAI",

@@ -1,6 +1,7 @@
 """The known worst case for each reader of untrusted text."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -134,6 +135,19 @@ def tool_turns(count: int) -> list[Any]:
     return [{"role": "assistant", "tool_calls": calls}, *results]
 
 
+def one_id(messages: list[Any]) -> list[Any]:
+    """The same with one id for all calls and results."""
+    text = re.sub(r'"c\d+"', '"c"', json.dumps(messages))
+    found: list[Any] = json.loads(text)
+    return found
+
+
+def single_results(count: int) -> list[Any]:
+    """Many calls, each with its result in a message of its own."""
+    *before, results = block_turns(count)
+    return [*before, *({"role": "user", "content": [block]} for block in results["content"])]
+
+
 def block_turns(count: int) -> list[Any]:
     calls = [{"type": "tool_use", "id": f"c{n}", "name": "f", "input": {}} for n in range(count)]
     results = [{"type": "tool_result", "tool_use_id": f"c{n}"} for n in range(count)]
@@ -184,6 +198,18 @@ REQUESTS = {
         lambda n: {"model": "m", "max_tokens": 1, "messages": block_turns(n)},
     ),
     "responses": (responses_front, lambda n: {"model": "m", "input": item_turns(n)}),
+    "chat with one id": (
+        chat_front,
+        lambda n: {"model": "m", "messages": one_id(tool_turns(n))},
+    ),
+    "messages with single results": (
+        messages_front,
+        lambda n: {"model": "m", "max_tokens": 1, "messages": single_results(n)},
+    ),
+    "results without calls": (
+        responses_front,
+        lambda n: {"model": "m", "input": item_turns(n)[n:]},
+    ),
 }
 DIALECTS = {
     "chat": chat_provider,

@@ -11,7 +11,7 @@ import pytest
 from polyvox.worker.engine.ports import free_port
 from polyvox.workflows.conversation import Json
 from tests.programs.running import ENVIRON, PROTOCOLS, Live, live_program
-from tests.programs.scripted import Scripted, chat_answer, scripted
+from tests.programs.scripted_answers import Scripted, chat_answer, scripted
 
 SIGNATURE = {"google": {"thought_signature": "opaque=="}}
 DETAILS = [{"type": "reasoning.encrypted", "data": "sealed", "id": "call:1"}]
@@ -117,17 +117,20 @@ def test_a_signature_comes_back_to_its_provider(tmp_path: Path) -> None:
                 first = first_request(protocol, model)
                 answer = live.post(protocol, first)
                 assert answer.status_code == 200, answer.text
+                if protocol == "messages":
+                    ids = [block.get("id") for block in answer.json()["content"]]
+                    assert ids[-2:] == ["call_1", "call_2"]
                 then.append((protocol, second_request(protocol, first, answer.json())))
         with program(tmp_path, provider) as live:
-            for protocol, second in then:
+            for protocol, second in [*then, *((p, {**s, "stream": True}) for p, s in then)]:
                 answer = live.post(protocol, second)
                 assert answer.status_code == 200, answer.text
                 assert "It rains." in answer.text
                 sent = provider.bodies[-1]["messages"][1]
                 signatures = [call.get("extra_content") for call in sent["tool_calls"]]
                 assert signatures == [SIGNATURE, None], protocol
-                if protocol != "chat":
-                    assert sent["reasoning_details"] == DETAILS
+                assert sent["reasoning_details"] == DETAILS
+                assert [call["id"] for call in sent["tool_calls"]] == ["call:1", "call:2"]
                 results = [m["tool_call_id"] for m in provider.bodies[-1]["messages"][2:]]
                 assert results == [call["id"] for call in sent["tool_calls"]]
 

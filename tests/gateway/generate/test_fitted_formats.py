@@ -8,7 +8,7 @@ from pathlib import Path
 from polyvox.worker.engine.ports import free_port
 from polyvox.workflows.conversation import Json
 from tests.programs.running import ENVIRON, PROTOCOLS, Live, live_program
-from tests.programs.scripted import Scripted, messages_answer, scripted
+from tests.programs.scripted_answers import Scripted, messages_answer, scripted
 
 SCHEMA = {
     "type": "object",

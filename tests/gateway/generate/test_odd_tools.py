@@ -12,7 +12,7 @@ from polyvox.workflows.conversation import Json
 from polyvox.workflows.events import fold
 from tests.crossing.passages import decode, split
 from tests.programs.running import ENVIRON, Live, live_program
-from tests.programs.scripted import Scripted, chat_answer, messages_answer, scripted
+from tests.programs.scripted_answers import Scripted, chat_answer, messages_answer, scripted
 
 ODD = ("fs.read", "fs/read")
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from polyvox.protocols.history.pairing import MOVED, NO_RESULT, UNANSWERED, UNCALLED
+from polyvox.protocols.history.pairing import (
+    CONTINUE,
+    CONTINUED,
+    MOVED,
+    NO_RESULT,
+    UNANSWERED,
+    UNCALLED,
+)
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Json, Protocol
@@ -59,6 +66,19 @@ def test_a_result_without_its_call_becomes_user_text(client: Protocol, over: Pro
     assert last["role"] == "user"
     assert "It rains." in str(request.body)
     assert UNCALLED in request.losses
+
+
+@from_all
+@over_all
+def test_a_result_that_comes_last_and_late_leaves_a_user_turn(
+    client: Protocol, over: Protocol
+) -> None:
+    """The model must not take its own earlier text for the beginning of its answer."""
+    steps = [("user", "Hi."), call("a"), ("assistant", "Wait."), ("user", "And?")]
+    body = requests([*steps, ("assistant", "Still."), ("result", "a", "Fog.")], ())[client]
+    request = rendered(client, over, body)
+    assert CONTINUE in str(request.body[SAID[over]][-1])
+    assert {MOVED, CONTINUED} <= set(request.losses)
 
 
 @from_all
@@ -148,6 +168,23 @@ def test_results_of_stored_calls_go_to_their_provider() -> None:
     conversation = PROTOCOLS["responses"].parser.parse({"model": "m", "input": items}, {})
     request = PROTOCOLS["responses"].provider.render(conversation.conversation, "gpt-5")
     assert request.body["input"] == items
+
+
+def test_results_of_calls_of_another_kind_go_to_their_provider() -> None:
+    """Codex answers a call of the local shell with the output of a function."""
+    action = {"type": "exec", "command": ["ls"], "env": {}}
+    shell = {"type": "local_shell_call", "id": "ls_1", "call_id": "a", "action": action}
+    items = [
+        {"role": "user", "content": "Hi."},
+        {**shell, "status": "completed"},
+        {"type": "function_call_output", "call_id": "a", "output": "Fog."},
+    ]
+    conversation = PROTOCOLS["responses"].parser.parse({"model": "m", "input": items}, {})
+    request = PROTOCOLS["responses"].provider.render(conversation.conversation, "gpt-5")
+    assert request.body["input"] == items
+    crossed_over = PROTOCOLS["chat"].provider.render(conversation.conversation, "gpt-5")
+    check_request("chat", crossed_over.body)
+    assert "Fog." in str(crossed_over.body)
 
 
 @over_all

@@ -27,6 +27,10 @@ from polyvox.workflows.errors import ModelError
 _NOT_COMPARED: Final = re.compile(r"[^a-zA-Z0-9]")
 """A client may have got the id in the alphabet of its own protocol."""
 
+_MOST_ABSENT: Final = 50_000
+"""Keys without a state that are not looked up again. A state is stored before its call's id can
+come back, so a call without one never gets one."""
+
 _MOST_KEYS: Final = 500
 """Keys of one query; databases limit the number of variables."""
 
@@ -50,6 +54,7 @@ class CallStateStore:
     def __init__(self, engine: Engine, store: BlobStore) -> None:
         self._engine = engine
         self._store = store
+        self._absent: set[str] = set()
 
     async def remember(self, parts: Iterable[Part], states: CallStates, place: Place) -> None:
         """Store the states of a reply's calls, durable on return."""
@@ -67,6 +72,7 @@ class CallStateStore:
                 session.commit()
 
         await self._store.on_writer(write)
+        self._absent.difference_update(bodies)
 
     async def restored(
         self, conversation: Conversation, states: CallStates, place: Place
@@ -76,7 +82,13 @@ class CallStateStore:
         if not lacking:
             return conversation
         keys = {call_id: place.key(call_id) for call_id in lacking}
-        found = await asyncio.to_thread(self._find, keys)
+        asked = {call_id: key for call_id, key in keys.items() if key not in self._absent}
+        if not asked:
+            return conversation
+        found = await asyncio.to_thread(self._find, asked)
+        if len(self._absent) > _MOST_ABSENT:
+            self._absent.clear()
+        self._absent.update(key for call_id, key in asked.items() if call_id not in found)
         return states.restored(conversation, found) if found else conversation
 
     def _find(self, keys: Mapping[str, str]) -> dict[str, Json]:

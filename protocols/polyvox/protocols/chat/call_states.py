@@ -5,8 +5,12 @@ Gemini answers 400 to a call in the history without the ``thought_signature`` of
 ``reasoning_details`` of a reply with calls back (openrouter.ai, "Preserving reasoning blocks"). No
 other protocol has such members, and many Chat clients drop members that they do not know. So the
 state of each call is stored by the call's id, and put back when the call is sent again.
+
+So is an id that Messages cannot spell: Kimi expects its own ``functions.NAME:NUMBER`` back
+(platform.moonshot.ai, "Tool use").
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -22,18 +26,22 @@ from polyvox.workflows.conversation import (
     Part,
     Reasoning,
     ToolCall,
+    ToolResult,
     Wire,
 )
 
 _PLAIN: Final = frozenset(("id", "type", "index", "function", "custom"))
 _DETAILS: Final = "reasoning_details"
+_SPELLED: Final = re.compile(r"[a-zA-Z0-9_-]+")
+"""The ids that clients of every protocol can send back."""
 
 
 def call_states(parts: Iterable[Part]) -> dict[str, Json]:
     """Return what has to be stored of a reply, by the ids of its calls.
 
-    ``call`` is the fragment of a call with members beside the usual ones, ``reasoning`` the
-    fragments of the reply's reasoning, at its first call.
+    ``call`` is the fragment of a call with members beside the usual ones, ``id`` an id that some
+    clients get in another spelling, ``reasoning`` the fragments of the reply's reasoning, at its
+    first call.
     """
     states: dict[str, Json] = {}
     reasoning: list[Json] = []
@@ -44,13 +52,20 @@ def call_states(parts: Iterable[Part]) -> dict[str, Json]:
                 reasoning.append(json)
             case ToolCall(id=call_id):
                 state: dict[str, Json] = {}
-                if json is not None and _further(json["tool_calls"][0]):
+                if json is not None and _further(_entry(json)):
                     state["call"] = json
+                if not _SPELLED.fullmatch(call_id):
+                    state["id"] = call_id
                 if reasoning:
                     state["reasoning"], reasoning = reasoning, []
                 if state:
                     states[call_id] = state
     return states
+
+
+def _entry(fragment: Json) -> dict[str, Json]:
+    entries = fragment.get("tool_calls")
+    return dict(entries[0]) if entries else {}
 
 
 def _further(entry: Mapping[str, Json]) -> dict[str, Json]:
@@ -69,8 +84,7 @@ def lacking(conversation: Conversation) -> list[str]:
 
 def _lacks(call: ToolCall) -> bool:
     json = call.on_wire("chat")
-    entries = json.get("tool_calls") if json is not None else None
-    return not entries or not _further(entries[0])
+    return json is None or not _further(_entry(json))
 
 
 def with_call_states(conversation: Conversation, states: Mapping[str, Json]) -> Conversation:
@@ -79,6 +93,9 @@ def with_call_states(conversation: Conversation, states: Mapping[str, Json]) -> 
     for at, message in enumerate(messages):
         if message.role == "assistant":
             _restore(messages, at, message, states)
+        elif any(isinstance(part, ToolResult) for part in message.parts):
+            parts = [_result(part, states) for part in message.parts]
+            messages[at] = with_parts(message, parts, SPELLING)
     return replace(conversation, messages=tuple(messages))
 
 
@@ -91,11 +108,14 @@ def _restore(
         if not isinstance(part, ToolCall) or state is None:
             parts.append(part)
             continue
-        if (stored := state.get("reasoning")) and message.on_wire("chat") is None:
+        stored = state.get("reasoning")
+        if stored and message.on_wire("chat") is not None:
+            message = _with_details(message, stored)
+        elif stored:
             parts = [p for p in parts if not _is_bare(p)]
             _drop_reasoning(messages, at)
             parts += [_reasoning(fragment) for fragment in stored]
-        parts.append(_call(part, state["call"]) if "call" in state else part)
+        parts.append(_call(part, state))
     messages[at] = with_parts(message, parts, SPELLING)
 
 
@@ -119,18 +139,45 @@ def _reasoning(fragment: Json) -> Reasoning:
     return Reasoning(text, origin="chat", wire=Wire("chat", fragment))
 
 
-def _call(call: ToolCall, stored: Json) -> ToolCall:
+def _with_details(message: Message, stored: list[Json]) -> Message:
+    """Return a Chat client's message with the details of its reasoning, if it has none."""
+    json = message.on_wire("chat")
+    if json is None or json.get(_DETAILS):
+        return message
+    details = [detail for fragment in stored for detail in fragment[_DETAILS]]
+    return replace(message, wire=Wire("chat", {**json, _DETAILS: details}))
+
+
+def _result(part: Part, states: Mapping[str, Json]) -> Part:
+    if not isinstance(part, ToolResult) or part.on_wire("chat") is not None:
+        return part
+    original = states.get(part.call_id, {}).get("id", part.call_id)
+    return part if original == part.call_id else replace(part, call_id=original)
+
+
+def _call(call: ToolCall, state: Mapping[str, Json]) -> ToolCall:
     """Return ``call`` with the stored element, unless the client changed the arguments."""
-    own = call.on_wire("chat")
+    own, stored = call.on_wire("chat"), state.get("call")
     if own is not None:
-        entry = {**_further(stored["tool_calls"][0]), **own["tool_calls"][0]}
+        if stored is None or not _entry(own):
+            return call
+        entry = {**_further(_entry(stored)), **_entry(own)}
         return replace(call, wire=Wire("chat", {**own, "tool_calls": [entry]}))
-    entry = {**stored["tool_calls"][0], "id": call.id}
+    if "id" in state:
+        call = replace(call, id=state["id"])
+    if stored is None:
+        return call
+    entry = {**_entry(stored), "id": call.id}
     said = entry.get("function")
-    if call.kind == "function" and isinstance(said, dict):
-        same = _value(said.get("arguments")) == _value(call.arguments)
-        entry["function"] = said if same else {**said, "arguments": call.arguments}
-    return replace(call, wire=Wire("chat", {**stored, "tool_calls": [entry]}))
+    if not isinstance(said, dict):
+        return replace(call, wire=Wire("chat", {**stored, "tool_calls": [entry]}))
+    if call.kind == "function" and _value(said.get("arguments")) != _value(call.arguments):
+        said = {**said, "arguments": call.arguments}
+    # A free-text tool may have been offered as a function, so the call is one for the server.
+    arguments = said.get("arguments") or "{}"
+    entry["function"] = {**said, "arguments": arguments}
+    wire = Wire("chat", {**stored, "tool_calls": [entry]})
+    return replace(call, arguments=arguments, kind="function", wire=wire)
 
 
 def _value(arguments: str | None) -> Json:

@@ -26,21 +26,30 @@ from polyvox.protocols.history.elements import (
 )
 from polyvox.protocols.history.spelling import Spelling
 from polyvox.workflows.conversation import (
+    Json,
     Message,
     Opaque,
     Part,
     Text,
     ToolCall,
     ToolResult,
+    user,
 )
 
 NO_RESULT: Final = "The result of this call is not known."
 """The text of the result that a call without one gets."""
 
+CONTINUE: Final = "Continue."
+"""The last user turn of a conversation whose last results belong to an earlier reply."""
+
+CONTINUED: Final = "messages: a user turn was put last, because its results were moved"
 UNANSWERED: Final = "messages: a tool call without a result got an empty one"
 UNCALLED: Final = "messages: a tool result without its call is sent as user text"
 MISPLACED: Final = "messages: a tool call outside an assistant message is sent as user text"
 MOVED: Final = "messages: tool results were moved to the reply that called for them"
+
+_LONGEST_END: Final = 9
+"""Characters of a number that makes an id unique."""
 
 _Place = tuple[int, int]
 """The index of a message, and that of a part in it."""
@@ -72,12 +81,14 @@ def paired(
 
     A result without its call becomes user text, a call without a result gets one that says so.
     """
+    if not any(isinstance(p, ToolCall | ToolResult) for m in messages for p in m.parts):
+        return tuple(messages)
     replies = _replies(messages, spelling)
     _pair(messages, replies)
     changed = _renumbered(messages, replies, spelling)
     answers = {reply.stop: reply for reply in replies if reply.calls}
     moved = {call.result for reply in replies for call in reply.calls if call.result is not None}
-    keeps = _hides_calls(messages, spelling)
+    others = _OtherCalls(messages, spelling)
     segments = _Segments()
     for at, message in enumerate(messages):
         is_reply = message.role == "assistant"
@@ -85,7 +96,7 @@ def paired(
             place = (at, index)
             if place in moved:
                 continue
-            if isinstance(part, ToolResult) and not keeps:
+            if isinstance(part, ToolResult) and not others.may_have(part.call_id):
                 lose(losses, UNCALLED)
                 segments.add(at, as_words(part))
             elif isinstance(part, ToolCall) and not is_reply:
@@ -97,7 +108,12 @@ def paired(
             segments.add_empty(at)
         if (reply := answers.get(at + 1)) is not None:
             _answer(reply, messages, changed, segments, losses)
-    return tuple(segments.messages(messages, spelling, losses))
+    found = tuple(segments.messages(messages, spelling, losses))
+    if found and found[-1].role == "assistant" != messages[-1].role:
+        # Its last results were moved: without a user turn the model would continue its own text.
+        lose(losses, CONTINUED)
+        return (*found, user(CONTINUE))
+    return found
 
 
 def _replies(messages: Sequence[Message], spelling: Spelling) -> list[_Reply]:
@@ -194,22 +210,31 @@ class UniqueIds:
 
     def take(self, base: str) -> str:
         """Return ``base``, or if that is taken, ``base`` with a number."""
-        found = base
+        found, stem = base, base[: self._longest - _LONGEST_END]
         while found in self._taken:
-            number = self._next[base] = self._next.get(base, 1) + 1
-            end = f"_{number}"
-            found = f"{base[: self._longest - len(end)]}{end}"
+            number = self._next[stem] = self._next.get(stem, 1) + 1
+            found = f"{stem}_{number}"
         self._taken.add(found)
         return found
 
 
-def _hides_calls(messages: Sequence[Message], spelling: Spelling) -> bool:
-    """Whether an element may stand for calls that only the provider knows."""
-    if not spelling.hiding:
-        return False
-    opaque = (p for m in messages for p in m.parts if isinstance(p, Opaque))
-    elements = (part.on_wire(spelling.protocol) for part in opaque)
-    return any(isinstance(e, dict) and e.get("type") in spelling.hiding for e in elements)
+class _OtherCalls:
+    """Calls of kinds that only the protocol itself knows, or that only the provider has stored."""
+
+    def __init__(self, messages: Sequence[Message], spelling: Spelling) -> None:
+        self._any = False
+        self._ids: set[Json] = set()
+        for part in (p for m in messages for p in m.parts if isinstance(p, Opaque)):
+            element = part.on_wire(spelling.protocol)
+            if isinstance(element, dict):
+                self._any |= element.get("type") in spelling.hiding
+                entries = [element, *element.get("tool_calls", ())]
+                names = [entry.get(name) for entry in entries for name in ("id", "call_id")]
+                self._ids.update(name for name in names if isinstance(name, str))
+
+    def may_have(self, call_id: str) -> bool:
+        """Whether a result with that id may belong to one of them."""
+        return self._any or call_id in self._ids
 
 
 class _Segments:

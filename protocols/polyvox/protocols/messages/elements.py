@@ -129,6 +129,7 @@ def render_messages(
     """
     rendered: list[Json] = []
     open_turn: Json | None = None
+    merged: list[Json] = []
     said = list(dropwhile(_is_foreign_instruction, conversation.messages))
     for message, ends_turn in zip(said, _ends_of_turns(said), strict=True):
         element = message.on_wire("messages")
@@ -137,7 +138,10 @@ def render_messages(
             _put_results_first(open_turn)
             if element is not None and _takes_results(rendered, open_turn, element):
                 # The results of one answer must be in one turn, the flow's and the client's alike.
-                rendered[-1] = {**element, "content": rendered[-1]["content"] + element["content"]}
+                if rendered[-1]["content"] is not merged:
+                    merged = [*rendered[-1]["content"]]
+                merged.extend(element["content"])
+                rendered[-1] = {**element, "content": merged}
             elif element is not None:
                 rendered.append(element)
             open_turn = None
@@ -178,7 +182,7 @@ def _takes_results(rendered: Sequence[Json], open_turn: Json | None, element: Js
         return False
     if open_turn is not None:
         return any(_is_result(block) for block in content)
-    return all(_is_result(block) for block in (*before, *content[:1]))
+    return all(_is_result(block) for block in (*before[-1:], *content[:1]))
 
 
 def _is_result(block: Json) -> bool:
