@@ -57,7 +57,9 @@ def measured(case: Case) -> str | None:
 
 
 REVIEWED = {
-    "protocols/polyvox/protocols/chat/provider/calls.py": "braces",
+    "protocols/polyvox/protocols/decoding/arguments.py": "braces",
+    "protocols/polyvox/protocols/decoding/exact_objects.py": "long numbers",
+    "protocols/polyvox/protocols/decoding/half_characters.py": "half characters",
     "protocols/polyvox/protocols/messages/provider/model_capabilities.py": "a model of Anthropic",
     "protocols/polyvox/protocols/openai/provider_errors.py": "an error's wait",
     "protocols/polyvox/protocols/openai/model_capabilities.py": "a model of OpenAI",

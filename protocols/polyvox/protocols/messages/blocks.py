@@ -13,6 +13,8 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.coverage.losses import LOST_REASONING, element_losses, opaque_losses
+from polyvox.protocols.decoding.exact_objects import exact_object, has_long_numbers, text_of
+from polyvox.protocols.decoding.half_characters import repaired
 from polyvox.protocols.messages.cache_control import cache_control_of
 from polyvox.protocols.sealed_reasoning import seal, unseal
 from polyvox.protocols.tool_names import flat_name, offered_name
@@ -156,7 +158,7 @@ def _parse_tool_use(block: dict[str, Json], param: str) -> Part:
     return ToolCall(
         _string(block, "id", param),
         _string(block, "name", param),
-        orjson.dumps(arguments).decode(),
+        text_of(arguments),
         wire=Wire("messages", block),
     )
 
@@ -205,7 +207,7 @@ def render_block(part: Part, losses: list[str]) -> Json | None:
         return None
     if isinstance(part, Text) and not part.text.strip():
         return None
-    block = part.on_wire("messages")
+    block = own_block(part)
     if block is not None:
         return block
     if part.wire is not None and not isinstance(part, Opaque):
@@ -214,6 +216,17 @@ def render_block(part: Part, losses: list[str]) -> Json | None:
     if block is not None and (mark := cache_control_of(part)) is not None:
         block["cache_control"] = mark
     return block
+
+
+def own_block(part: Part) -> Json | None:
+    """Return the block of this protocol that ``part`` was parsed from, or None.
+
+    The stored block of a call has its arguments as an object, whose numbers are not exact.
+    """
+    block = part.on_wire("messages")
+    if block is None or not isinstance(part, ToolCall) or not has_long_numbers(part.arguments):
+        return block
+    return {**block, "input": parse_arguments(part.arguments)}
 
 
 def is_native(part: Reasoning) -> bool:
@@ -289,8 +302,9 @@ def parse_arguments(arguments: str) -> dict[str, Json] | None:
     try:
         value = parse_json(arguments)
     except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
+        whole = repaired(arguments.encode())
+        return None if whole is None else parse_arguments(whole.decode())
+    return exact_object(value, arguments) if isinstance(value, dict) else None
 
 
 def _render_tool_result(result: ToolResult, losses: list[str]) -> Json:
@@ -353,7 +367,7 @@ def render_answer_block(part: Part) -> Json | None:
     Reasoning of another protocol gets a sealed signature, which the client sends back. A refusal
     has no block: the stop reason and its details report it.
     """
-    block = part.on_wire("messages")
+    block = own_block(part)
     if block is not None:
         return block
     match part:

@@ -6,19 +6,20 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat import elements as wire
-from polyvox.protocols.chat.provider.stream import Decoder
+from polyvox.protocols.chat.provider.stream import ChatDecoder
 from polyvox.protocols.coverage.losses import lose
+from polyvox.protocols.decoding.half_characters import WholeCharacters
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
-from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Json
 from polyvox.workflows.errors import ModelError
 
 _TOO_LONG = ("maximum context length", "context window", "context size", "prompt is too long")
 
-__all__ = ["Decoder", "decoder", "parse_error", "render"]
+__all__ = ["decoder", "parse_error", "render"]
 
 
 def render(conversation: Conversation, model: str) -> Rendered:
@@ -72,7 +73,7 @@ def _restrain(options: dict[str, Json], tools: list[Json], losses: list[str]) ->
 
 def decoder() -> Decoder:
     """Return a new Decoder."""
-    return Decoder()
+    return WholeCharacters(ChatDecoder())
 
 
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelError:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from polyvox.protocols.coverage.losses import LOST_REASONING
+from polyvox.protocols.decoding.half_characters import WholeCharacters
 from polyvox.protocols.messages import elements as messages
 from polyvox.protocols.messages.client.request import FORWARDED_HEADERS
 from polyvox.protocols.messages.provider.errors import parse_error
@@ -15,7 +16,7 @@ from polyvox.protocols.messages.provider.model_capabilities import (
     takes_system_turns,
 )
 from polyvox.protocols.messages.provider.stream import MessagesDecoder
-from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Json
 
@@ -90,6 +91,6 @@ def _offers(tools: list[Json], choice: dict[str, Json]) -> bool:
     return bool(tools) if name is None else any(tool.get("name") == name for tool in tools)
 
 
-def decoder() -> MessagesDecoder:
+def decoder() -> Decoder:
     """Return a new Decoder."""
-    return MessagesDecoder()
+    return WholeCharacters(MessagesDecoder())

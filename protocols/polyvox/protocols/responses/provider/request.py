@@ -1,11 +1,12 @@
 """OpenAI Responses as a provider: its requests, and the keys and errors that go with them."""
 
+from polyvox.protocols.decoding.half_characters import WholeCharacters
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks
-from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.responses import elements as wire
-from polyvox.protocols.responses.provider.stream import Decoder
+from polyvox.protocols.responses.provider.stream import ResponsesDecoder
 from polyvox.workflows.conversation import Conversation, Json
 
 __all__ = ["decoder", "parse_error", "render"]
@@ -61,4 +62,4 @@ def _choose(body: dict[str, Json]) -> None:
 
 def decoder() -> Decoder:
     """Return a new Decoder."""
-    return Decoder()
+    return WholeCharacters(ResponsesDecoder())

@@ -1,5 +1,8 @@
 """Decodes the streams of a Responses provider.
 
+``response.created`` may already hold items, a final status and usage, and a whole answer
+(``object: "response"``) holds all of it; both count like the terminal event.
+
 The Decoder counts on ``output_index`` alone: some servers give an item another id in every event,
 and some events carry none. Items may be open side by side there but not in our grammar, so what
 belongs to a later item waits until the one before it is done.
@@ -11,11 +14,13 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.openai import provider_errors as openai_errors
+from polyvox.protocols.provider_side import Awaited
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.provider.items import OpenItem
 from polyvox.workflows.conversation import Json, Part, Wire
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, Finished, PartEnded, Started, UsageReported
+from polyvox.workflows.reply import Usage
 
 # Members of a response object that repeat the request or that every answer has its own of. A flow
 # may ask with other tools and instructions than the client's, so these are not for the client. How
@@ -50,7 +55,11 @@ _NOT_OF_THE_ANSWER = frozenset(
 )
 
 
-class Decoder:
+_ENDED = ("completed", "incomplete")
+_FAILED = ("failed", "cancelled")
+
+
+class ResponsesDecoder:
     """Decodes one stream of response events."""
 
     def __init__(self) -> None:
@@ -60,6 +69,8 @@ class Decoder:
         self._started = False
         self._finished = False
         self._failed = False
+        self._opening: dict[str, Json] = {}
+        self._usage = Usage()
         self._actions: dict[str, Callable[[Json], list[Event]]] = {
             "error": self._fail,
             "response.created": self._start,
@@ -73,13 +84,25 @@ class Decoder:
             "response.output_item.done": self._end_item,
         }
 
+    @property
+    def awaits(self) -> Awaited:
+        return "nothing" if self._finished else "answer"
+
+    @property
+    def usage(self) -> Usage:
+        return self._usage
+
     def feed(self, name: str | None, data: bytes) -> list[Event]:
-        if self._finished or data == b"[DONE]":
+        if self._finished:
             return []
+        if data[:6] == b"[DONE]":
+            return self.finish()
         try:
             json = parse_json(data)
             kind = json.get("type")
             if type(kind) is not str:
+                if json.get("object") == "response" and "output" in json:
+                    return self._whole(json)
                 kind = json["type"] = name or ""
             act = self._actions.get(kind)
             if act is None:
@@ -94,7 +117,7 @@ class Decoder:
                 return []
             return act(json)
         except ModelError as error:
-            if self._failed:
+            if self._failed or error.kind != "invalid_request":
                 raise
             # An item that cannot be parsed is not the client's mistake but the provider's.
             raise _bad(f"an item in which {error.message} {data[:200]!r}") from error
@@ -104,11 +127,28 @@ class Decoder:
             raise _bad(f"an event with {defect!r}: {data[:200]!r}") from defect
 
     def finish(self) -> list[Event]:
-        # Only a terminal event ends an answer, and it is decoded when it comes.
-        return []
+        """Return the end of an answer that was complete in its first event; else nothing."""
+        if self._finished or self._opening.get("status") not in _ENDED:
+            return []
+        try:
+            return self._finish({"response": self._opening})
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as defect:
+            raise _bad(f"a response with {defect!r}") from defect
+
+    def _whole(self, response: dict[str, Json]) -> list[Event]:
+        """Decode a response object in place of a stream; one without an end is no answer."""
+        status = response.get("status")
+        if status in _FAILED:
+            return self._fail({"response": response})
+        return self._finish({"response": response}) if status in (*_ENDED, None) else []
 
     def _start(self, json: Json) -> list[Event]:
-        return self._begin(str((json.get("response") or {}).get("model") or ""))
+        response = json.get("response") or {}
+        if response.get("output") or response.get("status") in _ENDED:
+            self._opening = response
+        if response.get("usage"):
+            self._usage = wire.parse_usage(response["usage"])
+        return self._begin(str(response.get("model") or ""))
 
     def _begin(self, model: str) -> list[Event]:
         if self._started:
@@ -165,8 +205,12 @@ class Decoder:
 
     def _finish(self, json: Json) -> list[Event]:
         response = json["response"]
+        if response.get("status") in _FAILED:
+            return self._fail(json)
+        if json.get("type") == "response.incomplete":
+            response = {**response, "status": "incomplete"}
         events = self._begin(str(response.get("model") or ""))
-        output = response.get("output") or []
+        output = response.get("output") or self._opening.get("output") or []
         for index, item in sorted(self._items.items()):
             if not item.done:
                 last = output[index] if index < len(output) else None
@@ -174,10 +218,12 @@ class Decoder:
         for late in output[len(self._items) :]:
             events += self._close(max(self._items, default=-1) + 1, late)
         self._note(events)
+        if response.get("usage"):
+            self._usage = wire.parse_usage(response["usage"])
+        reason = wire.finish_reason(response, self._parts)
         self._finished = True
         extra = {k: v for k, v in response.items() if k not in _NOT_OF_THE_ANSWER}
-        reason = wire.finish_reason(response, self._parts)
-        events.append(UsageReported(wire.parse_usage(response.get("usage"))))
+        events.append(UsageReported(self._usage))
         events.append(Finished(reason, None, Wire("responses", extra)))
         return events
 

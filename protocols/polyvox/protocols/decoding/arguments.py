@@ -1,0 +1,139 @@
+"""The arguments of a tool call that is still being received."""
+
+import json
+import re
+from typing import Final
+
+import orjson
+
+_MARKS: Final = re.compile(r'["\\{}\[\]]|[^\s"\\{}\[\]]+')
+
+_HELD: Final = ("", "{", "{}")
+_LONGEST_HELD = 64
+
+
+def is_json(text: str) -> bool:
+    """Whether ``text`` is valid JSON; half of an escaped surrogate pair is allowed."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if "\\u" not in text:
+            return False
+    else:
+        return True
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+class Nesting:
+    """Tracks the braces of a JSON object received in pieces; reads each character once."""
+
+    __slots__ = ("_depth", "_escaped", "_in_string", "_over", "is_whole")
+
+    def __init__(self) -> None:
+        self._in_string = self._escaped = self._over = False
+        self._depth = 0
+        self.is_whole = False
+        """Whether an object has ended, followed at most by white space."""
+
+    def feed(self, text: str) -> int | None:
+        """Return where ``text`` goes on after the end of the object, None if it does not."""
+        if self._over:
+            return None
+        for match in _MARKS.finditer(text):
+            mark = match[0]
+            if self.is_whole:
+                return match.start()
+            if self._escaped:
+                self._escaped = False
+            elif self._in_string:
+                self._escaped = mark == "\\"
+                self._in_string = mark != '"'
+            elif mark == '"':
+                self._in_string = True
+                self._over = not self._depth
+            elif mark in "{[":
+                self._over = not self._depth and mark == "["
+                self._depth += 1
+            elif mark in "}]":
+                self._depth -= 1
+                self.is_whole = self._depth == 0
+                self._over = self._depth < 0
+            elif not self._depth:
+                self._over = True
+            if self._over:
+                return None
+        return None
+
+    def spoil(self) -> None:
+        """Note that text follows the object, so that the whole is not one."""
+        self.is_whole, self._over = False, True
+
+
+class Arguments:
+    """The arguments of one call, received in pieces.
+
+    Some servers send two objects as one text: ``{"a":1}{"a":2}``. The second is in ``rest`` and not
+    in ``text``. An empty object before another one is a placeholder and is dropped, so it is held
+    back until something follows it or the call ends.
+    """
+
+    __slots__ = ("_held", "_is_held", "_is_valid", "_nesting", "_texts", "rest")
+
+    def __init__(self) -> None:
+        self.rest = ""
+        self._held = ""
+        self._is_held = True
+        self._texts: list[str] = []
+        self._nesting = Nesting()
+        self._is_valid: bool | None = None
+
+    @property
+    def text(self) -> str:
+        """The text returned so far."""
+        return "".join(self._texts)
+
+    def feed(self, piece: str) -> str:
+        """Return the text to emit for ``piece``."""
+        if self.rest:
+            self.rest += piece
+            return ""
+        at = self._nesting.feed(piece)
+        while at is not None:
+            if piece[at] != "{":
+                self._nesting.spoil()
+                break
+            if not self._is_held or "".join((self._held + piece[:at]).split()) != "{}":
+                piece, self.rest = piece[:at], piece[at:]
+                break
+            # What came before is a placeholder.
+            self._held, piece = "", piece[at:]
+            self._nesting = Nesting()
+            at = self._nesting.feed(piece)
+        if self._is_held:
+            self._held += piece
+            if len(self._held) < _LONGEST_HELD and "".join(self._held.split()) in _HELD:
+                return ""
+            piece = self.release()
+        elif piece:
+            self._texts.append(piece)
+        return piece
+
+    def release(self) -> str:
+        """Return the text held back, because the call ends."""
+        held, self._held, self._is_held = self._held, "", False
+        if held:
+            self._texts.append(held)
+        return held
+
+    def is_whole(self) -> bool:
+        """Whether the arguments are complete: they are a whole JSON object."""
+        if not self._nesting.is_whole:
+            return False
+        if self._is_valid is None:
+            # Parsed once: a complete object does not grow.
+            self._is_valid = is_json(self.text + self._held)
+        return self._is_valid
