@@ -5,7 +5,12 @@ import pytest
 
 from polyvox.gateway.http.json_bytes import json_bytes
 from polyvox.protocols.bounded_json import parse_json
-from polyvox.protocols.decoding.exact_objects import dump_json, text_of
+from polyvox.protocols.decoding.exact_objects import (
+    dump_json,
+    read_whole_numbers,
+    text_of,
+    write_whole_numbers,
+)
 from polyvox.protocols.sse import Frame
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.boundary.serialization import dump, load
@@ -107,6 +112,14 @@ def test_arguments_that_are_an_object_become_its_text(protocol: Protocol) -> Non
     whole = document(protocol, calls=calls, reason="tool_calls").replace(text, ARGUMENTS.encode())
     [call] = replied(protocol, [(None, whole)]).tool_calls
     assert call.arguments == ARGUMENTS
+
+
+@pytest.mark.parametrize("number", [1, 2**53 + 1, 2**64 - 1, 10**20, -(10**30), 1.5, 1e20, "2"])
+def test_a_flow_hands_whole_numbers_to_its_tools(number: Json) -> None:
+    """It parses arguments with Python's reader, which has no largest number."""
+    written = write_whole_numbers({"n": number, "text": "ä"})
+    assert read_whole_numbers(written) == {"n": number, "text": "ä"}
+    assert type(read_whole_numbers(written)["n"]) is type(number)
 
 
 def test_an_object_with_exact_numbers_is_an_object() -> None:

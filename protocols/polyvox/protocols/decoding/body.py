@@ -10,6 +10,7 @@ from typing import Literal
 import orjson
 
 from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.decoding.half_characters import repaired
 from polyvox.protocols.sse import Frame, FrameSplitter
 from polyvox.workflows.errors import ModelError
 
@@ -80,7 +81,7 @@ class Body:
         if not self.may_be_whole():
             return False
         try:
-            parse_json(self.document)
+            parse_json(repaired(self.document) or self.document)
         except orjson.JSONDecodeError:
             return False
         return True

@@ -67,6 +67,21 @@ def dump_json(value: Json) -> bytes:
     return orjson.dumps(value, plain, orjson.OPT_PASSTHROUGH_SUBCLASS)
 
 
+def write_whole_numbers(value: Json) -> bytes:
+    """Return ``value`` as JSON; unlike orjson also with whole numbers beyond 64 bits."""
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        if "64-bit" not in str(error):
+            raise
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read_whole_numbers(text: bytes) -> Json:
+    """Return the JSON value in ``text``; whole numbers beyond 64 bits are not made floats."""
+    return json.loads(text) if has_long_numbers(text) else orjson.loads(text)
+
+
 def plain(value: Any) -> Any:
     """Return ``value``, which is not of a basic type, as one that can be written as JSON."""
     match value:
