@@ -142,6 +142,17 @@ def test_thoughts_of_a_whole_message_come_before_its_text() -> None:
     assert reply.parts == (Reasoning("Hm.", origin="chat"), Text("Hi"))
 
 
+@pytest.mark.parametrize("name", ["error", None])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_error_without_a_type_is_an_error(protocol: Protocol, name: str | None) -> None:
+    """Gateways before a provider write their own, in the middle of its stream."""
+    error = {"message": "slow down", "type": "rate_limit_error"}
+    [(_, data)] = frames({"error": error})
+    with pytest.raises(ModelError, match="slow down") as caught:
+        decoded(protocol, [(name, data)])
+    assert caught.value.kind == "rate_limit"
+
+
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_a_whole_response_that_failed_is_its_error(status: str) -> None:
     error = {"code": "rate_limit_exceeded", "message": "slow down"}

@@ -67,6 +67,41 @@ def test_a_whole_call_ends_as_soon_as_the_next_begins() -> None:
         ),
         pytest.param(
             [
+                call(0, "f", '{"x":', id="a"),
+                call(0, "g", '{"y":', id="b"),
+                call(0, text="1}", id="a"),
+                call(0, text="2}", id="b"),
+            ],
+            [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')],
+            id="every call numbered 0, in turns",
+        ),
+        pytest.param(
+            [call(None, "f", '{"x":1}'), call(None, "g", '{"y":2}')],
+            [(None, "f", '{"x":1}'), (None, "g", '{"y":2}')],
+            id="neither index nor id",
+        ),
+        pytest.param(
+            [call(None, "f", '{"x":1}'), call(None, "f", '{"x":2}')],
+            [(None, "f", '{"x":1}'), (None, "f", '{"x":2}')],
+            id="neither index nor id, one name",
+        ),
+        pytest.param(
+            [call(0, "f", '{"x":1}', id="a"), call(0, text='{"x":2}', id="b")],
+            [("a", "f", '{"x":1}'), ("b", "f", '{"x":2}')],
+            id="a new id without a name",
+        ),
+        pytest.param(
+            [call(0, "f", '{"x":1}{"x"', id="a"), call(0, text=":2}", id="a")],
+            [("a", "f", '{"x":1}'), (None, "f", '{"x":2}')],
+            id="two objects in one text",
+        ),
+        pytest.param(
+            [call(0, "f", "{}", id="a"), call(0, text='{"x":'), call(0, text="1}")],
+            [("a", "f", '{"x":1}')],
+            id="an empty object before the arguments",
+        ),
+        pytest.param(
+            [
                 {"function_call": {"name": "f", "arguments": "{"}},
                 {"function_call": {"arguments": "}"}},
             ],

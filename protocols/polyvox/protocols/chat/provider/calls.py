@@ -124,10 +124,12 @@ class Calls:
         text, further = call.take(entry)
         if call.id:
             self._by_id.setdefault(call.id, call)
-        last = call
+        last, said_id = call, entry.get("id")
         while (next_call := last.split()) is not None:
             # What follows with the id of the first object continues the last one.
             self._add(next_call)
+            if said_id and said_id not in self._by_id:
+                next_call.id = _string(said_id)
             self._by_id[next_call.id] = next_call
             if call.id:
                 self._by_id[call.id] = next_call

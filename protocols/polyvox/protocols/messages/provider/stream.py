@@ -101,6 +101,8 @@ class MessagesDecoder:
         """
         try:
             event = parse_json(data)
+            if "type" not in event and (name == "error" or event.get("error")):
+                raise parse_error_event(event)
             decode = self._decode.get(event["type"])
             return [] if decode is None or self._finished else decode(event)
         except (KeyError, TypeError, AttributeError, ValueError) as error:

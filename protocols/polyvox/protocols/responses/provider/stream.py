@@ -103,6 +103,8 @@ class ResponsesDecoder:
             if type(kind) is not str:
                 if json.get("object") == "response" and "output" in json:
                     return self._whole(json)
+                if json.get("error"):
+                    return self._fail(json)
                 kind = json["type"] = name or ""
             act = self._actions.get(kind)
             if act is None:
