@@ -185,7 +185,7 @@ response_events = st.one_of(
     _event("output_item.added", output_index=indexes, item=items),
     _event("output_item.done", output_index=indexes, item=items),
     _event("content_part.added", **_at, part=parts),
-    _event("content_part.done", **_at, part=parts),
+    _event("content_part.done", **_at, part=parts | st.none()),
     _event("output_text.delta", **_at, delta=texts | halves),
     _event("output_text.done", **_at, text=texts),
     _event("refusal.delta", **_at, delta=texts),
@@ -263,6 +263,29 @@ def test_any_events_in_any_order_keep_the_grammar(protocol: Protocol, data: st.D
     if any(isinstance(event, Finished) for event in events):
         # It can be stored: no half of a character is left.
         orjson.dumps(dump(fold(events)))
+
+
+def test_a_part_that_ends_with_nothing_is_still_open() -> None:
+    """The next part of the item ends it."""
+    item = {"type": "message", "id": "m", "role": "assistant", "content": []}
+    where = {"output_index": 0, "content_index": 0}
+    blank = {"type": "output_text", "text": ""}
+    said: list[Json] = [
+        {"type": "response.output_item.added", **where, "item": item},
+        *(
+            event
+            for text in ("a", "b")
+            for event in (
+                {"type": "response.content_part.added", **where, "part": blank},
+                {"type": "response.output_text.delta", **where, "delta": text},
+                {"type": "response.content_part.done", **where, "part": None},
+            )
+        ),
+        {"type": "response.completed", "response": {"status": "completed"}},
+    ]
+    events = decoded("responses", [spelled(event) for event in said])
+    check_grammar(events)
+    assert fold(events).text == "ab"
 
 
 STREAMS = {

@@ -134,6 +134,15 @@ def test_a_whole_answer_is_the_same_as_its_stream(protocol: Protocol) -> None:
     assert whole.usage == Usage(input=3, output=2)
 
 
+def test_the_text_of_a_whole_answer_may_be_a_string() -> None:
+    """Where the protocol has a list of blocks or parts."""
+    message = {"type": "message", "role": "assistant", "content": "Hi", "stop_reason": "end_turn"}
+    assert replied("messages", frames(message)).parts == (Text("Hi"),)
+    item = {"type": "message", "role": "assistant", "content": "Hi"}
+    response = {"object": "response", "status": "completed", "output": [item]}
+    assert replied("responses", frames(response)).parts == (Text("Hi"),)
+
+
 def test_thoughts_of_a_whole_message_come_before_its_text() -> None:
     """Wherever the server writes the member."""
     message = {"role": "assistant", "content": "Hi", "reasoning_content": "Hm."}

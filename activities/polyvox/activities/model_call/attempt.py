@@ -6,6 +6,7 @@ not be withdrawn.
 """
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -192,14 +193,16 @@ class ModelCaller:
         self, answer: Answer, protocol: ProviderProtocol, attempt: "Attempt"
     ) -> Reply:
         decoder = protocol.decoder()
+        received = answer.frames(decoder, protocol.parse_error, self._most_bytes)
         try:
-            async for frames in answer.frames(decoder, protocol.parse_error, self._most_bytes):
-                self._decode(attempt, decoder, frames[:_FRAMES_AT_ONCE])
-                for at in range(_FRAMES_AT_ONCE, len(frames), _FRAMES_AT_ONCE):
-                    await asyncio.sleep(0)  # let other streams run
-                    self._decode(attempt, decoder, frames[at : at + _FRAMES_AT_ONCE])
-                if pause_s := self.relay.pause_s:
-                    await asyncio.sleep(pause_s)
+            async with aclosing(received):
+                async for frames in received:
+                    self._decode(attempt, decoder, frames[:_FRAMES_AT_ONCE])
+                    for at in range(_FRAMES_AT_ONCE, len(frames), _FRAMES_AT_ONCE):
+                        await asyncio.sleep(0)  # let other streams run
+                        self._decode(attempt, decoder, frames[at : at + _FRAMES_AT_ONCE])
+                    if pause_s := self.relay.pause_s:
+                        await asyncio.sleep(pause_s)
             self._process(attempt, decoder.finish())
             return attempt.folding.reply()
         except ModelError:

@@ -8,7 +8,7 @@ Uses aiohttp and not httpx, because reading a token takes a quarter of the CPU (
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
@@ -61,7 +61,7 @@ class Answer:
 
     async def frames(
         self, decoder: Decoder, parse_error: ParseError, most_bytes: int
-    ) -> AsyncIterator[list[Frame]]:
+    ) -> AsyncGenerator[list[Frame]]:
         """Yield the events of each read, until ``decoder``, which gets them, has the answer.
 
         A body that is one JSON document is one event. Raises ModelError if the body is neither, if

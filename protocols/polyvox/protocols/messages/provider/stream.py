@@ -135,6 +135,8 @@ class MessagesDecoder:
             wire = Wire("messages", message)
             events.append(Started(str(message.get("model") or ""), self.usage, wire))
         content = said.get("content") or []
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}]
         for index, block in enumerate(content):
             events += self._open(index, block)
         events += self._close()

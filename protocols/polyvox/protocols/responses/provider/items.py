@@ -65,6 +65,8 @@ class OpenItem:
         if item.get("type") != "message":
             return [PartEnded(parse_item(_spelled(item, "".join(self._said)))[0])]
         content = item.get("content") or []
+        if isinstance(content, str):
+            content = [{**_BLANK_TEXT, "text": content}]
         if not content and self._part is None and not self._ended:
             # An item without parts would be lost; as an opaque part it is at least passed through.
             whole = Opaque(wire=Wire("responses", item))
