@@ -134,6 +134,16 @@ def test_bytes_that_are_not_utf8_are_replaced(protocol: Protocol) -> None:
     assert fold(events).text == f"a{LOST}bc"
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_halves_that_are_bytes_are_joined(protocol: Protocol) -> None:
+    """CESU-8, in one event and in two."""
+    high, low = (half.encode("utf-8", "surrogatepass") for half in (HIGH, LOW))
+    stream = streamed(protocol, "aXYbXZX", reason="stop")
+    for mark, data in ((b"X", high), (b"Y", low), (b"Z", low)):
+        stream = [(name, frame.replace(mark, data)) for name, frame in stream]
+    assert fold(decoded(protocol, stream)).text == f"a{SMILE}b{SMILE}{LOST}"
+
+
 @pytest.mark.parametrize(
     ("text", "whole"),
     [

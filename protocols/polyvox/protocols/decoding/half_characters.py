@@ -23,6 +23,7 @@ _ESCAPES = re.compile(
     rb"|u(?P<half>[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
+_RAW = re.compile("[\ud800-\udfff]")
 _HIGH = "[\U0010f000-\U0010f3ff]"
 _LOW = "[\U0010f400-\U0010f7ff]"
 _PAIR_OR_HALF = re.compile(f"({_HIGH})({_LOW})|[\U0010f000-\U0010f7ff]")
@@ -46,9 +47,14 @@ def repaired(data: bytes, *, mark: bool = False) -> bytes | None:
             return b"\\ufffd"
         return chr(_FIRST + int(match["half"], 16) - 0xD800).encode()
 
-    text = data.decode("utf-8", "replace").encode()
-    whole = _ESCAPES.sub(stand_in, text)
-    return whole if found or text != data else None
+    try:
+        text = data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "replace")
+    # Some servers write the halves as bytes of their own (CESU-8); as escapes they are read alike.
+    escaped = _RAW.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
+    whole = _ESCAPES.sub(stand_in, escaped)
+    return whole if found or escaped != data else None
 
 
 class WholeCharacters:

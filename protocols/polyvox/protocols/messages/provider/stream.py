@@ -101,9 +101,8 @@ class MessagesDecoder:
         """
         try:
             event = parse_json(data)
-            if "type" not in event and (name == "error" or event.get("error")):
-                raise parse_error_event(event)
-            decode = self._decode.get(event["type"])
+            kind = event.get("type") or name or _kind_of(event)
+            decode = self._decode.get(kind)
             return [] if decode is None or self._finished else decode(event)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             # Some servers of this protocol add the end mark of another protocol.
@@ -297,6 +296,15 @@ _KNOWN_MEMBERS = frozenset({"type", "delta", "usage"})
 _OF_ENDING = ("stop_reason", "stop_sequence", "stop_details", "container")
 _BESIDE_ENDING = ("context_management",)
 """Members of a whole message that a stream has in ``message_delta`` and next to its ``delta``."""
+
+
+def _kind_of(event: dict[str, Json]) -> str:
+    """Return the type of an event that has none. Raises KeyError if its members do not show it."""
+    if event.get("error"):
+        return "error"
+    if "content" in event and event.get("role") == "assistant":
+        return "message"
+    raise KeyError("type")
 
 
 def _bad_stream(what: str) -> ModelError:

@@ -101,7 +101,7 @@ class ResponsesDecoder:
             json = parse_json(data)
             kind = json.get("type")
             if type(kind) is not str:
-                if json.get("object") == "response" and "output" in json:
+                if isinstance(json.get("output"), list):
                     return self._whole(json)
                 if json.get("error"):
                     return self._fail(json)
