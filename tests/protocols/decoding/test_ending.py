@@ -27,16 +27,26 @@ def answer(
 
 every_provider = pytest.mark.parametrize("protocol", PROTOCOLS)
 worded = pytest.mark.parametrize("protocol", ["chat", "messages"])
+as_text = pytest.mark.parametrize(
+    ("protocol", "form"),
+    [(p, f) for p in PROTOCOLS for f in FORMS if (p, f) != ("messages", "whole")],
+)
+"""The answers in which arguments are text; a whole message has them as an object."""
+
 each_form = pytest.mark.parametrize("form", FORMS)
 
 
 @each_form
-@every_provider
-@pytest.mark.parametrize("reason", ["stop", "end_turn", "STOP", "tool_calls", "weird", None, ""])
+@pytest.mark.parametrize(
+    ("protocol", "reason"),
+    [
+        *((p, r) for p in PROTOCOLS for r in ("stop", "tool_calls", None)),
+        # The status of a response has no other words.
+        *((p, r) for p in ("chat", "messages") for r in ("end_turn", "STOP", "weird", "")),
+    ],
+)
 def test_a_call_is_the_reason_to_stop(protocol: Protocol, form: str, reason: Any) -> None:
     """Whatever word the server has for it, an agent must run the call."""
-    if protocol == "responses" and reason not in (None, "stop", "tool_calls"):
-        pytest.skip("the status says it")
     reply = answer(protocol, form, "Hi", (CALL,), reason)
     assert (reply.finish, len(reply.tool_calls)) == ("tool_calls", 1)
 
@@ -82,14 +92,18 @@ def test_a_word_of_another_server_is_understood(
 
 
 @each_form
-@every_provider
-@pytest.mark.parametrize("reason", ["weird", "tool_calls", "error"])
+@pytest.mark.parametrize(
+    ("protocol", "reason"),
+    [
+        *((p, r) for p in PROTOCOLS for r in ("weird", "error")),
+        ("chat", "tool_calls"),
+        ("messages", "tool_calls"),
+    ],
+)
 def test_an_unknown_end_without_content_is_a_failure_that_passes(
     protocol: Protocol, form: str, reason: str
 ) -> None:
     """It must never be an empty success."""
-    if protocol == "responses" and reason == "tool_calls":
-        pytest.skip("the status says it")
     with pytest.raises(ModelError) as caught:
         answer(protocol, form, reason=reason)
     assert caught.value.kind == "provider_error"
@@ -152,8 +166,7 @@ def test_an_empty_reason_is_none_and_the_last_one_counts() -> None:
         assert (reply.text, reply.finish) == ("ab", "length")
 
 
-@each_form
-@every_provider
+@as_text
 @pytest.mark.parametrize(
     "arguments",
     ['{"a":1}{"a":2}', '{"a":1} \n{"a":2}', '{"a":{"b":"}{"}}{}', '{"a":1}}', "['a']"],
@@ -162,8 +175,6 @@ def test_no_completed_call_has_arguments_that_are_not_json(
     protocol: Protocol, form: str, arguments: str
 ) -> None:
     """Two objects as one text are two calls or a bad stream, the same streamed and whole."""
-    if protocol == "messages" and form == "whole":
-        pytest.skip("its arguments are an object")
     calls = (("c", "f", arguments),)
     if protocol != "chat" or not arguments.startswith("{") or arguments.endswith("}}"):
         with pytest.raises(ModelError) as caught:
@@ -177,24 +188,20 @@ def test_no_completed_call_has_arguments_that_are_not_json(
     assert (first.arguments + second.arguments).split() == arguments.split()
 
 
-@each_form
-@pytest.mark.parametrize("protocol", ["chat", "messages"])
+@pytest.mark.parametrize(
+    ("protocol", "form"), [("chat", "streamed"), ("chat", "whole"), ("messages", "streamed")]
+)
 def test_an_empty_object_before_the_arguments_is_a_placeholder(
     protocol: Protocol, form: str
 ) -> None:
     """Servers that translate from Messages put the empty input of a block before its text."""
-    if (protocol, form) == ("messages", "whole"):
-        pytest.skip("its arguments are an object")
     reply = answer(protocol, form, calls=(("c", "f", '{}{"a":1}'),), reason="tool_calls")
     assert reply.tool_calls == (ToolCall("c", "f", '{"a":1}'),)
 
 
-@each_form
-@every_provider
+@as_text
 def test_a_call_that_was_cut_at_the_limit_stays_as_it_is(protocol: Protocol, form: str) -> None:
     """The reason says that it is not complete."""
-    if protocol == "messages" and form == "whole":
-        pytest.skip("its arguments are an object")
     reason = {"chat": "length", "messages": "max_tokens", "responses": "max_output_tokens"}
     reply = answer(protocol, form, calls=(("c", "f", '{"a":'),), reason=reason[protocol])
     assert reply.finish == "length"

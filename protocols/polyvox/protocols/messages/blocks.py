@@ -9,12 +9,9 @@ import re
 from collections.abc import Callable
 from typing import assert_never
 
-import orjson
-
-from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.coverage.losses import LOST_REASONING, element_losses, opaque_losses
-from polyvox.protocols.decoding.exact_objects import exact_object, has_long_numbers, text_of
-from polyvox.protocols.decoding.half_characters import repaired
+from polyvox.protocols.decoding.exact_objects import text_of
+from polyvox.protocols.messages.arguments import own_block, parse_arguments
 from polyvox.protocols.messages.cache_control import cache_control_of
 from polyvox.protocols.sealed_reasoning import seal, unseal
 from polyvox.protocols.tool_names import flat_name, offered_name
@@ -218,17 +215,6 @@ def render_block(part: Part, losses: list[str]) -> Json | None:
     return block
 
 
-def own_block(part: Part) -> Json | None:
-    """Return the block of this protocol that ``part`` was parsed from, or None.
-
-    The stored block of a call has its arguments as an object, whose numbers are not exact.
-    """
-    block = part.on_wire("messages")
-    if block is None or not isinstance(part, ToolCall) or not has_long_numbers(part.arguments):
-        return block
-    return {**block, "input": parse_arguments(part.arguments)}
-
-
 def is_native(part: Reasoning) -> bool:
     """Whether a Messages provider wrote this reasoning and accepts it back."""
     return part.origin == "messages" and (part.opaque is not None or part.wire is not None)
@@ -293,18 +279,6 @@ def render_input(call: ToolCall, losses: list[str]) -> dict[str, Json]:
             return value
         losses.append("arguments: not a JSON object, sent as its property input")
     return {"input": call.arguments}
-
-
-def parse_arguments(arguments: str) -> dict[str, Json] | None:
-    """Return the JSON object in ``arguments``, or None; an empty text is ``{}``."""
-    if not arguments.strip():
-        return {}
-    try:
-        value = parse_json(arguments)
-    except orjson.JSONDecodeError:
-        whole = repaired(arguments.encode())
-        return None if whole is None else parse_arguments(whole.decode())
-    return exact_object(value, arguments) if isinstance(value, dict) else None
 
 
 def _render_tool_result(result: ToolResult, losses: list[str]) -> Json:

@@ -11,10 +11,10 @@ from itertools import dropwhile, takewhile
 
 from polyvox.protocols.coverage.losses import message_losses
 from polyvox.protocols.decoding.exact_objects import has_long_numbers
+from polyvox.protocols.messages.arguments import own_block
 from polyvox.protocols.messages.blocks import (
     invalid,
     is_native,
-    own_block,
     parse_blocks,
     render_blocks,
 )

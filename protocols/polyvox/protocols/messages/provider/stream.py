@@ -15,7 +15,7 @@ from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.decoding.arguments import Arguments
 from polyvox.protocols.decoding.ending import Content, finish_word
 from polyvox.protocols.decoding.exact_objects import text_of
-from polyvox.protocols.messages.blocks import parse_arguments
+from polyvox.protocols.messages.arguments import parse_arguments
 from polyvox.protocols.messages.provider.errors import parse_error_event
 from polyvox.protocols.messages.usage import parse_usage
 from polyvox.protocols.provider_side import Awaited
