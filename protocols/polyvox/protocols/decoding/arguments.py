@@ -39,11 +39,11 @@ class Nesting:
         self.is_whole = False
         """Whether an object has ended, followed at most by white space."""
 
-    def feed(self, text: str) -> int | None:
-        """Return where ``text`` goes on after the end of the object, None if it does not."""
+    def feed(self, text: str, start: int = 0) -> int | None:
+        """Read ``text`` from ``start``; return where it goes on after the object, if it does."""
         if self._over:
             return None
-        for match in _MARKS.finditer(text):
+        for match in _MARKS.finditer(text, start):
             mark = match[0]
             if self.is_whole:
                 return match.start()
@@ -101,18 +101,19 @@ class Arguments:
         if self.rest:
             self.rest += piece
             return ""
+        start = 0
         at = self._nesting.feed(piece)
         while at is not None:
             if piece[at] != "{":
                 self._nesting.spoil()
                 break
-            if not self._is_held or "".join((self._held + piece[:at]).split()) != "{}":
+            if not self._is_held or not self._is_placeholder(piece, start, at):
                 piece, self.rest = piece[:at], piece[at:]
                 break
-            # What came before is a placeholder.
-            self._held, piece = "", piece[at:]
+            self._held, start = "", at
             self._nesting = Nesting()
-            at = self._nesting.feed(piece)
+            at = self._nesting.feed(piece, start)
+        piece = piece[start:]
         if self._is_held:
             self._held += piece
             if len(self._held) < _LONGEST_HELD and "".join(self._held.split()) in _HELD:
@@ -121,6 +122,12 @@ class Arguments:
         elif piece:
             self._texts.append(piece)
         return piece
+
+    def _is_placeholder(self, piece: str, start: int, end: int) -> bool:
+        """Whether the object that ends before ``end`` is empty."""
+        if len(self._held) + end - start > _LONGEST_HELD:
+            return False
+        return "".join((self._held + piece[start:end]).split()) == "{}"
 
     def release(self) -> str:
         """Return the text held back, because the call ends."""

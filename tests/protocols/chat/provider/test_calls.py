@@ -178,6 +178,13 @@ def test_a_call_that_goes_on_after_its_end_is_a_bad_stream() -> None:
     assert caught.value.kind == "bad_stream"
 
 
+def test_thousands_of_objects_in_one_text_are_a_bad_stream() -> None:
+    """Nobody calls so many tools; a hostile server could make their work add up."""
+    with pytest.raises(ModelError) as caught:
+        chat.decoder().feed(None, chunk(call(0, "f", '{"a":1}' * 5_000, id="a")))
+    assert caught.value.kind == "bad_stream"
+
+
 def test_half_a_document_that_ends_in_a_brace_is_not_whole() -> None:
     """Only a complete JSON document closes a call early."""
     reply = answered(

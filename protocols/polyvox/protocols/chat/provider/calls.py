@@ -1,6 +1,7 @@
 """The tool calls of a Chat Completions stream that are still being received."""
 
 from collections import deque
+from itertools import count
 from typing import Final, Literal
 from uuid import uuid4
 
@@ -11,6 +12,9 @@ from polyvox.workflows.conversation import Json, ToolCall, Wire
 from polyvox.workflows.events import Event, PartDelta
 
 _GROWN: Final = {"function": "arguments", "custom": "input"}
+_MOST_SPLITS = 64
+"""Objects behind the first one in one piece; each costs a copy of what follows it."""
+
 _OWN: Final = frozenset({"index", "id", "type", "function", "custom"})
 
 
@@ -125,7 +129,12 @@ class Calls:
         if call.id:
             self._by_id.setdefault(call.id, call)
         last, said_id = call, entry.get("id")
-        while (next_call := last.split()) is not None:
+        for number in count():
+            next_call = last.split()
+            if next_call is None:
+                break
+            if number == _MOST_SPLITS:
+                raise ValueError(f"tool call {call.id!r} has more than {number} objects")
             # What follows with the id of the first object continues the last one.
             self._add(next_call)
             if said_id and said_id not in self._by_id:
