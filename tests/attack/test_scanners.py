@@ -57,8 +57,10 @@ def measured(case: Case) -> str | None:
 
 
 REVIEWED = {
-    "protocols/polyvox/protocols/chat/provider/calls.py": "braces",
     "protocols/polyvox/protocols/dialects/claude.py": "a model of Anthropic",
+    "protocols/polyvox/protocols/decoding/arguments.py": "braces",
+    "protocols/polyvox/protocols/decoding/exact_objects.py": "long numbers",
+    "protocols/polyvox/protocols/decoding/half_characters.py": "half characters",
     "protocols/polyvox/protocols/openai/provider_errors.py": "an error's wait",
     "protocols/polyvox/protocols/tool_names.py": "one class of characters",
     "protocols/polyvox/protocols/chat/call_states.py": "one class of characters",

@@ -13,7 +13,9 @@ from polyvox.gateway.simulator.acting import arithmetic, judgement, mistakes, qu
 from polyvox.gateway.simulator.plan import parse as parse_plan
 from polyvox.protocols.chat.client import request as chat_front
 from polyvox.protocols.chat.provider import request as chat_provider
-from polyvox.protocols.chat.provider.calls import Nesting
+from polyvox.protocols.decoding.arguments import Arguments, Nesting
+from polyvox.protocols.decoding.exact_objects import with_exact_arguments
+from polyvox.protocols.decoding.half_characters import repaired
 from polyvox.protocols.messages.client import request as messages_front
 from polyvox.protocols.messages.provider import model_capabilities as messages_models
 from polyvox.protocols.messages.provider import request as messages_provider
@@ -313,6 +315,13 @@ CASES = [
     Case("chat waiting calls", decoded(chat_provider), waiting_calls),
     Case("chat many calls", decoded(chat_provider), many_calls),
     Case("braces", lambda t: Nesting().feed(t), repeated("{")),
+    Case("placeholders", lambda t: Arguments().feed(t), repeated("{}")),
+    Case("half characters", lambda t: repaired(t.encode(), mark=True), repeated("\\ud83d")),
+    Case(
+        "long numbers",
+        lambda t: with_exact_arguments(json.loads(t), t.encode()),
+        lambda s: '{"input":{"a":[' + ",".join(["1" * 20] * (s // 21)) + "]}}",
+    ),
     Case(
         "messages words",
         decoded(messages_provider),

@@ -21,7 +21,7 @@ from polyvox.workflows.conversation import (
     ToolResult,
     Wire,
 )
-from polyvox.workflows.reply import Reply, Usage
+from polyvox.workflows.reply import FinishReason, Reply, Usage
 from tests.samples.histories import in_order
 from tests.samples.recordings import stream
 
@@ -143,11 +143,21 @@ counts = st.integers(0, 10**6)
 opaques = st.builds(
     lambda name, said: Wire("messages", {"type": f"x_{name}", "said": said}), ids, objects
 )
+
+
+def _reply(parts: list[Part], finish: FinishReason, usage: Usage) -> Reply:
+    if finish == "tool_calls" and not any(isinstance(part, ToolCall) for part in parts):
+        finish = "length"
+    return Reply(tuple(parts), finish, usage, model="public-name")
+
+
+finishes: st.SearchStrategy[FinishReason] = st.sampled_from(
+    ["length", "tool_calls", "refusal", "pause"]
+)
 replies = st.builds(
-    Reply,
-    st.lists(st.one_of(texts, calls, reasoning), max_size=4).map(tuple),
-    st.sampled_from(["length", "tool_calls", "refusal", "pause"]),
+    _reply,
+    st.lists(st.one_of(texts, calls, reasoning), max_size=4),
+    finishes,
     st.builds(Usage, counts, counts, counts, counts, st.none() | counts),
-    model=st.just("public-name"),
 )
 """Replies this protocol gives back unchanged (``stop`` is told apart by the parts, so not here)."""

@@ -7,6 +7,7 @@ than their text. Both are refused here, where the text enters, so later code nee
 
 import orjson
 
+from polyvox.protocols.decoding.exact_objects import has_long_numbers, with_exact_arguments
 from polyvox.workflows.conversation import Json
 
 MOST_LEVELS = 128
@@ -23,14 +24,14 @@ class TooManyValues(orjson.JSONDecodeError):
 
 
 def parse_json(text: bytes | str) -> Json:
-    """Parse ``text``.
+    """Parse ``text``; the arguments of tool calls that are objects keep their numbers' text.
 
     Raises TooManyValues before anything is built, and orjson.JSONDecodeError for what is not JSON
     or nested deeper than ``MOST_LEVELS``.
     """
     if len(text) <= 2 * MOST_LEVELS:
         # The hot path: the events of a stream are too short to nest that deep.
-        return orjson.loads(text)
+        return _exact(orjson.loads(text), text)
     if isinstance(text, str):
         commas, opened = text.count(","), text.count("[") + text.count("{")
     else:
@@ -40,7 +41,14 @@ def parse_json(text: bytes | str) -> Json:
     value = orjson.loads(text)
     if opened > MOST_LEVELS and _is_deeper(value, MOST_LEVELS):
         raise orjson.JSONDecodeError(f"nested deeper than {MOST_LEVELS} levels", "", 0)
-    return value
+    return _exact(value, text)
+
+
+def _exact(value: Json, text: bytes | str) -> Json:
+    body = text.encode() if isinstance(text, str) else text
+    if b'"input"' not in body and b'"arguments"' not in body:
+        return value
+    return with_exact_arguments(value, body) if has_long_numbers(body) else value
 
 
 def _spells_more(text: bytes | str, most: int) -> bool:

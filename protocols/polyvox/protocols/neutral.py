@@ -87,10 +87,11 @@ class Neutral:
     given length, ``cache_mark`` the mark on a part.
 
     The others are about answers. ``unshown`` yields the names of members of a part that only this
-    protocol knows; ``has_logprobs`` and ``ends_with_logprobs`` test a part and an ending. ``cites``
-    and ``shows_logprobs`` say what a client of this protocol can receive, ``cites_by_block`` that a
-    text is split into parts at each citation, ``continues_answers`` that a request may end with the
-    beginning of the answer.
+    protocol knows; ``has_logprobs`` and ``ends_with_logprobs`` test a part and an ending, of which
+    ``ending_word`` returns the provider's finish reason: empty if it gave none, None if this
+    protocol ends answers without one. ``cites`` and ``shows_logprobs`` say what a client of this
+    protocol can receive, ``cites_by_block`` that a text is split into parts at each citation,
+    ``continues_answers`` that a request may end with the beginning of the answer.
     """
 
     rows: tuple[Row, ...] = ()
@@ -105,6 +106,7 @@ class Neutral:
     unshown: Callable[[Json], Iterable[str]] = lambda _: ()
     has_logprobs: Callable[[Json], bool] = lambda _: False
     ends_with_logprobs: Callable[[Json], bool] = lambda _: False
+    ending_word: Callable[[Json], str | None] = _nothing
     cites: Literal["nothing", "pages", "everything"] = "nothing"
     cites_by_block: bool = False
     shows_logprobs: bool = False

@@ -5,12 +5,14 @@ Modules implement these interfaces. They do no I/O: the owner of the socket feed
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 from typing import Protocol as Interface
 
 from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.workflows.conversation import Conversation, Json, OutputFormat
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event
+from polyvox.workflows.reply import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,28 @@ class Rendered:
     wanted: OutputFormat | None = None
 
 
+Awaited = Literal["answer", "usage", "nothing"]
+"""What the rest of a body can still bring.
+
+``usage`` means that the answer is complete and only its usage may follow. From then on it does not
+matter how the connection ends.
+"""
+
+
 class Decoder(Interface):
-    """Turns one upstream stream into Events that follow the grammar in ``events.py``."""
+    """Turns one upstream stream into Events that follow the grammar in ``events.py``.
+
+    The stream may also be one whole answer: the document that the provider sends to a request that
+    does not ask for a stream, fed as a single event without a name.
+    """
+
+    @property
+    def awaits(self) -> Awaited:
+        """What the rest of the body can still bring."""
+
+    @property
+    def usage(self) -> Usage:
+        """The usage that the provider has reported so far, also of an answer that fails."""
 
     def feed(self, name: str | None, data: bytes) -> list[Event]:
         """Decode one server-sent event: its ``event:`` name, if any, and its data.
@@ -43,7 +65,10 @@ class Decoder(Interface):
         """
 
     def finish(self) -> list[Event]:
-        """Decode the end of the body; without a proper end no Finished is returned."""
+        """Decode the end of the body; without a proper end no Finished is returned.
+
+        Raises ModelError if the answer ended without content and without a known reason.
+        """
 
 
 class ProviderProtocol(Interface):

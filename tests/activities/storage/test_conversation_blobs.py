@@ -12,9 +12,12 @@ from hypothesis import given, settings
 
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
+from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat.client import request as chat
+from polyvox.protocols.decoding.exact_objects import dump_json
 from polyvox.protocols.messages.client import request as messages
 from polyvox.protocols.responses.client import request as responses
+from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.boundary.serialization import dump
 from polyvox.workflows.conversation import Conversation, user
 from polyvox.workflows.errors import ModelError
@@ -49,6 +52,22 @@ def whole(conversation: Conversation) -> Any:
             conversation.headers,
         )
     )
+
+
+@pytest.mark.parametrize("block", ["tool_use", "server_tool_use"])
+def test_numbers_in_arguments_keep_their_digits(tmp_path: Path, block: str) -> None:
+    """Also after a restart, when the elements are read from the store."""
+    arguments = '{"n":100000000000000000000,"deep":{"input":{"f":0.1234567890123456789}}}'
+    call = b'{"type":"%b","id":"c","name":"f","input":%b}' % (block.encode(), arguments.encode())
+    text = (
+        b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"},'
+        b'{"role":"assistant","content":[%b]},{"role":"user","content":"Go on"}]}' % call
+    )
+    conversation = messages.parse(parse_json(text), {}).conversation
+    found = reloaded(tmp_path, conversation)
+    for name in ("messages", "chat") if block == "tool_use" else ("messages",):
+        sent = dump_json(PROTOCOLS[name].provider.render(found, "m").body).decode()
+        assert arguments in sent.replace('\\"', '"')
 
 
 @settings(deadline=None)

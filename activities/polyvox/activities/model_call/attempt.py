@@ -6,6 +6,7 @@ not be withdrawn.
 """
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -33,14 +34,21 @@ from polyvox.activities.tracing.spans import Tracing
 from polyvox.protocols.history.answered_calls import AnsweredCalls
 from polyvox.protocols.provider_side import Decoder, ProviderProtocol, Rendered
 from polyvox.protocols.requests.credentials import secrets_in
-from polyvox.protocols.sse import Frame, FrameSplitter
+from polyvox.protocols.sse import Frame
 from polyvox.workflows.boundary.backend import CALL_MODEL
 from polyvox.workflows.boundary.calls import ModelCall, resolve
 from polyvox.workflows.boundary.failures import as_json, failure, from_json
 from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.errors import ModelError, most_actionable
-from polyvox.workflows.events import Event, Fold, PartDelta, PartEnded, PartStarted
-from polyvox.workflows.reply import Reply
+from polyvox.workflows.events import (
+    Event,
+    Fold,
+    PartDelta,
+    PartEnded,
+    PartStarted,
+    UsageReported,
+)
+from polyvox.workflows.reply import Reply, Usage
 
 _HEARTBEAT_S = 2.0
 """Heartbeats only deliver cancellations from other processes, and each costs the engine a write. A
@@ -203,19 +211,24 @@ class ModelCaller:
     async def _listen(
         self, answer: Answer, protocol: ProviderProtocol, attempt: "Attempt"
     ) -> Reply:
-        await answer.check(protocol.parse_error)
-        splitter, decoder = FrameSplitter(self._most_bytes), protocol.decoder()
-        while chunk := await answer.read():
-            frames = splitter.feed(chunk)
-            self._decode(attempt, decoder, frames[:_FRAMES_AT_ONCE])
-            for at in range(_FRAMES_AT_ONCE, len(frames), _FRAMES_AT_ONCE):
-                await asyncio.sleep(0)  # let other streams run
-                self._decode(attempt, decoder, frames[at : at + _FRAMES_AT_ONCE])
-            if pause_s := self.relay.pause_s:
-                await asyncio.sleep(pause_s)
-        self._decode(attempt, decoder, splitter.finish())
-        self._process(attempt, decoder.finish())
-        return attempt.folding.reply()
+        decoder = protocol.decoder()
+        received = answer.frames(decoder, protocol.parse_error, self._most_bytes)
+        try:
+            async with aclosing(received):
+                async for frames in received:
+                    self._decode(attempt, decoder, frames[:_FRAMES_AT_ONCE])
+                    for at in range(_FRAMES_AT_ONCE, len(frames), _FRAMES_AT_ONCE):
+                        await asyncio.sleep(0)  # let other streams run
+                        self._decode(attempt, decoder, frames[at : at + _FRAMES_AT_ONCE])
+                    if pause_s := self.relay.pause_s:
+                        await asyncio.sleep(pause_s)
+            self._process(attempt, decoder.finish())
+            return attempt.folding.reply()
+        except ModelError:
+            # The failed answer costs what the provider has counted so far.
+            if (usage := decoder.usage) != Usage():
+                attempt.folding.feed([UsageReported(usage)])
+            raise
 
     def _check_format(self, reply: Reply, request: Rendered, attempt: "Attempt") -> None:
         """Check an answer whose format the provider was not asked for in full."""

@@ -1,11 +1,15 @@
 """HTTP requests to providers: one POST whose response is a stream.
 
+The protocol decides where an answer ends, not the connection: once the decoder has the answer, it
+does not matter whether the body is terminated, breaks off or stays open.
+
 Uses aiohttp and not httpx, because reading a token takes a quarter of the CPU (docs/decisions).
 """
 
+import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import orjson
@@ -14,8 +18,11 @@ from polyvox.activities.failures.base_urls import shown
 from polyvox.activities.model_call.provider import Provider
 from polyvox.activities.model_call.redaction import Redaction, Secrets
 from polyvox.protocols.bounded_json import parse_json
+from polyvox.protocols.decoding.body import Body
+from polyvox.protocols.decoding.exact_objects import dump_json
 from polyvox.protocols.header_text import header_value
-from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.provider_side import Decoder, Rendered
+from polyvox.protocols.sse import Frame
 from polyvox.workflows.errors import ModelError
 
 ParseError = Callable[[int, Mapping[str, str], bytes], ModelError]
@@ -25,7 +32,14 @@ _CONNECT_S = 10.0
 _HEADER_BYTES = 8192
 
 _BEGINNING_BYTES = 64 * 1024
-"""The most that is read of a response that is not a stream: some proxies send whole pages."""
+"""The most that is read of an error response: some proxies send whole pages."""
+
+_REST_S = 2.0
+"""How long usage may follow a complete answer, and anything a document that is complete."""
+
+_DRAIN_S = 1.0
+_DRAIN_BYTES = 64 * 1024
+"""What is read after the end of an answer, so that its connection can be used again."""
 
 
 class Answer:
@@ -37,18 +51,58 @@ class Answer:
     def __init__(self, response: aiohttp.ClientResponse, redaction: Redaction) -> None:
         self._response = response
         self._redaction = redaction
-        self._body = redaction.byte_stream() if redaction else None
+        self._redacted = redaction.byte_stream() if redaction else None
+        self._broken: Exception | None = None
         self.status = response.status
         self.headers: Mapping[str, str] = {
             name.lower(): redaction.text(value) for name, value in response.headers.items()
         }
+        self.is_over = False
+        """Whether the whole answer was received; the body may go on."""
 
-    async def check(self, parse_error: ParseError) -> None:
-        """Raise ModelError if the response is not an event stream.
+    async def frames(
+        self, decoder: Decoder, parse_error: ParseError, most_bytes: int
+    ) -> AsyncGenerator[list[Frame]]:
+        """Yield the events of each read, until ``decoder``, which gets them, has the answer.
 
-        If the body is an error document, which some providers send with status 200, that error is
-        raised, otherwise "bad_stream".
+        A body that is one JSON document is one event. Raises ModelError if the body is neither, if
+        it is an error document, which some providers send with status 200, and if the connection
+        breaks or falls silent before the answer is complete.
         """
+        self._refuse_redirect()
+        body = Body(most_bytes)
+        loop = asyncio.get_running_loop()
+        until: float | None = None
+        while decoder.awaits != "nothing":
+            if body.kind == "document":
+                # Not every server closes the connection after it.
+                until = loop.time() + _REST_S if body.may_be_whole() else None
+            elif until is None and decoder.awaits == "usage":
+                until = loop.time() + _REST_S
+            try:
+                chunk = await self._read_until(until)
+            except (ModelError, TimeoutError) as failed:
+                if decoder.awaits == "usage" or body.is_whole():
+                    break
+                if isinstance(failed, TimeoutError):
+                    continue  # a document that only seemed complete
+                raise
+            if not chunk:
+                break
+            if frames := body.feed(chunk):
+                yield frames
+            elif body.kind == "page":
+                break
+        if body.is_foreign():
+            raise self._not_an_answer(body)
+        if body.kind == "document":
+            self._refuse_error(body.document, parse_error)
+        yield body.finish()
+        if body.kind == "document" and decoder.awaits == "answer":
+            raise self._not_an_answer(body)
+        self.is_over = True
+
+    def _refuse_redirect(self) -> None:
         if self.status >= 300:
             where = shown(self.headers.get("location", ""))
             raise ModelError(
@@ -56,18 +110,26 @@ class Answer:
                 f"The provider redirects to {where!r} (status {self.status}), which is not "
                 "followed.",
             )
+
+    def _refuse_error(self, document: bytes, parse_error: ParseError) -> None:
+        if (status := _status_in(document)) is not None:
+            raise parse_error(status, self.headers, document)
+
+    def _not_an_answer(self, body: Body) -> ModelError:
         kind = self.headers.get("content-type", "")
-        if "json" not in kind and "html" not in kind:
-            return
-        body = await self.beginning()
-        if (status := _status_in(body)) is not None:
-            raise parse_error(status, self.headers, body)
-        beginning = body[:200].decode(errors="replace")
-        raise ModelError(
+        beginning = body.beginning.decode(errors="replace")
+        return ModelError(
             "bad_stream",
             f"The provider responded to a streaming request with {kind!r} ({beginning!r}...). "
             "Check the provider's base_url and protocol.",
         )
+
+    async def _read_until(self, until: float | None) -> bytes:
+        """Read; raise TimeoutError if nothing has arrived at the loop's time ``until``."""
+        if until is None:
+            return await self.read()
+        async with asyncio.timeout_at(until):
+            return await self.read()
 
     async def read(self) -> bytes:
         """Return the next bytes of the body when they arrive; empty at its end.
@@ -76,20 +138,43 @@ class Answer:
         nothing arrives within the provider's ``timeout_s``.
         """
         try:
-            chunk = await self._response.content.readany()
-            if self._body is None:
+            chunk = await self._received()
+            if self._redacted is None:
                 return chunk
             while chunk:
-                if clean := self._body.feed(chunk):
+                if clean := self._redacted.feed(chunk):
                     return clean
-                chunk = await self._response.content.readany()
-            return self._body.finish()
-        except TimeoutError as late:
-            raise ModelError("timeout", "The provider fell silent in mid-answer.") from late
-        except (aiohttp.ClientError, OSError) as broken:
+                chunk = await self._received()
+            return self._redacted.finish()
+        except (TimeoutError, aiohttp.ClientError, OSError) as broken:
+            if self._redacted is not None and (held := self._redacted.finish()):
+                return held
+            if isinstance(broken, TimeoutError):
+                raise ModelError("timeout", "The provider fell silent in mid-answer.") from broken
             raise ModelError(
                 "stream_cut", f"The connection to the provider broke in mid-answer ({broken})."
             ) from broken
+
+    async def _received(self) -> bytes:
+        if self._broken is not None:
+            raise self._broken
+        content = self._response.content
+        try:
+            return await content.readany()
+        except (TimeoutError, aiohttp.ClientError, OSError) as broken:
+            self._broken = broken
+            # aiohttp raises before it returns what has arrived, which may hold the answer's end.
+            if arrived := content._read_nowait(-1):
+                return arrived
+            raise
+
+    async def drain(self) -> None:
+        """Read the rest of the body, which should be short."""
+        left = _DRAIN_BYTES
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(_DRAIN_S):
+                while left > 0 and (chunk := await self._response.content.readany()):
+                    left -= len(chunk)
 
     async def beginning(self) -> bytes:
         """Return the first 64 KiB of the body, for error documents and other short ones."""
@@ -100,18 +185,34 @@ class Answer:
 
 
 def _status_in(body: bytes) -> int | None:
-    """Return the status of an error document, None if the body is not one."""
+    """Return the status of an error document, None if the body is not one.
+
+    Answers have the member ``error`` too, usually null. Google puts a list around the object; some
+    servers write the error's members at the top.
+    """
     try:
         document = parse_json(body)
     except orjson.JSONDecodeError:
         return None
-    error = document.get("error") if isinstance(document, dict) else None
-    if not error:
+    if isinstance(document, list) and document:
+        document = document[0]
+    if not isinstance(document, dict) or document.get("object") == "response":
         return None
-    code = error.get("code") if isinstance(error, dict) else None
-    if isinstance(code, str) and len(code) == 3 and code.isdecimal():
-        code = int(code)
-    return code if isinstance(code, int) and 400 <= code < 600 else 502
+    error = document.get("error")
+    if not error and "error" not in (document.get("object"), document.get("type")):
+        error = document.get("detail")
+        if not error or document.keys() & _OF_ANSWERS:
+            return None
+    for holder in (error, document):
+        code = holder.get("code") if isinstance(holder, dict) else None
+        if isinstance(code, str) and len(code) == 3 and code.isdecimal():
+            code = int(code)
+        if isinstance(code, int) and 400 <= code < 600:
+            return code
+    return 502
+
+
+_OF_ANSWERS = frozenset({"choices", "content", "output"})
 
 
 def _reason(broken: Exception) -> str:
@@ -138,6 +239,7 @@ class Upstream:
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
+        self._draining = set[asyncio.Task[None]]()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
             trust_env=True,
@@ -154,7 +256,7 @@ class Upstream:
         authorization: Mapping[str, str],
         credentials: frozenset[str] = frozenset(),
     ) -> AsyncIterator[Answer]:
-        """Post ``request``; leaving the context before the end of the body closes the socket.
+        """Post ``request``; leaving the context before the answer is over closes the socket.
 
         The provider's secrets and the request's ``credentials`` are replaced in the response.
         Raises ModelError("unreachable") or ModelError("timeout") if there is no response.
@@ -171,7 +273,7 @@ class Upstream:
         try:
             response = await self._session.post(
                 url,
-                data=io.BytesIO(orjson.dumps(request.body)),
+                data=io.BytesIO(dump_json(request.body)),
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
@@ -191,11 +293,21 @@ class Upstream:
                 "Check its base_url and that it is running.",
                 cost_usd=0.0 if unconnected else None,
             ) from broken
+        answer = Answer(response, self._secrets.sent_to(provider, credentials))
         try:
-            yield Answer(response, self._secrets.sent_to(provider, credentials))
+            yield answer
         finally:
             # A response that was read to its end has already returned its connection.
-            response.close()
+            if answer.is_over and not response.content.is_eof():
+                task = asyncio.create_task(answer.drain())
+                self._draining.add(task)
+                task.add_done_callback(self._draining.discard)
+                task.add_done_callback(lambda _: response.close())
+            else:
+                response.close()
 
     async def close(self) -> None:
+        for task in self._draining:
+            task.cancel()
+        await asyncio.gather(*self._draining, return_exceptions=True)
         await self._session.close()

@@ -23,6 +23,7 @@ import orjson
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
 from polyvox.activities.storage.credential_seal import CredentialSeal
+from polyvox.protocols.decoding.exact_objects import ExactObject, exact_object
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 from polyvox.workflows.boundary.serialization import dump, load
@@ -232,6 +233,8 @@ def _split(document: Json, keep: Callable[[bytes], str]) -> Json:
     if isinstance(document, str):
         return {_REF: keep(document.encode())} if len(document) >= _LONG else document
     if isinstance(document, dict):
+        if isinstance(document, ExactObject):
+            return {_REF: keep(document.text.encode()), "whole": True}
         if _REF in document:  # a client uses the name too: store its dict whole
             return {_REF: keep(orjson.dumps(document)), "whole": True}
         return {name: _split(value, keep) for name, value in document.items()}
@@ -244,7 +247,10 @@ def _joined(document: Json, body: Callable[[str], bytes]) -> Json:
     if isinstance(document, dict):
         if _REF in document:
             found = body(document[_REF])
-            return orjson.loads(found) if "whole" in document else found.decode()
+            if "whole" not in document:
+                return found.decode()
+            whole: dict[str, Json] = orjson.loads(found)
+            return exact_object(whole, found.decode())
         return {name: _joined(value, body) for name, value in document.items()}
     if isinstance(document, list):
         return [_joined(value, body) for value in document]

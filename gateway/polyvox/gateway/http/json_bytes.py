@@ -8,14 +8,16 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
+from polyvox.protocols.decoding.exact_objects import plain
+
 
 def json_bytes(value: Any) -> bytes:
     """Return ``value`` as JSON: times in UTC, numbers that are not finite as null.
 
-    Models and dataclasses are written as objects.
+    Models and dataclasses are written as objects, exact objects with the text of their numbers.
     """
     try:
-        return orjson.dumps(value, dict, orjson.OPT_UTC_Z)
+        return orjson.dumps(value, plain, orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS)
     except TypeError:
         # An integer beyond 64 bits, half of a surrogate pair, too many levels.
         return json.dumps(_finite(value)).encode()

@@ -11,13 +11,8 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "refusal",
-    # Dialects of compatible servers.
-    "eos": "stop",
-    "max_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "sensitive": "refusal",
 }
+"""OpenAI's words. Agents do not know those of other servers and begin again at an unknown one."""
 
 # Chat has no value for "continue": "length" says that the answer is incomplete.
 _SPELLINGS: Final[dict[FinishReason, str]] = {

@@ -81,6 +81,11 @@ def _ends_with_logprobs(json: Json) -> bool:
     return bool((json.get("choices") or [{}])[0].get("logprobs"))
 
 
+def _ending_word(json: Json) -> str | None:
+    choices = json.get("choices")
+    return (choices[0].get("finish_reason") or "") if choices else None
+
+
 NEUTRAL: Final = Neutral(
     rows=ROWS,
     request=_request,
@@ -92,6 +97,7 @@ NEUTRAL: Final = Neutral(
     cache_mark=_cache_mark,
     unshown=_unshown,
     ends_with_logprobs=_ends_with_logprobs,
+    ending_word=_ending_word,
     cites="pages",
     shows_logprobs=True,
 )

@@ -25,7 +25,9 @@ _KNOWN: Final = frozenset(
 )
 """Members of a chunk that are written anew, or padding."""
 
-_KNOWN_OF_CHOICE: Final = frozenset({"index", "delta", "logprobs", "usage", "finish_reason"})
+_KNOWN_OF_CHOICE: Final = frozenset(
+    {"index", "delta", "message", "logprobs", "usage", "finish_reason"}
+)
 
 Members = dict[str, Json]
 

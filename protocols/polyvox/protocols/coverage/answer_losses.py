@@ -6,6 +6,7 @@ It depends on the Reply alone, so it is the same for streamed and whole answers.
 from collections.abc import Iterable
 from typing import Final
 
+from polyvox.protocols.decoding.ending import meaning_of
 from polyvox.protocols.neutral import citations_of, neutral, neutral_of
 from polyvox.workflows.conversation import (
     Audio,
@@ -32,6 +33,12 @@ def answer_losses(reply: Reply, protocol: Protocol) -> tuple[str, ...]:
     foreign = ending is not None and ending.protocol != protocol
     if ending is not None and foreign and neutral_of(ending).ends_with_logprobs(ending.json):
         losses.append("answer.logprobs")
+    if ending is not None:
+        word = neutral_of(ending).ending_word(ending.json)
+        if word == "":
+            losses.append("answer.finish_reason: the provider gave none")
+        elif word and foreign and meaning_of(word) is None:
+            losses.append(f"answer.finish_reason: the unknown word {word[:60]!a}")
     return tuple(dict.fromkeys(losses))
 
 

@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable
 from typing import assert_never
 
-import orjson
-
-from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.coverage.losses import LOST_REASONING, element_losses, opaque_losses
+from polyvox.protocols.decoding.exact_objects import text_of
+from polyvox.protocols.messages.arguments import own_block, parse_arguments
 from polyvox.protocols.messages.cache_control import cache_control_of
 from polyvox.protocols.sealed_reasoning import seal, unseal
 from polyvox.protocols.tool_names import flat_name, offered_name
@@ -168,7 +167,7 @@ def _parse_tool_use(block: dict[str, Json], param: str) -> Part:
     return ToolCall(
         _optional_string(block, "id", param) or "",
         _string(block, "name", param),
-        orjson.dumps(arguments).decode(),
+        text_of(arguments),
         wire=Wire("messages", block),
     )
 
@@ -218,7 +217,7 @@ def render_block(part: Part, losses: list[str]) -> Json | None:
         return None
     if isinstance(part, Text) and not part.text.strip():
         return None
-    block = part.on_wire("messages")
+    block = own_block(part)
     if block is not None:
         return block
     if part.wire is not None and not isinstance(part, Opaque):
@@ -295,17 +294,6 @@ def render_input(call: ToolCall, losses: list[str]) -> dict[str, Json]:
     return {"input": call.arguments}
 
 
-def parse_arguments(arguments: str) -> dict[str, Json] | None:
-    """Return the JSON object in ``arguments``, or None; an empty text is ``{}``."""
-    if not arguments.strip():
-        return {}
-    try:
-        value = parse_json(arguments)
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _render_tool_result(result: ToolResult, losses: list[str]) -> Json:
     block: dict[str, Json] = {"type": "tool_result", "tool_use_id": render_id(result.call_id)}
     match result.parts:
@@ -366,7 +354,7 @@ def render_answer_block(part: Part) -> Json | None:
     Reasoning of another protocol gets a sealed signature, which the client sends back. A refusal
     has no block: the stop reason and its details report it.
     """
-    block = part.on_wire("messages")
+    block = own_block(part)
     if block is not None:
         return block
     match part:

@@ -10,7 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile, takewhile
 
 from polyvox.protocols.coverage.losses import message_losses
-from polyvox.protocols.messages.blocks import invalid, is_native, parse_blocks, render_blocks
+from polyvox.protocols.decoding.exact_objects import has_long_numbers
+from polyvox.protocols.messages.arguments import own_block
+from polyvox.protocols.messages.blocks import (
+    invalid,
+    is_native,
+    parse_blocks,
+    render_blocks,
+)
 from polyvox.protocols.messages.options import parse_options, render_options
 from polyvox.protocols.messages.tools import parse_tool, render_tools
 from polyvox.protocols.messages.usage import parse_usage, render_usage
@@ -21,6 +28,7 @@ from polyvox.workflows.conversation import (
     Part,
     Reasoning,
     Role,
+    ToolCall,
     Wire,
 )
 
@@ -132,7 +140,7 @@ def render_messages(
     merged: list[Json] = []
     said = list(dropwhile(_is_foreign_instruction, conversation.messages))
     for message, ends_turn in zip(said, _ends_of_turns(said), strict=True):
-        element = message.on_wire("messages")
+        element = _own_element(message)
         if element is not None and not (message.role == "system" and system_turns is False):
             element = _without_foreign_reasoning(message, element, losses)
             _put_results_first(open_turn)
@@ -171,6 +179,16 @@ def render_messages(
         rendered.insert(0, {"role": "user", "content": _OPENER})
         losses.append("messages: a user turn was put first, as this protocol wants one")
     return rendered
+
+
+def _own_element(message: Message) -> Json | None:
+    """Return the element of this protocol that ``message`` was parsed from, or None."""
+    element: Json | None = message.on_wire("messages")
+    if element is None or not any(
+        isinstance(part, ToolCall) and has_long_numbers(part.arguments) for part in message.parts
+    ):
+        return element
+    return {**element, "content": [own_block(part) for part in message.parts]}
 
 
 def _takes_results(rendered: Sequence[Json], open_turn: Json | None, element: Json) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from polyvox.protocols.decoding.ending import meaning_of
 from polyvox.protocols.messages.usage import parse_usage, render_usage
 from polyvox.workflows.conversation import Json, Refusal
 from polyvox.workflows.reply import FinishReason, Reply
@@ -16,7 +17,7 @@ FINISH: Mapping[str, FinishReason] = {
     "refusal": "refusal",
     "pause_turn": "pause",
 }
-"""The finish reason for each ``stop_reason``; others count as ``stop``."""
+"""The finish reason for each ``stop_reason`` of this protocol."""
 
 STOP_REASONS: Mapping[FinishReason, str] = {
     "stop": "end_turn",
@@ -61,7 +62,10 @@ def ending(reply: Reply) -> Ending:
 
 
 def _stop_reason(reply: Reply, said: str | None) -> str:
-    if said is not None and FINISH.get(said, "stop") == reply.finish:
+    if said and FINISH.get(said) == reply.finish:
+        return said
+    if said and reply.finish == "stop" and meaning_of(said) is None:
+        # A word that is new to Polyvox may be known to the client.
         return said
     if reply.finish == "stop":
         # Other protocols show these only by the parts.

@@ -70,8 +70,14 @@ def _string(json: dict[str, Json], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _ending_word(json: Json) -> str | None:
+    delta = json.get("delta")
+    return (delta.get("stop_reason") or "") if isinstance(delta, dict) else None
+
+
 NEUTRAL: Final = Neutral(
     rows=ROWS,
+    ending_word=_ending_word,
     request=_request,
     element=_element,
     citations=_citations,

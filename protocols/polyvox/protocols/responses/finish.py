@@ -2,13 +2,9 @@
 
 from collections.abc import Iterable
 
-from polyvox.workflows.conversation import Json, Part, Refusal, ToolCall
+from polyvox.protocols.decoding.ending import Content, finish_word
+from polyvox.workflows.conversation import Json, Part, Refusal
 from polyvox.workflows.reply import FinishReason
-
-FINISH_OF_INCOMPLETE: dict[str, FinishReason] = {
-    "max_output_tokens": "length",
-    "content_filter": "refusal",
-}
 
 STATUS_OF_FINISH: dict[FinishReason, tuple[str, str | None]] = {
     "stop": ("completed", None),
@@ -22,17 +18,20 @@ STATUS_OF_FINISH: dict[FinishReason, tuple[str, str | None]] = {
 
 
 def finish_reason(response: dict[str, Json], parts: Iterable[Part]) -> FinishReason:
-    """Read why a finished response ended; with a call in it, ``tool_calls`` unless it was cut."""
-    if response.get("status") == "incomplete":
-        details = response.get("incomplete_details") or {}
-        return FINISH_OF_INCOMPLETE.get(str(details.get("reason")), "length")
-    finish: FinishReason = "stop"
+    """Read why a finished response with ``parts`` ended; see ``Content.finish``."""
+    content = Content()
     for part in parts:
-        if isinstance(part, ToolCall):
-            return "tool_calls"
-        if isinstance(part, Refusal):
-            finish = "refusal"
-    return finish
+        content.note(part)
+    status = finish_word(response.get("status")) or "completed"
+    if status != "incomplete":
+        return content.finish("stop" if status == "completed" else status)
+    details = response.get("incomplete_details") or {}
+    reason = finish_word(details.get("reason"))
+    if reason is None:
+        return "length"
+    finish = content.finish(reason, unknown="length")
+    # Whatever the reason is, an incomplete answer must not look finished.
+    return "length" if finish in ("stop", "tool_calls") else finish
 
 
 def status_of(finish: FinishReason, parts: Iterable[Part]) -> tuple[str, str | None]:

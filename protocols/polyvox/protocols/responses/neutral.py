@@ -67,6 +67,11 @@ def _has_logprobs(json: Json) -> bool:
     return bool(_part(json).get("logprobs"))
 
 
+def _ending_word(json: Json) -> str | None:
+    word = (json.get("incomplete_details") or {}).get("reason")
+    return word if isinstance(word, str) else None
+
+
 NEUTRAL: Final = Neutral(
     rows=ROWS,
     request=_request,
@@ -78,6 +83,7 @@ NEUTRAL: Final = Neutral(
     citations=_citations,
     cache_mark=_cache_mark,
     has_logprobs=_has_logprobs,
+    ending_word=_ending_word,
     cites="everything",
     shows_logprobs=True,
 )

@@ -67,6 +67,41 @@ def test_a_whole_call_ends_as_soon_as_the_next_begins() -> None:
         ),
         pytest.param(
             [
+                call(0, "f", '{"x":', id="a"),
+                call(0, "g", '{"y":', id="b"),
+                call(0, text="1}", id="a"),
+                call(0, text="2}", id="b"),
+            ],
+            [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')],
+            id="every call numbered 0, in turns",
+        ),
+        pytest.param(
+            [call(None, "f", '{"x":1}'), call(None, "g", '{"y":2}')],
+            [(None, "f", '{"x":1}'), (None, "g", '{"y":2}')],
+            id="neither index nor id",
+        ),
+        pytest.param(
+            [call(None, "f", '{"x":1}'), call(None, "f", '{"x":2}')],
+            [(None, "f", '{"x":1}'), (None, "f", '{"x":2}')],
+            id="neither index nor id, one name",
+        ),
+        pytest.param(
+            [call(0, "f", '{"x":1}', id="a"), call(0, text='{"x":2}', id="b")],
+            [("a", "f", '{"x":1}'), ("b", "f", '{"x":2}')],
+            id="a new id without a name",
+        ),
+        pytest.param(
+            [call(0, "f", '{"x":1}{"x"', id="a"), call(0, text=":2}", id="a")],
+            [("a", "f", '{"x":1}'), (None, "f", '{"x":2}')],
+            id="two objects in one text",
+        ),
+        pytest.param(
+            [call(0, "f", "{}", id="a"), call(0, text='{"x":'), call(0, text="1}")],
+            [("a", "f", '{"x":1}')],
+            id="an empty object before the arguments",
+        ),
+        pytest.param(
+            [
                 {"function_call": {"name": "f", "arguments": "{"}},
                 {"function_call": {"arguments": "}"}},
             ],
@@ -140,6 +175,13 @@ def test_a_call_that_goes_on_after_its_end_is_a_bad_stream() -> None:
     decoder.feed(None, chunk(call(0, text="\n")))
     with pytest.raises(ModelError) as caught:
         decoder.feed(None, chunk(call(0, text="{}")))
+    assert caught.value.kind == "bad_stream"
+
+
+def test_thousands_of_objects_in_one_text_are_a_bad_stream() -> None:
+    """Nobody calls so many tools; a hostile server could make their work add up."""
+    with pytest.raises(ModelError) as caught:
+        chat.decoder().feed(None, chunk(call(0, "f", '{"a":1}' * 5_000, id="a")))
     assert caught.value.kind == "bad_stream"
 
 

@@ -191,7 +191,7 @@ def test_an_answer_spliced_from_two_is_refused() -> None:
     ],
 )
 def test_each_block_becomes_its_part(events: Any, part: Any) -> None:
-    reply = fold(decoded(sse(START, *events, ended(), STOP)))
+    reply = fold(decoded(sse(START, *events, ended("max_tokens"), STOP)))
     assert reply.parts == (part,)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import orjson
 
 from polyvox.protocols.dialects.dialect import FULL, Dialect
-from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.provider_side import Awaited, Rendered
 from polyvox.workflows.conversation import Conversation, Json, Text
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import (
@@ -43,6 +43,8 @@ def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> ModelEr
 class Decoder:
     def __init__(self) -> None:
         self._text: list[str] = []
+        self.awaits: Awaited = "answer"
+        self.usage = Usage()
 
     def feed(self, name: str | None, data: bytes) -> list[Event]:
         document = orjson.loads(data)
@@ -52,9 +54,10 @@ class Decoder:
         if "say" in document:
             self._text.append(document["say"])
             return [*events, PartDelta(document["say"])]
-        usage = Usage(document["read"], output=document["wrote"])
+        self.usage = Usage(document["read"], output=document["wrote"])
+        self.awaits = "nothing"
         whole = Text("".join(self._text))
-        return [*events, PartEnded(whole), UsageReported(usage), Finished(document["end"])]
+        return [*events, PartEnded(whole), UsageReported(self.usage), Finished(document["end"])]
 
     def finish(self) -> list[Event]:
         return []

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     BinaryNullPayloadConverter,
@@ -15,6 +14,7 @@ from temporalio.converter import (
 )
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
+from polyvox.protocols.decoding.exact_objects import read_whole_numbers, write_whole_numbers
 from polyvox.workflows.boundary.failures import failure
 from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.errors import ModelError
@@ -35,11 +35,11 @@ class ValueConverter(EncodingPayloadConverter):
 
     def to_payload(self, value: Any) -> Payload | None:
         return Payload(
-            metadata={"encoding": self.encoding.encode()}, data=orjson.dumps(dump(value))
+            metadata={"encoding": self.encoding.encode()}, data=write_whole_numbers(dump(value))
         )
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
-        return load(orjson.loads(payload.data))
+        return load(read_whole_numbers(payload.data))
 
 
 class MissingConverter(EncodingPayloadConverter):

@@ -50,6 +50,9 @@ def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
         choice["logprobs"] = {"content": logprobs, "refusal": None}
     said = choice.get("finish_reason")
     choice["finish_reason"] = wire.finish_reason(reply.finish, said)
+    if said is not None and said not in wire.FINISH_REASONS:
+        # OpenRouter's member for a word that clients do not know.
+        choice.setdefault("native_finish_reason", said)
     return answer, choice
 
 

@@ -5,7 +5,8 @@ from polyvox.protocols.chat.history import SPELLING
 from polyvox.protocols.chat.provider.fitted_messages import fit_messages
 from polyvox.protocols.chat.provider.fitted_options import fit_options, schema_in_words
 from polyvox.protocols.chat.provider.fitted_tools import fit_tools, restrain_choice
-from polyvox.protocols.chat.provider.stream import Decoder
+from polyvox.protocols.chat.provider.stream import ChatDecoder
+from polyvox.protocols.decoding.half_characters import WholeCharacters
 from polyvox.protocols.dialects.claude import keep_one_sampler
 from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.protocols.dialects.models import for_model
@@ -13,13 +14,13 @@ from polyvox.protocols.history.fitting import fitted_history
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
-from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Options
 
 parse_error = openai_errors.parse_error
 
-__all__ = ["Decoder", "decoder", "parse_error", "render"]
+__all__ = ["decoder", "parse_error", "render"]
 
 
 def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
@@ -86,4 +87,4 @@ def _takes_marks(model: str, dialect: Dialect) -> bool:
 
 def decoder() -> Decoder:
     """Return a new Decoder."""
-    return Decoder()
+    return WholeCharacters(ChatDecoder())

@@ -5,27 +5,32 @@ tool calls may be interleaved. One call is open at a time: the next one begins w
 complete (its arguments are a whole JSON document) or when the answer ends; until then it is held
 back. Text that arrives while a call is open waits for the end too.
 
-``finish_reason`` ends the answer. Usage comes in a later chunk, so Finished waits for ``[DONE]`` or
-the end of the body.
+``finish_reason`` ends the answer. Usage comes in a later chunk, and from some servers after
+``[DONE]``, so usage and Finished wait for both or for the end of the body. A server that never
+gives a reason is believed at ``[DONE]`` if it sent content.
 
 Every part's ``wire`` is a message fragment, as in ``polyvox.protocols.chat.elements``; a delta's
 is a fragment of the chunk's choice: ``{"delta": {...}}``, ``{"logprobs": {...}}`` or further
 members (see ``polyvox.protocols.chat.passing``).
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+import orjson
+
 from polyvox.protocols.bounded_json import parse_json
-from polyvox.protocols.chat.elements import FINISH_REASONS, WHOLE_MEMBERS
+from polyvox.protocols.chat.elements import WHOLE_MEMBERS
 from polyvox.protocols.chat.passing import Passing
-from polyvox.protocols.chat.provider.calls import Call
+from polyvox.protocols.chat.provider.calls import Call, Calls
 from polyvox.protocols.chat.provider.growth import Grown
+from polyvox.protocols.chat.provider.whole import delta_of
 from polyvox.protocols.chat.usage import parse_usage, usage_elsewhere
+from polyvox.protocols.decoding.ending import Content, finish_word, refuse_broken
 from polyvox.protocols.openai import provider_errors as openai_errors
+from polyvox.protocols.provider_side import Awaited
 from polyvox.workflows.conversation import Json, Opaque, Part, Reasoning, Refusal, Text, Wire
-from polyvox.workflows.errors import ErrorKind, ModelError
+from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import (
     Event,
     Finished,
@@ -35,7 +40,7 @@ from polyvox.workflows.events import (
     Started,
     UsageReported,
 )
-from polyvox.workflows.reply import FinishReason
+from polyvox.workflows.reply import Usage
 
 _PartKind = type[Text] | type[Refusal] | type[Reasoning] | type[Opaque] | type[Call]
 
@@ -45,17 +50,11 @@ _BLANK: Final[dict[_PartKind, Part]] = {
     Reasoning: Reasoning("", origin="chat"),
 }
 
-# Failures in place of an ending: DeepSeek at capacity, OpenRouter and GLM with a failed upstream.
-_BROKEN: Final[dict[str, ErrorKind]] = {
-    "insufficient_system_resource": "overloaded",
-    "error": "provider_error",
-    "network_error": "provider_error",
-}
 _WHOLE: Final = frozenset({"content", *WHOLE_MEMBERS})
 _DIALECTS: Final = frozenset({"reasoning_content", "reasoning"})
 
 
-class Decoder:
+class ChatDecoder:
     """Decodes one stream; see ``provider_side.Decoder``."""
 
     def __init__(self) -> None:
@@ -77,30 +76,46 @@ class Decoder:
         self._ahead = Grown()
         self._dialect = "reasoning_content"
         self._aside: Wire | None = None
-        self._calls: dict[int, Call] = {}
-        self._by_id: dict[str, int] = {}
-        self._highest: int | None = None
+        self._calls = Calls()
         self._live: Call | None = None
-        self._waiting: deque[Call] = deque()
         self._late: list[tuple[_PartKind, str]] = []
-        self._refused = False
+        self._content = Content()
         self._reason: str | None = None
+        self._has_end_mark = self._is_marked = False
         self._usage: Json = None
-        self._usage_told: Json = None
         self._passing = Passing()
         self._logprobs = Grown()
 
+    @property
+    def awaits(self) -> Awaited:
+        if self._closed:
+            return "nothing"
+        return "answer" if self._reason is None and not self._has_end_mark else "usage"
+
+    @property
+    def usage(self) -> Usage:
+        return Usage() if self._usage is None else parse_usage(self._usage)
+
     def feed(self, name: str | None, data: bytes) -> list[Event]:
         if data[:6] == b"[DONE]":
-            return self.finish()
+            self._has_end_mark = self._is_marked = True
+            is_answered = self._reason is not None or self._started
+            return [] if self._usage is None and is_answered else self.finish()
         if not data or self._closed:
             return []
+        if self._is_marked:
+            return self._read_late(data)
         try:
             chunk = parse_json(data)
             if name == "error" or chunk.get("error") or chunk.get("object") == "error":
+                if self._reason is not None:
+                    return []
                 raise openai_errors.parse_event(chunk.get("error") or chunk)
             return self._read(chunk)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            if self._reason is not None and isinstance(error, orjson.JSONDecodeError):
+                # The answer is complete, whatever is between it and its usage.
+                return []
             raise ModelError(
                 "bad_stream",
                 f"The provider sent a chunk that is not Chat Completions: {data[:200]!r}",
@@ -112,14 +127,28 @@ class Decoder:
             return []
         self._closed = True
         events: list[Event] = []
-        if self._reason is not None:
+        is_ended = self._reason is not None or self._has_end_mark
+        if is_ended:
             self._end_all(events)
-        self._tell_usage(events)
-        if self._reason is not None:
+            # Without a reason the end mark ends an answer, but not one that never began.
+            is_ended = self._reason is not None or self._content.is_shown
+        reason = self._content.finish(self._reason) if is_ended else None
+        if self._usage is not None or reason is not None:
             self._start("", events)
-            wire = self._ending()
-            events.append(Finished(self._finish_reason(), wire=Wire("chat", wire)))
+        if self._usage is not None:
+            events.append(UsageReported(self.usage))
+        if reason is not None:
+            events.append(Finished(reason, wire=Wire("chat", self._ending())))
         return events
+
+    def _read_late(self, data: bytes) -> list[Event]:
+        """Read the usage of a chunk after the end mark; anything else there is ignored."""
+        try:
+            chunk = parse_json(data)
+        except orjson.JSONDecodeError:
+            return []
+        self._usage = chunk.get("usage") if isinstance(chunk, dict) else None
+        return self.finish() if self._usage else []
 
     def _read(self, chunk: Json) -> list[Event]:
         events: list[Event] = []
@@ -128,7 +157,6 @@ class Decoder:
         choices = chunk.get("choices")
         if not choices:
             self._passing.note(chunk)
-            self._tell_usage(events)
             return events
         for choice in choices:
             if choice.get("index"):
@@ -148,6 +176,11 @@ class Decoder:
             self._logprobs.add(logprobs)
         self._aside = Wire("chat", aside) if aside else None
         delta = choice.get("delta")
+        message = choice.get("message")
+        if delta is None and message and self._open is None and not self._content.is_shown:
+            # Some servers repeat in ``message`` what the deltas held; this one is a whole answer.
+            delta = delta_of(message)
+            self._has_end_mark = True
         if delta:
             for member, value in delta.items():
                 if value is None or value == "":
@@ -167,11 +200,14 @@ class Decoder:
             else:
                 self._passing.hold(aside)
             self._aside = None
-        reason = choice.get("finish_reason")
-        if reason is not None and self._reason is None:
-            if broken := _BROKEN.get(reason):
-                raise ModelError(broken, f"The provider gave up with finish_reason {reason!r}.")
-            self._reason = reason
+        reason = finish_word(choice.get("finish_reason"))
+        if reason is None:
+            return
+        refuse_broken(reason)
+        is_first = self._reason is None
+        # Some servers give a reason with every chunk, and the true one with the last.
+        self._reason = reason
+        if is_first:
             self._end_all(events)
 
     def _on_content(self, value: Json, events: list[Event]) -> None:
@@ -203,7 +239,6 @@ class Decoder:
                 return
             self._end_part(events)
             self._open = kind
-            self._refused = self._refused or kind is Refusal
             events.append(PartStarted(_BLANK[kind]))
             self._remark(events)
         self._texts.append(text)
@@ -238,52 +273,27 @@ class Decoder:
 
     def _on_tool_calls(self, entries: Json, events: list[Event]) -> None:
         for entry in entries:
-            index, call = self._call_of(entry)
-            text, further = call.take(entry)
-            if call.id:
-                self._by_id[call.id] = index
-            if call is self._live:
-                if text:
-                    events.append(PartDelta(text, self._aside))
-                    self._aside = None
-                if further:
-                    piece = {"delta": {"tool_calls": [further]}}
-                    events.append(PartDelta("", Wire("chat", piece)))
-            elif call.ended and text.strip():
-                raise ValueError(f"tool call {call.id!r} goes on after its arguments were whole")
-        if self._waiting and (self._live is None or self._live.is_whole()):
-            self._next_call(events)
+            call, text, further = self._calls.take(entry)
+            if call is not self._live:
+                continue
+            if text:
+                events.append(PartDelta(text, self._aside))
+                self._aside = None
+            if further:
+                piece = {"delta": {"tool_calls": [further]}}
+                events.append(PartDelta("", Wire("chat", piece)))
+        self._next_call(events)
 
     def _on_function_call(self, value: Json, events: list[Event]) -> None:
         self._on_tool_calls([{"index": 0, "function": value}], events)
 
-    def _call_of(self, entry: Json) -> tuple[int, Call]:
-        index, call_id = entry.get("index"), entry.get("id")
-        if index is None:
-            # Without an index, a new id begins a call; anything else continues a known one.
-            known = self._by_id.get(call_id) if call_id else self._highest
-            if known is None or (call_id and self._calls[known].id not in ("", call_id)):
-                known = len(self._calls)
-            index = known
-        call = self._calls.get(index)
-        if call is not None and call_id and call.id and call_id != call.id:
-            said = entry.get("function") or entry.get("custom") or {}
-            if said.get("name"):
-                # Some servers number every call 0; a new id with a name is a new call.
-                call = None
-        if call is None:
-            call = Call()
-            self._calls[index] = call
-            self._highest = index if self._highest is None else max(index, self._highest)
-            self._waiting.append(call)
-        return index, call
-
     def _next_call(self, events: list[Event]) -> None:
-        while self._waiting and (self._live is None or self._live.is_whole()):
-            if not self._waiting[0].name:
+        waiting = self._calls.waiting
+        while waiting and (self._live is None or self._live.is_whole()):
+            if not waiting[0].name:
                 return
             self._end_part(events)
-            call = self._live = self._waiting.popleft()
+            call = self._live = waiting.popleft()
             self._open = Call
             events.append(PartStarted(call.opened()))
             self._remark(events)
@@ -312,12 +322,13 @@ class Decoder:
             call, self._live = self._live, None
             assert call is not None
             part = call.end(further, events)
+        self._content.note(part)
         events.append(PartEnded(part))
 
     def _end_all(self, events: list[Event]) -> None:
         self._end_part(events)
-        while self._waiting:
-            if not self._waiting[0].name:
+        while self._calls.waiting:
+            if not self._calls.waiting[0].name:
                 raise ModelError("bad_stream", "The provider sent a tool call without a name.")
             self._next_call(events)
             self._end_part(events)
@@ -326,6 +337,7 @@ class Decoder:
             self._grow(kind, text, events)
         self._end_part(events)
         if self._ahead:
+            # Members of a message without content, such as annotations, are not content.
             alone = Opaque(wire=Wire("chat", self._ahead.whole()))
             events += (PartStarted(alone), PartEnded(alone))
             self._ahead = Grown()
@@ -334,25 +346,6 @@ class Decoder:
         if not self._started:
             self._started = True
             events.append(Started(model, wire=wire))
-
-    def _tell_usage(self, events: list[Event]) -> None:
-        # Running totals before the answer's end are held back: usage follows the parts.
-        if self._usage is not None and self._usage is not self._usage_told:
-            if self._reason is None and not self._closed:
-                return
-            self._usage_told = self._usage
-            self._start("", events)
-            events.append(UsageReported(parse_usage(self._usage)))
-
-    def _finish_reason(self) -> FinishReason:
-        reason = FINISH_REASONS.get(self._reason or "", "stop")
-        if reason == "stop":
-            # Not every server sends this.
-            if self._calls:
-                return "tool_calls"
-            if self._refused:
-                return "refusal"
-        return reason
 
     def _ending(self) -> dict[str, Json]:
         ending = self._passing.ending(self._reason)

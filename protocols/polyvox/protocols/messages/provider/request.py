@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from polyvox.protocols.coverage.losses import LOST_REASONING
+from polyvox.protocols.decoding.half_characters import WholeCharacters
 from polyvox.protocols.dialects.claude import keep_one_sampler
 from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.protocols.dialects.models import for_model
@@ -23,7 +24,7 @@ from polyvox.protocols.messages.provider.model_capabilities import (
 from polyvox.protocols.messages.provider.prefill import end_with_user
 from polyvox.protocols.messages.provider.stream import MessagesDecoder
 from polyvox.protocols.messages.provider.structured_output import fit_format
-from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Json
 
@@ -108,6 +109,6 @@ def _offers(tools: list[Json], choice: dict[str, Json]) -> bool:
     return bool(tools) if name is None else any(tool.get("name") == name for tool in tools)
 
 
-def decoder() -> MessagesDecoder:
+def decoder() -> Decoder:
     """Return a new Decoder."""
-    return MessagesDecoder()
+    return WholeCharacters(MessagesDecoder())

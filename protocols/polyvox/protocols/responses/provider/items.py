@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from polyvox.protocols.decoding.exact_objects import text_of
 from polyvox.protocols.responses.elements import parse_item, parse_part
 from polyvox.workflows.conversation import Json, Opaque, Part, Wire
 from polyvox.workflows.events import Event, PartDelta, PartEnded, PartStarted, opened, written
@@ -24,6 +25,7 @@ class OpenItem:
     def __init__(self, added: Json) -> None:
         self.waiting: list[Event] = []
         self.done = False
+        added = _spelled(added, "")
         self._added = added
         self._shell = {name: value for name, value in added.items() if name != "content"}
         self._ended = 0
@@ -61,8 +63,10 @@ class OpenItem:
             raise TypeError(f"{item!r:.80} does not end the item that began")
         self.done = True
         if item.get("type") != "message":
-            return [PartEnded(parse_item(item)[0])]
+            return [PartEnded(parse_item(_spelled(item, "".join(self._said)))[0])]
         content = item.get("content") or []
+        if isinstance(content, str):
+            content = [{**_BLANK_TEXT, "text": content}]
         if not content and self._part is None and not self._ended:
             # An item without parts would be lost; as an opaque part it is at least passed through.
             whole = Opaque(wire=Wire("responses", item))
@@ -160,6 +164,15 @@ class OpenItem:
 
     def _skip(self, json: Json) -> list[Event]:
         return []
+
+
+def _spelled(item: Json, otherwise: str) -> Json:
+    """Return ``item`` with the text of its arguments, if a server sends an object or nothing."""
+    growing = _GROWING.get(str(item.get("type")))
+    if growing is None or isinstance(item.get(growing), str):
+        return item
+    said = item.get(growing)
+    return {**item, growing: otherwise if said is None else text_of(said)}
 
 
 def _whole(part: Part) -> list[Event]:

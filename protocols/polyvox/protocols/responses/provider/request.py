@@ -1,18 +1,19 @@
 """OpenAI Responses as a provider: its requests, and the keys and errors that go with them."""
 
+from polyvox.protocols.decoding.half_characters import WholeCharacters
 from polyvox.protocols.dialects.claude import keep_one_sampler
 from polyvox.protocols.dialects.dialect import FULL, Dialect
 from polyvox.protocols.history.fitting import fitted_history
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks
-from polyvox.protocols.provider_side import Rendered
+from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.history import SPELLING
 from polyvox.protocols.responses.provider.fitted_options import plain_fields
 from polyvox.protocols.responses.provider.fitted_tools import only_functions, restrain_choice
 from polyvox.protocols.responses.provider.one_instruction import one_instruction
-from polyvox.protocols.responses.provider.stream import Decoder
+from polyvox.protocols.responses.provider.stream import ResponsesDecoder
 from polyvox.workflows.conversation import Conversation, Json
 
 __all__ = ["decoder", "parse_error", "render"]
@@ -68,4 +69,4 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
 
 def decoder() -> Decoder:
     """Return a new Decoder."""
-    return Decoder()
+    return WholeCharacters(ResponsesDecoder())

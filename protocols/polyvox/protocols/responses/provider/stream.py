@@ -1,5 +1,8 @@
 """Decodes the streams of a Responses provider.
 
+``response.created`` may already hold items, a final status and usage, and a whole answer
+(``object: "response"``) holds all of it; both count like the terminal event.
+
 The Decoder counts on ``output_index`` alone: some servers give an item another id in every event,
 and some events carry none. Items may be open side by side there but not in our grammar, so what
 belongs to a later item waits until the one before it is done.
@@ -11,12 +14,14 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.openai import provider_errors as openai_errors
+from polyvox.protocols.provider_side import Awaited
 from polyvox.protocols.requests.credentials import redacted
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.provider.items import OpenItem
 from polyvox.workflows.conversation import Json, Part, Wire
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, Finished, PartEnded, Started, UsageReported
+from polyvox.workflows.reply import Usage
 
 # Members of a response object that every answer has its own of, and long ones that repeat the
 # request. The others are the provider's word on how the model was set.
@@ -55,7 +60,11 @@ def _passed_on(response: dict[str, Json]) -> Wire:
     return Wire("responses", said)
 
 
-class Decoder:
+_ENDED = ("completed", "incomplete")
+_FAILED = ("failed", "cancelled")
+
+
+class ResponsesDecoder:
     """Decodes one stream of response events."""
 
     def __init__(self) -> None:
@@ -65,6 +74,8 @@ class Decoder:
         self._started = False
         self._finished = False
         self._failed = False
+        self._opening: dict[str, Json] = {}
+        self._usage = Usage()
         self._actions: dict[str, Callable[[Json], list[Event]]] = {
             "error": self._fail,
             "response.created": self._start,
@@ -78,13 +89,27 @@ class Decoder:
             "response.output_item.done": self._end_item,
         }
 
+    @property
+    def awaits(self) -> Awaited:
+        return "nothing" if self._finished else "answer"
+
+    @property
+    def usage(self) -> Usage:
+        return self._usage
+
     def feed(self, name: str | None, data: bytes) -> list[Event]:
-        if self._finished or data == b"[DONE]":
+        if self._finished:
             return []
+        if data[:6] == b"[DONE]":
+            return self.finish()
         try:
             json = parse_json(data)
             kind = json.get("type")
             if type(kind) is not str:
+                if isinstance(json.get("output"), list):
+                    return self._whole(json)
+                if json.get("error"):
+                    return self._fail(json)
                 kind = json["type"] = name or ""
             act = self._actions.get(kind)
             if act is None:
@@ -99,7 +124,7 @@ class Decoder:
                 return []
             return act(json)
         except ModelError as error:
-            if self._failed:
+            if self._failed or error.kind != "invalid_request":
                 raise
             # An item that cannot be parsed is not the client's mistake but the provider's.
             raise _bad(f"an item in which {error.message} {data[:200]!r}") from error
@@ -109,11 +134,27 @@ class Decoder:
             raise _bad(f"an event with {defect!r}: {data[:200]!r}") from defect
 
     def finish(self) -> list[Event]:
-        # Only a terminal event ends an answer, and it is decoded when it comes.
-        return []
+        """Return the end of an answer that was complete in its first event; else nothing."""
+        if self._finished or self._opening.get("status") not in _ENDED:
+            return []
+        try:
+            return self._finish({"response": self._opening})
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as defect:
+            raise _bad(f"a response with {defect!r}") from defect
+
+    def _whole(self, response: dict[str, Json]) -> list[Event]:
+        """Decode a response object in place of a stream; one without an end is no answer."""
+        status = response.get("status")
+        if status in _FAILED:
+            return self._fail({"response": response})
+        return self._finish({"response": response}) if status in (*_ENDED, None) else []
 
     def _start(self, json: Json) -> list[Event]:
         response = json.get("response") or {}
+        if response.get("output") or response.get("status") in _ENDED:
+            self._opening = response
+        if response.get("usage"):
+            self._usage = wire.parse_usage(response["usage"])
         return self._begin(str(response.get("model") or ""), _passed_on(response))
 
     def _begin(self, model: str, wire: Wire | None = None) -> list[Event]:
@@ -171,8 +212,12 @@ class Decoder:
 
     def _finish(self, json: Json) -> list[Event]:
         response = json["response"]
+        if response.get("status") in _FAILED:
+            return self._fail(json)
+        if json.get("type") == "response.incomplete":
+            response = {**response, "status": "incomplete"}
         events = self._begin(str(response.get("model") or ""))
-        output = response.get("output") or []
+        output = response.get("output") or self._opening.get("output") or []
         for index, item in sorted(self._items.items()):
             if not item.done:
                 last = output[index] if index < len(output) else None
@@ -180,9 +225,11 @@ class Decoder:
         for late in output[len(self._items) :]:
             events += self._close(max(self._items, default=-1) + 1, late)
         self._note(events)
-        self._finished = True
+        if response.get("usage"):
+            self._usage = wire.parse_usage(response["usage"])
         reason = wire.finish_reason(response, self._parts)
-        events.append(UsageReported(wire.parse_usage(response.get("usage"))))
+        self._finished = True
+        events.append(UsageReported(self._usage))
         events.append(Finished(reason, None, _passed_on(response)))
         return events
 
