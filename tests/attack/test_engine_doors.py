@@ -116,7 +116,7 @@ def command(target: Target, *words: str) -> str:
 
 def new_key(target: Target, role: str) -> tuple[str, str]:
     """Return the id and the secret of a new key."""
-    made = json.loads(command(target, "keys", "create", "door", "--role", role, "--json"))
+    made = json.loads(command(target, "keys", "create", "--role", role, "--json"))
     return made["key_id"], made["secret"]
 
 
