@@ -1,6 +1,7 @@
 """The table of known servers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,8 @@ def test_an_operator_changes_single_facts() -> None:
         efforts=("high",),
     )
     assert changed(PLAIN, {}) == PLAIN
+
+
+def test_the_page_of_dialects_names_every_server_and_every_fact() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "dialects.md").read_text(encoding="utf-8")
+    assert [name for name in (*SERVERS, *FACTS) if f"`{name}`" not in page] == []

@@ -18,19 +18,17 @@ _OPENROUTER: Final = Server(
             *("frequency_penalty", "logit_bias", "logprobs", "parallel_tool_calls"),
             *("presence_penalty", "reasoning_effort", "seed", "top_logprobs", "user", "verbosity"),
         },
-        strict_tools=True,
-        text_parts=True,
     ),
     ("openrouter.ai",),
     (
         Source(
-            ("accepts", "output_limit", "strict_tools", "text_parts"),
-            "https://openrouter.ai/docs/api-reference/parameters",
+            ("accepts", "output_limit"),
+            "https://www.openrouter.ai/docs/agent-sdk/typescript/api-reference/models/chatrequest",
             _READ,
         ),
         Source(
             ("accepts",),
-            "https://openrouter.ai/docs/use-cases/reasoning-tokens",
+            "https://openrouter.ai/docs/client-sdks/python/components/chatrequestreasoningeffort.md",
             _READ,
         ),
         Source(("developer",), _PI, _READ),
@@ -43,10 +41,7 @@ _GROQ: Final = Server(
         output_limit="max_completion_tokens",
         accepts=PLAIN_FIELDS | {"parallel_tool_calls", "seed", "user"},
         refuses=frozenset(
-            (
-                *("logit_bias", "logprobs", "prompt_cache_key", "prompt_cache_options"),
-                *("prompt_cache_retention", "store", "top_logprobs"),
-            )
+            (*("logit_bias", "logprobs", "prompt_cache_key", "store", "top_logprobs"),)
         ),
         thoughts="refused",
         message_names=False,
@@ -65,7 +60,7 @@ _CEREBRAS: Final = Server(
     Dialect(
         server="cerebras",
         output_limit="max_completion_tokens",
-        accepts=PLAIN_FIELDS | {"seed", "user"},
+        accepts=PLAIN_FIELDS | {"seed"},
         refuses=frozenset(
             (
                 *("frequency_penalty", "logit_bias", "parallel_tool_calls", "presence_penalty"),
@@ -77,7 +72,7 @@ _CEREBRAS: Final = Server(
     (
         Source(
             ("accepts", "output_limit"),
-            "https://inference-docs.cerebras.ai/api-reference/chat-completions",
+            "https://pipedream.com/apps/cerebras/actions/create-chat-completion.md",
             _READ,
         ),
         Source(("refuses",), "https://hexdocs.pm/req_llm/cerebras.html", _READ),

@@ -44,12 +44,11 @@ _LMSTUDIO: Final = Server(
         server="lmstudio",
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS | {"frequency_penalty", "logit_bias", "presence_penalty", "seed"},
-        responses="functions",
     ),
     (":1234",),
     (
         Source(
-            ("accepts", "output_limit", "responses"),
+            ("accepts", "output_limit"),
             "https://lmstudio.ai/docs/developer/openai-compat/chat-completions",
             _READ,
         ),
@@ -64,15 +63,14 @@ _VLLM: Final = Server(
         accepts=PLAIN_FIELDS
         | {
             *("frequency_penalty", "logit_bias", "logprobs", "parallel_tool_calls"),
-            *("presence_penalty", "reasoning_effort", "seed", "top_logprobs", "user"),
+            *("presence_penalty", "seed", "top_logprobs", "user"),
         },
         text_parts=True,
-        responses="functions",
     ),
     (),
     (
         Source(
-            ("accepts", "output_limit", "text_parts", "responses"),
+            ("accepts", "output_limit", "text_parts"),
             "https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
             _READ,
         ),
@@ -87,13 +85,12 @@ _SGLANG: Final = Server(
         accepts=PLAIN_FIELDS
         | {*("frequency_penalty", "presence_penalty", "reasoning_effort", "seed", "user")},
         text_parts=True,
-        responses="functions",
     ),
     (":30000",),
     (
         Source(
-            ("accepts", "output_limit", "text_parts", "responses"),
-            "https://docs.sglang.ai/basic_usage/openai_api_completions.html",
+            ("accepts", "output_limit", "text_parts"),
+            "https://docs.sglang.io/docs/basic_usage/openai_api_completions.md",
             _READ,
         ),
         _TEMPLATES,

@@ -32,7 +32,7 @@ _OPENAI: Final = Server(
                 *("output_limit", "accepts", "strict_tools", "custom_tools", "developer"),
                 *("instructions", "alternate", "text_parts"),
             ),
-            "https://platform.openai.com/docs/api-reference/chat/create",
+            "https://docs.rs/crate/openai-client-base/0.13.0/source/docs/CreateChatCompletionRequest.md",
             _READ,
         ),
         Source(("longest_call_id",), "https://github.com/vercel/ai/issues/5171", _READ),
@@ -59,7 +59,7 @@ _AZURE: Final = Server(
                 *("output_limit", "accepts", "strict_tools", "custom_tools", "developer"),
                 *("instructions", "alternate", "text_parts"),
             ),
-            "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning",
+            "https://learn.microsoft.com/en-us/azure/foundry/openai/how-to/reasoning",
             _READ,
         ),
         Source(("longest_call_id",), "https://github.com/Portkey-AI/gateway/issues/1062", _READ),
@@ -83,15 +83,14 @@ _ANTHROPIC: Final = Server(
         ),
         Source(
             ("output_limit", "accepts", "instructions", "text_parts"),
-            "https://docs.anthropic.com/en/api/openai-sdk",
+            "https://platform.claude.com/docs/en/api/openai-sdk",
             _READ,
         ),
     ),
 )
 
 _MISTRAL_FIELDS: Final = PLAIN_FIELDS | {
-    *("frequency_penalty", "metadata", "n", "parallel_tool_calls", "prediction"),
-    "presence_penalty",
+    *("frequency_penalty", "n", "parallel_tool_calls", "prediction", "presence_penalty"),
 }
 
 _MISTRAL: Final = Server(
@@ -99,8 +98,7 @@ _MISTRAL: Final = Server(
         server="mistral",
         output_limit="max_tokens",
         accepts=_MISTRAL_FIELDS - {"stream_options"},
-        refuses=OPENAI_FIELDS - _MISTRAL_FIELDS - {"reasoning_effort"},
-        strict_tools=True,
+        refuses=OPENAI_FIELDS - _MISTRAL_FIELDS - {"metadata", "reasoning_effort"},
         reply_after_results=True,
         call_ids="nine_characters",
         thoughts="refused",
@@ -109,14 +107,19 @@ _MISTRAL: Final = Server(
     ("api.mistral.ai", "codestral.mistral.ai"),
     (
         Source(
-            ("accepts", "refuses", "strict_tools"),
-            "https://docs.mistral.ai/api/endpoint/chat",
+            ("accepts", "output_limit"),
+            "https://docs.rs/crate/mistral-openapi-client/latest/source/docs/ChatCompletionRequest.md",
             _READ,
         ),
         Source(("text_parts",), "https://github.com/onyx-dot-app/onyx/issues/6458", _READ),
         Source(
             ("output_limit", "refuses"),
             "https://github.com/Gitlawb/openclaude/issues/739",
+            _READ,
+        ),
+        Source(
+            ("refuses", "instructions"),
+            "https://www.librechat.ai/fr/docs/configuration/librechat_yaml/ai_endpoints/mistral",
             _READ,
         ),
         Source(("thoughts",), "https://github.com/charmbracelet/crush/issues/1590", _READ),
@@ -139,8 +142,13 @@ _DEEPSEEK: Final = Server(
     ("api.deepseek.com",),
     (
         Source(
-            ("accepts", "output_limit", "json_schema"),
-            "https://api-docs.deepseek.com/api/create-chat-completion",
+            ("accepts", "output_limit"),
+            "https://docs.rs/deepseek-sdk/latest/deepseek_sdk/chat/request/struct.ChatRequest.html",
+            _READ,
+        ),
+        Source(
+            ("json_schema",),
+            "https://docs.camel-ai.org/reference/camel.configs.deepseek_config",
             _READ,
         ),
         Source(("effort_as",), "https://api-docs.deepseek.com/guides/thinking_mode", _READ),
@@ -159,13 +167,7 @@ _GEMINI: Final = Server(
         server="gemini",
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS | {"parallel_tool_calls", "reasoning_effort"},
-        refuses=frozenset(
-            (
-                *("frequency_penalty", "logit_bias", "metadata", "prompt_cache_key"),
-                *("prompt_cache_options", "prompt_cache_retention", "safety_identifier"),
-                *("store", "verbosity"),
-            )
-        ),
+        refuses=frozenset((*("frequency_penalty", "metadata", "prompt_cache_key", "store"),)),
         efforts=("low", "medium", "high"),
     ),
     ("generativelanguage.googleapis.com",),
@@ -187,24 +189,20 @@ _XAI: Final = Server(
     Dialect(
         server="xai",
         output_limit="max_completion_tokens",
-        accepts=(PLAIN_FIELDS - {"stop"})
-        | {
-            *("logprobs", "n", "parallel_tool_calls", "reasoning_effort", "seed"),
-            *("top_logprobs", "user"),
-        },
-        refuses=frozenset(("frequency_penalty", "presence_penalty", "stop", "store")),
+        accepts=(PLAIN_FIELDS - {"stop"}) | {"reasoning_effort"},
+        refuses=frozenset(("frequency_penalty", "presence_penalty", "stop")),
         stops=0,
         efforts=("low", "medium", "high"),
     ),
     ("api.x.ai",),
     (
         Source(
-            ("accepts", "output_limit"),
-            "https://docs.x.ai/docs/api-reference#chat-completions",
+            ("output_limit",),
+            "https://preview.hex.pm/preview/req_llm/show/guides/providers/xai.md",
             _READ,
         ),
         Source(
-            ("efforts",),
+            ("accepts", "efforts"),
             "https://docs.x.ai/developers/model-capabilities/text/best-practices",
             _READ,
         ),
@@ -218,8 +216,7 @@ _MOONSHOT: Final = Server(
         server="moonshot",
         output_limit="max_tokens",
         # Its newer models answer 400 to any other sampling than their own.
-        accepts=(PLAIN_FIELDS - {"temperature", "top_p"})
-        | {"n", "prompt_cache_key", "safety_identifier"},
+        accepts=PLAIN_FIELDS - {"temperature", "top_p"},
         effort_as="thinking",
         efforts=(),
         forced_choice="refused",
@@ -233,11 +230,16 @@ _MOONSHOT: Final = Server(
             _READ,
         ),
         Source(
-            ("effort_as", "efforts", "thoughts", "accepts"),
-            "https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model",
+            ("effort_as", "efforts", "thoughts"),
+            "https://platform.moonshot.cn/docs/guide/use-kimi-k2-thinking-model",
             _READ,
         ),
         Source(("forced_choice",), "https://github.com/can1357/oh-my-pi/issues/1077", _READ),
+        Source(
+            ("accepts", "forced_choice"),
+            "https://www.studynil.com/ai/llm/kimi/api/chat.html",
+            _READ,
+        ),
         Source(("thoughts",), "https://github.com/openclaw/openclaw/pull/59689", _READ),
     ),
 )
@@ -273,7 +275,10 @@ _ALIBABA: Final = Server(
         server="alibaba",
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS
-        | {*("logprobs", "n", "parallel_tool_calls", "presence_penalty", "seed", "top_logprobs")},
+        | {
+            *("frequency_penalty", "logprobs", "parallel_tool_calls", "presence_penalty"),
+            "top_logprobs",
+        },
         effort_as="enable_thinking",
         efforts=(),
         forced_choice="without_thinking",
@@ -282,7 +287,7 @@ _ALIBABA: Final = Server(
     (
         Source(
             ("accepts", "output_limit", "effort_as", "efforts"),
-            "https://www.alibabacloud.com/help/en/model-studio/qwen-api-reference",
+            "https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-openai-chat-completions",
             _READ,
         ),
         Source(("forced_choice",), "https://github.com/cloudwego/eino/issues/994", _READ),
@@ -290,31 +295,13 @@ _ALIBABA: Final = Server(
     ),
 )
 
-_COHERE: Final = Server(
-    Dialect(
-        server="cohere",
-        output_limit="max_tokens",
-        accepts=PLAIN_FIELDS
-        | {"frequency_penalty", "presence_penalty", "reasoning_effort", "seed"},
-        efforts=("none", "high"),
-    ),
-    ("api.cohere.ai", "api.cohere.com"),
-    (
-        Source(
-            ("accepts", "efforts", "output_limit"),
-            "https://docs.cohere.com/docs/compatibility-api",
-            _READ,
-        ),
-    ),
-)
-
 _MINIMAX: Final = Server(
-    Dialect(server="minimax", output_limit="max_tokens"),
+    Dialect(server="minimax", output_limit="max_completion_tokens"),
     ("api.minimax.io", "api.minimaxi.com"),
     (
         Source(
             ("output_limit",),
-            "https://platform.minimax.io/docs/api-reference/text-openai-api",
+            "https://java.agentscope.io/v2/en/integration/model/minimax",
             _READ,
         ),
     ),
@@ -331,7 +318,6 @@ VENDORS: Final = (
     _MOONSHOT,
     _ZAI,
     _ALIBABA,
-    _COHERE,
     _MINIMAX,
 )
 """The servers of the vendors."""

@@ -100,7 +100,6 @@ def test_the_output_limit_has_the_name_that_the_server_knows(
         ("groq", "openai/gpt-oss-120b", "low", {"reasoning_effort": "low"}),
         ("gemini", "gemini-3-flash", "minimal", {"reasoning_effort": "low"}),
         ("xai", "grok-4.7", "max", {"reasoning_effort": "high"}),
-        ("cohere", "command-a", "medium", {"reasoning_effort": "high"}),
         ("zai", "glm-5", "high", {"thinking": {"type": "enabled"}}),
         ("zai", "glm-5", "none", {"thinking": {"type": "disabled"}}),
         ("moonshot", "kimi-k2.6", "low", {"thinking": {"type": "enabled"}}),

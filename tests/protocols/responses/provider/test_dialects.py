@@ -57,7 +57,7 @@ def rendered(document: dict[str, Any], dialect: Dialect, protocol: str = "respon
     return responses.render(conversation, "m", dialect)
 
 
-@pytest.mark.parametrize("name", ["ollama", "lmstudio", "vllm", "sglang", "llamacpp", "deepseek"])
+@pytest.mark.parametrize("name", ["ollama", "llamacpp", "deepseek"])
 def test_codex_reaches_a_server_that_knows_only_functions(name: str) -> None:
     """Its free-text tools and namespaces become functions, its instructions one text."""
     request = rendered(CODEX, SERVERS[name].dialect)
