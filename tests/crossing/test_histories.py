@@ -1,18 +1,29 @@
 """Any history of any client becomes a request that a strict provider accepts."""
 
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyvox.protocols.chat import history as chat
+from polyvox.protocols.history import pairing
+from polyvox.protocols.history.order import is_in_order
+from polyvox.protocols.messages import history as messages_history
+from polyvox.protocols.responses import history as responses
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Json, Protocol
-from tests.samples.histories import NAMES, STEPS, requests
+from tests.samples.histories import NAMES, ORDERED_STEPS, STEPS, requests
 from tests.samples.provider_rules import check_request
 
 ALL_PAIRS = [(a, b) for a in PROTOCOLS for b in PROTOCOLS]
 MODEL = "claude-opus-4-8"
+SPELLINGS = {
+    "chat": chat.SPELLING,
+    "messages": messages_history.SPELLING,
+    "responses": responses.SPELLING,
+}
 
 
 def rendered(client: Protocol, over: Protocol, body: Json) -> Any:
@@ -64,3 +75,20 @@ def test_a_longer_history_begins_like_the_shorter_one(
     first = rendered(client, over, requests(done, ())[client]).body[said]
     second = rendered(client, over, requests([*done, ("assistant", "Yes."), *later], ())[client])
     assert second.body[said][: len(first)] == first
+
+
+@settings(deadline=None, max_examples=60)
+@given(ORDERED_STEPS)
+@pytest.mark.parametrize(("client", "over"), ALL_PAIRS)
+def test_a_history_found_in_order_is_left_by_the_pairing(
+    client: Protocol, over: Protocol, steps: list[Any]
+) -> None:
+    """The quick look before the pairing never passes what that would change."""
+    body = requests([*steps, ("user", "And?")], ())[client]
+    messages = PROTOCOLS[client].parser.parse(body, {}).conversation.messages
+    if not is_in_order(messages, SPELLINGS[over]):
+        return
+    with mock.patch.object(pairing, "is_in_order", return_value=False):
+        again = pairing.paired(messages, SPELLINGS[over], [])
+    assert len(again) == len(messages)
+    assert all(a is b for a, b in zip(again, messages, strict=True))

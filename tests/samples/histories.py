@@ -57,6 +57,19 @@ _SAID = st.tuples(st.sampled_from(["user", "assistant", "notice"]), WORDS)
 STEPS = st.lists(_CALLS | _RESULTS | _SAID, max_size=12)
 """What a client's history may hold, in any order: calls, results, and texts between them."""
 
+_TURNS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True).flatmap(
+    lambda ids: st.permutations(ids).map(
+        lambda answered: [
+            *(("call", call_id, "read", "{}") for call_id in ids),
+            *(("result", call_id, "Fog.") for call_id in answered),
+        ]
+    )
+)
+ORDERED_STEPS = st.lists(_TURNS | _SAID.map(lambda said: [said]), max_size=4).map(
+    lambda turns: [step for turn in turns for step in turn]
+)
+"""Mostly in order: results in any order after their calls, and ids that may repeat."""
+
 
 def chat_messages(steps: Iterable[tuple[Json, ...]]) -> list[Json]:
     """Spell ``steps`` as a Chat client; calls in a row are in one message."""

@@ -37,6 +37,8 @@ _SIGNATURES: Final = (
 )
 _BRANDS: Final = {b"avif": "image/avif", b"heic": "image/heic", b"heix": "image/heic"}
 
+_MEDIA: Final = (Image, File)
+
 _ALIASES: Final = {
     "image/jpg": "image/jpeg",
     "image/pjpeg": "image/jpeg",
@@ -85,7 +87,9 @@ def labelled(messages: Iterable[Message], spelling: Spelling) -> tuple[Message, 
 
 
 def _may_hold_media(part: Part) -> bool:
-    return isinstance(part, Image | File | ToolResult)
+    if isinstance(part, ToolResult):
+        return any(isinstance(inner, _MEDIA) for inner in part.parts)
+    return isinstance(part, _MEDIA)
 
 
 def _labelled(part: Part, spelling: Spelling) -> Part:

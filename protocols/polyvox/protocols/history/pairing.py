@@ -24,6 +24,7 @@ from polyvox.protocols.history.elements import (
     renumbered_result,
     with_parts,
 )
+from polyvox.protocols.history.order import is_in_order
 from polyvox.protocols.history.spelling import Spelling
 from polyvox.workflows.conversation import (
     Json,
@@ -81,7 +82,7 @@ def paired(
 
     A result without its call becomes user text, a call without a result gets one that says so.
     """
-    if not any(isinstance(p, ToolCall | ToolResult) for m in messages for p in m.parts):
+    if is_in_order(messages, spelling):
         return tuple(messages)
     replies = _replies(messages, spelling)
     _pair(messages, replies)
