@@ -1,8 +1,10 @@
 """Answers of an upstream in every form that servers give them, over a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -26,7 +28,7 @@ KEY = "the-servers-secret-key"
 async def answering(respond: Callable[[web.Request], Any]) -> AsyncIterator[Provider]:
     """Serve every request with ``respond``."""
     app = web.Application()
-    app.router.add_post("/chat/completions", respond)
+    app.router.add_post("/{any:.*}", respond)
     runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -42,15 +44,24 @@ async def asked(
     respond: Callable[[web.Request], Any], read: Callable[[Answer], Any], key: str = ""
 ) -> Any:
     """Return what ``read`` makes of the answer that ``respond`` gives."""
-    request = chat.render(Conversation((user("hi"),)), "m")
     async with answering(respond) as provider:
-        environ = {"KEY": key} if key else {}
-        upstream = Upstream(Secrets({"p": provider}, environ))
-        try:
-            async with upstream.post(provider, request, {}) as answer:
-                return await read(answer)
-        finally:
-            await upstream.close()
+        return await asked_of(provider, read, {"KEY": key} if key else {})
+
+
+async def asked_of(
+    provider: Provider,
+    read: Callable[[Answer], Any],
+    environ: Mapping[str, str] = MappingProxyType({}),
+    authorization: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
+    """Return what ``read`` makes of the answer of ``provider``."""
+    request = chat.render(Conversation((user("hi"),)), "m")
+    upstream = Upstream(Secrets({"p": provider}, environ))
+    try:
+        async with upstream.post(provider, request, authorization) as answer:
+            return await read(answer)
+    finally:
+        await upstream.close()
 
 
 async def replied(answer: Answer) -> Reply:
@@ -218,3 +229,42 @@ async def test_a_connection_is_used_again_after_an_answer() -> None:
         finally:
             await upstream.close()
     assert len(ports) == 1
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+async def test_a_proxy_of_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    async def respond(request: web.Request) -> web.Response:
+        seen.append((request.host, request.headers.get("proxy-authorization")))
+        return web.Response(body=sse(TEXT, STOP) + DONE)
+
+    async with answering(respond) as proxy:
+        address = proxy.base_url.removeprefix("http://")
+        monkeypatch.setenv("http_proxy", f"{scheme}user:word@{address}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        through = Provider("p", "chat", "http://provider.test/v1")
+        assert (await asked_of(through, replied)).text == "Hi"
+        await asked_of(proxy, replied)
+    assert seen == [("provider.test", "Basic dXNlcjp3b3Jk"), (address, None)]
+
+
+async def test_an_entry_in_netrc_does_not_reach_a_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider gets the key that is configured for it, or none."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    seen: list[str | None] = []
+
+    async def respond(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("authorization"))
+        return web.Response(body=sse(TEXT, STOP) + DONE)
+
+    async with answering(respond) as provider:
+        await asked_of(provider, replied)
+        await asked_of(provider, replied, authorization={"authorization": "Bearer configured"})
+    assert seen == [None, "Bearer configured"]

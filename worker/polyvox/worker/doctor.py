@@ -113,7 +113,7 @@ async def _server(settings: Settings, server: RunningServer | None) -> list[Find
     if server is None:
         return []
     detail = f"process {server.pid}, Polyvox {server.version}, {server.base_url}"
-    if trouble := await server.readiness():
+    if trouble := await _readiness(server):
         remedy = "See its log. If its disk is full, free some space."
         return [Finding("server", "warn", f"{detail}: {trouble}", remedy)]
     read = server.config or "no polyvox.toml"
@@ -124,6 +124,21 @@ async def _server(settings: Settings, server: RunningServer | None) -> list[Find
         found = f"{detail}: {read} was changed after it was read"
         return [Finding("server", "warn", found, "Restart the server to use the changes.")]
     return [Finding("server", "ok", f"{detail}: ready, has read {read}")]
+
+
+async def _readiness(server: RunningServer) -> str:
+    """Return "" if the server is ready, else what it says, or that it does not answer."""
+    try:
+        async with httpx.AsyncClient(timeout=REACH_LIMIT_S, trust_env=False) as client:
+            answer = await client.get(f"{server.base_url}/readyz")
+            document = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        return f"does not answer: {str(error) or type(error).__name__}"
+    if answer.is_success:
+        return ""
+    stores = document.get("stores", {})
+    troubles = [f"{name}: {state}" for name, state in stores.items() if state != "ok"]
+    return "; ".join(troubles) or f"not ready: the engine is {document.get('engine')}"
 
 
 def _disk(data: Path) -> Finding:

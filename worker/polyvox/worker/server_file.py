@@ -11,11 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import httpx
-
 from polyvox.activities.storage.private_files import write_private
-
-ANSWER_LIMIT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +34,6 @@ class RunningServer:
     def config_changed(self) -> bool:
         """Whether the configuration file has other contents than when the server read it."""
         return bool(self.config) and digest_of_file(Path(self.config)) != self.config_sha256
-
-    async def readiness(self) -> str:
-        """Return "" if the server is ready, else what it says, or that it does not answer."""
-        try:
-            async with httpx.AsyncClient(timeout=ANSWER_LIMIT_S, trust_env=False) as client:
-                answer = await client.get(f"{self.base_url}/readyz")
-                document = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            return f"does not answer: {str(error) or type(error).__name__}"
-        if answer.is_success:
-            return ""
-        stores = document.get("stores", {})
-        troubles = [f"{name}: {state}" for name, state in stores.items() if state != "ok"]
-        return "; ".join(troubles) or f"not ready: the engine is {document.get('engine')}"
 
 
 def digest_of_file(file: Path) -> str:

@@ -29,6 +29,11 @@ Row = dict[str, Any]
 # A provider may respond with a whole web page, which must not fill the ledger.
 MESSAGE_LIMIT = 4000
 
+_NAMES = {
+    entry: tuple(field.name for field in fields(entry))
+    for entry in (RunStarted, RunEnded, CallStarted, CallEnded)
+}
+
 _CALL_KEY = ("run_id", "call_id", "attempt")
 
 _INTERRUPTED = "The server stopped during this call; its tokens and cost are not known."
@@ -56,7 +61,7 @@ def ended_call_row(call: CallEnded) -> Row:
 
 def columns_of(entry: RunStarted | RunEnded | CallStarted | CallEnded) -> Row:
     """Return the columns of an entry, which have the names of its fields."""
-    row: Row = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    row: Row = {name: getattr(entry, name) for name in _NAMES[type(entry)]}
     if "usage" in row:
         usage = storable(row.pop("usage"))
         row |= {f"{meter}_tokens": getattr(usage, meter) for meter in METERS}

@@ -86,10 +86,10 @@ class Channel:
     def push(self, batch: Batch) -> None:
         if self._overflown:
             return
-        self._waiting_bytes += sum(
-            _EVENT_BYTES + len(event.text) if isinstance(event, PartDelta) else _EVENT_BYTES
-            for event in batch.events
-        )
+        for event in batch.events:
+            self._waiting_bytes += _EVENT_BYTES
+            if isinstance(event, PartDelta):
+                self._waiting_bytes += len(event.text)
         if self._waiting_bytes > MOST_WAITING_BYTES:
             # Nothing more is passed on before the end, because a gap could not be filled later.
             self._overflown = True

@@ -242,10 +242,11 @@ class ModelCaller:
     def _decode(self, attempt: "Attempt", decoder: Decoder, frames: list[Frame]) -> None:
         """Process the events of one read, also those before an error: they may report usage."""
         events: list[Event] = []
+        most_bytes = self._most_bytes
         try:
             for name, data in frames:
                 attempt.answer_bytes += max(_LEAST_FRAME_BYTES, len(data) - _ENVELOPE_BYTES)
-                if attempt.answer_bytes > self._most_bytes:
+                if attempt.answer_bytes > most_bytes:
                     raise _too_large(f"more than {self.max_answer_mib} MiB")
                 events += decoder.feed(name, data)
         finally:
@@ -264,7 +265,7 @@ class ModelCaller:
             isinstance(event, PartDelta | PartEnded) for event in events
         ):
             attempt.first_token_at = datetime.now(UTC)
-        attempt.parts += sum(isinstance(event, PartStarted) for event in events)
+        attempt.parts += len([event for event in events if isinstance(event, PartStarted)])
         if attempt.parts > _MOST_PARTS:
             raise _too_large(f"more than {_MOST_PARTS} parts")
         attempt.folding.feed(events)

@@ -50,6 +50,7 @@ class Directory:
         self._protocols = protocols
         self._providers = providers
         self._environ = environ
+        self._dialects: dict[str, Dialect] = {}
 
     def find(self, reference: str) -> Destination:
         """Resolve ``provider:model``. Raises ModelError("model_not_found")."""
@@ -62,7 +63,9 @@ class Directory:
                 f"Model {reference!r} names no known provider. Providers: {known}.",
                 param="model",
             )
-        dialect = dialect_of(provider.base_url, provider.dialect)
+        dialect = self._dialects.get(name)
+        if dialect is None:
+            dialect = self._dialects[name] = dialect_of(provider.base_url, provider.dialect)
         return Destination(provider, model, self._protocols[provider.protocol], dialect)
 
     def authorization(self, destination: Destination) -> dict[str, str]:

@@ -10,6 +10,8 @@ import asyncio
 import io
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -73,16 +75,16 @@ class Answer:
         body = Body(most_bytes)
         loop = asyncio.get_running_loop()
         until: float | None = None
-        while decoder.awaits != "nothing":
+        while (awaits := decoder.awaits) != "nothing":
             if body.kind == "document":
                 # Not every server closes the connection after it.
                 until = loop.time() + _REST_S if body.may_be_whole() else None
-            elif until is None and decoder.awaits == "usage":
+            elif until is None and awaits == "usage":
                 until = loop.time() + _REST_S
             try:
                 chunk = await self._read_until(until)
             except (ModelError, TimeoutError) as failed:
-                if decoder.awaits == "usage" or body.is_whole():
+                if awaits == "usage" or body.is_whole():
                     break
                 if isinstance(failed, TimeoutError):
                     continue  # a document that only seemed complete
@@ -233,16 +235,19 @@ def _reason(broken: Exception) -> str:
 class Upstream:
     """One connection pool for all providers; created on the event loop.
 
-    It does not retry; Temporal does. Proxies are taken from the environment, as usual. ``secrets``
-    are replaced in responses.
+    It does not retry; Temporal does. Proxies are taken from the environment (``HTTPS_PROXY``,
+    ``NO_PROXY``). ``secrets`` are replaced in responses.
     """
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
         self._draining = set[asyncio.Task[None]]()
+        self._proxies: dict[str, str | None] = {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-            trust_env=True,
+            # With trust_env, aiohttp reads the environment again for every request, and refuses a
+            # request with a key if ~/.netrc has an entry for its host.
+            trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             # Compressing each token costs more than it saves.
             headers={"accept-encoding": "identity", "user-agent": "polyvox"},
@@ -276,6 +281,7 @@ class Upstream:
                 data=io.BytesIO(dump_json(request.body)),
                 headers=headers,
                 allow_redirects=False,
+                proxy=self._proxy(provider.base_url),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=_CONNECT_S, sock_read=provider.timeout_s
                 ),
@@ -306,8 +312,21 @@ class Upstream:
             else:
                 response.close()
 
+    def _proxy(self, base_url: str) -> str | None:
+        if base_url not in self._proxies:
+            self._proxies[base_url] = _proxy_in_environment(base_url)
+        return self._proxies[base_url]
+
     async def close(self) -> None:
         for task in self._draining:
             task.cancel()
         await asyncio.gather(*self._draining, return_exceptions=True)
         await self._session.close()
+
+
+def _proxy_in_environment(base_url: str) -> str | None:
+    address = urlsplit(base_url)
+    if address.hostname is None or proxy_bypass(address.hostname):
+        return None
+    proxy = getproxies().get(address.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy

@@ -34,8 +34,13 @@ class Emission:
     def feed(self, events: list[Event]) -> list[Event]:
         """Return the events to emit now."""
         shown = self._allowed(events)
-        if self._begun is None and not any(isinstance(e, PartStarted) for e in shown):
-            return shown
+        if self._begun is None:
+            for event in shown:
+                if isinstance(event, PartStarted):
+                    break
+            else:
+                # The hot path: nothing but deltas.
+                return shown
         worded: list[Event] = []
         for event in shown:
             if self._begun is not None:

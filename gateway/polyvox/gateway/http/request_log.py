@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -128,6 +129,7 @@ def shown(name: str) -> str:
     return name if not name or (_NAME.fullmatch(name) and not _SECRET.search(name)) else _HIDDEN
 
 
+@lru_cache(maxsize=256)
 def _key_name(name: str) -> str:
     """Return the name of a key, which its operator chose, as one word."""
     return "".join(c if c.isprintable() and c != " " else "_" for c in name)[:_LONGEST_KEY_NAME]

@@ -30,7 +30,10 @@ class AnsweredCalls:
 
     def feed(self, events: list[Event]) -> list[Event]:
         """Return ``events`` with the calls as the conversation knows them."""
-        return [self._event(event) for event in events]
+        for event in events:
+            if isinstance(event, PartStarted | PartEnded) and isinstance(event.part, ToolCall):
+                return [self._event(event) for event in events]
+        return events
 
     def _event(self, event: Event) -> Event:
         match event:

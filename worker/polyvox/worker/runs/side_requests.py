@@ -62,6 +62,10 @@ _WORDS = (
     _Words("summary", "user", "Write a summary of the conversation so far for a colleague"),
 )
 
+_BEGINNINGS = {
+    by: tuple(known.words for known in _WORDS if known.by == by) for by in ("system", "user")
+}
+
 _CLASSES = {"compaction": "summary", "auxiliary": "auxiliary"}
 """Kinds by the header x-claude-code-request-class; the others are main, subagent and workflow."""
 
@@ -109,8 +113,9 @@ def _by_format(conversation: Conversation, headers: Mapping[str, str]) -> str:
 
 
 def _by_words(conversation: Conversation) -> str:
-    found = {"system": [*_instructions(conversation)], "user": _newest_words(conversation)}
-    for known in _WORDS:
+    texts = {"system": _instructions(conversation), "user": _newest_words(conversation)}
+    found = {by: [t for t in texts[by] if t.startswith(_BEGINNINGS[by])] for by in texts}
+    for known in _WORDS if any(found.values()) else ():
         if any(text.startswith(known.words) for text in found[known.by]):
             return known.kind
     return ""
@@ -124,9 +129,10 @@ def _instructions(conversation: Conversation) -> Iterator[str]:
             yield from _texts(message)
 
 
-def _newest_words(conversation: Conversation) -> list[str]:
+def _newest_words(conversation: Conversation) -> Iterator[str]:
     newest = next((m for m in reversed(conversation.messages) if m.role == "user"), None)
-    return [*_texts(newest)] if newest is not None else []
+    if newest is not None:
+        yield from _texts(newest)
 
 
 def _texts(message: Message) -> Iterator[str]:

@@ -200,8 +200,8 @@ class ChatDecoder:
             else:
                 self._passing.hold(aside)
             self._aside = None
-        reason = finish_word(choice.get("finish_reason"))
-        if reason is None:
+        reason = choice.get("finish_reason")
+        if reason is None or (reason := finish_word(reason)) is None:
             return
         refuse_broken(reason)
         is_first = self._reason is None
