@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,10 @@ def readiness(server: Child) -> httpx.Response:
 def full(disk: Path, server: Child) -> Iterator[Child]:
     """The server while its disk has no free space."""
     rest = disk / "rest"
-    with rest.open("wb") as file:
+    # Without a buffer: closing the file would try to write the rest of it once more.
+    with rest.open("wb", buffering=0) as file, suppress(OSError):
         while True:
-            try:
-                file.write(bytes(65536))
-                file.flush()
-            except OSError:
-                break
+            file.write(bytes(65536))
     until(lambda: readiness(server).status_code == 503, "the server stays ready")
     yield server
     rest.unlink()

@@ -228,9 +228,12 @@ class _OtherCalls:
         for part in (p for m in messages for p in m.parts if isinstance(p, Opaque)):
             element = part.on_wire(spelling.protocol)
             if isinstance(element, dict):
-                self._any |= element.get("type") in spelling.hiding
-                entries = [element, *element.get("tool_calls", ())]
-                names = [entry.get(name) for entry in entries for name in ("id", "call_id")]
+                kind = element.get("type")
+                self._any |= isinstance(kind, str) and kind in spelling.hiding
+                calls = element.get("tool_calls")
+                entries = [element, *(calls if isinstance(calls, list) else ())]
+                objects = [entry for entry in entries if isinstance(entry, dict)]
+                names = [entry.get(name) for entry in objects for name in ("id", "call_id")]
                 self._ids.update(name for name in names if isinstance(name, str))
 
     def may_have(self, call_id: str) -> bool:
