@@ -23,6 +23,9 @@ DeepSeek refuses an empty text and accepts this one; Kimi accepts any text that 
 https://github.com/openclaw/openclaw/pull/59689; read 2026-11-28).
 """
 
+_Marked = tuple[Json, bool]
+"""A message, and whether a client of Chat Completions wrote it."""
+
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details")
 _INSTRUCTING: Final = ("system", "developer")
 _AFTER_RESULTS: Final = "I have the results."
@@ -35,29 +38,28 @@ def fit_messages(
     dialect: Dialect,
     losses: list[str],
     *,
-    own: bool,
+    own: Sequence[bool],
     instruction: str | None = None,
 ) -> list[Json]:
     """Return ``messages`` as ``dialect`` accepts them; the argument is not changed.
 
-    ``instruction`` is added to the system message. ``own`` messages of a client of Chat Completions
-    are rewritten only where the server is known to refuse them, except for instructions and calls:
-    those are rewritten for every server that is not known to take them. They are joined only if an
-    instruction has become a user message among them.
+    ``instruction`` is added to the system message. ``own`` says of each message whether a client of
+    Chat Completions wrote it. Such a message is rewritten only where the server is known to refuse
+    it, except for instructions and calls: those are rewritten for every server that is not known to
+    take them. It is joined only with a neighbour that is not the client's.
     """
     fitted = [_fit_message(message, dialect, losses) for message in messages]
     if instruction is not None:
         fitted = _instructed(fitted, instruction)
-    added = False
+        own = [*[False] * (len(fitted) - len(messages)), *own]
+    marked = list(zip(fitted, own, strict=True))
     if dialect.instructions == "head":
-        added = any(_instructs(message) for message in fitted[_head(fitted) :])
-        fitted = _with_one_head(fitted, losses)
+        marked = _with_one_head(marked, losses)
     elif not dialect.developer:
-        fitted = [_as_system(message) for message in fitted]
-    if not dialect.text_parts and not own:
-        fitted = [_as_text(message) for message in fitted]
-    if dialect.alternate and (added or not own):
-        fitted = list(_joined(fitted))
+        marked = [(_as_system(message), is_own) for message, is_own in marked]
+    if not dialect.text_parts:
+        marked = [(m if is_own else _as_text(m), is_own) for m, is_own in marked]
+    fitted = list(_joined(marked)) if dialect.alternate else [m for m, _ in marked]
     if dialect.reply_after_results:
         fitted = list(_replied(fitted, dialect, losses))
     return fitted
@@ -141,38 +143,34 @@ def _instructed(messages: list[Json], instruction: str) -> list[Json]:
     return [{"role": "system", "content": instruction}, *messages]
 
 
-def _with_one_head(messages: list[Json], losses: list[str]) -> list[Json]:
+def _with_one_head(messages: list[_Marked], losses: list[str]) -> list[_Marked]:
     """Join the leading instructions into one system message; later ones become user text.
 
     A later instruction keeps its place, but never stands between the results of one reply.
     """
-    end = _head(messages)
-    fitted: list[Json] = []
+    end = next((at for at, (m, _) in enumerate(messages) if not _instructs(m)), len(messages))
+    fitted: list[_Marked] = []
     if end:
-        head = _as_system(messages[0])
+        head, is_own = messages[0]
+        head = _as_system(head)
         if end > 1:
-            head = {**head, "content": _together([m.get("content") for m in messages[:end]])}
-        fitted.append(head)
-    held: list[Json] = []
-    for message in messages[end:]:
+            head = {**head, "content": _together([m.get("content") for m, _ in messages[:end]])}
+        fitted.append((head, is_own))
+    held: list[_Marked] = []
+    for message, is_own in messages[end:]:
         if _instructs(message):
             lose(losses, LATER_INSTRUCTIONS)
-            held.append({"role": "user", "content": _tagged(message.get("content"))})
+            held.append(({"role": "user", "content": _tagged(message.get("content"))}, False))
             continue
         if message.get("role") != "tool":
             fitted += held
             held = []
-        fitted.append(message)
+        fitted.append((message, is_own))
     return fitted + held
 
 
 def _instructs(message: Json) -> bool:
     return message.get("role") in _INSTRUCTING
-
-
-def _head(messages: list[Json]) -> int:
-    """Return the number of leading instructions."""
-    return next((at for at, m in enumerate(messages) if not _instructs(m)), len(messages))
 
 
 def _as_system(message: Json) -> Json:
@@ -215,21 +213,24 @@ def _parts(content: Json) -> list[Json]:
     return content if isinstance(content, list) else [{"type": "text", "text": content}]
 
 
-def _joined(messages: list[Json]) -> Iterator[Json]:
-    """Yield ``messages`` with neighbours of the user, and of the assistant, joined."""
-    group: list[Json] = []
-    for message in messages:
-        if group and not _continues(group[-1], message):
-            yield _one_message(group)
+def _joined(messages: list[_Marked]) -> Iterator[Json]:
+    """Yield ``messages`` with neighbours of the user, and of the assistant, joined.
+
+    Neighbours that the client all wrote itself stay apart.
+    """
+    group: list[_Marked] = []
+    for message, is_own in messages:
+        if group and not _continues(group[-1][0], message):
+            yield from _one_message(group)
             group = []
-        group.append(message)
-    if group:
-        yield _one_message(group)
+        group.append((message, is_own))
+    yield from _one_message(group)
 
 
-def _one_message(group: list[Json]) -> Json:
-    if len(group) == 1:
-        return group[0]
+def _one_message(marked: list[_Marked]) -> list[Json]:
+    group = [message for message, _ in marked]
+    if len(group) < 2 or all(is_own for _, is_own in marked):
+        return group
     joined: dict[str, Json] = {}
     for message in group:
         joined.update(message)
@@ -237,7 +238,7 @@ def _one_message(group: list[Json]) -> Json:
     thoughts = [t for m in group if (t := m.get("reasoning_content")) and t != PLACEHOLDER]
     if thoughts:
         joined["reasoning_content"] = _together(thoughts)
-    return joined
+    return [joined]
 
 
 def _continues(before: Json, message: Json) -> bool:

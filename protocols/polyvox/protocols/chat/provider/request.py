@@ -16,7 +16,7 @@ from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
 from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.tool_names import allowed_tools
-from polyvox.workflows.conversation import Conversation, Options
+from polyvox.workflows.conversation import Conversation, Json, Options
 
 parse_error = openai_errors.parse_error
 
@@ -27,8 +27,9 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     """Render the request for ``model``; see ``ProviderProtocol.render``."""
     losses: list[str] = []
     dialect = for_model(dialect, model)
-    conversation = fitted_history(conversation, SPELLING, losses)
     own = conversation.options.on_wire("chat") is not None
+    is_clients = own and _is_verbatim(conversation)
+    conversation = fitted_history(conversation, SPELLING, losses)
     asked, offered = conversation.options, conversation.tools
     if not own:
         refuse_prefill(conversation)
@@ -45,13 +46,14 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
         restrain_choice(document, tools, losses)
     fit_options(document, dialect, model, losses, own=own)
     keep_one_sampler(document, model, losses)
+    messages = wire.render_messages(conversation, losses, marks=_takes_marks(model, dialect))
     body = {
         "model": model,
         "messages": fit_messages(
-            wire.render_messages(conversation, losses, marks=_takes_marks(model, dialect)),
+            messages,
             dialect,
             losses,
-            own=own and _is_verbatim(conversation),
+            own=_own_messages(messages, conversation) if is_clients else [False] * len(messages),
             instruction=schema_in_words(document, dialect, losses),
         ),
         **document,
@@ -79,6 +81,12 @@ def _split_stops(
 def _is_verbatim(conversation: Conversation) -> bool:
     """Whether every message is a client's own: a flow has added none."""
     return all(message.on_wire("chat") is not None for message in conversation.messages)
+
+
+def _own_messages(rendered: list[Json], conversation: Conversation) -> list[bool]:
+    """Whether each message is an element of ``conversation``, and not made for the provider."""
+    elements = {id(message.on_wire("chat")) for message in conversation.messages}
+    return [id(message) in elements for message in rendered]
 
 
 def _takes_marks(model: str, dialect: Dialect) -> bool:
