@@ -64,13 +64,15 @@ class Dialect:
     ``instructions`` says where system messages may be: ``head`` means one, at the beginning.
     ``developer`` tells whether that role is known. With ``alternate`` two messages of the user, or
     two of the assistant, must not follow each other. With ``reply_after_results`` a user message
-    must not follow tool results directly. ``call_ids`` is the required shape of tool call ids,
+    must not follow tool results directly. ``final_reply`` tells whether a conversation may end with
+    a message of the assistant. ``call_ids`` is the required shape of tool call ids,
     ``longest_call_id`` their largest length. ``thoughts`` is about ``reasoning_content`` in the
     history: required in messages with tool calls, in every message of the assistant, optional, or
-    refused. ``text_parts`` tells whether a text may be a list of parts, ``message_names`` whether a
-    message may have a name. ``adaptive_thinking`` is about Messages: whether that form of thinking
-    is known for models that are not Claude; a budget is known everywhere. ``responses`` is about
-    the Responses protocol: ``functions`` for a server that translates it to a chat template and
+    refused. With ``signatures`` the first call of a message needs a thought signature.
+    ``text_parts`` tells whether a text may be a list of parts, ``message_names`` whether a message
+    may have a name. ``adaptive_thinking`` is about Messages: whether that form of thinking is known
+    for models that are not Claude; a budget is known everywhere. ``responses`` is about the
+    Responses protocol: ``functions`` for a server that translates it to a chat template and
     therefore knows neither free-text tools nor namespaces nor later instructions.
     """
 
@@ -89,9 +91,11 @@ class Dialect:
     developer: bool = False
     alternate: bool = True
     reply_after_results: bool = False
+    final_reply: bool = True
     call_ids: CallIds = "any"
     longest_call_id: int | None = None
     thoughts: Thoughts = "optional"
+    signatures: bool = False
     text_parts: bool = False
     message_names: bool = True
     adaptive_thinking: bool = False

@@ -15,12 +15,15 @@ _OPENROUTER: Final = Server(
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS
         | {
-            *("frequency_penalty", "logit_bias", "logprobs", "parallel_tool_calls"),
-            *("presence_penalty", "reasoning_effort", "seed", "top_logprobs", "user", "verbosity"),
+            *("frequency_penalty", "logit_bias", "logprobs", "metadata", "modalities"),
+            *("parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key"),
+            *("reasoning_effort", "seed", "service_tier", "top_logprobs", "user", "verbosity"),
+            "web_search_options",
         },
     ),
     ("openrouter.ai",),
     (
+        Source(("accepts",), "https://openrouter.ai/docs/api_reference/parameters", _READ),
         Source(
             ("accepts", "output_limit"),
             "https://www.openrouter.ai/docs/agent-sdk/typescript/api-reference/models/chatrequest",
@@ -28,7 +31,7 @@ _OPENROUTER: Final = Server(
         ),
         Source(
             ("accepts",),
-            "https://openrouter.ai/docs/client-sdks/python/components/chatrequestreasoningeffort.md",
+            "https://github.com/OpenRouterTeam/python-sdk/blob/main/docs/components/chatrequest.mdx",
             _READ,
         ),
         Source(("developer",), _PI, _READ),

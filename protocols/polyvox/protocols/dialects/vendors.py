@@ -100,6 +100,7 @@ _MISTRAL: Final = Server(
         accepts=_MISTRAL_FIELDS - {"stream_options"},
         refuses=OPENAI_FIELDS - _MISTRAL_FIELDS - {"metadata", "reasoning_effort"},
         reply_after_results=True,
+        final_reply=False,
         call_ids="nine_characters",
         thoughts="refused",
         text_parts=True,
@@ -124,6 +125,10 @@ _MISTRAL: Final = Server(
         ),
         Source(("thoughts",), "https://github.com/charmbracelet/crush/issues/1590", _READ),
         Source(("reply_after_results",), "https://github.com/BerriAI/litellm/issues/17761", _READ),
+        Source(("final_reply",), "https://github.com/huggingface/smolagents/issues/757", _READ),
+        Source(
+            ("final_reply",), "https://portkey.ai/error-library/response-role-error-10573", _READ
+        ),
         Source(("call_ids",), "https://github.com/anomalyco/opencode/issues/1680", _READ),
     ),
 )
@@ -169,6 +174,7 @@ _GEMINI: Final = Server(
         accepts=PLAIN_FIELDS | {"parallel_tool_calls", "reasoning_effort"},
         refuses=frozenset((*("frequency_penalty", "metadata", "prompt_cache_key", "store"),)),
         efforts=("low", "medium", "high"),
+        signatures=True,
     ),
     ("generativelanguage.googleapis.com",),
     (
@@ -182,6 +188,13 @@ _GEMINI: Final = Server(
         Source(("refuses",), "https://github.com/n4ze3m/page-assist/issues/418", _READ),
         Source(("efforts",), "https://github.com/versun/RSSBox/issues/132", _READ),
         Source(("accepts",), "https://github.com/jackmpcollins/magentic/pull/382", _READ),
+        Source(
+            ("signatures",),
+            "https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thought-signatures",
+            _READ,
+        ),
+        Source(("signatures",), "https://github.com/jeremychone/rust-genai/pull/115", _READ),
+        Source(("signatures",), "https://github.com/crmne/ruby_llm/pull/588", _READ),
     ),
 )
 

@@ -157,9 +157,11 @@ class DialectTable(_Table):
     developer: bool | None = None
     alternate: bool | None = None
     reply_after_results: bool | None = None
+    final_reply: bool | None = None
     call_ids: CallIds | None = None
     longest_call_id: int | None = Field(None, ge=20)
     thoughts: Thoughts | None = None
+    signatures: bool | None = None
     text_parts: bool | None = None
     message_names: bool | None = None
     adaptive_thinking: bool | None = None

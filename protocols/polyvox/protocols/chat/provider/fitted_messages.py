@@ -10,6 +10,7 @@ from typing import Final
 
 from polyvox.protocols.coverage.losses import lose
 from polyvox.protocols.dialects.dialect import Dialect
+from polyvox.protocols.dialects.final_turn import CONTINUE, NO_PREFILL
 from polyvox.protocols.dialects.free_text import wrapped
 from polyvox.workflows.conversation import Json
 
@@ -21,6 +22,14 @@ PLACEHOLDER: Final = " "
 DeepSeek refuses an empty text and accepts this one; Kimi accepts any text that is not empty
 (https://github.com/NousResearch/hermes-agent/pull/18263 and
 https://github.com/openclaw/openclaw/pull/59689; read 2026-11-28).
+"""
+
+UNSIGNED: Final = "skip_thought_signature_validator"
+"""The thought signature of a call that another model wrote, or whose own signature was lost.
+
+Gemini's documentation gives this text for such calls; only the first call of a message needs one
+(https://github.com/jeremychone/rust-genai/pull/115 and
+https://github.com/intrafind/ihub-apps/pull/2240; read 2026-11-28).
 """
 
 _Marked = tuple[Json, bool]
@@ -62,6 +71,9 @@ def fit_messages(
     fitted = list(_joined(marked)) if dialect.alternate else [m for m, _ in marked]
     if dialect.reply_after_results:
         fitted = list(_replied(fitted, dialect, losses))
+    if not dialect.final_reply and _ends_with_reply(fitted):
+        lose(losses, NO_PREFILL)
+        fitted.append({"role": "user", "content": CONTINUE})
     return fitted
 
 
@@ -78,6 +90,8 @@ def _fit_message(message: Json, dialect: Dialect, losses: list[str]) -> Json:
     calls = message.get("tool_calls")
     if isinstance(calls, list) and calls:
         fitted = [_fit_call(call, dialect) for call in calls]
+        if dialect.signatures:
+            fitted[0] = _signed(fitted[0])
         if fitted != calls:
             message = {**message, "tool_calls": fitted}
     return _fit_thoughts(message, dialect, losses)
@@ -93,6 +107,24 @@ def _fit_call(call: Json, dialect: Dialect) -> Json:
         call = {**rest, "type": "function", "function": said}
     fitted = fit_call_id(call.get("id"), dialect)
     return call if fitted == call.get("id") else {**call, "id": fitted}
+
+
+def _signed(call: Json) -> Json:
+    """Return ``call`` with a thought signature, its own or the one for calls without any."""
+    if not isinstance(call, dict):
+        return call
+    extra = _members(call.get("extra_content"))
+    google = _members(extra.get("google"))
+    if google.get("thought_signature"):
+        return call
+    return {
+        **call,
+        "extra_content": {**extra, "google": {**google, "thought_signature": UNSIGNED}},
+    }
+
+
+def _members(json: Json) -> dict[str, Json]:
+    return json if isinstance(json, dict) else {}
 
 
 def fit_call_id(call_id: Json, dialect: Dialect) -> Json:
@@ -247,6 +279,12 @@ def _continues(before: Json, message: Json) -> bool:
         return False
     # Calls are followed by their results; a message of an end user may have a name.
     return not before.get("tool_calls") and before.get("name") == message.get("name")
+
+
+def _ends_with_reply(messages: list[Json]) -> bool:
+    """Whether the last message is the assistant's and not a prefix by the client's own word."""
+    last = messages[-1] if messages else {}
+    return last.get("role") == "assistant" and not last.get("prefix")
 
 
 def _replied(messages: list[Json], dialect: Dialect, losses: list[str]) -> Iterator[Json]:
