@@ -33,7 +33,7 @@ PLAIN_FIELDS: Final = frozenset(
 
 OutputLimit = Literal["max_tokens", "max_completion_tokens", "by_model"]
 EffortField = Literal["reasoning_effort", "thinking", "enable_thinking"]
-ForcedChoice = Literal["accepted", "without_thinking", "refused"]
+ForcedChoice = Literal["accepted", "required", "without_thinking", "refused"]
 Instructions = Literal["anywhere", "head"]
 CallIds = Literal["any", "nine_characters"]
 Thoughts = Literal["optional", "with_calls", "always", "refused"]
@@ -57,9 +57,10 @@ class Dialect:
     ``effort_as`` is how an effort is written: as the field ``reasoning_effort``, or as a switch
     (``thinking: {"type": ...}`` or ``enable_thinking``) beside it. ``efforts`` are the accepted
     levels, lowest first; empty for a server that has only the switch, None where the model decides.
-    ``json_schema`` tells whether an answer's schema is accepted, ``strict_tools`` whether a
-    function may be ``strict``, ``custom_tools`` whether free-text tools are known.
-    ``forced_choice`` is about a ``tool_choice`` that requires a call.
+    ``json_schema`` tells whether an answer's schema is accepted, ``json_object`` whether that
+    format is, ``strict_tools`` whether a function may be ``strict``, ``custom_tools`` whether
+    free-text tools are known. ``forced_choice`` is about a ``tool_choice`` that requires a call;
+    ``required`` means that it cannot name a tool.
 
     ``instructions`` says where system messages may be: ``head`` means one, at the beginning.
     ``developer`` tells whether that role is known. With ``alternate`` two messages of the user, or
@@ -70,10 +71,11 @@ class Dialect:
     history: required in messages with tool calls, in every message of the assistant, optional, or
     refused. With ``signatures`` the first call of a message needs a thought signature.
     ``text_parts`` tells whether a text may be a list of parts, ``message_names`` whether a message
-    may have a name. ``adaptive_thinking`` is about Messages: whether that form of thinking is known
-    for models that are not Claude; a budget is known everywhere. ``responses`` is about the
-    Responses protocol: ``functions`` for a server that translates it to a chat template and
-    therefore knows neither free-text tools nor namespaces nor later instructions.
+    may have a name, ``strict_messages`` whether messages with unknown members are refused.
+    ``adaptive_thinking`` is about Messages: whether that form of thinking is known for models that
+    are not Claude; a budget is known everywhere. ``responses`` is about the Responses protocol:
+    ``functions`` for a server that translates it to a chat template and therefore knows neither
+    free-text tools nor namespaces nor later instructions.
     """
 
     server: str = UNKNOWN
@@ -84,6 +86,7 @@ class Dialect:
     effort_as: EffortField = "reasoning_effort"
     efforts: tuple[str, ...] | None = None
     json_schema: bool = True
+    json_object: bool = True
     forced_choice: ForcedChoice = "accepted"
     strict_tools: bool = False
     custom_tools: bool = False
@@ -98,6 +101,7 @@ class Dialect:
     signatures: bool = False
     text_parts: bool = False
     message_names: bool = True
+    strict_messages: bool = False
     adaptive_thinking: bool = False
     responses: Responses = "whole"
 

@@ -44,10 +44,14 @@ _GROQ: Final = Server(
         output_limit="max_completion_tokens",
         accepts=PLAIN_FIELDS | {"parallel_tool_calls", "seed", "user"},
         refuses=frozenset(
-            (*("logit_bias", "logprobs", "prompt_cache_key", "store", "top_logprobs"),)
+            (
+                *("logit_bias", "logprobs", "prompt_cache_key", "reasoning", "store"),
+                "top_logprobs",
+            )
         ),
         thoughts="refused",
         message_names=False,
+        strict_messages=True,
     ),
     ("api.groq.com",),
     (
@@ -55,7 +59,12 @@ _GROQ: Final = Server(
         Source(("accepts", "output_limit"), "https://console.groq.com/docs/api-reference", _READ),
         Source(("refuses",), "https://github.com/eigent-ai/eigent/issues/1827", _READ),
         Source(("refuses",), "https://github.com/fanenr/chatbot/issues/21", _READ),
+        Source(("refuses",), "https://github.com/musistudio/llms/pull/64", _READ),
         Source(("thoughts",), "https://github.com/janhq/jan/issues/8136", _READ),
+        Source(
+            ("strict_messages",), "https://github.com/run-llama/llama_index/issues/14701", _READ
+        ),
+        Source(("strict_messages",), "https://github.com/ServiceStack/llms/issues/17", _READ),
     ),
 )
 

@@ -104,6 +104,8 @@ _MISTRAL: Final = Server(
         call_ids="nine_characters",
         thoughts="refused",
         text_parts=True,
+        message_names=False,
+        strict_messages=True,
     ),
     ("api.mistral.ai", "codestral.mistral.ai"),
     (
@@ -130,6 +132,12 @@ _MISTRAL: Final = Server(
             ("final_reply",), "https://portkey.ai/error-library/response-role-error-10573", _READ
         ),
         Source(("call_ids",), "https://github.com/anomalyco/opencode/issues/1680", _READ),
+        Source(
+            ("message_names", "strict_messages"),
+            "https://github.com/nomtek/mistralai_client_dart/issues/44",
+            _READ,
+        ),
+        Source(("strict_messages",), "https://github.com/BerriAI/litellm/issues/30882", _READ),
     ),
 )
 
@@ -172,7 +180,12 @@ _GEMINI: Final = Server(
         server="gemini",
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS | {"parallel_tool_calls", "reasoning_effort"},
-        refuses=frozenset((*("frequency_penalty", "metadata", "prompt_cache_key", "store"),)),
+        refuses=frozenset(
+            (
+                *("frequency_penalty", "metadata", "prompt_cache_key", "reasoning", "seed"),
+                *("store", "top_k"),
+            )
+        ),
         efforts=("low", "medium", "high"),
         signatures=True,
     ),
@@ -186,6 +199,8 @@ _GEMINI: Final = Server(
         Source(("refuses",), "https://github.com/leookun/cursor-byok/issues/112", _READ),
         Source(("refuses",), "https://github.com/ed-donner/agents/issues/45", _READ),
         Source(("refuses",), "https://github.com/n4ze3m/page-assist/issues/418", _READ),
+        Source(("refuses",), "https://github.com/Vali-98/ChatterUI/issues/227", _READ),
+        Source(("refuses",), "https://github.com/MinLL/SkyrimNet-GamePlugin/issues/77", _READ),
         Source(("efforts",), "https://github.com/versun/RSSBox/issues/132", _READ),
         Source(("accepts",), "https://github.com/jackmpcollins/magentic/pull/382", _READ),
         Source(

@@ -150,6 +150,7 @@ class DialectTable(_Table):
     effort_as: EffortField | None = None
     efforts: list[str] | None = None
     json_schema: bool | None = None
+    json_object: bool | None = None
     forced_choice: ForcedChoice | None = None
     strict_tools: bool | None = None
     custom_tools: bool | None = None
@@ -164,6 +165,7 @@ class DialectTable(_Table):
     signatures: bool | None = None
     text_parts: bool | None = None
     message_names: bool | None = None
+    strict_messages: bool | None = None
     adaptive_thinking: bool | None = None
     responses: Responses | None = None
 

@@ -36,6 +36,12 @@ _Marked = tuple[Json, bool]
 """A message, and whether a client of Chat Completions wrote it."""
 
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details")
+_OF_MESSAGES: Final = frozenset(
+    ("role", "content", "name", "tool_calls", "tool_call_id", "prefix", *_THOUGHTS)
+)
+_OF_CALLS: Final = frozenset(("id", "type", "index", "function", "custom"))
+"""The members that every server knows, and Mistral's ``prefix``."""
+
 _INSTRUCTING: Final = ("system", "developer")
 _AFTER_RESULTS: Final = "I have the results."
 _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -81,6 +87,8 @@ def _fit_message(message: Json, dialect: Dialect, losses: list[str]) -> Json:
     if not dialect.message_names and "name" in message and message.get("role") != "function":
         lose(losses, f"messages.name: {dialect.server} refuses it")
         message = {name: value for name, value in message.items() if name != "name"}
+    if dialect.strict_messages:
+        message = _without_further(message, dialect, losses)
     if message.get("role") == "tool":
         call_id = message.get("tool_call_id")
         fitted = fit_call_id(call_id, dialect)
@@ -95,6 +103,22 @@ def _fit_message(message: Json, dialect: Dialect, losses: list[str]) -> Json:
         if fitted != calls:
             message = {**message, "tool_calls": fitted}
     return _fit_thoughts(message, dialect, losses)
+
+
+def _without_further(message: Json, dialect: Dialect, losses: list[str]) -> Json:
+    """Return ``message`` with the usual members only; those of thoughts are fitted elsewhere."""
+    if isinstance(calls := message.get("tool_calls"), list):
+        message = {**message, "tool_calls": [_only(call, _OF_CALLS) for call in calls]}
+    further = message.keys() - _OF_MESSAGES
+    for name in sorted(name for name in further if message[name]):
+        lose(losses, f"messages.{name}: {dialect.server} refuses it")
+    return _only(message, _OF_MESSAGES) if further else message
+
+
+def _only(json: Json, names: frozenset[str]) -> Json:
+    if not isinstance(json, dict):
+        return json
+    return {name: value for name, value in json.items() if name in names}
 
 
 def _fit_call(call: Json, dialect: Dialect) -> Json:

@@ -4,7 +4,7 @@ from polyvox.protocols.chat import elements as wire
 from polyvox.protocols.chat.history import SPELLING
 from polyvox.protocols.chat.provider.fitted_messages import fit_messages
 from polyvox.protocols.chat.provider.fitted_options import fit_options, schema_in_words
-from polyvox.protocols.chat.provider.fitted_tools import fit_tools, restrain_choice
+from polyvox.protocols.chat.provider.fitted_tools import fit_tools, offer_chosen, restrain_choice
 from polyvox.protocols.chat.provider.stream import ChatDecoder
 from polyvox.protocols.decoding.half_characters import WholeCharacters
 from polyvox.protocols.dialects.claude import keep_one_sampler
@@ -44,6 +44,7 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     tools = fit_tools(wire.render_tools(offered, losses), dialect, losses, own=own)
     if not own or len(tools) < len(conversation.tools) or not dialect.custom_tools:
         restrain_choice(document, tools, losses)
+    tools = offer_chosen(document, tools, dialect)
     fit_options(document, dialect, model, losses, own=own)
     keep_one_sampler(document, model, losses)
     messages = wire.render_messages(conversation, losses, marks=_takes_marks(model, dialect))
