@@ -52,7 +52,7 @@ class Dialect:
     ``max_tokens`` for all others. ``accepts`` are the optional request fields that are sent for
     clients of other protocols. ``refuses`` are fields that the server answers with an error; they
     are left out even if a client of the same protocol sent them. ``stops`` is the largest number of
-    stop sequences; Polyvox itself watches for the others.
+    stop sequences; Polyvox itself watches for the others. ``hottest`` is the largest temperature.
 
     ``effort_as`` is how an effort is written: as the field ``reasoning_effort``, or as a switch
     (``thinking: {"type": ...}`` or ``enable_thinking``) beside it. ``efforts`` are the accepted
@@ -83,6 +83,7 @@ class Dialect:
     accepts: frozenset[str] = PLAIN_FIELDS
     refuses: frozenset[str] = frozenset()
     stops: int = 4
+    hottest: float | None = None
     effort_as: EffortField = "reasoning_effort"
     efforts: tuple[str, ...] | None = None
     json_schema: bool = True

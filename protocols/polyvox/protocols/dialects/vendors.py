@@ -278,6 +278,7 @@ _ZAI: Final = Server(
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS - {"stream_options"},
         stops=1,
+        hottest=1.0,
         effort_as="thinking",
         efforts=(),
         json_schema=False,
@@ -290,6 +291,7 @@ _ZAI: Final = Server(
             "https://docs.z.ai/api-reference/llm/chat-completion",
             _READ,
         ),
+        Source(("hottest",), "https://github.com/theopenco/llmgateway/pull/3268", _READ),
         Source(
             ("output_limit", "strict_tools", "forced_choice"),
             "https://java.agentscope.io/v2/en/integration/model/glm",

@@ -201,3 +201,14 @@ def test_a_blank_stop_sequence_is_watched_for_where_claude_answers(client: str) 
     else:
         assert (request.body["stop_sequences"], request.stop) == (["END"], ("\n", "  "))
     assert "stop" not in lost(request)
+
+
+@pytest.mark.parametrize(("said", "sent"), [(1.5, 1), (1, 1), (0.2, 0.2), (0, 0), (None, None)])
+@pytest.mark.parametrize("client", ["chat", "responses"])
+def test_a_temperature_that_zai_refuses_is_lowered(client: str, said: Json, sent: Json) -> None:
+    asked = {"messages": [USER]} if client == "chat" else {"input": "Hi"}
+    document = {"model": "m", **asked, "temperature": said}
+    request = to_chat(document, SERVERS["zai"].dialect, protocol=client)
+    assert request.body.get("temperature") == sent
+    assert ("temperature" in lost(request)) is (said == 1.5)
+    assert to_chat(document, PLAIN, protocol=client).body.get("temperature") == said

@@ -147,6 +147,7 @@ class DialectTable(_Table):
     accepts: list[str] | None = None
     refuses: list[str] | None = None
     stops: int | None = Field(None, ge=0)
+    hottest: float | None = Field(None, gt=0)
     effort_as: EffortField | None = None
     efforts: list[str] | None = None
     json_schema: bool | None = None

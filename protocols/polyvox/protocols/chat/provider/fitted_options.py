@@ -23,6 +23,7 @@ def fit_options(
 ) -> None:
     """Change ``document`` to what ``dialect`` accepts, and name what is lost."""
     _fit_limit(document, dialect, model, own=own)
+    _fit_temperature(document, dialect, losses)
     _fit_format(document, dialect)
     _fit_reasoning(document, dialect)
     if not own:
@@ -59,6 +60,13 @@ def _fit_limit(document: dict[str, Json], dialect: Dialect, model: str, *, own: 
     limit = document.pop(other)
     if limit is not None:
         document.setdefault(name, limit)
+
+
+def _fit_temperature(document: dict[str, Json], dialect: Dialect, losses: list[str]) -> None:
+    value = document.get("temperature")
+    if dialect.hottest is not None and value is not None and value > dialect.hottest:
+        document["temperature"] = dialect.hottest
+        lose(losses, f"temperature: {dialect.server} takes at most {dialect.hottest:g}")
 
 
 def _fit_format(document: dict[str, Json], dialect: Dialect) -> None:
