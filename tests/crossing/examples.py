@@ -48,6 +48,7 @@ REQUESTS: Final[dict[Protocol, dict[str, Json]]] = {
         "top_k": 5,
         "stop": ["END"],
         "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}},
+        "reasoning.effort": "high",
         "reasoning_effort": "low",
         "verbosity": "low",
         "n": 2,

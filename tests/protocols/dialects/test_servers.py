@@ -1,12 +1,15 @@
 """The table of known servers."""
 
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
+from polyvox.gateway.cli.commands.demo import simulate
 from polyvox.protocols.dialects.dialect import FACTS, FULL, OPENAI_FIELDS, PLAIN, Server, changed
 from polyvox.protocols.dialects.servers import SERVERS, dialect_of, server_at
+from polyvox.worker.settings.file import ServerSettings
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,9 @@ from polyvox.protocols.dialects.servers import SERVERS, dialect_of, server_at
         ("http://[::1]:11434/v1", "ollama"),
         ("http://gpu-box:1234/v1", "lmstudio"),
         ("http://192.168.1.7:30000/v1", "sglang"),
+        ("http://127.0.0.1:8585/v1", "polyvox"),
+        ("http://localhost:8484/v1", "polyvox"),
+        ("https://models.example.com:8585/v1", None),
         ("http://127.0.0.1:8000/v1", None),
         ("https://models.example.com:11434/v1", None),
         ("https://api.mistral.ai.example.com/v1", None),
@@ -58,6 +64,12 @@ def test_every_fact_that_is_not_plain_has_a_source_with_a_date(server: Server) -
 def test_no_field_is_both_accepted_and_refused(server: Server) -> None:
     assert not server.dialect.accepts & server.dialect.refuses
     assert server.dialect.accepts <= OPENAI_FIELDS
+
+
+def test_polyvox_is_known_by_the_ports_it_listens_on_by_default() -> None:
+    ports = (ServerSettings().port, signature(simulate).parameters["port"].default)
+    for port in ports:
+        assert dialect_of(f"http://127.0.0.1:{port}/v1", {}) == FULL
 
 
 def test_an_unknown_server_gets_the_plain_form() -> None:

@@ -57,6 +57,11 @@ _REQUEST = (
         becomes("reasoning.effort", "as far as the model has it"),
         becomes("output_config.effort", "and `thinking`, as the model has it"),
     ),
+    _row(
+        "reasoning.effort",
+        becomes("reasoning.effort", "OpenRouter's spelling of `reasoning_effort`"),
+        becomes("output_config.effort", "OpenRouter's spelling of `reasoning_effort`"),
+    ),
     _row("verbosity", becomes("text.verbosity"), lost(), defaults=("medium",)),
     _row(
         "n",

@@ -44,7 +44,7 @@ def parse_options(json: Json) -> Options:
         stop=_parse_stop(json.get("stop")),
         tool_choice=_parse_tool_choice(json.get("tool_choice")),
         parallel_tool_calls=_typed(json, "parallel_tool_calls", bool, "a boolean"),
-        effort=_typed(json, "reasoning_effort", str, "a string"),
+        effort=_parse_effort(json),
         format=_parse_format(json.get("response_format")),
         wire=Wire("chat", json),
     )
@@ -106,6 +106,22 @@ def _allowed(tools: Json) -> tuple[str, ...]:
     said = (tool.get(str(tool.get("type"))) for tool in listed if isinstance(tool, dict))
     names = (inner.get("name") for inner in said if isinstance(inner, dict))
     return tuple(name for name in names if isinstance(name, str))
+
+
+def _parse_effort(json: Json) -> str | None:
+    """Return the effort; OpenRouter's clients write it as ``reasoning: {"effort": ...}``."""
+    effort = _typed(json, "reasoning_effort", str, "a string")
+    said = json.get("reasoning")
+    other = said.get("effort") if isinstance(said, dict) else None
+    return other if effort is None and isinstance(other, str) else effort
+
+
+def _write_effort(document: dict[str, Json], value: str | None) -> None:
+    _put(document, "reasoning_effort", value)
+    said = document.get("reasoning")
+    if isinstance(said, dict) and "effort" in said:
+        rest = {name: inner for name, inner in said.items() if name != "effort"}
+        _put(document, "reasoning", rest or None)
 
 
 def _parse_format(json: Json) -> OutputFormat | None:
@@ -199,7 +215,7 @@ _WRITERS: Final[dict[str, Callable[[dict[str, Json], Json], None]]] = {
     "stop": _write_stop,
     "tool_choice": _write_tool_choice,
     "parallel_tool_calls": _plain("parallel_tool_calls"),
-    "effort": _plain("reasoning_effort"),
+    "effort": _write_effort,
     "format": _write_format,
 }
 

@@ -8,6 +8,18 @@ from polyvox.workflows.conversation import Json
 _CLAUDE: Final = re.compile(r"claude-(?:[a-z]+-)?(\d{1,9})(?:[-.](\d{1,2})(?!\d))?")
 _FIRST_ONE_SAMPLER: Final = (4, 1)
 _LAST_ONE_SAMPLER: Final = (4, 6)
+_FIRST_WITHOUT_PREFILL: Final = (4, 6)
+
+
+def continues_reply(model: str) -> bool:
+    """Whether ``model`` takes a conversation that ends with a reply, as far as is known.
+
+    Claude 4.6 and later answer 400 to a conversation that ends with an assistant message ("This
+    model does not support assistant message prefill. The conversation must end with a user
+    message."; Anthropic's page on migration to 4.6).
+    """
+    claude = generation(model)
+    return claude is None or claude < _FIRST_WITHOUT_PREFILL
 
 
 def generation(model: str) -> tuple[int, int] | None:

@@ -33,7 +33,7 @@ PLAIN_FIELDS: Final = frozenset(
 
 OutputLimit = Literal["max_tokens", "max_completion_tokens", "by_model"]
 EffortField = Literal["reasoning_effort", "thinking", "enable_thinking"]
-ForcedChoice = Literal["accepted", "without_thinking", "refused"]
+ForcedChoice = Literal["accepted", "required", "without_thinking", "refused"]
 Instructions = Literal["anywhere", "head"]
 CallIds = Literal["any", "nine_characters"]
 Thoughts = Literal["optional", "with_calls", "always", "refused"]
@@ -52,26 +52,30 @@ class Dialect:
     ``max_tokens`` for all others. ``accepts`` are the optional request fields that are sent for
     clients of other protocols. ``refuses`` are fields that the server answers with an error; they
     are left out even if a client of the same protocol sent them. ``stops`` is the largest number of
-    stop sequences; Polyvox itself watches for the others.
+    stop sequences; Polyvox itself watches for the others. ``hottest`` is the largest temperature.
 
     ``effort_as`` is how an effort is written: as the field ``reasoning_effort``, or as a switch
     (``thinking: {"type": ...}`` or ``enable_thinking``) beside it. ``efforts`` are the accepted
     levels, lowest first; empty for a server that has only the switch, None where the model decides.
-    ``json_schema`` tells whether an answer's schema is accepted, ``strict_tools`` whether a
-    function may be ``strict``, ``custom_tools`` whether free-text tools are known.
-    ``forced_choice`` is about a ``tool_choice`` that requires a call.
+    ``json_schema`` tells whether an answer's schema is accepted, ``json_object`` whether that
+    format is, ``strict_tools`` whether a function may be ``strict``, ``custom_tools`` whether
+    free-text tools are known. ``forced_choice`` is about a ``tool_choice`` that requires a call;
+    ``required`` means that it cannot name a tool.
 
     ``instructions`` says where system messages may be: ``head`` means one, at the beginning.
     ``developer`` tells whether that role is known. With ``alternate`` two messages of the user, or
     two of the assistant, must not follow each other. With ``reply_after_results`` a user message
-    must not follow tool results directly. ``call_ids`` is the required shape of tool call ids,
+    must not follow tool results directly. ``final_reply`` tells whether a conversation may end with
+    a message of the assistant. ``call_ids`` is the required shape of tool call ids,
     ``longest_call_id`` their largest length. ``thoughts`` is about ``reasoning_content`` in the
     history: required in messages with tool calls, in every message of the assistant, optional, or
-    refused. ``text_parts`` tells whether a text may be a list of parts, ``message_names`` whether a
-    message may have a name. ``adaptive_thinking`` is about Messages: whether that form of thinking
-    is known for models that are not Claude; a budget is known everywhere. ``responses`` is about
-    the Responses protocol: ``functions`` for a server that translates it to a chat template and
-    therefore knows neither free-text tools nor namespaces nor later instructions.
+    refused. With ``signatures`` the first call of a message needs a thought signature.
+    ``text_parts`` tells whether a text may be a list of parts, ``message_names`` whether a message
+    may have a name, ``strict_messages`` whether messages with unknown members are refused.
+    ``adaptive_thinking`` is about Messages: whether that form of thinking is known for models that
+    are not Claude; a budget is known everywhere. ``responses`` is about the Responses protocol:
+    ``functions`` for a server that translates it to a chat template and therefore knows neither
+    free-text tools nor namespaces nor later instructions.
     """
 
     server: str = UNKNOWN
@@ -79,9 +83,11 @@ class Dialect:
     accepts: frozenset[str] = PLAIN_FIELDS
     refuses: frozenset[str] = frozenset()
     stops: int = 4
+    hottest: float | None = None
     effort_as: EffortField = "reasoning_effort"
     efforts: tuple[str, ...] | None = None
     json_schema: bool = True
+    json_object: bool = True
     forced_choice: ForcedChoice = "accepted"
     strict_tools: bool = False
     custom_tools: bool = False
@@ -89,11 +95,14 @@ class Dialect:
     developer: bool = False
     alternate: bool = True
     reply_after_results: bool = False
+    final_reply: bool = True
     call_ids: CallIds = "any"
     longest_call_id: int | None = None
     thoughts: Thoughts = "optional"
+    signatures: bool = False
     text_parts: bool = False
     message_names: bool = True
+    strict_messages: bool = False
     adaptive_thinking: bool = False
     responses: Responses = "whole"
 

@@ -15,12 +15,15 @@ _OPENROUTER: Final = Server(
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS
         | {
-            *("frequency_penalty", "logit_bias", "logprobs", "parallel_tool_calls"),
-            *("presence_penalty", "reasoning_effort", "seed", "top_logprobs", "user", "verbosity"),
+            *("frequency_penalty", "logit_bias", "logprobs", "metadata", "modalities"),
+            *("parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key"),
+            *("reasoning_effort", "seed", "service_tier", "top_logprobs", "user", "verbosity"),
+            "web_search_options",
         },
     ),
     ("openrouter.ai",),
     (
+        Source(("accepts",), "https://openrouter.ai/docs/api_reference/parameters", _READ),
         Source(
             ("accepts", "output_limit"),
             "https://www.openrouter.ai/docs/agent-sdk/typescript/api-reference/models/chatrequest",
@@ -28,7 +31,7 @@ _OPENROUTER: Final = Server(
         ),
         Source(
             ("accepts",),
-            "https://openrouter.ai/docs/client-sdks/python/components/chatrequestreasoningeffort.md",
+            "https://github.com/OpenRouterTeam/python-sdk/blob/main/docs/components/chatrequest.mdx",
             _READ,
         ),
         Source(("developer",), _PI, _READ),
@@ -41,10 +44,14 @@ _GROQ: Final = Server(
         output_limit="max_completion_tokens",
         accepts=PLAIN_FIELDS | {"parallel_tool_calls", "seed", "user"},
         refuses=frozenset(
-            (*("logit_bias", "logprobs", "prompt_cache_key", "store", "top_logprobs"),)
+            (
+                *("logit_bias", "logprobs", "prompt_cache_key", "reasoning", "store"),
+                "top_logprobs",
+            )
         ),
         thoughts="refused",
         message_names=False,
+        strict_messages=True,
     ),
     ("api.groq.com",),
     (
@@ -52,7 +59,12 @@ _GROQ: Final = Server(
         Source(("accepts", "output_limit"), "https://console.groq.com/docs/api-reference", _READ),
         Source(("refuses",), "https://github.com/eigent-ai/eigent/issues/1827", _READ),
         Source(("refuses",), "https://github.com/fanenr/chatbot/issues/21", _READ),
+        Source(("refuses",), "https://github.com/musistudio/llms/pull/64", _READ),
         Source(("thoughts",), "https://github.com/janhq/jan/issues/8136", _READ),
+        Source(
+            ("strict_messages",), "https://github.com/run-llama/llama_index/issues/14701", _READ
+        ),
+        Source(("strict_messages",), "https://github.com/ServiceStack/llms/issues/17", _READ),
     ),
 )
 

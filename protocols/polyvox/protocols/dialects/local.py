@@ -44,12 +44,24 @@ _LMSTUDIO: Final = Server(
         server="lmstudio",
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS | {"frequency_penalty", "logit_bias", "presence_penalty", "seed"},
+        json_object=False,
+        forced_choice="required",
     ),
     (":1234",),
     (
         Source(
             ("accepts", "output_limit"),
             "https://lmstudio.ai/docs/developer/openai-compat/chat-completions",
+            _READ,
+        ),
+        Source(
+            ("json_object",),
+            "https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/189",
+            _READ,
+        ),
+        Source(
+            ("forced_choice",),
+            "https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/670",
             _READ,
         ),
         _TEMPLATES,

@@ -15,8 +15,8 @@ from polyvox.protocols.dialects.local import LOCAL
 from polyvox.protocols.dialects.vendors import VENDORS
 from polyvox.workflows.conversation import Json
 
-_POLYVOX: Final = Server(FULL, (), ())
-"""Another Polyvox server, or its simulator: it accepts the whole protocol."""
+_POLYVOX: Final = Server(FULL, (":8484", ":8585"), ())
+"""Another Polyvox server, or its simulator, on their usual ports: the whole protocol."""
 
 SERVERS: Final[Mapping[str, Server]] = {
     server.name: server for server in (*VENDORS, *HOSTS, *LOCAL, _POLYVOX)

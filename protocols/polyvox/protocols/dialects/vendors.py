@@ -100,9 +100,12 @@ _MISTRAL: Final = Server(
         accepts=_MISTRAL_FIELDS - {"stream_options"},
         refuses=OPENAI_FIELDS - _MISTRAL_FIELDS - {"metadata", "reasoning_effort"},
         reply_after_results=True,
+        final_reply=False,
         call_ids="nine_characters",
         thoughts="refused",
         text_parts=True,
+        message_names=False,
+        strict_messages=True,
     ),
     ("api.mistral.ai", "codestral.mistral.ai"),
     (
@@ -124,7 +127,17 @@ _MISTRAL: Final = Server(
         ),
         Source(("thoughts",), "https://github.com/charmbracelet/crush/issues/1590", _READ),
         Source(("reply_after_results",), "https://github.com/BerriAI/litellm/issues/17761", _READ),
+        Source(("final_reply",), "https://github.com/huggingface/smolagents/issues/757", _READ),
+        Source(
+            ("final_reply",), "https://portkey.ai/error-library/response-role-error-10573", _READ
+        ),
         Source(("call_ids",), "https://github.com/anomalyco/opencode/issues/1680", _READ),
+        Source(
+            ("message_names", "strict_messages"),
+            "https://github.com/nomtek/mistralai_client_dart/issues/44",
+            _READ,
+        ),
+        Source(("strict_messages",), "https://github.com/BerriAI/litellm/issues/30882", _READ),
     ),
 )
 
@@ -167,8 +180,14 @@ _GEMINI: Final = Server(
         server="gemini",
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS | {"parallel_tool_calls", "reasoning_effort"},
-        refuses=frozenset((*("frequency_penalty", "metadata", "prompt_cache_key", "store"),)),
+        refuses=frozenset(
+            (
+                *("frequency_penalty", "metadata", "prompt_cache_key", "reasoning", "seed"),
+                *("store", "top_k"),
+            )
+        ),
         efforts=("low", "medium", "high"),
+        signatures=True,
     ),
     ("generativelanguage.googleapis.com",),
     (
@@ -180,8 +199,17 @@ _GEMINI: Final = Server(
         Source(("refuses",), "https://github.com/leookun/cursor-byok/issues/112", _READ),
         Source(("refuses",), "https://github.com/ed-donner/agents/issues/45", _READ),
         Source(("refuses",), "https://github.com/n4ze3m/page-assist/issues/418", _READ),
+        Source(("refuses",), "https://github.com/Vali-98/ChatterUI/issues/227", _READ),
+        Source(("refuses",), "https://github.com/MinLL/SkyrimNet-GamePlugin/issues/77", _READ),
         Source(("efforts",), "https://github.com/versun/RSSBox/issues/132", _READ),
         Source(("accepts",), "https://github.com/jackmpcollins/magentic/pull/382", _READ),
+        Source(
+            ("signatures",),
+            "https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thought-signatures",
+            _READ,
+        ),
+        Source(("signatures",), "https://github.com/jeremychone/rust-genai/pull/115", _READ),
+        Source(("signatures",), "https://github.com/crmne/ruby_llm/pull/588", _READ),
     ),
 )
 
@@ -250,6 +278,7 @@ _ZAI: Final = Server(
         output_limit="max_tokens",
         accepts=PLAIN_FIELDS - {"stream_options"},
         stops=1,
+        hottest=1.0,
         effort_as="thinking",
         efforts=(),
         json_schema=False,
@@ -262,6 +291,7 @@ _ZAI: Final = Server(
             "https://docs.z.ai/api-reference/llm/chat-completion",
             _READ,
         ),
+        Source(("hottest",), "https://github.com/theopenco/llmgateway/pull/3268", _READ),
         Source(
             ("output_limit", "strict_tools", "forced_choice"),
             "https://java.agentscope.io/v2/en/integration/model/glm",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from polyvox.protocols.messages.provider.prefill import CONTINUE, NO_PREFILL
+from polyvox.protocols.dialects.final_turn import CONTINUE, NO_PREFILL
 from polyvox.protocols.provider_side import Rendered
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.workflows.conversation import Conversation, Json, Opaque, Text, Wire, assistant, user

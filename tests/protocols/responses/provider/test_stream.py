@@ -1,6 +1,7 @@
 """Responses as an upstream: real recorded streams, and what may go wrong in them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -36,7 +37,17 @@ from polyvox.workflows.events import (
     written,
 )
 from polyvox.workflows.reply import Usage
-from tests.samples.responses import ABRIDGED, STREAMS, decode, original, recorded, spelled
+from tests.samples.responses import (
+    ABRIDGED,
+    STREAMS,
+    asked,
+    decode,
+    encoded,
+    frames,
+    original,
+    recorded,
+    spelled,
+)
 
 DIALECT: ProviderProtocol = responses
 
@@ -158,6 +169,28 @@ def test_what_the_answer_says_of_itself_is_kept_and_the_request_is_not() -> None
     assert reply.wire.json["service_tier"] == "default"
     assert reply.wire.json["moderation"] is not None
     assert not {"instructions", "output", "id", "model"} & set(reply.wire.json)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("tools", [["f"], [None, 7, {"type": "function"}], [["f"]], {"f": {}}, "f"])
+def test_tools_that_a_server_repeats_in_another_form_do_not_cost_the_answer(
+    tools: Json, stream: bool
+) -> None:
+    part = {"type": "output_text", "text": "Hi", "annotations": []}
+    said = {"type": "message", "role": "assistant", "content": [part]}
+    begun = {"object": "response", "model": "m", "tools": tools, "output": []}
+    whole = {**begun, "status": "completed", "output": [said]}
+    events = [
+        {"type": "response.created", "response": begun},
+        {"type": "response.completed", "response": whole},
+    ]
+    decoded = decode((None, json.dumps(e).encode()) for e in (events if stream else [whole]))
+    reply = fold(decoded)
+    assert reply.text == "Hi"
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+    ask = replace(asked(tools=[tool]), direct=True)
+    (*_, last, _) = frames(encoded(reply, decoded, ask).decode())
+    assert json.loads(last[1])["response"]["tools"][0]["name"] == "f"
 
 
 @pytest.mark.parametrize(

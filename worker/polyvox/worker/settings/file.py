@@ -147,9 +147,11 @@ class DialectTable(_Table):
     accepts: list[str] | None = None
     refuses: list[str] | None = None
     stops: int | None = Field(None, ge=0)
+    hottest: float | None = Field(None, gt=0)
     effort_as: EffortField | None = None
     efforts: list[str] | None = None
     json_schema: bool | None = None
+    json_object: bool | None = None
     forced_choice: ForcedChoice | None = None
     strict_tools: bool | None = None
     custom_tools: bool | None = None
@@ -157,11 +159,14 @@ class DialectTable(_Table):
     developer: bool | None = None
     alternate: bool | None = None
     reply_after_results: bool | None = None
+    final_reply: bool | None = None
     call_ids: CallIds | None = None
     longest_call_id: int | None = Field(None, ge=20)
     thoughts: Thoughts | None = None
+    signatures: bool | None = None
     text_parts: bool | None = None
     message_names: bool | None = None
+    strict_messages: bool | None = None
     adaptive_thinking: bool | None = None
     responses: Responses | None = None
 

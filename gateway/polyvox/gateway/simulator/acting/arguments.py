@@ -147,8 +147,8 @@ def fill(tool: Tool, wording: Wording) -> str:
     if (written := wording.json_after(tool.name)) is not None:
         return written
     parameters = schema.checked(tool.parameters)
-    properties: dict[str, Json] = parameters.get("properties") or {}
-    required = parameters.get("required") or []
+    properties: dict[str, Json] = parameters.get("properties", {})
+    required = parameters.get("required", [])
     named: dict[str, object] = {}
     for name, shape in properties.items():
         wanted = name in required or name in _OPTIONAL or not required

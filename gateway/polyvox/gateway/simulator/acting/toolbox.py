@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from polyvox.gateway.simulator.acting import arguments
+from polyvox.gateway.simulator.acting import arguments, schema
 from polyvox.gateway.simulator.acting.arguments import Wording
 from polyvox.gateway.simulator.acting.mistakes import reports_failure
 from polyvox.gateway.simulator.acting.question import (
@@ -234,8 +234,8 @@ def _is_plain(tool: Tool) -> bool:
 
 
 def _takes_place(tool: Tool) -> bool:
-    schema = tool.parameters if isinstance(tool.parameters, dict) else {}
-    return any(arguments.PLACE.fullmatch(name) for name in schema.get("properties") or {})
+    properties = schema.checked(tool.parameters).get("properties", {})
+    return any(arguments.PLACE.fullmatch(name) for name in properties)
 
 
 def _subjects(tool: Tool) -> set[str]:

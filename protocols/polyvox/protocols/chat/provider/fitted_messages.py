@@ -10,6 +10,7 @@ from typing import Final
 
 from polyvox.protocols.coverage.losses import lose
 from polyvox.protocols.dialects.dialect import Dialect
+from polyvox.protocols.dialects.final_turn import CONTINUE, NO_PREFILL
 from polyvox.protocols.dialects.free_text import wrapped
 from polyvox.workflows.conversation import Json
 
@@ -23,7 +24,24 @@ DeepSeek refuses an empty text and accepts this one; Kimi accepts any text that 
 https://github.com/openclaw/openclaw/pull/59689; read 2026-11-28).
 """
 
+UNSIGNED: Final = "skip_thought_signature_validator"
+"""The thought signature of a call that another model wrote, or whose own signature was lost.
+
+Gemini's documentation gives this text for such calls; only the first call of a message needs one
+(https://github.com/jeremychone/rust-genai/pull/115 and
+https://github.com/intrafind/ihub-apps/pull/2240; read 2026-11-28).
+"""
+
+_Marked = tuple[Json, bool]
+"""A message, and whether a client of Chat Completions wrote it."""
+
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details")
+_OF_MESSAGES: Final = frozenset(
+    ("role", "content", "name", "tool_calls", "tool_call_id", "prefix", *_THOUGHTS)
+)
+_OF_CALLS: Final = frozenset(("id", "type", "index", "function", "custom"))
+"""The members that every server knows, and Mistral's ``prefix``."""
+
 _INSTRUCTING: Final = ("system", "developer")
 _AFTER_RESULTS: Final = "I have the results."
 _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -35,31 +53,33 @@ def fit_messages(
     dialect: Dialect,
     losses: list[str],
     *,
-    own: bool,
+    own: Sequence[bool],
     instruction: str | None = None,
 ) -> list[Json]:
     """Return ``messages`` as ``dialect`` accepts them; the argument is not changed.
 
-    ``instruction`` is added to the system message. ``own`` messages of a client of Chat Completions
-    are rewritten only where the server is known to refuse them, except for instructions and calls:
-    those are rewritten for every server that is not known to take them. They are joined only if an
-    instruction has become a user message among them.
+    ``instruction`` is added to the system message. ``own`` says of each message whether a client of
+    Chat Completions wrote it. Such a message is rewritten only where the server is known to refuse
+    it, except for instructions and calls: those are rewritten for every server that is not known to
+    take them. It is joined only with a neighbour that is not the client's.
     """
     fitted = [_fit_message(message, dialect, losses) for message in messages]
     if instruction is not None:
         fitted = _instructed(fitted, instruction)
-    added = False
+        own = [*[False] * (len(fitted) - len(messages)), *own]
+    marked = list(zip(fitted, own, strict=True))
     if dialect.instructions == "head":
-        added = any(_instructs(message) for message in fitted[_head(fitted) :])
-        fitted = _with_one_head(fitted, losses)
+        marked = _with_one_head(marked, losses)
     elif not dialect.developer:
-        fitted = [_as_system(message) for message in fitted]
-    if not dialect.text_parts and not own:
-        fitted = [_as_text(message) for message in fitted]
-    if dialect.alternate and (added or not own):
-        fitted = list(_joined(fitted))
+        marked = [(_as_system(message), is_own) for message, is_own in marked]
+    if not dialect.text_parts:
+        marked = [(m if is_own else _as_text(m), is_own) for m, is_own in marked]
+    fitted = list(_joined(marked)) if dialect.alternate else [m for m, _ in marked]
     if dialect.reply_after_results:
         fitted = list(_replied(fitted, dialect, losses))
+    if not dialect.final_reply and _ends_with_reply(fitted):
+        lose(losses, NO_PREFILL)
+        fitted.append({"role": "user", "content": CONTINUE})
     return fitted
 
 
@@ -67,6 +87,8 @@ def _fit_message(message: Json, dialect: Dialect, losses: list[str]) -> Json:
     if not dialect.message_names and "name" in message and message.get("role") != "function":
         lose(losses, f"messages.name: {dialect.server} refuses it")
         message = {name: value for name, value in message.items() if name != "name"}
+    if dialect.strict_messages:
+        message = _without_further(message, dialect, losses)
     if message.get("role") == "tool":
         call_id = message.get("tool_call_id")
         fitted = fit_call_id(call_id, dialect)
@@ -76,9 +98,27 @@ def _fit_message(message: Json, dialect: Dialect, losses: list[str]) -> Json:
     calls = message.get("tool_calls")
     if isinstance(calls, list) and calls:
         fitted = [_fit_call(call, dialect) for call in calls]
+        if dialect.signatures:
+            fitted[0] = _signed(fitted[0])
         if fitted != calls:
             message = {**message, "tool_calls": fitted}
     return _fit_thoughts(message, dialect, losses)
+
+
+def _without_further(message: Json, dialect: Dialect, losses: list[str]) -> Json:
+    """Return ``message`` with the usual members only; those of thoughts are fitted elsewhere."""
+    if isinstance(calls := message.get("tool_calls"), list):
+        message = {**message, "tool_calls": [_only(call, _OF_CALLS) for call in calls]}
+    further = message.keys() - _OF_MESSAGES
+    for name in sorted(name for name in further if message[name]):
+        lose(losses, f"messages.{name}: {dialect.server} refuses it")
+    return _only(message, _OF_MESSAGES) if further else message
+
+
+def _only(json: Json, names: frozenset[str]) -> Json:
+    if not isinstance(json, dict):
+        return json
+    return {name: value for name, value in json.items() if name in names}
 
 
 def _fit_call(call: Json, dialect: Dialect) -> Json:
@@ -91,6 +131,24 @@ def _fit_call(call: Json, dialect: Dialect) -> Json:
         call = {**rest, "type": "function", "function": said}
     fitted = fit_call_id(call.get("id"), dialect)
     return call if fitted == call.get("id") else {**call, "id": fitted}
+
+
+def _signed(call: Json) -> Json:
+    """Return ``call`` with a thought signature, its own or the one for calls without any."""
+    if not isinstance(call, dict):
+        return call
+    extra = _members(call.get("extra_content"))
+    google = _members(extra.get("google"))
+    if google.get("thought_signature"):
+        return call
+    return {
+        **call,
+        "extra_content": {**extra, "google": {**google, "thought_signature": UNSIGNED}},
+    }
+
+
+def _members(json: Json) -> dict[str, Json]:
+    return json if isinstance(json, dict) else {}
 
 
 def fit_call_id(call_id: Json, dialect: Dialect) -> Json:
@@ -141,38 +199,34 @@ def _instructed(messages: list[Json], instruction: str) -> list[Json]:
     return [{"role": "system", "content": instruction}, *messages]
 
 
-def _with_one_head(messages: list[Json], losses: list[str]) -> list[Json]:
+def _with_one_head(messages: list[_Marked], losses: list[str]) -> list[_Marked]:
     """Join the leading instructions into one system message; later ones become user text.
 
     A later instruction keeps its place, but never stands between the results of one reply.
     """
-    end = _head(messages)
-    fitted: list[Json] = []
+    end = next((at for at, (m, _) in enumerate(messages) if not _instructs(m)), len(messages))
+    fitted: list[_Marked] = []
     if end:
-        head = _as_system(messages[0])
+        head, is_own = messages[0]
+        head = _as_system(head)
         if end > 1:
-            head = {**head, "content": _together([m.get("content") for m in messages[:end]])}
-        fitted.append(head)
-    held: list[Json] = []
-    for message in messages[end:]:
+            head = {**head, "content": _together([m.get("content") for m, _ in messages[:end]])}
+        fitted.append((head, is_own))
+    held: list[_Marked] = []
+    for message, is_own in messages[end:]:
         if _instructs(message):
             lose(losses, LATER_INSTRUCTIONS)
-            held.append({"role": "user", "content": _tagged(message.get("content"))})
+            held.append(({"role": "user", "content": _tagged(message.get("content"))}, False))
             continue
         if message.get("role") != "tool":
             fitted += held
             held = []
-        fitted.append(message)
+        fitted.append((message, is_own))
     return fitted + held
 
 
 def _instructs(message: Json) -> bool:
     return message.get("role") in _INSTRUCTING
-
-
-def _head(messages: list[Json]) -> int:
-    """Return the number of leading instructions."""
-    return next((at for at, m in enumerate(messages) if not _instructs(m)), len(messages))
 
 
 def _as_system(message: Json) -> Json:
@@ -215,21 +269,24 @@ def _parts(content: Json) -> list[Json]:
     return content if isinstance(content, list) else [{"type": "text", "text": content}]
 
 
-def _joined(messages: list[Json]) -> Iterator[Json]:
-    """Yield ``messages`` with neighbours of the user, and of the assistant, joined."""
-    group: list[Json] = []
-    for message in messages:
-        if group and not _continues(group[-1], message):
-            yield _one_message(group)
+def _joined(messages: list[_Marked]) -> Iterator[Json]:
+    """Yield ``messages`` with neighbours of the user, and of the assistant, joined.
+
+    Neighbours that the client all wrote itself stay apart.
+    """
+    group: list[_Marked] = []
+    for message, is_own in messages:
+        if group and not _continues(group[-1][0], message):
+            yield from _one_message(group)
             group = []
-        group.append(message)
-    if group:
-        yield _one_message(group)
+        group.append((message, is_own))
+    yield from _one_message(group)
 
 
-def _one_message(group: list[Json]) -> Json:
-    if len(group) == 1:
-        return group[0]
+def _one_message(marked: list[_Marked]) -> list[Json]:
+    group = [message for message, _ in marked]
+    if len(group) < 2 or all(is_own for _, is_own in marked):
+        return group
     joined: dict[str, Json] = {}
     for message in group:
         joined.update(message)
@@ -237,7 +294,7 @@ def _one_message(group: list[Json]) -> Json:
     thoughts = [t for m in group if (t := m.get("reasoning_content")) and t != PLACEHOLDER]
     if thoughts:
         joined["reasoning_content"] = _together(thoughts)
-    return joined
+    return [joined]
 
 
 def _continues(before: Json, message: Json) -> bool:
@@ -246,6 +303,12 @@ def _continues(before: Json, message: Json) -> bool:
         return False
     # Calls are followed by their results; a message of an end user may have a name.
     return not before.get("tool_calls") and before.get("name") == message.get("name")
+
+
+def _ends_with_reply(messages: list[Json]) -> bool:
+    """Whether the last message is the assistant's and not a prefix by the client's own word."""
+    last = messages[-1] if messages else {}
+    return last.get("role") == "assistant" and not last.get("prefix")
 
 
 def _replied(messages: list[Json], dialect: Dialect, losses: list[str]) -> Iterator[Json]:

@@ -23,6 +23,9 @@ def fit_options(
 ) -> None:
     """Change ``document`` to what ``dialect`` accepts, and name what is lost."""
     _fit_limit(document, dialect, model, own=own)
+    _fit_temperature(document, dialect, losses)
+    _fit_format(document, dialect)
+    _fit_reasoning(document, dialect)
     if not own:
         _fit_effort(document, dialect, model, losses)
     _fit_choice(document, dialect, losses)
@@ -59,6 +62,30 @@ def _fit_limit(document: dict[str, Json], dialect: Dialect, model: str, *, own: 
         document.setdefault(name, limit)
 
 
+def _fit_temperature(document: dict[str, Json], dialect: Dialect, losses: list[str]) -> None:
+    value = document.get("temperature")
+    if dialect.hottest is not None and value is not None and value > dialect.hottest:
+        document["temperature"] = dialect.hottest
+        lose(losses, f"temperature: {dialect.server} takes at most {dialect.hottest:g}")
+
+
+def _fit_format(document: dict[str, Json], dialect: Dialect) -> None:
+    form = document.get("response_format")
+    if not dialect.json_object and isinstance(form, dict) and form.get("type") == "json_object":
+        schema = {"name": "answer", "schema": {"type": "object"}}
+        document["response_format"] = {"type": "json_schema", "json_schema": schema}
+
+
+def _fit_reasoning(document: dict[str, Json], dialect: Dialect) -> None:
+    """Write the effort of OpenRouter's ``reasoning`` as OpenAI does, where that is refused."""
+    said = document.get("reasoning")
+    if "reasoning" not in dialect.refuses or not isinstance(said, dict) or "effort" not in said:
+        return
+    rest = {name: value for name, value in said.items() if name != "effort"}
+    document.setdefault("reasoning_effort", said["effort"])
+    document["reasoning"] = rest or None
+
+
 def _fit_effort(document: dict[str, Json], dialect: Dialect, model: str, losses: list[str]) -> None:
     effort = document.get("reasoning_effort")
     if effort is None:
@@ -87,7 +114,7 @@ def _switch_thinking(document: dict[str, Json], dialect: Dialect, *, on: bool) -
 def _fit_choice(document: dict[str, Json], dialect: Dialect, losses: list[str]) -> None:
     """Make a choice that forces a call acceptable; see ``Dialect.forced_choice``."""
     choice = document.get("tool_choice")
-    if dialect.forced_choice == "accepted" or not is_forced(choice):
+    if dialect.forced_choice in ("accepted", "required") or not is_forced(choice):
         return
     if dialect.forced_choice == "refused":
         document["tool_choice"] = "auto"

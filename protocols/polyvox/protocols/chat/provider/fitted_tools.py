@@ -69,6 +69,24 @@ def restrain_choice(document: dict[str, Json], tools: list[Json], losses: list[s
         document.pop("parallel_tool_calls", None)
 
 
+def offer_chosen(document: dict[str, Json], tools: list[Json], dialect: Dialect) -> list[Json]:
+    """Return the tool that the choice names, alone, where a choice cannot name one.
+
+    The choice becomes ``required``, which then means the same.
+    """
+    choice = document.get("tool_choice")
+    if dialect.forced_choice != "required" or not isinstance(choice, dict):
+        return tools
+    chosen = _chosen(choice) or {}
+    document["tool_choice"] = "required"
+    return [tool for tool in tools if _named(tool) == chosen.get("name")] or tools
+
+
+def _named(tool: Json) -> Json:
+    said = tool.get(str(tool.get("type")))
+    return said.get("name") if isinstance(said, dict) else None
+
+
 def _chosen(choice: dict[str, Json]) -> dict[str, Json] | None:
     """Return ``{"name": ...}`` of a choice that names one tool."""
     for kind in ("function", "custom"):

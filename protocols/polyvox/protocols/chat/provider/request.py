@@ -4,7 +4,7 @@ from polyvox.protocols.chat import elements as wire
 from polyvox.protocols.chat.history import SPELLING
 from polyvox.protocols.chat.provider.fitted_messages import fit_messages
 from polyvox.protocols.chat.provider.fitted_options import fit_options, schema_in_words
-from polyvox.protocols.chat.provider.fitted_tools import fit_tools, restrain_choice
+from polyvox.protocols.chat.provider.fitted_tools import fit_tools, offer_chosen, restrain_choice
 from polyvox.protocols.chat.provider.stream import ChatDecoder
 from polyvox.protocols.decoding.half_characters import WholeCharacters
 from polyvox.protocols.dialects.claude import keep_one_sampler
@@ -16,7 +16,7 @@ from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
 from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.tool_names import allowed_tools
-from polyvox.workflows.conversation import Conversation, Options
+from polyvox.workflows.conversation import Conversation, Json, Options
 
 parse_error = openai_errors.parse_error
 
@@ -27,8 +27,9 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     """Render the request for ``model``; see ``ProviderProtocol.render``."""
     losses: list[str] = []
     dialect = for_model(dialect, model)
-    conversation = fitted_history(conversation, SPELLING, losses)
     own = conversation.options.on_wire("chat") is not None
+    is_clients = own and _is_verbatim(conversation)
+    conversation = fitted_history(conversation, SPELLING, losses)
     asked, offered = conversation.options, conversation.tools
     if not own:
         refuse_prefill(conversation)
@@ -43,15 +44,17 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     tools = fit_tools(wire.render_tools(offered, losses), dialect, losses, own=own)
     if not own or len(tools) < len(conversation.tools) or not dialect.custom_tools:
         restrain_choice(document, tools, losses)
+    tools = offer_chosen(document, tools, dialect)
     fit_options(document, dialect, model, losses, own=own)
     keep_one_sampler(document, model, losses)
+    messages = wire.render_messages(conversation, losses, marks=_takes_marks(model, dialect))
     body = {
         "model": model,
         "messages": fit_messages(
-            wire.render_messages(conversation, losses, marks=_takes_marks(model, dialect)),
+            messages,
             dialect,
             losses,
-            own=own and _is_verbatim(conversation),
+            own=_own_messages(messages, conversation) if is_clients else [False] * len(messages),
             instruction=schema_in_words(document, dialect, losses),
         ),
         **document,
@@ -79,6 +82,12 @@ def _split_stops(
 def _is_verbatim(conversation: Conversation) -> bool:
     """Whether every message is a client's own: a flow has added none."""
     return all(message.on_wire("chat") is not None for message in conversation.messages)
+
+
+def _own_messages(rendered: list[Json], conversation: Conversation) -> list[bool]:
+    """Whether each message is an element of ``conversation``, and not made for the provider."""
+    elements = {id(message.on_wire("chat")) for message in conversation.messages}
+    return [id(message) in elements for message in rendered]
 
 
 def _takes_marks(model: str, dialect: Dialect) -> bool:

@@ -1,22 +1,13 @@
 """Ends a request with a user turn where the model does not continue an answer.
 
-Claude 4.6 and later answer 400 to a conversation that ends with an assistant message ("This model
-does not support assistant message prefill. The conversation must end with a user message."), and so
-does every model that thinks (Anthropic's pages on migration to 4.6 and on extended thinking). In
-Chat and Responses such a request asks for a new message of the assistant.
+Claude 4.6 and later refuse a conversation that ends with an assistant message, and so does every
+model that thinks (Anthropic's page on extended thinking).
 """
 
-from typing import Final
-
+from polyvox.protocols.dialects.claude import continues_reply
+from polyvox.protocols.dialects.final_turn import CONTINUE, NO_PREFILL
 from polyvox.protocols.messages.provider.model_capabilities import generation
 from polyvox.workflows.conversation import Conversation, Json, Opaque
-
-_FIRST_WITHOUT: Final = (4, 6)
-
-CONTINUE: Final = "Continue your last message from where it ends, without repeating it."
-NO_PREFILL: Final = (
-    "messages: the model does not continue an assistant message; a user turn asks for it"
-)
 
 
 def end_with_user(
@@ -34,7 +25,7 @@ def end_with_user(
     last = conversation.messages[-1]
     is_own = last.on_wire("messages") is not None
     thinks = (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
-    continues = is_own if claude is None else claude < _FIRST_WITHOUT and not thinks
+    continues = is_own if claude is None else continues_reply(model) and not thinks
     if continues:
         if not is_own:
             _trim(turns)

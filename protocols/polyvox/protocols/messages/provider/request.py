@@ -70,7 +70,10 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     wanted = fit_format(body, conversation, model, losses)
     version = SAMPLING_VERSION if any(name in body for name in SAMPLING) else VERSION
     headers.setdefault("anthropic-version", version)
-    return Rendered("messages", body, headers, tuple(dict.fromkeys(losses)), wanted=wanted)
+    sent = body.get("stop_sequences") or ()
+    stop = tuple(sequence for sequence in conversation.options.stop if sequence not in sent)
+    named = tuple(dict.fromkeys(losses))
+    return Rendered("messages", body, headers, named, stop, wanted=wanted)
 
 
 def _fit(

@@ -1,4 +1,4 @@
-"""Leaves out the options of a Responses request that an unknown server may refuse."""
+"""Leaves out the options of a Responses request that a server refuses, or may refuse."""
 
 from typing import Final
 
@@ -22,3 +22,17 @@ def plain_fields(body: dict[str, Json], losses: list[str]) -> None:
             body["text"] = rest
         else:
             del body["text"]
+
+
+def leave_out_effort(body: dict[str, Json], server: str, losses: list[str]) -> None:
+    """Leave out the effort for a server that refuses it for this model."""
+    said = body.get("reasoning")
+    if not isinstance(said, dict) or "effort" not in said:
+        return
+    rest = {name: value for name, value in said.items() if name != "effort"}
+    if said["effort"] is not None:
+        losses.append(f"effort: {server} refuses it")
+    if rest:
+        body["reasoning"] = rest
+    else:
+        del body["reasoning"]

@@ -3,6 +3,7 @@
 from polyvox.protocols.decoding.half_characters import WholeCharacters
 from polyvox.protocols.dialects.claude import keep_one_sampler
 from polyvox.protocols.dialects.dialect import FULL, Dialect
+from polyvox.protocols.dialects.models import for_model
 from polyvox.protocols.history.fitting import fitted_history
 from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
@@ -10,7 +11,7 @@ from polyvox.protocols.openai.model_capabilities import fitted, takes_marks
 from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.history import SPELLING
-from polyvox.protocols.responses.provider.fitted_options import plain_fields
+from polyvox.protocols.responses.provider.fitted_options import leave_out_effort, plain_fields
 from polyvox.protocols.responses.provider.fitted_tools import only_functions, restrain_choice
 from polyvox.protocols.responses.provider.one_instruction import one_instruction
 from polyvox.protocols.responses.provider.stream import ResponsesDecoder
@@ -56,6 +57,8 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
         body["tools"] = wire.render_tools(tools, losses)
     if not (own or dialect.is_known):
         plain_fields(body, losses)
+    if "reasoning_effort" in for_model(dialect, model).refuses:
+        leave_out_effort(body, dialect.server, losses)
     if simple or not (own or dialect.custom_tools):
         only_functions(body)
     if simple:
