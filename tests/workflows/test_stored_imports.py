@@ -50,7 +50,7 @@ MODULES = {
     "polyvox.workflows.run": {"Run"},
     "polyvox.workflows.session": {"CLIENT_HEADERS", "seen_headers"},
     "polyvox.workflows.testing": {"After", "Rehearsal"},
-    "polyvox.workflows.turn_rules": {"TurnRule"},
+    "polyvox.workflows.turn_rules": {"HeaderPatterns", "TurnRule", "headers_match"},
 }
 
 
