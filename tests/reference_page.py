@@ -32,6 +32,7 @@ CLASSES: tuple[type, ...] = (
     workflows.Cost,
     workflows.Branch,
     workflows.Panel,
+    workflows.Comparison,
     workflows.MountedTool,
     workflows.Checked,
     Limits,
@@ -43,6 +44,7 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
     workflows.tool_result,
     workflows.schema_complaints,
     workflows.transcribed,
+    workflows.points_by_heading,
 )
 
 HEAD = """\

@@ -67,7 +67,7 @@ REVIEWED = {
     "protocols/polyvox/protocols/schemas/fitting.py": "two characters",
     "activities/polyvox/activities/storage/call_states.py": "one class of characters",
     "protocols/polyvox/protocols/openai/model_capabilities.py": "a model of OpenAI",
-    "activities/polyvox/activities/model_call/media_inlining.py": "looks once between two slashes",
+    "activities/polyvox/activities/media/inlining.py": "looks once between two slashes",
     "activities/polyvox/activities/model_call/redaction.py": "redaction",
     "activities/polyvox/activities/registry/virtual_models.py": "one class of characters",
     "gateway/polyvox/gateway/responses/previous_turns.py": "matches at the start alone",

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from polyvox.activities.model_call.addresses import Address, is_public
-from polyvox.activities.model_call.media_inlining import MediaFetcher
+from polyvox.activities.media.addresses import Address, is_public
+from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.provider import Provider
 from polyvox.workflows.conversation import Conversation, Image, Message, Source
 from polyvox.workflows.errors import ModelError

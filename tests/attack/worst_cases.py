@@ -25,12 +25,13 @@ from polyvox.protocols.provider_failures.too_long import is_too_long
 from polyvox.protocols.responses.client import request as responses_front
 from polyvox.protocols.responses.provider import request as responses_provider
 from polyvox.protocols.sse import FrameSplitter
+from polyvox.workflows import points_by_heading
 from polyvox.workflows.checks import schema_complaints
 from polyvox.workflows.conversation import Conversation, Text, user
 from polyvox.workflows.events import PartDelta, PartStarted
 from polyvox.workflows.language import language_of
 from polyvox.workflows.linear_patterns import linear_pattern
-from polyvox.workflows.templates import fusion, patch
+from polyvox.workflows.templates import patch
 
 LARGEST = 1 << 20
 BRIEF = 1 << 17
@@ -274,10 +275,10 @@ CASES = [
     Case("patch parses", lambda t: patch.syntax_errors({"a.py": t}), repeated("-"), 1 << 17),
     Case("patch parses json", lambda t: patch.syntax_errors({"a.json": t}), repeated("[")),
     *(
-        Case(f"fusion points: {n}", fusion.points_of, repeated(p), BRIEF)
+        Case(f"points by heading: {n}", points_by_heading, repeated(p), BRIEF)
         for n, p in HOSTILE.items()
     ),
-    Case("fusion spaced heading", fusion.points_of, repeated(" ", "# a", "b")),
+    Case("points below a spaced heading", points_by_heading, repeated(" ", "# a", "b")),
     Case("language", language_of, repeated("a ")),
     Case("a pattern", linear_pattern(r"(a+)+$").search, repeated("a", after="b")),
     Case("an open pattern", linear_pattern(r".*.*=.*").search, repeated("x")),

@@ -12,6 +12,7 @@ MODULES = {
             "Branch",
             "Check",
             "Checked",
+            "Comparison",
             "Conversation",
             "Cost",
             "File",
@@ -31,6 +32,7 @@ MODULES = {
         *("MountedTool", "Options", "OutputFormat", "Panel", "Params", "Part", "Reasoning"),
         *("Refusal", "Reply", "Run", "Satisfies", "Source", "Text", "Tool", "ToolCall"),
         *("ToolChoice", "ToolResult", "Usage", "Verified", "assistant", "flow"),
+        "points_by_heading",
         *("schema_complaints", "tool_result", "transcribed", "user"),
     },
     "polyvox.workflows.checks": {"REPAIR_PROMPT", "VERIFIER_PROMPT"},
@@ -48,7 +50,7 @@ MODULES = {
     "polyvox.workflows.run": {"Run"},
     "polyvox.workflows.session": {"CLIENT_HEADERS", "seen_headers"},
     "polyvox.workflows.testing": {"After", "Rehearsal"},
-    "polyvox.workflows.turn_rules": {"TurnRule"},
+    "polyvox.workflows.turn_rules": {"HeaderPatterns", "TurnRule", "headers_match"},
 }
 
 

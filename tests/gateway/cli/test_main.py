@@ -32,7 +32,7 @@ def test_help_imports_nothing_that_takes_long(words: list[str]) -> None:
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("command", ["keys:list_keys", "models:list_models", "runs:list_runs"])
+@pytest.mark.parametrize("command", ["keys:list_keys", "models:list_models", "runs.show:list_runs"])
 def test_a_command_that_only_looks_imports_neither_engine_nor_server(command: str) -> None:
     script = f"""
 import sys

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from polyvox.worker.settings.toml_lines import Path, line_of, lines_of
+from polyvox.worker.settings.toml_lines import Path, lines_of
 
 DOCUMENT = '''# a comment with [brackets] and = signs
 title = "x # y"
@@ -64,9 +64,3 @@ def paths(value: Any, path: Path = ()) -> set[Path]:
 def test_exactly_the_keys_of_the_document_are_found() -> None:
     """Nothing inside a string or a comment is taken for a key."""
     assert {*lines_of(DOCUMENT)} == paths(tomllib.loads(DOCUMENT))
-
-
-def test_a_key_that_is_missing_has_the_line_of_its_table() -> None:
-    lines = lines_of(DOCUMENT)
-    assert line_of(lines, ("server", "host")) == 3
-    assert line_of(lines, ("nowhere", "host")) is None

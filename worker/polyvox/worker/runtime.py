@@ -23,10 +23,10 @@ from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import Relay, RunOutcome
+from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.attempt import ModelCaller
 from polyvox.activities.model_call.directory import Directory
 from polyvox.activities.model_call.estimates import estimating
-from polyvox.activities.model_call.media_inlining import MediaFetcher
 from polyvox.activities.model_call.provider import Provider
 from polyvox.activities.model_call.recorded_replies import Recorded
 from polyvox.activities.model_call.redaction import Secrets

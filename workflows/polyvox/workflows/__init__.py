@@ -33,11 +33,13 @@ from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, FlowError, Model, Params, flow
 from polyvox.workflows.reply import Cost, FinishReason, Reply, Usage
 from polyvox.workflows.run import Branch, Check, Checked, MountedTool, Panel, Run
+from polyvox.workflows.steps.comparison import Comparison, points_by_heading
 
 __all__ = [
     "Branch",
     "Check",
     "Checked",
+    "Comparison",
     "Conversation",
     "Cost",
     "File",
@@ -72,6 +74,7 @@ __all__ = [
     "Verified",
     "assistant",
     "flow",
+    "points_by_heading",
     "schema_complaints",
     "tool_result",
     "transcribed",

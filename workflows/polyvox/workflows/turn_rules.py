@@ -1,8 +1,9 @@
 """Rules about the user's turn that a flow decides by before it asks a model."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from polyvox.workflows.flow import Params
 from polyvox.workflows.linear_patterns import PatternError, linear_pattern
@@ -10,6 +11,30 @@ from polyvox.workflows.run import Run
 from polyvox.workflows.session import CLIENT_HEADERS, seen_headers
 
 CHARACTERS_PER_TOKEN = 4
+
+
+def _can_match(patterns: dict[str, str]) -> dict[str, str]:
+    for name, pattern in patterns.items():
+        if not seen_headers({name.lower(): ""}):
+            seen = ", ".join(CLIENT_HEADERS)
+            raise ValueError(f"flows cannot read {name!r}, only x-polyvox-... and {seen}")
+        try:
+            linear_pattern(pattern)
+        except PatternError as error:
+            raise ValueError(str(error)) from None
+    return patterns
+
+
+HeaderPatterns = Annotated[dict[str, str], AfterValidator(_can_match)]
+"""A parameter of a rule: names of request headers and the expressions their values match."""
+
+
+def headers_match(headers: Mapping[str, str], patterns: Mapping[str, str]) -> bool:
+    """Return whether the values of ``headers``, those of a run, match all ``patterns``."""
+    return all(
+        linear_pattern(pattern).search(headers.get(name.lower(), ""))
+        for name, pattern in patterns.items()
+    )
 
 
 class TurnRule(Params):
@@ -28,22 +53,9 @@ class TurnRule(Params):
     words: tuple[str, ...] = Field(
         (), description="words or phrases of which the user's newest text has at least one"
     )
-    header: dict[str, str] = Field(
+    header: HeaderPatterns = Field(
         default_factory=dict, description="request headers and the expressions their values match"
     )
-
-    @field_validator("header")
-    @classmethod
-    def _can_match(cls, header: dict[str, str]) -> dict[str, str]:
-        for name, pattern in header.items():
-            if not seen_headers({name.lower(): ""}):
-                seen = ", ".join(CLIENT_HEADERS)
-                raise ValueError(f"flows cannot read {name!r}, only x-polyvox-... and {seen}")
-            try:
-                linear_pattern(pattern)
-            except PatternError as error:
-                raise ValueError(str(error)) from None
-        return header
 
     @model_validator(mode="after")
     def _has_a_condition(self) -> "TurnRule":
@@ -62,10 +74,7 @@ class TurnRule(Params):
             return False
         if self.words and not any(has_phrase(text, phrase) for phrase in self.words):
             return False
-        return all(
-            linear_pattern(pattern).search(run.headers.get(name.lower(), ""))
-            for name, pattern in self.header.items()
-        )
+        return headers_match(run.headers, self.header)
 
 
 def has_phrase(text: str, phrase: str) -> bool:

@@ -26,8 +26,8 @@ _CallKey = tuple[str, str | None, int]
 class EntryWriter:
     """Writes entries. Used by one thread.
 
-    An attempt that starts and ends within one batch is one INSERT, as it was when only ends were
-    written; a longer one is an INSERT at its start and an UPDATE at its end.
+    An attempt that starts and ends within one batch is one INSERT; a longer one is an INSERT at its
+    start and an UPDATE at its end.
     """
 
     def __init__(self, engine: Engine) -> None:

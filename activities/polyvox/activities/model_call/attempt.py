@@ -17,9 +17,9 @@ from polyvox.activities.failures.explained import explain
 from polyvox.activities.ledger.entries import CallEnded, CallStarted, EndStatus
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.live.relay import Batch, Relay
+from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.answer_format import broken_format
 from polyvox.activities.model_call.directory import Destination, Directory
-from polyvox.activities.model_call.media_inlining import MediaFetcher
 from polyvox.activities.model_call.pricing import cost_of, cost_of_reply, knows_price
 from polyvox.activities.model_call.provider import Provider
 from polyvox.activities.model_call.recorded_replies import Recorded

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from polyvox.activities.model_call.media_inlining import Kinds
+from polyvox.activities.media.inlining import Kinds
 from polyvox.activities.model_call.provider import Provider, api_key
 from polyvox.protocols.dialects.dialect import Dialect
 from polyvox.protocols.dialects.servers import dialect_of

@@ -49,26 +49,26 @@ COMMANDS = (
         "doctor:doctor",
         "Check Python, engine, ports, data folder, config, keys and providers.",
     ),
-    ("runs list", "runs:list_runs", "List runs, newest first."),
+    ("runs list", "runs.show:list_runs", "List runs, newest first."),
     (
         "runs show",
-        "runs:show_run",
+        "runs.show:show_run",
         "Show one run: its calls with times, tokens, cost and failures.",
     ),
-    ("runs approve", "approve:approve_run", "Answer the question that a run is waiting on."),
+    ("runs approve", "runs.approve:approve_run", "Answer the question that a run is waiting on."),
     (
         "runs replay",
-        "replays:replay_run",
+        "runs.replays:replay_run",
         "Replay a run's history with its stored flow version and report any difference.",
     ),
     (
         "runs rerun",
-        "replays:rerun_run",
+        "runs.replays:rerun_run",
         "Run the same input again; repeated calls are answered from the record, at no cost.",
     ),
     (
         "runs export",
-        "replays:export",
+        "runs.replays:export",
         "Export a run with all that a replay needs: history, flow, prompts and answers.",
     ),
     ("keys list", "keys:list_keys", "List the keys, without their secrets."),
@@ -91,7 +91,7 @@ COMMANDS = (
     ),
     (
         "flows test",
-        "replays:check_flow",
+        "runs.replays:check_flow",
         "Replay the last runs of a flow, each with its own version; exit status 1 if any differs.",
     ),
     (

@@ -33,7 +33,7 @@ _LONGEST_KEY_NAME = 60
 
 @dataclass(slots=True)
 class RequestFacts:
-    """What is known of a request when it ends. The parts of the server that learn it set it.
+    """What is known of a request when it ends; each part of the server sets what it learns.
 
     ``key`` is the name of the key, ``error`` the kind of the error and ``error_status`` its HTTP
     status. With several answers to one request, ``usage`` is the sum.

@@ -11,6 +11,7 @@ from itertools import dropwhile, takewhile
 
 from polyvox.protocols.coverage.losses import message_losses
 from polyvox.protocols.decoding.exact_objects import has_long_numbers
+from polyvox.protocols.history.later_instructions import LATER_INSTRUCTIONS, in_system_tags
 from polyvox.protocols.messages.arguments import own_block
 from polyvox.protocols.messages.blocks import (
     invalid,
@@ -164,7 +165,7 @@ def render_messages(
             if system_turns and before in ("user", "system") and ends_turn:
                 role = "system"
             else:
-                losses.append("role: later instructions sent as user text in <system> tags")
+                losses.append(LATER_INSTRUCTIONS)
                 blocks = [_tagged(message, blocks)]
         if open_turn is not None and open_turn["role"] == role:
             open_turn["content"].extend(blocks)
@@ -248,7 +249,7 @@ def _ends_of_turns(said: Sequence[Message]) -> list[bool]:
 def _tagged(message: Message, blocks: list[Json]) -> Json:
     marked = blocks[-1].get("cache_control")
     mark = {} if marked is None else {"cache_control": marked}
-    return {"type": "text", "text": f"<system>\n{message.text}\n</system>", **mark}
+    return {"type": "text", "text": in_system_tags(message.text), **mark}
 
 
 def _put_results_first(turn: Json | None) -> None:

@@ -4,7 +4,6 @@ Scans text that ``tomllib`` has accepted, so malformed text is not considered.
 """
 
 import re
-from collections.abc import Mapping
 
 Path = tuple[str, ...]
 
@@ -29,14 +28,6 @@ def lines_of(text: str) -> dict[Path, int]:
     Items of arrays have their index as a step of the path.
     """
     return _Scanner(text).scan()
-
-
-def line_of(lines: Mapping[Path, int], path: Path) -> int | None:
-    """Return the line of ``path``, else that of the nearest table that contains it."""
-    for end in range(len(path), 0, -1):
-        if path[:end] in lines:
-            return lines[path[:end]]
-    return None
 
 
 class _Scanner:

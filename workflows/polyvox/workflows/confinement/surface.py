@@ -90,7 +90,7 @@ _MODULES: dict[str, str | frozenset[str]] = {
     "polyvox.workflows.run": _PUBLIC,
     "polyvox.workflows.session": _PUBLIC,
     "polyvox.workflows.testing": _PUBLIC,
-    "polyvox.workflows.turn_rules": frozenset({"TurnRule"}),
+    "polyvox.workflows.turn_rules": words("HeaderPatterns TurnRule headers_match"),
     "pydantic": _PYDANTIC,
     "re": _PUBLIC,
     "statistics": _PUBLIC,

@@ -1,1 +1,1 @@
-"""The implementation of Run's methods."""
+"""The implementation of Run's methods, and values for what they ask."""

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from polyvox.workflows import (
     Branch,
+    Comparison,
     Conversation,
     Message,
     Model,
@@ -17,21 +18,18 @@ from polyvox.workflows import (
     Params,
     Reply,
     Run,
-    Text,
     Tool,
     ToolCall,
     ToolChoice,
     assistant,
     flow,
+    points_by_heading,
     schema_complaints,
     tool_result,
     user,
 )
-from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import most_actionable
 from polyvox.workflows.turn_rules import TurnRule
-
-T = TypeVar("T")
 
 Mode = Literal["auto", "required", "off"]
 MODES: dict[str, Mode] = {"auto": "auto", "required": "required", "off": "off"}
@@ -299,7 +297,7 @@ async def report(run: Run[FusionParams], problem: str, failures: list[ModelError
     params, voices = run.params, run.params.voices
     asked = run.conversation.then(user(problem)).instructed(params.branch_prompt)
     asked = asked.without_tool_use().with_options(format=None)
-    if why := over_budget(run, asked, len(voices)) or await too_dear(run, asked, voices):
+    if why := await over_limit(run, asked):
         run.note("panel skipped", reason=why)
         return f"The panel was not asked: {why}. Go on alone."
     branches = [
@@ -323,49 +321,41 @@ async def report(run: Run[FusionParams], problem: str, failures: list[ModelError
     await tell(run, f"{len(answers)} of {len(branches)} answered; comparing them.\n")
     # Shuffled, because judges favour certain positions.
     run.random().shuffle(answers)
-    run.note("shown to the judge", **{letter: b.step for letter, (b, _) in lettered(answers)})
-    texts = [text for _, text in answers]
+    comparison = Comparison(problem, tuple(text for _, text in answers))
+    shown = zip(comparison.letters, answers, strict=True)
+    run.note("shown to the judge", **{letter: branch.step for letter, (branch, _) in shown})
     try:
         synthesis = await run.ask(
             params.judge,
-            judged(params.judge_prompt, problem, texts),
+            comparison.conversation(params.judge_prompt),
             step="synthesis",
             timeout_s=params.timeout_s,
         )
     except ModelError as error:
         run.note("synthesis failed", kind=error.kind, message=error.message)
-        listed = "\n\n".join(labelled(texts))
-        return f"The judge failed ({error.message}). The experts' answers:\n\n{listed}"
-    if points := points_of(synthesis.text):
+        return f"The judge failed ({error.message}). The experts' answers:\n\n{comparison.listed}"
+    if points := points_by_heading(synthesis.text):
         run.note("report", **points)
     return f"{synthesis.text.strip()}\n\n{failures_of(panel)}".strip()
 
 
-def over_budget(run: Run[FusionParams], asked: Conversation, voices: int) -> str:
-    """Return why the panel would exceed its limits, empty if it would not."""
-    params = run.params
+async def over_limit(run: Run[FusionParams], asked: Conversation) -> str:
+    """Return why the panel would exceed a limit or its cost is not known, else an empty text."""
+    params, voices = run.params, run.params.voices
     # Besides the branches: the judge, and the main model's answer.
-    calls = run.calls + voices + 2
+    calls = run.calls + len(voices) + 2
     if params.max_calls is not None and calls > params.max_calls:
         return f"it would come to {calls} calls, and {params.max_calls} are allowed"
-    tokens = voices * tokens_of(asked)
+    each = sum(len(message.text) for message in asked.messages) // CHARACTERS_PER_TOKEN
+    tokens = len(voices) * each
     if params.max_tokens is not None and tokens > params.max_tokens:
         return f"it would take about {tokens} tokens, and {params.max_tokens} are allowed"
-    return ""
-
-
-async def too_dear(run: Run[FusionParams], asked: Conversation, voices: list[Voice]) -> str:
-    """Return why the panel's cost would exceed its limit or is unknown, empty otherwise."""
-    params = run.params
     if params.max_cost_usd is None:
         return ""
-    said = len(voices) * ANSWER_TOKENS
-    calls: list[Json] = [
-        {"model": voice.model, "input": tokens_of(asked), "output": ANSWER_TOKENS}
-        for voice in voices
-    ]
-    calls.append({"model": params.judge, "input": said, "output": ANSWER_TOKENS})
-    found = await run.tool("estimate_cost", {"calls": calls}, step="budget")
+    sizes = [(voice.model, each) for voice in voices]
+    sizes.append((params.judge, len(voices) * ANSWER_TOKENS))
+    planned = [{"model": m, "input": size, "output": ANSWER_TOKENS} for m, size in sizes]
+    found = await run.tool("estimate_cost", {"calls": planned}, step="budget")
     if found["unknown"]:
         return f"nobody knows the price of {', '.join(found['unknown'])}"
     if found["usd"] > params.max_cost_usd:
@@ -373,40 +363,9 @@ async def too_dear(run: Run[FusionParams], asked: Conversation, voices: list[Voi
     return ""
 
 
-def tokens_of(conversation: Conversation) -> int:
-    return sum(len(m.text) for m in conversation.messages) // CHARACTERS_PER_TOKEN
-
-
 async def tell(run: Run[FusionParams], text: str) -> None:
     if run.params.progress:
         await run.show(text)
-
-
-def points_of(text: str) -> dict[str, Json]:
-    """Return the points of the judge's report by heading."""
-    points: dict[str, Json] = {}
-    listed: list[Json] = []
-    for line in text.splitlines():
-        if line.startswith("#"):
-            heading = line.lstrip("#").strip() or line.strip()
-            points[heading.lower().replace(" ", "_")] = listed = []
-        elif line.strip():
-            listed.append(line.lstrip("-* ").strip())
-    return points
-
-
-def judged(prompt: str, problem: str, answers: list[str]) -> Conversation:
-    """Return the judge's conversation, with letters instead of model names."""
-    told = "\n\n".join([f"<problem>\n{problem}\n</problem>", *labelled(answers)])
-    return Conversation((user(told),), system=Message("system", (Text(prompt),)))
-
-
-def labelled(answers: list[str]) -> list[str]:
-    return [f'<answer id="{letter}">\n{answer}\n</answer>' for letter, answer in lettered(answers)]
-
-
-def lettered(answers: list[T]) -> list[tuple[str, T]]:
-    return list(zip("ABCDEFGH", answers, strict=False))
 
 
 def failures_of(panel: Panel) -> str:

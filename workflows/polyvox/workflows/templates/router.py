@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from datetime import time
-from typing import TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -26,9 +25,7 @@ from polyvox.workflows.errors import most_actionable
 from polyvox.workflows.language import LANGUAGES, language_of
 from polyvox.workflows.linear_patterns import PatternError, linear_pattern
 from polyvox.workflows.media import media_in
-from polyvox.workflows.session import CLIENT_HEADERS, seen_headers
-
-T = TypeVar("T")
+from polyvox.workflows.turn_rules import HeaderPatterns, headers_match
 
 CLASSIFIER_PROMPT = (
     "You sort requests by the kind of work they need. Choose the one label that fits best. You do "
@@ -54,7 +51,7 @@ class Rule(Params):
     language: str | None = Field(
         None, description="two letters: en, de, fr, es, it, pt, nl, zh ..."
     )
-    header: dict[str, str] = Field(
+    header: HeaderPatterns = Field(
         default_factory=dict, description="request headers and the expressions their values match"
     )
     from_utc: time | None = Field(None, description="from this time of day on, UTC")
@@ -64,25 +61,14 @@ class Rule(Params):
     )
     overrides: bool = Field(False, description="applies even if the session already has a model")
 
-    @field_validator("matches", "header")
+    @field_validator("matches")
     @classmethod
-    def _compiles(cls, given: T) -> T:
-        patterns = given.values() if isinstance(given, dict) else [str(given or "")]
-        for pattern in patterns:
-            try:
-                linear_pattern(pattern)
-            except PatternError as error:
-                raise ValueError(str(error)) from None
-        return given
-
-    @field_validator("header")
-    @classmethod
-    def _is_seen(cls, header: dict[str, str]) -> dict[str, str]:
-        for name in header:
-            if not seen_headers({name.lower(): ""}):
-                seen = ", ".join(CLIENT_HEADERS)
-                raise ValueError(f"flows cannot read {name!r}, only x-polyvox-... and {seen}")
-        return header
+    def _compiles(cls, matches: str | None) -> str | None:
+        try:
+            linear_pattern(matches or "")
+        except PatternError as error:
+            raise ValueError(str(error)) from None
+        return matches
 
     @field_validator("language")
     @classmethod
@@ -188,10 +174,7 @@ def holds(run: Run[RouterParams], rule: Rule, left: float | None) -> bool:
         return False
     if rule.language is not None and rule.language != language_of(text):
         return False
-    found = {name: run.headers.get(name.lower(), "") for name in rule.header}
-    if not all(
-        linear_pattern(pattern).search(found[name]) for name, pattern in rule.header.items()
-    ):
+    if not headers_match(run.headers, rule.header):
         return False
     return is_between(run.now().time(), rule.from_utc, rule.until_utc)
 

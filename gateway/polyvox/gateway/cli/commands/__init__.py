@@ -1,1 +1,1 @@
-"""One module for each group of commands."""
+"""One module or subpackage for each group of commands."""

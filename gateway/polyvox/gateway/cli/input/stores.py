@@ -38,14 +38,13 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
     opened, or if ``use`` raises ModelError; with 2 if the data folder cannot be created or written.
     """
     file = database_file(data.expanduser())
-    if not create and not file.is_file():
+    if create:
+        _data_folder(data, create=True)
+    elif not file.is_file():
         give_up(
             f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
             "or name its data folder: --data FOLDER."
         )
-
-    if create:
-        _require_folder(file.parent)
 
     async def opened() -> T:
         async with Ledger.open(file_url(file)) as ledger:
@@ -55,16 +54,6 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
         return asyncio.run(opened())
     except (DatabaseError, ModelError) as error:
         give_up(str(error))
-
-
-def refuse_missing_folder(data: Path) -> None:
-    """Exit with 1 if the data folder does not exist; only the default one may be created."""
-    folder = data.expanduser()
-    if not folder.is_dir() and folder != DEFAULT_DATA.expanduser():
-        give_up(
-            f"There is no data folder {str(folder)!r}. Name that of the server: --data FOLDER or "
-            f"POLYVOX_DATA. To begin a new one, create it first: mkdir -m 700 {folder}"
-        )
 
 
 def find_run(data: Path, run_id: str) -> RunRecord:
@@ -90,14 +79,12 @@ def with_registry(data: Path, use: Callable[[Registry], T], *, create: bool = Fa
     """Open the registry in ``data``, with the flows that ship, and use it.
 
     Also works before the first start. Prints an error and exits with 1 if the folder does not
-    exist (unless ``create``), if the registry cannot be opened, or if ``use`` raises FlowError or
-    ModelError; with 2 if the folder cannot be created or written.
+    exist (unless ``create``, or it is the default one), if the registry cannot be opened, or if
+    ``use`` raises FlowError or ModelError; with 2 if the folder cannot be created or written.
     """
-    if not create:
-        refuse_missing_folder(data)
-    _require_folder(data.expanduser())
+    file = database_file(_data_folder(data, create=create))
     try:
-        database = open_database(file_url(database_file(data.expanduser())))
+        database = open_database(file_url(file))
         try:
             with errors_explained(database):
                 registry = Registry(database)
@@ -109,8 +96,20 @@ def with_registry(data: Path, use: Callable[[Registry], T], *, create: bool = Fa
         give_up(str(error))
 
 
-def _require_folder(data: Path) -> None:
+def _data_folder(data: Path, *, create: bool) -> Path:
+    """Return the data folder, which exists and can be written.
+
+    Exits with 1 if it does not exist (unless ``create``, or it is the default one, which commands
+    may always create), with 2 if it cannot be created or written.
+    """
+    folder = data.expanduser()
+    if not (create or folder.is_dir() or folder == DEFAULT_DATA.expanduser()):
+        give_up(
+            f"There is no data folder {str(folder)!r}. Name that of the server: --data FOLDER or "
+            f"POLYVOX_DATA. To begin a new one, create it first: mkdir -m 700 {folder}"
+        )
     try:
-        require_writable(data)
+        require_writable(folder)
     except DataFolderUnusable as error:
         give_up(str(error), status=2)
+    return folder

@@ -12,9 +12,8 @@ from polyvox.protocols.coverage.losses import lose
 from polyvox.protocols.dialects.dialect import Dialect
 from polyvox.protocols.dialects.final_turn import CONTINUE, NO_PREFILL
 from polyvox.protocols.dialects.free_text import wrapped
+from polyvox.protocols.history.later_instructions import LATER_INSTRUCTIONS, in_system_tags
 from polyvox.workflows.conversation import Json
-
-LATER_INSTRUCTIONS: Final = "role: later instructions sent as user text in <system> tags"
 
 PLACEHOLDER: Final = " "
 """The thoughts of a message that another model wrote.
@@ -235,10 +234,10 @@ def _as_system(message: Json) -> Json:
 
 def _tagged(content: Json) -> Json:
     if not isinstance(content, list):
-        return f"<system>\n{content or ''}\n</system>"
+        return in_system_tags(content or "")
     before, after = ({"type": "text", "text": tag} for tag in ("<system>", "</system>"))
     text = _text_of(content)
-    return f"<system>\n{text}\n</system>" if text is not None else [before, *content, after]
+    return in_system_tags(text) if text is not None else [before, *content, after]
 
 
 def _text_of(content: list[Json]) -> str | None:

@@ -5,9 +5,8 @@ Such a template takes one system message, at the beginning.
 
 from typing import Final
 
+from polyvox.protocols.history.later_instructions import LATER_INSTRUCTIONS, in_system_tags
 from polyvox.workflows.conversation import Json
-
-LATER_INSTRUCTIONS: Final = "role: later instructions sent as user text in <system> tags"
 
 _INSTRUCTING: Final = ("system", "developer")
 _RESULTS: Final = ("function_call_output", "custom_tool_call_output")
@@ -33,7 +32,7 @@ def one_instruction(body: dict[str, Json], losses: list[str]) -> None:
             rest.append(item)
         elif rest:
             losses.append(LATER_INSTRUCTIONS)
-            held.append({"role": "user", "content": f"<system>\n{text}\n</system>"})
+            held.append({"role": "user", "content": in_system_tags(text)})
         else:
             texts.append(text)
     body["input"] = rest + held

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from polyvox.activities.model_call.addresses import is_public
-from polyvox.activities.model_call.media_inlining import MediaFetcher
+from polyvox.activities.media.addresses import is_public
+from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.provider import Provider
 from polyvox.workflows.conversation import (
     Conversation,

@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from polyvox.activities.model_call.addresses import Address, is_public
+from polyvox.activities.media.addresses import Address, is_public
 from polyvox.workflows.conversation import (
     Conversation,
     File,

@@ -64,6 +64,6 @@ def _questions(data: Path, run: RunRecord) -> list[str] | None:
     if run.status != "running":
         return []
     # The Temporal SDK takes half a second to import.
-    from polyvox.gateway.cli.commands.approve import waiting_questions  # noqa: PLC0415
+    from polyvox.gateway.cli.commands.runs.approve import waiting_questions  # noqa: PLC0415
 
     return waiting_questions(data, run.run_id)

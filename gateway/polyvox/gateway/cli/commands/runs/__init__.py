@@ -1,0 +1,1 @@
+"""The commands of ``polyvox runs``, and ``polyvox flows test``, which replays runs."""
