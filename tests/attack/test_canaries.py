@@ -234,7 +234,7 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
             return
 
 
-def _values(file: Path) -> Iterator[bytes]:
+def stored_values(file: Path) -> Iterator[bytes]:
     """Yield every value of a SQLite database, including those in its write-ahead log."""
     with closing(sqlite3.connect(file)) as database:
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
@@ -302,6 +302,6 @@ def test_no_file_of_the_data_folder_holds_a_secret(aftermath: Aftermath) -> None
             continue  # the engine's program, if it was fetched into this folder
         search.look(file.name, file.read_bytes(), but=own)
     for file in databases:
-        for value in _values(file):
+        for value in stored_values(file):
             search.look(f"a value of {file.name}", value)
     assert search.found == []

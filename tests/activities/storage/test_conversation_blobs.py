@@ -35,7 +35,7 @@ RECORDED = [
 def reloaded(folder: Path, conversation: Conversation) -> Conversation:
     """Return what another process would load of a stored conversation."""
     store = BlobStore(folder / "blobs.db")
-    digest = asyncio.run(Bodies(store).put(conversation))
+    digest = asyncio.run(Bodies(store).put(conversation, "key_a"))
     found = Bodies(store).get(digest)
     store.close()
     return found
@@ -107,7 +107,7 @@ async def test_the_very_object_comes_back_while_it_is_remembered(tmp_path: Path)
     store = BlobStore(tmp_path / "blobs.db")
     bodies = Bodies(store)
     conversation = Conversation((user("x"),))
-    assert bodies.get(await bodies.put(conversation)) is conversation
+    assert bodies.get(await bodies.put(conversation, "key_a")) is conversation
     store.close()
 
 
@@ -116,7 +116,7 @@ async def test_what_is_forgotten_is_loaded_again(tmp_path: Path) -> None:
     store = BlobStore(tmp_path / "blobs.db")
     bodies = Bodies(store, cache_bytes=1)
     talks = [Conversation((user(f"{n} " * 2000),)) for n in range(3)]
-    digests = [await bodies.put(talk) for talk in talks]
+    digests = [await bodies.put(talk, "key_a") for talk in talks]
     assert [bodies.get(digest) for digest in digests] == talks
     store.close()
 
@@ -134,9 +134,9 @@ async def test_a_longer_turn_stores_its_news_alone(tmp_path: Path) -> None:
     store = BlobStore(tmp_path / "blobs.db")
     bodies = Bodies(store)
     talk = Conversation(tuple(user(f"message {n}") for n in range(400)))
-    await bodies.put(talk)
+    await bodies.put(talk, "key_a")
     before = store.stored_bytes()
-    await bodies.put(talk.then(user("news"), user("more news")))
+    await bodies.put(talk.then(user("news"), user("more news")), "key_a")
     assert store.stored_bytes() - before < 3000
     store.close()
 
@@ -147,7 +147,7 @@ async def test_a_conversation_is_read_beside_the_loop(
     """Streams go on meanwhile: the loop itself lets the reading finish here."""
     store = BlobStore(tmp_path / "blobs.db")
     conversation = Conversation((user("x"),))
-    digest = await Bodies(store).put(conversation)
+    digest = await Bodies(store).put(conversation, "key_a")
     goes_on = threading.Event()
     get = store.get
 

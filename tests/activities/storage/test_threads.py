@@ -27,11 +27,11 @@ class InterruptedBodies(Bodies):
 
     meanwhile: Change | None = None
 
-    async def put(self, conversation: Conversation) -> str:
+    async def put(self, conversation: Conversation, owner: str) -> str:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
-        return await super().put(conversation)
+        return await super().put(conversation, owner)
 
 
 class Writer:

@@ -167,7 +167,7 @@ async def test_an_agents_session_is_stored_once(tmp_path: Path) -> None:
     store = BlobStore(tmp_path / "blobs.db")
     bodies = Bodies(store)
     for document in sent:
-        await bodies.put(messages.parse(document, {}).conversation)
+        await bodies.put(messages.parse(document, {}).conversation, "key_a")
     store.close()
     unique = unique_bytes(sent)
     whole = sum(len(orjson.dumps(document)) for document in sent)

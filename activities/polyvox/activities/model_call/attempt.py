@@ -163,7 +163,7 @@ class ModelCaller:
         if states is not None:
             conversation = await self.call_states.restored(conversation, states, place)
         conversation = await self.media.inlined(conversation, destination.inlined)
-        conversation = self.bodies.opened(conversation)
+        conversation = self.bodies.opened(conversation, call.key_id)
         request = await _rendered(destination, conversation)
         self.relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses

@@ -33,17 +33,19 @@ class TokenCounter:
         self._upstream = upstream
         self._bodies = bodies
 
-    async def count(self, reference: str, ask: Ask) -> Counted | None:
+    async def count(self, reference: str, ask: Ask, key_id: str) -> Counted | None:
         """Return the count of ``provider:model``; None without a count in time.
 
         A provider of the client's protocol gets every member that its route does not refuse, and
         its whole answer is passed on; any other gets the members that its route is known to take.
+        ``key_id`` is the client's key. Raises ModelError("invalid_request") for a credential that
+        is encrypted for another one.
         """
         destination = self._directory.find(reference)
         question = destination.protocol.token_count
         if question is None:
             return None
-        conversation = self._bodies.opened(ask.conversation)
+        conversation = self._bodies.opened(ask.conversation, key_id)
         is_own = destination.protocol.name == ask.protocol
         try:
             request = destination.render(conversation)

@@ -104,22 +104,24 @@ class Bodies:
         self._conversations: Recent[Conversation] = Recent(cache_bytes)
         self._stored: Recent[bool] = Recent(100_000)
 
-    async def put(self, conversation: Conversation) -> str:
-        """Store ``conversation`` and return its digest; durable on return.
+    async def put(self, conversation: Conversation, owner: str) -> str:
+        """Store a conversation of the key ``owner`` and return its digest; durable on return.
 
         Its credentials are stored encrypted, and what ``fetch`` returns has them so; ``opened``
-        decrypts them.
+        decrypts them. Raises ModelError("invalid_request") if one is encrypted for another owner.
         """
-        conversation = self._seal.sealed(conversation)
-        packed = await self._store.on_writer(lambda: self._put(conversation))
+        sealed, packed = await self._store.on_writer(lambda: self._put(conversation, owner))
         for digest in packed.blobs:
             self._stored.keep(digest, True, 1)
-        self._conversations.keep(packed.digest, conversation, _weight(conversation, packed.size))
+        self._conversations.keep(packed.digest, sealed, _weight(sealed, packed.size))
         return packed.digest
 
-    def opened(self, conversation: Conversation) -> Conversation:
-        """Return the conversation with its credentials as the client sent them."""
-        return self._seal.opened(conversation)
+    def opened(self, conversation: Conversation, owner: str) -> Conversation:
+        """Return the conversation with its credentials as its ``owner`` sent them.
+
+        Raises ModelError("invalid_request") if they are another owner's or the key was replaced.
+        """
+        return self._seal.opened(conversation, owner)
 
     async def fetch(self, digest: str) -> Conversation:
         """Return what ``get`` returns; read the store in a thread if that is necessary.
@@ -140,10 +142,11 @@ class Bodies:
             self._conversations.keep(digest, known, _weight(known, size))
         return known
 
-    def _put(self, conversation: Conversation) -> _Packed:
-        packed = pack(conversation, self._stored.get)
+    def _put(self, conversation: Conversation, owner: str) -> tuple[Conversation, _Packed]:
+        sealed = self._seal.sealed(conversation, owner)
+        packed = pack(sealed, self._stored.get)
         self._store.put(packed.blobs)
-        return packed
+        return sealed, packed
 
     def _load(self, digest: str) -> tuple[Conversation, int]:
         size = 0

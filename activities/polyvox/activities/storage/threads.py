@@ -104,7 +104,7 @@ class ConversationsStore:
             conversation_id=thread.conversation_id,
             key_id=key_id,
             created_at=datetime.fromtimestamp(thread.created, UTC),
-            **await self._content(thread),
+            **await self._content(thread, key_id),
         )
 
         def write(session: Session) -> None:
@@ -131,7 +131,7 @@ class ConversationsStore:
         while True:
             row = await self._row(conversation_id, key_id)
             changed = edit(await self._thread(row))
-            content = await self._content(changed)
+            content = await self._content(changed, key_id)
             if await self._query(partial(_replace, row=row, content=content)):
                 return changed
 
@@ -185,11 +185,11 @@ class ConversationsStore:
         if (adding := self._adding.get(conversation_id)) is not None:
             await asyncio.wait([adding])
 
-    async def _content(self, thread: Thread) -> dict[str, Any]:
+    async def _content(self, thread: Thread, key_id: str) -> dict[str, Any]:
         """Store the items and return the columns that a change may change."""
         return {
             "labels": dict(thread.metadata),
-            "items": await self._bodies.put(Conversation(thread.messages)),
+            "items": await self._bodies.put(Conversation(thread.messages), key_id),
             "item_ids": list(thread.item_ids),
         }
 

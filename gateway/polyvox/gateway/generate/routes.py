@@ -62,11 +62,12 @@ def _counting(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def count(request: Request) -> Response:
         share = share_of(request)
-        share.take(await key_of(request))
+        key_id = await key_of(request)
+        share.take(key_id)
         document = await read_document(request)
         whole = {**counted_by.defaults, **document}
         ask = await share.work(lambda: protocol.parser.parse(whole, request.headers))
-        return await count_tokens(request, ask, counted_by)
+        return await count_tokens(request, ask, key_id, counted_by)
 
     return count
 

@@ -14,19 +14,20 @@ from polyvox.workflows.conversation import Json
 
 
 async def count_tokens(
-    request: Request, ask: Ask, counted_by: TokenCount, **members: Json
+    request: Request, ask: Ask, key_id: str, counted_by: TokenCount, **members: Json
 ) -> Response:
     """Return ``members`` and the count; ``x-polyvox-estimate`` marks an estimate.
 
     Members that the provider's route refuses are named in ``x-polyvox-losses``. A flow that may
-    ask several models has no provider's count. Raises
-    ModelError("model_not_found").
+    ask several models has no provider's count. ``key_id`` is the client's key. Raises
+    ModelError("model_not_found"), and ModelError("invalid_request") for a credential that is
+    encrypted for another key.
     """
     runtime: Runtime = request.app.state.runtime
     model = runtime.registry.resolve(ask.model, runtime.providers)
     counted = None
     if model.flow.partition("@")[0] == DIRECT:
-        counted = await runtime.counter.count(str(model.params["model"]), ask)
+        counted = await runtime.counter.count(str(model.params["model"]), ask, key_id)
     if counted is not None:
         losses = {"x-polyvox-losses": header_list(counted.losses)} if counted.losses else {}
         return JsonResponse({**members, **counted.document}, headers=losses)

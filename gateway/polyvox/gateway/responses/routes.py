@@ -129,7 +129,9 @@ def wishes(request: Request) -> list[str]:
 async def count_input(request: Request) -> Response:
     state, caller = await _admit(request)
     ask, _, _ = await _asked(request, state, caller)
-    return await count_tokens(request, ask, TOKEN_COUNT, object="response.input_tokens")
+    return await count_tokens(
+        request, ask, caller.key_id, TOKEN_COUNT, object="response.input_tokens"
+    )
 
 
 async def compact(request: Request) -> Any:

@@ -101,7 +101,7 @@ class ResponsesState:
         encoder_type = StoredStreamEncoder
         if is_triggered(ask) and not self.compacts_itself(ask.model):
             ask, encoder_type = asking_for_summary(ask), SummaryStreamEncoder
-        digest = await runtime.bodies.put(ask.conversation)
+        digest = await runtime.bodies.put(ask.conversation, caller.key_id)
         keep = self._keep(ask, storing, caller, digest, own, also)
         stored = StoredResponseEncoder(keep, encoder_type=encoder_type)
         return StoredExchange(Exchange(runtime, stored, ask, caller, digest=digest), stored, keep)
@@ -116,7 +116,7 @@ class ResponsesState:
 
     async def prepare(self, ask: Ask, storing: StoreOptions, caller: Caller, also: Keep) -> bytes:
         """Return the stream of a response without output, which a later request can continue."""
-        digest = await self._runtime.bodies.put(ask.conversation)
+        digest = await self._runtime.bodies.put(ask.conversation, caller.key_id)
         keep = self._keep(ask, storing, caller, digest, (), also)
         writing = StoredStreamEncoder(ask, run_id=new_run_id(), created=int(time.time()), keep=keep)
         return writing.finish(Reply((), usage=Usage(0, 0, 0, 0, 0)))
@@ -195,7 +195,7 @@ class ResponsesState:
             key_id=caller.key_id,
             model=ask.model,
             created=int(time.time()),
-            conversation=await runtime.bodies.put(ask.conversation),
+            conversation=await runtime.bodies.put(ask.conversation, caller.key_id),
             stream=ask.stream,
             background=True,
             previous_id=storing.previous,

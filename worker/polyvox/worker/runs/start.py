@@ -159,7 +159,7 @@ class Runs:
         side = side_request(request.conversation, request.headers)
         if side:
             model = side_model(self.registry, model, self.providers)
-        digest = request.digest or await self.bodies.put(request.conversation)
+        digest = request.digest or await self.bodies.put(request.conversation, request.key_id)
         span = self.tracing.run_span(
             request.traceparent, run_id=request.run_id, flow=model.flow, model=request.model
         )
