@@ -119,8 +119,8 @@ def test_a_file_of_an_older_program_is_given_what_it_lacks(tmp_path: Path) -> No
         "flow_versions": ("author", "description", "needs_params", "retired_at"),
         "virtual_models": ("limits", "author", "origin", "retired", "card"),
         "keys": ("role",),
-        "calls": ("recorded",),
-        "runs": ("error_trace", "rerun_of"),
+        "calls": ("recorded", "cache_write_1h_tokens"),
+        "runs": ("error_trace", "rerun_of", "cache_write_1h_tokens"),
     }
     connection = sqlite3.connect(file)
     connection.execute("DROP TABLE alembic_version")
