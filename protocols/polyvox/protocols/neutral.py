@@ -5,7 +5,7 @@ A renderer gets elements of any protocol. It never looks into those of another p
 the readers of its records known here, so no codec imports another protocol.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,6 +62,10 @@ def _nothing(_json: Json) -> None:
     return None
 
 
+def _no_path(_json: Json, _message: int | None, _indexes: Sequence[int]) -> None:
+    return None
+
+
 def _members(json: Json) -> dict[str, Json]:
     return json if isinstance(json, dict) else {}
 
@@ -84,7 +88,10 @@ class Neutral:
     (``{"type": "grammar", "syntax", "definition"}``), ``namespace`` the namespace and the name of a
     tool in one. ``element`` returns the type and the members of a part's element, ``element_name``
     the name of an element of an unknown type. ``citations`` reads the citations of a text of the
-    given length, ``cache_mark`` the mark on a part.
+    given length, ``cache_mark`` the mark on a part. ``part_path`` returns the path of opaque
+    content in a request: from its element, the index of its message (None: the instructions) and
+    its own indexes there (two for a part of a tool's result). It is None if the element is not
+    content.
 
     The others are about answers. ``unshown`` yields the names of members of a part that only this
     protocol knows; ``has_logprobs`` and ``ends_with_logprobs`` test a part and an ending, of which
@@ -103,6 +110,7 @@ class Neutral:
     element_name: Callable[[Json], str] = element_type
     citations: Callable[[Json, int], Iterable[Citation | None]] = lambda _json, _length: ()
     cache_mark: Callable[[Json], CacheMark | None] = _nothing
+    part_path: Callable[[Json, int | None, Sequence[int]], str | None] = _no_path
     unshown: Callable[[Json], Iterable[str]] = lambda _: ()
     has_logprobs: Callable[[Json], bool] = lambda _: False
     ends_with_logprobs: Callable[[Json], bool] = lambda _: False

@@ -115,6 +115,12 @@ DOCUMENT = {
     "usage": {"prompt_tokens": 3, "completion_tokens": 2},
 }
 
+OLLAMA = (
+    '{"model":"m","created_at":"2026-01-01T00:00:00Z","message":{"role":"assistant","content":"H"},'
+    '"done":false}\n{"model":"m","created_at":"2026-01-01T00:00:00Z","done":true}\n'
+)
+GEMINI = '[{"candidates": [{"content": {"parts": [{"text": "H"}]}}]}\n,\r\n{"candidates": []}]'
+
 
 @pytest.mark.parametrize(
     ("answer", "kind", "says"),
@@ -131,6 +137,9 @@ DOCUMENT = {
         ({"data": {"choices": []}}, "bad_stream", "application/json"),
         ({"data": {"input_tokens": 3}}, "bad_stream", "base_url and protocol"),
         ({"data": "Hi"}, "bad_stream", "base_url and protocol"),
+        ({"text": OLLAMA, "content_type": "application/x-ndjson"}, "bad_stream", "Ollama's own"),
+        ({"text": GEMINI, "content_type": "application/json"}, "bad_stream", "v1beta/openai"),
+        ({"text": '{"a":1}\n{"b":2}\n'}, "bad_stream", "base_url and protocol"),
         ({"text": "<html>", "content_type": "text/html"}, "bad_stream", "base_url and protocol"),
         ({"text": "\n <html>"}, "bad_stream", "base_url and protocol"),
         ({"text": "<html>", "content_type": "text/event-stream"}, "bad_stream", "base_url"),

@@ -44,6 +44,19 @@ def test_a_flow_is_registered_and_served_at_once(live: Live) -> None:
     assert shown["files"] == {"flow.py": source("posted")}
 
 
+def test_a_registration_names_the_models_that_stay_on_an_older_version(live: Live) -> None:
+    """As the command does; a model moves when somebody sets it."""
+    first = send(live, "POST", "/flows", {"source": source("moving")})
+    assert first.json()["left_behind"] == []
+    assert send(live, "PUT", "/models/staying", {"flow": "moving"}).status_code == 200
+    second = send(live, "POST", "/flows", {"source": source("moving", "two")}).json()
+    assert second["name"] == "moving@2"
+    assert second["left_behind"] == [{"model": "staying", "flow": "moving@1"}]
+    assert send(live, "PATCH", "/models/staying", {"flow": "moving"}).status_code == 200
+    again = send(live, "POST", "/flows", {"source": source("moving", "two")}).json()
+    assert (again["name"], again["left_behind"]) == ("moving@2", [])
+
+
 def test_a_folder_is_registered_as_one_flow(live: Live) -> None:
     """Modules import each other relatively and read their prompts; nothing is on a disk."""
     flow = source("foldered", body="return Reply((Text(WORD + PROMPT),))")

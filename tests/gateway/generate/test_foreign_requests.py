@@ -38,6 +38,12 @@ TOOLS: dict[str, Any] = {
     "messages": {"name": "look", "input_schema": SCHEMA},
 }
 FLOWS = ("direct", "fusion", "router", "verify")
+VIDEO = {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}
+PATHS = {
+    "chat": "messages[0].content[2]",
+    "responses": "input[0].content[2]",
+    "messages": "messages.0.content.2",
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +74,11 @@ def program(
             f'[models.{flow}-{p}]\nflow = "{flow}"\n[models.{flow}-{p}.params]\n{lines}\n'
             for flow, lines in params.items()
         ]
+        voices = ", ".join(f'"own-{voice}:m"' for voice in PROTOCOLS)
+        tables.append(
+            f'[models.panel-{p}]\nflow = "fusion"\n[models.panel-{p}.params]\n'
+            f'main = {model}\njudge = {model}\npanel = [{voices}]\nmode = "required"\n'
+        )
     folder = tmp_path_factory.mktemp("foreign")
     with live_program(folder, provider.url, more="\n".join(tables)) as live:
         yield live
@@ -103,3 +114,48 @@ def test_a_request_in_any_spelling_is_answered(
         if to == "responses"
         else [["max_tokens"], ["max_completion_tokens"]]
     )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("to", PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_part_of_an_unknown_type_reaches_its_own_protocol_only(
+    program: Live, provider: RecordingProvider, protocol: str, to: str, flow: str, stream: bool
+) -> None:
+    """For another provider it is a 400 with its path, before anything is paid."""
+    provider.received.clear()
+    answer = program.post(protocol, unknown_part(protocol, f"{flow}-{to}", stream=stream))
+    if to == protocol:
+        assert answer.status_code == 200, answer.text
+        assert VIDEO in provider.received[0].body[LISTS[to]][0]["content"]
+        return
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    assert error["message"].startswith(f"{PATHS[protocol]}: ")
+    assert error.get("param", PATHS[protocol]) == PATHS[protocol]
+    assert "video_url" in error["message"]
+    assert provider.received == []
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_voices_of_other_protocols_are_missing_from_a_panel(program: Live, protocol: str) -> None:
+    """The answer comes from the voices that have seen the part; the run names the others."""
+    answer = program.post(protocol, unknown_part(protocol, f"panel-{protocol}", stream=False))
+    assert answer.status_code == 200, answer.text
+    run = program.ended(answer.headers["x-polyvox-run"])
+    voices = [call for call in run["calls"] if call["step"].startswith("branch")]
+    kinds = {call["provider"]: (call["error"] or {}).get("kind") for call in voices}
+    others = {f"own-{p}": "unsupported" for p in PROTOCOLS if p != protocol}
+    assert kinds == {f"own-{protocol}": None, **others}
+
+
+LISTS = {"chat": "messages", "responses": "input", "messages": "messages"}
+
+
+def unknown_part(protocol: str, model: str, *, stream: bool) -> dict[str, Any]:
+    content = [*PARTS[protocol], VIDEO]
+    request: dict[str, Any] = {"model": model, "stream": stream}
+    request[LISTS[protocol]] = [{"role": "user", "content": content}]
+    return request | ({"max_tokens": 100} if protocol == "messages" else {})

@@ -98,13 +98,16 @@ def test_an_answer_with_its_end_is_complete(
 
 @streams
 @providers
-@pytest.mark.parametrize("form", ["document", "mislabelled stream"])
+@pytest.mark.parametrize("form", ["document", "mislabelled stream", "lines", "array"])
 def test_the_body_and_not_its_label_is_the_answer(
     odd: Odd, client: Client, provider: str, form: str, stream: bool
 ) -> None:
     calls = (("c", "get_weather", '{"city":"Paris"}'),)
     if form == "document":
         said = b"\n " + document(provider, "Hi there", calls, "stop")
+    elif form in ("lines", "array"):
+        events = [e for _, e in streamed(provider, "Hi there", calls, "stop") if e != b"[DONE]"]
+        said = b"\n".join(events) if form == "lines" else b"[%b]" % b",".join(events)
     else:
         said = b"\xef\xbb\xbf" + body(streamed(provider, "Hi there", calls, "stop"))
     script = Script(said, content_type="application/json")

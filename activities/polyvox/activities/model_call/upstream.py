@@ -22,6 +22,7 @@ from polyvox.activities.model_call.redaction import Redaction, Secrets
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.decoding.body import Body
 from polyvox.protocols.decoding.exact_objects import dump_json
+from polyvox.protocols.decoding.json_events import remedy
 from polyvox.protocols.header_text import header_value
 from polyvox.protocols.provider_side import Decoder, Rendered
 from polyvox.protocols.sse import Frame
@@ -67,9 +68,9 @@ class Answer:
     ) -> AsyncGenerator[list[Frame]]:
         """Yield the events of each read, until ``decoder``, which gets them, has the answer.
 
-        A body that is one JSON document is one event. Raises ModelError if the body is neither, if
-        it is an error document, which some providers send with status 200, and if the connection
-        breaks or falls silent before the answer is complete.
+        A JSON document is read at its end. Raises ModelError if the body is neither, if it is an
+        error document, which some providers send with status 200, and if the connection breaks or
+        falls silent before the answer is complete.
         """
         self._refuse_redirect()
         body = Body(most_bytes)
@@ -97,9 +98,12 @@ class Answer:
                 break
         if body.is_foreign():
             raise self._not_an_answer(body)
+        last = body.finish()
         if body.kind == "document":
             self._refuse_error(body.document, parse_error)
-        yield body.finish()
+            if (told := remedy(last[0][1])) is not None:
+                raise self._not_an_answer(body, told)
+        yield last
         if body.kind == "document" and decoder.awaits == "answer":
             raise self._not_an_answer(body)
         self.is_over = True
@@ -117,13 +121,15 @@ class Answer:
         if (status := _status_in(document)) is not None:
             raise parse_error(status, self.headers, document)
 
-    def _not_an_answer(self, body: Body) -> ModelError:
+    def _not_an_answer(
+        self, body: Body, remedy: str = "Check the provider's base_url and protocol."
+    ) -> ModelError:
         kind = self.headers.get("content-type", "")
         beginning = body.beginning.decode(errors="replace")
         return ModelError(
             "bad_stream",
             f"The provider responded to a streaming request with {kind!r} ({beginning!r}...). "
-            "Check the provider's base_url and protocol.",
+            f"{remedy}",
         )
 
     async def _read_until(self, until: float | None) -> bytes:

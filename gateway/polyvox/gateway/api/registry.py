@@ -24,7 +24,6 @@ from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec
 from polyvox.gateway.api.model_edits import ModelEdit, as_it_was, earlier, edited
 from polyvox.gateway.api.registry_document import (
     AppliedPlan,
-    FlowDocument,
     FlowList,
     ModelDiff,
     ModelDocument,
@@ -36,6 +35,7 @@ from polyvox.gateway.api.registry_document import (
     SourceDiff,
     WholeFlowDocument,
     model_diff,
+    render_registered,
     render_whole_flow,
     source_diff,
 )
@@ -243,8 +243,7 @@ def _register(runtime: Runtime, body: FlowBody, author: str) -> RegisteredFlowDo
     version = runtime.registry.register(
         candidate.source, candidate.filename, message=body.message, author=author
     )
-    stored = FlowDocument.model_validate(version).model_dump()
-    return RegisteredFlowDocument(**stored, doubts=list(candidate.doubts))
+    return render_registered(runtime.registry, version, candidate.doubts)
 
 
 def _source(body: FlowBody) -> str:

@@ -45,10 +45,18 @@ class WholeFlowDocument(FlowDocument):
     versions: list[str]
 
 
+class LeftBehind(Document):
+    """A virtual model that stays on an older version of a flow."""
+
+    model: str
+    flow: str
+
+
 class RegisteredFlowDocument(FlowDocument):
-    """A flow version that was registered, and what may be wrong with it."""
+    """A flow version that was registered, what may be wrong with it, and who does not use it."""
 
     doubts: list[str]
+    left_behind: list[LeftBehind]
 
 
 class FlowList(Document):
@@ -112,6 +120,20 @@ class AppliedPlan(PlanDocument):
     """``dry_run`` if nothing was changed."""
 
     dry_run: bool
+
+
+def render_registered(
+    registry: Registry, version: FlowVersion, doubts: Sequence[str]
+) -> RegisteredFlowDocument:
+    """Render a flow version that has just been registered."""
+    return RegisteredFlowDocument(
+        **FlowDocument.model_validate(version).model_dump(),
+        doubts=list(doubts),
+        left_behind=[
+            LeftBehind(model=model.model, flow=model.flow)
+            for model in registry.left_behind(version.flow)
+        ],
+    )
 
 
 def render_whole_flow(registry: Registry, version: FlowVersion) -> WholeFlowDocument:

@@ -1,6 +1,6 @@
 """Reads Chat's elements in neutral terms; see ``protocols.neutral``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from polyvox.protocols.chat.coverage import ROWS
@@ -73,6 +73,10 @@ def _cache_mark(json: Json) -> CacheMark | None:
     return parse_mark(_first(json))
 
 
+def _part_path(json: Json, message: int | None, indexes: Sequence[int]) -> str | None:
+    return f"messages[{message}].content[{indexes[-1]}]" if "content" in json else None
+
+
 def _unshown(json: Json) -> Iterator[str]:
     return (member for member, value in json.items() if member not in _SHOWN and value)
 
@@ -95,6 +99,7 @@ NEUTRAL: Final = Neutral(
     element_name=_element_name,
     citations=_citations,
     cache_mark=_cache_mark,
+    part_path=_part_path,
     unshown=_unshown,
     ends_with_logprobs=_ends_with_logprobs,
     ending_word=_ending_word,

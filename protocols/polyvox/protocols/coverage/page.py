@@ -43,7 +43,8 @@ Some things hold for all combinations:
   tool choice, `input` sent to `/v1/chat/completions`, `messages` sent to `/v1/responses`, and the
   names of the output limit. The provider gets its own protocol's spelling. A part of such a type
   that lacks what it needs is a 400 with its path; a part of an unknown type is passed on to a
-  provider of the same protocol.
+  provider of the same protocol, and a 400 with its path for a provider of another one. In a panel
+  only the voices of other protocols fail.
 - **Usage** is counted in the client's protocol: `input_tokens` of Messages leaves out what the
   cache read and wrote, the other two count it in.
 - **Stored chat completions** are not served: `store` of Chat goes to a Chat provider, which may

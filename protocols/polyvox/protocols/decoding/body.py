@@ -2,7 +2,8 @@
 
 A request always asks for a stream. Some servers answer with one whole JSON document, some label
 server-sent events as JSON. The first character decides: ``{`` and ``[`` begin a document, ``<``
-begins a page, anything else is a stream of server-sent events.
+begins a page, anything else is a stream of server-sent events. A document may be a stream too, in
+lines or as an array (``json_events``); it is read at its end.
 """
 
 from typing import Literal
@@ -11,6 +12,7 @@ import orjson
 
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.decoding.half_characters import repaired
+from polyvox.protocols.decoding.json_events import events_of
 from polyvox.protocols.sse import Frame, FrameSplitter
 from polyvox.workflows.errors import ModelError
 
@@ -60,9 +62,9 @@ class Body:
         return []
 
     def finish(self) -> list[Frame]:
-        """Return what the end of the body completes: the last event, or the whole document."""
+        """Return what the end of the body completes: the last event, or those of the document."""
         if self.kind == "document":
-            return [(None, self.document)]
+            return [(None, event) for event in events_of(self.document)]
         frames = self._splitter.finish()
         self._has_frames = self._has_frames or bool(frames)
         return frames

@@ -8,6 +8,7 @@ sent: an agent that reads "tool calls" and finds none stops without a word, and 
 from typing import Final
 
 from polyvox.protocols.decoding.arguments import is_json
+from polyvox.protocols.provider_failures.too_long import CODES
 from polyvox.workflows.conversation import Json, Opaque, Part, Refusal, Text, ToolCall
 from polyvox.workflows.errors import ErrorKind, ModelError
 from polyvox.workflows.reply import FinishReason
@@ -57,6 +58,16 @@ _BROKEN: Final[dict[str, ErrorKind]] = {
 }
 """Failures in place of an ending."""
 
+_FULL: Final = CODES | {
+    # Anthropic and Bedrock (Handling stop reasons, read on 2026-11-28), and Z.ai, which answers a
+    # prompt that is too long with it (https://github.com/anomalyco/opencode/issues/18813).
+    "model_context_window_exceeded",
+    # Mistral.
+    "model_length",
+}
+"""Words for a full context window. An answer with content was cut there; without content there was
+no room for one, so the prompt is too long."""
+
 _LONGEST = 60
 
 
@@ -75,7 +86,9 @@ def finish_word(value: Json) -> str | None:
 
 def meaning_of(word: str | None) -> FinishReason | None:
     """Return what ``word`` means, None if it is not known."""
-    return MEANINGS.get(word.lower()) if word else None
+    if not word:
+        return None
+    return MEANINGS.get(word.lower(), "length" if word.lower() in _FULL else None)
 
 
 def refuse_broken(word: str) -> None:
@@ -115,10 +128,17 @@ class Content:
 
         ``unknown`` is the meaning of a missing or unknown word. Raises ModelError if such a word
         ends an answer without content, if a tool call is announced and nothing was sent, or if the
-        arguments of a completed call are not JSON.
+        arguments of a completed call are not JSON; and ModelError("context_length") if the prompt
+        left no room for an answer.
         """
         if word:
             refuse_broken(word)
+        if word and word.lower() in _FULL and not self.is_shown:
+            raise ModelError(
+                "context_length",
+                "The prompt is too long: it leaves no room for an answer in the model's context "
+                f"window (finish reason {word!r}).",
+            )
         meant = meaning_of(word)
         if not self.is_shown and (meant is None or meant == "tool_calls"):
             said = f"the finish reason {word[:_LONGEST]!r}" if word else "no finish reason"

@@ -3,7 +3,7 @@
 Citations: ``anthropic.types`` (``TextCitation``).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from polyvox.protocols.messages.cache_control import parse_mark
@@ -70,6 +70,11 @@ def _string(json: dict[str, Json], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _part_path(_json: Json, message: int | None, indexes: Sequence[int]) -> str:
+    head = "system" if message is None else f"messages.{message}.content"
+    return f"{head}.{'.content.'.join(map(str, indexes))}"
+
+
 def _ending_word(json: Json) -> str | None:
     delta = json.get("delta")
     return (delta.get("stop_reason") or "") if isinstance(delta, dict) else None
@@ -82,6 +87,7 @@ NEUTRAL: Final = Neutral(
     element=_element,
     citations=_citations,
     cache_mark=parse_mark,
+    part_path=_part_path,
     cites_by_block=True,
     continues_answers=True,
 )

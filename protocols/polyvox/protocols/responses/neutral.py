@@ -1,6 +1,6 @@
 """Reads the elements of Responses in neutral terms; see ``protocols.neutral``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from polyvox.protocols.neutral import (
@@ -63,6 +63,15 @@ def _cache_mark(json: Json) -> CacheMark | None:
     return parse_mark(_part(json))
 
 
+def _part_path(json: Json, message: int | None, indexes: Sequence[int]) -> str | None:
+    if len(indexes) == 1 and "part" not in json:
+        return None  # an item
+    if message is None:
+        return f"instructions[{indexes[0]}]"
+    member = "output" if len(indexes) > 1 else "content"
+    return f"input[{message}].{member}[{indexes[-1]}]"
+
+
 def _has_logprobs(json: Json) -> bool:
     return bool(_part(json).get("logprobs"))
 
@@ -82,6 +91,7 @@ NEUTRAL: Final = Neutral(
     element_name=_element_name,
     citations=_citations,
     cache_mark=_cache_mark,
+    part_path=_part_path,
     has_logprobs=_has_logprobs,
     ending_word=_ending_word,
     cites="everything",

@@ -10,7 +10,7 @@ from polyvox.activities.registry.catalog import FlowVersion
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import ModelSpec, ResolvedModel
 from polyvox.gateway.api.model_edits import ModelEdit, edited
-from polyvox.gateway.api.registry_document import FlowDocument
+from polyvox.gateway.api.registry_document import RegisteredFlowDocument, render_registered
 from polyvox.gateway.cli.input.key_value import assigned, read_params
 from polyvox.gateway.cli.input.options import print_json
 from polyvox.gateway.cli.input.stores import with_registry
@@ -60,12 +60,12 @@ def _register(registry: Registry, order: Order, dry_runs: DryRuns, *, as_json: b
         models=models,
         providers=providers,
     )
-    left = registry.left_behind(version.flow)
+    document = render_registered(registry, version, candidate.doubts)
     if as_json:
-        print_json(FlowDocument.model_validate(version))
-        _name_left_behind(left, version)
+        print_json(document)
+        _name_left_behind(document)
         return
-    new = "is registered" if left else "is registered and live"
+    new = "is registered" if document.left_behind else "is registered and live"
     typer.echo(f"{version.name} {'is unchanged' if version.name in known else new}.")
     if order.model is not None:
         typer.echo(f"Call it as model {order.model!r}.")
@@ -73,15 +73,15 @@ def _register(registry: Registry, order: Order, dry_runs: DryRuns, *, as_json: b
         typer.echo(_how_to_call(registry, version))
     elif on_it := [model.model for model in behind if model.flow == version.name]:
         typer.echo(f"It answers for the models {', '.join(on_it)}.")
-    _name_left_behind(left, version)
+    _name_left_behind(document)
 
 
-def _name_left_behind(models: Sequence[ResolvedModel], version: FlowVersion) -> None:
+def _name_left_behind(document: RegisteredFlowDocument) -> None:
     """Print, beside the result, which models keep an older version."""
-    for model in models:
+    for model in document.left_behind:
         typer.echo(
             f"Model {model.model!r} still runs {model.flow}. To change it: polyvox models set "
-            f"{model.model} --flow {version.flow}",
+            f"{model.model} --flow {document.flow}",
             err=True,
         )
 

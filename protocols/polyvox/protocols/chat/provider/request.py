@@ -15,6 +15,7 @@ from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks, thinks
 from polyvox.protocols.provider_side import Decoder, Rendered
+from polyvox.protocols.requests.unknown_parts import refuse_unknown_parts
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Json, Options
 
@@ -27,6 +28,7 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     """Render the request for ``model``; see ``ProviderProtocol.render``."""
     losses: list[str] = []
     dialect = for_model(dialect, model)
+    refuse_unknown_parts(conversation, "chat")
     own = conversation.options.on_wire("chat") is not None
     is_clients = own and _is_verbatim(conversation)
     conversation = fitted_history(conversation, SPELLING, losses)

@@ -25,6 +25,7 @@ from polyvox.protocols.messages.provider.prefill import end_with_user
 from polyvox.protocols.messages.provider.stream import MessagesDecoder
 from polyvox.protocols.messages.provider.structured_output import fit_format
 from polyvox.protocols.provider_side import Decoder, Rendered
+from polyvox.protocols.requests.unknown_parts import refuse_unknown_parts
 from polyvox.protocols.tool_names import allowed_tools
 from polyvox.workflows.conversation import Conversation, Json
 
@@ -46,6 +47,7 @@ SAMPLING_VERSION = "2023-06-01"
 def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
     """Render the request; see ``ProviderProtocol.render``."""
     losses: list[str] = []
+    refuse_unknown_parts(conversation, "messages")
     conversation = fitted_history(conversation, SPELLING, losses)
     body: dict[str, Json] = {"model": model}
     system = messages.render_system(conversation, losses)

@@ -9,6 +9,7 @@ from polyvox.protocols.neutral import refuse_prefill
 from polyvox.protocols.openai import provider_errors as openai_errors
 from polyvox.protocols.openai.model_capabilities import fitted, takes_marks
 from polyvox.protocols.provider_side import Decoder, Rendered
+from polyvox.protocols.requests.unknown_parts import refuse_unknown_parts
 from polyvox.protocols.responses import elements as wire
 from polyvox.protocols.responses.history import SPELLING
 from polyvox.protocols.responses.provider.fitted_options import leave_out_effort, plain_fields
@@ -28,6 +29,7 @@ _KEPT_HERE = ("background", "conversation", "previous_response_id")
 def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> Rendered:
     """Render the request; the path is ``responses``."""
     losses: list[str] = []
+    refuse_unknown_parts(conversation, "responses")
     conversation = fitted_history(conversation, SPELLING, losses)
     own = conversation.options.on_wire("responses") is not None
     asked = conversation.options
