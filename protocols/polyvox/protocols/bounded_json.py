@@ -31,7 +31,10 @@ def parse_json(text: bytes | str) -> Json:
     """
     if len(text) <= 2 * MOST_LEVELS:
         # The hot path: the events of a stream are too short to nest that deep.
-        return _exact(orjson.loads(text), text)
+        value = orjson.loads(text)
+        if isinstance(text, bytes) and b'"input"' not in text and b'"arguments"' not in text:
+            return value
+        return _exact(value, text)
     if isinstance(text, str):
         commas, opened = text.count(","), text.count("[") + text.count("{")
     else:

@@ -1,5 +1,7 @@
 """Selects the events of a call that the client may see: all but calls of mounted tools."""
 
+from typing import Final
+
 from polyvox.workflows.conversation import ToolCall
 from polyvox.workflows.events import (
     Event,
@@ -9,6 +11,8 @@ from polyvox.workflows.events import (
     PartStarted,
     UsageReported,
 )
+
+_OF_THE_CALL: Final = (UsageReported, Finished)
 
 
 class Emission:
@@ -52,7 +56,7 @@ class Emission:
 
     def _allowed(self, events: list[Event]) -> list[Event]:
         if not self._hidden:
-            return [e for e in events if not isinstance(e, UsageReported | Finished)]
+            return [event for event in events if not isinstance(event, _OF_THE_CALL)]
         shown: list[Event] = []
         for event in events:
             match event:
@@ -64,7 +68,7 @@ class Emission:
                     self._in_hidden = False
                 case Finished():
                     shown += _without_calls(self._held) if self._saw_hidden else self._held
-            if isinstance(event, UsageReported | Finished):
+            if isinstance(event, _OF_THE_CALL):
                 continue
             inside = isinstance(event, PartStarted | PartDelta | PartEnded)
             if inside and self._in_hidden:

@@ -191,13 +191,14 @@ def with_arguments(message: dict[str, Json]) -> dict[str, Json]:
 
     Clients leave them out of a call without arguments, or send the object itself.
     """
-    changed = dict(message)
-    calls = message.get("tool_calls")
+    changed: dict[str, Json] = {}
+    calls, function = message.get("tool_calls"), message.get("function_call")
     if isinstance(calls, list):
         changed["tool_calls"] = [_with_arguments(call) for call in calls]
-    if isinstance(message.get("function_call"), dict):
-        changed |= _with_arguments({"function_call": message["function_call"]}, "function_call")
-    return message if changed == message else changed
+    if isinstance(function, dict):
+        changed |= _with_arguments({"function_call": function}, "function_call")
+    same = all(message[name] == value for name, value in changed.items())
+    return message if same else {**message, **changed}
 
 
 def _with_arguments(call: Json, kind: str | None = None) -> Json:

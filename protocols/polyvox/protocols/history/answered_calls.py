@@ -15,6 +15,7 @@ from polyvox.workflows.conversation import Part, Tool, ToolCall
 from polyvox.workflows.events import Event, PartEnded, PartStarted
 
 _LONGEST_ID: Final = 200
+_BOUNDS: Final = (PartStarted, PartEnded)
 
 
 class AnsweredCalls:
@@ -31,7 +32,7 @@ class AnsweredCalls:
     def feed(self, events: list[Event]) -> list[Event]:
         """Return ``events`` with the calls as the conversation knows them."""
         for event in events:
-            if isinstance(event, PartStarted | PartEnded) and isinstance(event.part, ToolCall):
+            if isinstance(event, _BOUNDS) and isinstance(event.part, ToolCall):
                 return [self._event(event) for event in events]
         return events
 

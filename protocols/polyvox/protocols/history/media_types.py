@@ -80,16 +80,20 @@ def labelled(messages: Iterable[Message], spelling: Spelling) -> tuple[Message, 
     """Return ``messages`` with the media types that the bytes have."""
     return tuple(
         with_parts(m, [_labelled(part, spelling) for part in m.parts], spelling)
-        if any(_may_hold_media(part) for part in m.parts)
+        if _hold_media(m.parts)
         else m
         for m in messages
     )
 
 
-def _may_hold_media(part: Part) -> bool:
-    if isinstance(part, ToolResult):
-        return any(isinstance(inner, _MEDIA) for inner in part.parts)
-    return isinstance(part, _MEDIA)
+def _hold_media(parts: Sequence[Part]) -> bool:
+    for part in parts:
+        if isinstance(part, ToolResult):
+            if _hold_media(part.parts):
+                return True
+        elif isinstance(part, _MEDIA):
+            return True
+    return False
 
 
 def _labelled(part: Part, spelling: Spelling) -> Part:
