@@ -1,10 +1,14 @@
-"""Requests in another protocol's spelling reach every provider, directly and through flows."""
+"""Requests as other protocols spell them, and broken histories, reach every provider.
+
+Directly and through flows.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from polyvox.workflows.conversation import Protocol
 from tests.programs.recording_provider import (
     ANSWERS,
     Received,
@@ -12,6 +16,8 @@ from tests.programs.recording_provider import (
     recording_provider,
 )
 from tests.programs.running import PROTOCOLS, Live, live_program
+from tests.samples.histories import requests
+from tests.samples.provider_rules import check_request
 
 PIXEL = "iVBORw0KGgo="
 SCHEMA = {"type": "object", "properties": {"p": {"type": "string"}}}
@@ -159,3 +165,34 @@ def unknown_part(protocol: str, model: str, *, stream: bool) -> dict[str, Any]:
     request: dict[str, Any] = {"model": model, "stream": stream}
     request[LISTS[protocol]] = [{"role": "user", "content": content}]
     return request | ({"max_tokens": 100} if protocol == "messages" else {})
+
+
+HISTORY: list[Any] = [
+    ("call", "list_dir:0", "fs.read", "{}"),
+    ("call", "list_dir:0", "fs.read", ""),
+    ("result", "list_dir:0", "Fog."),
+    ("user", "And then?"),
+    ("result", "unknown", "Rain."),
+    ("call", None, "fs.read", None),
+    ("user", "Go on."),
+]
+"""Ids that repeat and that not every provider takes, an orphan result and unanswered calls."""
+
+
+@pytest.mark.parametrize("to", PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_broken_history_is_fitted_in_every_flow(
+    program: Live, provider: RecordingProvider, protocol: Protocol, to: Protocol
+) -> None:
+    """Each flow sends the history that is sent directly, and a strict provider accepts it."""
+    sent: dict[str, Any] = {}
+    for flow in FLOWS:
+        provider.received.clear()
+        request = requests(HISTORY, ["fs.read"])[protocol]
+        answer = program.post(protocol, {**request, "model": f"{flow}-{to}", "stream": True})
+        assert "A pixel." in answer.text, answer.text
+        body = provider.received[0].body
+        check_request(to, body, own_names=protocol == to)
+        sent[flow] = body[LISTS[to]]
+    assert "Rain." in str(sent["direct"])
+    assert sent == dict.fromkeys(FLOWS, sent["direct"])
