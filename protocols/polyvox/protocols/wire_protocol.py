@@ -120,6 +120,6 @@ def protocol_table(*records: WireProtocol) -> Protocols:
 def protocol_at(protocols: Protocols, path: str, headers: Mapping[str, str]) -> WireProtocol:
     """Return the protocol in which a request to ``path`` is answered."""
     known = protocols.values()
-    spoken = (p for p in known if path.startswith(p.route))
+    on_route = (p for p in known if path.startswith(p.route))
     recognized = (p for p in known if p.recognized_by and p.recognized_by in headers)
-    return next(spoken, None) or next(recognized, None) or next(iter(known))
+    return next(on_route, None) or next(recognized, None) or next(iter(known))

@@ -168,14 +168,14 @@ def _call(call: ToolCall, state: Mapping[str, Json]) -> ToolCall:
     if stored is None:
         return call
     entry = {**_entry(stored), "id": call.id}
-    said = entry.get("function")
-    if not isinstance(said, dict):
+    function = entry.get("function")
+    if not isinstance(function, dict):
         return replace(call, wire=Wire("chat", {**stored, "tool_calls": [entry]}))
-    if call.kind == "function" and _value(said.get("arguments")) != _value(call.arguments):
-        said = {**said, "arguments": call.arguments}
+    if call.kind == "function" and _value(function.get("arguments")) != _value(call.arguments):
+        function = {**function, "arguments": call.arguments}
     # A free-text tool may have been offered as a function, so the call is one for the server.
-    arguments = said.get("arguments") or "{}"
-    entry["function"] = {**said, "arguments": arguments}
+    arguments = function.get("arguments") or "{}"
+    entry["function"] = {**function, "arguments": arguments}
     wire = Wire("chat", {**stored, "tool_calls": [entry]})
     return replace(call, arguments=arguments, kind="function", wire=wire)
 

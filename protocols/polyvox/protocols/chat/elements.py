@@ -63,16 +63,16 @@ def parse_message(json: Json) -> Message:
     """
     if not isinstance(json, dict):
         raise ill_typed("", "an object", json)
-    said = json.get("role")
-    known = _ROLES.get(said) if isinstance(said, str) else None
+    name = json.get("role")
+    known = _ROLES.get(name) if isinstance(name, str) else None
     if known is None:
-        raise ill_typed("role", f"one of {', '.join(_ROLES)}", said)
+        raise ill_typed("role", f"one of {', '.join(_ROLES)}", name)
     role, parse = known
     json = with_arguments(json)
     return Message(role, tuple(parse(json)), wire=Wire("chat", json))
 
 
-def _parse_said(json: Json) -> list[Part]:
+def _parse_texts(json: Json) -> list[Part]:
     return _parse_content(json.get("content"))
 
 
@@ -116,14 +116,14 @@ def _object(json: Json, name: str, where: str) -> dict[str, Json]:
 
 
 def _parse_image(piece: Json, where: str, wire: Wire) -> Part:
-    said = piece.get("image_url")
-    if isinstance(said, str):
-        said = {"url": said}
-    elif not isinstance(said, dict):
-        raise ill_typed(f"{where}.image_url", "an object", said)
+    image = piece.get("image_url")
+    if isinstance(image, str):
+        image = {"url": image}
+    elif not isinstance(image, dict):
+        raise ill_typed(f"{where}.image_url", "an object", image)
     inner = f"{where}.image_url"
     return Image(
-        _parse_source(_string(said, "url", inner)), _optional(said, "detail", inner), wire=wire
+        _parse_source(_string(image, "url", inner)), _optional(image, "detail", inner), wire=wire
     )
 
 
@@ -136,19 +136,19 @@ def _parse_source(url: str) -> Source:
 
 
 def _parse_file(piece: Json, where: str, wire: Wire) -> Part:
-    said, inner = _object(piece, "file", where), f"{where}.file"
-    name = _optional(said, "filename", inner)
-    file_id = _optional(said, "file_id", inner)
+    file, inner = _object(piece, "file", where), f"{where}.file"
+    name = _optional(file, "filename", inner)
+    file_id = _optional(file, "file_id", inner)
     if file_id is not None:
         return File(Source(file_id=file_id), name, wire=wire)
-    data = _string(said, "file_data", inner)
+    data = _string(file, "file_data", inner)
     source = _parse_source(data) if data.startswith("data:") else Source(data=data)
     return File(source, name, wire=wire)
 
 
 def _parse_audio(piece: Json, where: str, wire: Wire) -> Part:
-    said, inner = _object(piece, "input_audio", where), f"{where}.input_audio"
-    return Audio(_string(said, "data", inner), _string(said, "format", inner), wire=wire)
+    audio, inner = _object(piece, "input_audio", where), f"{where}.input_audio"
+    return Audio(_string(audio, "data", inner), _string(audio, "format", inner), wire=wire)
 
 
 _PIECES: Final[dict[str, Callable[[Json, str, Wire], Part]]] = {
@@ -206,14 +206,14 @@ def _with_arguments(call: Json, kind: str | None = None) -> Json:
         return call
     kind = kind or call.get("type") or "function"
     known = kind in (*_CALLS, "function_call")
-    said = call.get(kind) if known else None
+    definition = call.get(kind) if known else None
     grown = "input" if kind == "custom" else "arguments"
-    if not isinstance(said, dict) or isinstance(text := said.get(grown), str):
+    if not isinstance(definition, dict) or isinstance(text := definition.get(grown), str):
         return call
     if text is None:
-        return {**call, kind: {**said, grown: "" if kind == "custom" else "{}"}}
+        return {**call, kind: {**definition, grown: "" if kind == "custom" else "{}"}}
     if isinstance(text, dict):
-        return {**call, kind: {**said, grown: orjson.dumps(text).decode()}}
+        return {**call, kind: {**definition, grown: orjson.dumps(text).decode()}}
     return call
 
 
@@ -226,24 +226,24 @@ def _parse_call(json: Json, where: str) -> Part:
         raise ill_typed(f"{where}.type", "a string", kind)
     if kind not in _CALLS:
         return Opaque(wire=wire)
-    said, inner = _object(json, kind, where), f"{where}.{kind}"
+    definition, inner = _object(json, kind, where), f"{where}.{kind}"
     return ToolCall(
         _optional(json, "id", where) or "",
-        _string(said, "name", inner),
-        _string(said, _CALLS[kind], inner),
+        _string(definition, "name", inner),
+        _string(definition, _CALLS[kind], inner),
         "custom" if kind == "custom" else "function",
         wire=wire,
     )
 
 
-def _parse_function_call(said: dict[str, Json]) -> Part:
+def _parse_function_call(function: dict[str, Json]) -> Part:
     # The predecessor of tool_calls has no ids: call and result are paired by the function's name.
-    name = _string(said, "name", "function_call")
+    name = _string(function, "name", "function_call")
     return ToolCall(
         name,
         name,
-        _string(said, "arguments", "function_call"),
-        wire=Wire("chat", {"function_call": said}),
+        _string(function, "arguments", "function_call"),
+        wire=Wire("chat", {"function_call": function}),
     )
 
 
@@ -256,13 +256,13 @@ def _parse_function_message(json: Json) -> list[Part]:
 
 
 def _result(json: Json, call_id: str) -> Part:
-    return ToolResult(call_id, tuple(_parse_said(json)), wire=Wire("chat", json))
+    return ToolResult(call_id, tuple(_parse_texts(json)), wire=Wire("chat", json))
 
 
 _ROLES: Final[dict[str, tuple[Role, Callable[[Json], list[Part]]]]] = {
-    "system": ("system", _parse_said),
-    "developer": ("developer", _parse_said),
-    "user": ("user", _parse_said),
+    "system": ("system", _parse_texts),
+    "developer": ("developer", _parse_texts),
+    "user": ("user", _parse_texts),
     "assistant": ("assistant", _parse_assistant),
     "tool": ("tool", _parse_tool_message),
     "function": ("tool", _parse_function_message),

@@ -24,14 +24,14 @@ _SPELLINGS: Final[dict[FinishReason, str]] = {
 }
 
 
-def finish_reason(finish: FinishReason, said: Json = None) -> str:
+def finish_reason(finish: FinishReason, word: Json = None) -> str:
     """Return the ``finish_reason`` of ``finish``.
 
-    ``said`` is the value of a provider of this protocol; it is used if it means the same. OpenAI
+    ``word`` is the value of a provider of this protocol; it is used if it means the same. OpenAI
     ends a refusal with ``stop``, so that pair counts as the same.
     """
-    if isinstance(said, str):
-        meant = FINISH_REASONS.get(said)
+    if isinstance(word, str):
+        meant = FINISH_REASONS.get(word)
         if meant == finish or (meant == "stop" and finish == "refusal"):
-            return said
+            return word
     return _SPELLINGS[finish]

@@ -15,16 +15,16 @@ _GROWN: Final = {"function": "arguments", "custom": "input"}
 def _call(fragment: Json, call_id: str, arguments: str) -> Json:
     entries = fragment.get("tool_calls")
     if not entries:  # the older function_call, which has no id
-        said = fragment["function_call"]
-        if said.get("arguments") == arguments:
+        function = fragment["function_call"]
+        if function.get("arguments") == arguments:
             return fragment
-        return {**fragment, "function_call": {**said, "arguments": arguments}}
+        return {**fragment, "function_call": {**function, "arguments": arguments}}
     entry = entries[0]
     kind = entry.get("type") or "function"
     if entry.get("id") == call_id and entry[kind].get(_GROWN[kind]) == arguments:
         return fragment
-    said = {**entry[kind], _GROWN[kind]: arguments}
-    return {**fragment, "tool_calls": [{**entry, "id": call_id, kind: said}]}
+    function = {**entry[kind], _GROWN[kind]: arguments}
+    return {**fragment, "tool_calls": [{**entry, "id": call_id, kind: function}]}
 
 
 def _result(message: Json, call_id: str) -> Json:
@@ -40,11 +40,11 @@ def _contents(message: Json, fragments: Sequence[Json]) -> Json:
 def _media(fragment: Json, media_type: str) -> Json:
     piece = fragment["content"][0]
     kind = piece["type"]
-    said = piece[kind]
+    media = piece[kind]
     member = "file_data" if kind == "file" else "url"
-    if isinstance(said, str):
-        return {"content": [{**piece, kind: _data_url(said, media_type)}]}
-    return {"content": [{**piece, kind: {**said, member: _data_url(said[member], media_type)}}]}
+    if isinstance(media, str):
+        return {"content": [{**piece, kind: _data_url(media, media_type)}]}
+    return {"content": [{**piece, kind: {**media, member: _data_url(media[member], media_type)}}]}
 
 
 def _data_url(url: str, media_type: str) -> str:

@@ -20,13 +20,13 @@ _SHOWN: Final = frozenset(
 
 
 def _request(document: Json) -> FurtherOptions:
-    asked = bool(document.get("logprobs"))
+    wanted = bool(document.get("logprobs"))
     return FurtherOptions(
         openai=shared_options(document),
         user=user_of(document),
         metadata=document.get("metadata"),
         verbosity=document.get("verbosity"),
-        top_logprobs=(document.get("top_logprobs") or 0) if asked else None,
+        top_logprobs=(document.get("top_logprobs") or 0) if wanted else None,
     )
 
 
@@ -36,8 +36,8 @@ def _tool(json: Json) -> dict[str, Json]:
 
 
 def _custom_format(json: Json) -> Json:
-    said = json.get("custom")
-    form = said.get("format") if isinstance(said, dict) else None
+    custom = json.get("custom")
+    form = custom.get("format") if isinstance(custom, dict) else None
     grammar = form.get("grammar") if isinstance(form, dict) else None
     return {"type": "grammar", **grammar} if isinstance(grammar, dict) else form
 

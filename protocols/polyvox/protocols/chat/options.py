@@ -89,13 +89,13 @@ def _parse_tool_choice(json: Json) -> ToolChoice | None:
     if not isinstance(json, dict):
         raise ill_typed("tool_choice", "none, auto, required or an object", json)
     kind = json.get("type")
-    said = json.get(kind) if isinstance(kind, str) else None
-    if not isinstance(said, dict):
+    choice = json.get(kind) if isinstance(kind, str) else None
+    if not isinstance(choice, dict):
         return None
     if kind == "allowed_tools":
-        mode = _MODES.get(str(said.get("mode", "auto")))
-        return ToolChoice(mode, allowed=_allowed(said.get("tools"))) if mode else None
-    name = said.get("name")
+        mode = _MODES.get(str(choice.get("mode", "auto")))
+        return ToolChoice(mode, allowed=_allowed(choice.get("tools"))) if mode else None
+    name = choice.get("name")
     if not isinstance(name, str):
         raise ill_typed(f"tool_choice.{kind}.name", "a string", name)
     return ToolChoice("tool", name)
@@ -103,24 +103,24 @@ def _parse_tool_choice(json: Json) -> ToolChoice | None:
 
 def _allowed(tools: Json) -> tuple[str, ...]:
     listed = tools if isinstance(tools, list) else []
-    said = (tool.get(str(tool.get("type"))) for tool in listed if isinstance(tool, dict))
-    names = (inner.get("name") for inner in said if isinstance(inner, dict))
+    definitions = (tool.get(str(tool.get("type"))) for tool in listed if isinstance(tool, dict))
+    names = (inner.get("name") for inner in definitions if isinstance(inner, dict))
     return tuple(name for name in names if isinstance(name, str))
 
 
 def _parse_effort(json: Json) -> str | None:
     """Return the effort; OpenRouter's clients write it as ``reasoning: {"effort": ...}``."""
     effort = _typed(json, "reasoning_effort", str, "a string")
-    said = json.get("reasoning")
-    other = said.get("effort") if isinstance(said, dict) else None
+    reasoning = json.get("reasoning")
+    other = reasoning.get("effort") if isinstance(reasoning, dict) else None
     return other if effort is None and isinstance(other, str) else effort
 
 
 def _write_effort(document: dict[str, Json], value: str | None) -> None:
     _put(document, "reasoning_effort", value)
-    said = document.get("reasoning")
-    if isinstance(said, dict) and "effort" in said:
-        rest = {name: inner for name, inner in said.items() if name != "effort"}
+    reasoning = document.get("reasoning")
+    if isinstance(reasoning, dict) and "effort" in reasoning:
+        rest = {name: inner for name, inner in reasoning.items() if name != "effort"}
         _put(document, "reasoning", rest or None)
 
 
@@ -134,15 +134,15 @@ def _parse_format(json: Json) -> OutputFormat | None:
         return OutputFormat("json_object")
     if kind != "json_schema":
         return None
-    said = json.get("json_schema")
-    if not isinstance(said, dict):
-        raise ill_typed("response_format.json_schema", "an object", said)
+    definition = json.get("json_schema")
+    if not isinstance(definition, dict):
+        raise ill_typed("response_format.json_schema", "an object", definition)
     return OutputFormat(
         "json_schema",
-        said.get("schema"),
-        said.get("name"),
-        said.get("strict"),
-        said.get("description"),
+        definition.get("schema"),
+        definition.get("name"),
+        definition.get("strict"),
+        definition.get("description"),
     )
 
 
@@ -154,10 +154,10 @@ def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
     """
     own = options.on_wire("chat")
     document: dict[str, Json] = dict(own or {})
-    said = parse_options(document)
+    parsed = parse_options(document)
     for name, write in _WRITERS.items():
         value = getattr(options, name)
-        if value != getattr(said, name):
+        if value != getattr(parsed, name):
             write(document, value)
     if own is None and options.wire is not None:
         _borrow(document, options.wire, losses)
@@ -191,20 +191,20 @@ def _write_tool_choice(document: dict[str, Json], value: ToolChoice | None) -> N
     if value is None or value.mode != "tool":
         _put(document, "tool_choice", value and value.mode)
     else:
-        said = {"name": offered_name(value.name or "")}
-        document["tool_choice"] = {"type": "function", "function": said}
+        function = {"name": offered_name(value.name or "")}
+        document["tool_choice"] = {"type": "function", "function": function}
 
 
 def _write_format(document: dict[str, Json], value: OutputFormat | None) -> None:
     if value is None or value.kind == "json_object":
         _put(document, "response_format", value and {"type": "json_object"})
         return
-    said = {"name": value.name or "answer", "schema": value.schema}
+    definition = {"name": value.name or "answer", "schema": value.schema}
     if value.strict is not None:
-        said["strict"] = value.strict
+        definition["strict"] = value.strict
     if value.description is not None:
-        said["description"] = value.description
-    document["response_format"] = {"type": "json_schema", "json_schema": said}
+        definition["description"] = value.description
+    document["response_format"] = {"type": "json_schema", "json_schema": definition}
 
 
 _WRITERS: Final[dict[str, Callable[[dict[str, Json], Json], None]]] = {
@@ -228,8 +228,8 @@ def _borrow(document: dict[str, Json], wire: Wire, losses: list[str]) -> None:
     if "top_k" in wire.json:
         # A sampling refinement that OpenAI refuses by name; leaving it out is the smaller harm.
         document.pop("top_k", None)
-    said = neutral_of(wire).request(wire.json)
-    add_shared(document, said, user_as="user")
-    _put(document, "verbosity", said.verbosity)
+    request = neutral_of(wire).request(wire.json)
+    add_shared(document, request, user_as="user")
+    _put(document, "verbosity", request.verbosity)
     for loss in request_losses(wire, "chat"):
         lose(losses, loss)

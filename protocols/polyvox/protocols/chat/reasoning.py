@@ -19,16 +19,16 @@ _SEALED: Final = "reasoning.encrypted"
 
 def parse_reasoning(json: dict[str, Json]) -> list[Reasoning]:
     """Parse the reasoning of an assistant message, if there is any."""
-    said = {name: json[name] for name in MEMBERS if json.get(name)}
-    if not said:
+    members = {name: json[name] for name in MEMBERS if json.get(name)}
+    if not members:
         return []
-    text = said.get("reasoning_content") or said.get("reasoning") or ""
+    text = members.get("reasoning_content") or members.get("reasoning") or ""
     if not isinstance(text, str):
         raise ill_typed("reasoning_content", "a string", text)
-    sealed = _sealed(said)
+    sealed = _sealed(members)
     if not sealed:
-        plain = len(said) == 1 and "reasoning_content" in said
-        return [Reasoning(text, origin="chat", wire=None if plain else Wire("chat", said))]
+        plain = len(members) == 1 and "reasoning_content" in members
+        return [Reasoning(text, origin="chat", wire=None if plain else Wire("chat", members))]
     lengths = [detail["length"] for detail in sealed if isinstance(detail.get("length"), int)]
     if len(lengths) != len(sealed) or sum(lengths) != len(text):
         # A signature is only valid for its exact text.
@@ -64,8 +64,8 @@ def without_sealed(message: Json, losses: list[str]) -> Json:
     return {name: value for name, value in message.items() if name not in MEMBERS}
 
 
-def _sealed(said: dict[str, Json]) -> list[dict[str, Json]]:
-    details = said.get("reasoning_details")
+def _sealed(members: dict[str, Json]) -> list[dict[str, Json]]:
+    details = members.get("reasoning_details")
     if not isinstance(details, list):
         return []
     return [

@@ -19,10 +19,14 @@ def parse_tool(json: Json) -> Tool:
         if not isinstance(kind, str):
             raise ill_typed("type", "a string", kind)
         return Tool(kind, kind="server", wire=Wire("chat", json))
-    said = json.get(kind)
-    if not isinstance(said, dict):
-        raise ill_typed(kind, "an object", said)
-    name, description, strict = said.get("name"), said.get("description"), said.get("strict")
+    definition = json.get(kind)
+    if not isinstance(definition, dict):
+        raise ill_typed(kind, "an object", definition)
+    name, description, strict = (
+        definition.get("name"),
+        definition.get("description"),
+        definition.get("strict"),
+    )
     if not isinstance(name, str) or not name:
         raise ill_typed(f"{kind}.name", "a non-empty string", name)
     if description is not None and not isinstance(description, str):
@@ -32,7 +36,7 @@ def parse_tool(json: Json) -> Tool:
     return Tool(
         name,
         description,
-        said.get("parameters"),
+        definition.get("parameters"),
         "custom" if kind == "custom" else "function",
         strict,
         wire=Wire("chat", json),
@@ -51,25 +55,27 @@ def render_tools(tools: Iterable[Tool], losses: list[str]) -> list[Json]:
             if tool.wire is not None:
                 for loss in tool_losses(tool.wire, "chat"):
                     lose(losses, loss)
-            said: dict[str, Json] = {"name": offered_name(tool.name)}
+            definition: dict[str, Json] = {"name": offered_name(tool.name)}
             if tool.description is not None:
-                said["description"] = tool.description
+                definition["description"] = tool.description
             if tool.kind == "custom":
-                said.update(_custom_format(tool))
+                definition.update(_custom_format(tool))
             else:
                 if tool.parameters is not None:
-                    said["parameters"] = folded(tool.parameters)
-                    if said["parameters"] is not tool.parameters:
+                    definition["parameters"] = folded(tool.parameters)
+                    if definition["parameters"] is not tool.parameters:
                         lose(losses, f"tools.parameters: {FOLDED}")
                 if tool.strict is not None:
-                    said["strict"] = tool.strict
-            rendered.append({"type": tool.kind, tool.kind: said})
+                    definition["strict"] = tool.strict
+            rendered.append({"type": tool.kind, tool.kind: definition})
     return rendered
 
 
 def _custom_format(tool: Tool) -> dict[str, Json]:
-    said = neutral_of(tool.wire).custom_format(tool.wire.json) if tool.wire is not None else None
-    if not isinstance(said, dict) or said.get("type") != "grammar":
+    definition = (
+        neutral_of(tool.wire).custom_format(tool.wire.json) if tool.wire is not None else None
+    )
+    if not isinstance(definition, dict) or definition.get("type") != "grammar":
         return {}
-    grammar = {name: value for name, value in said.items() if name != "type"}
+    grammar = {name: value for name, value in definition.items() if name != "type"}
     return {"format": {"type": "grammar", "grammar": grammar}}

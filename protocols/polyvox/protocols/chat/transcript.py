@@ -107,8 +107,8 @@ class _Transcript:
         if not self._marks or role == "assistant":
             lose(self._losses, UNMARKED)
             return fragment
-        said = fragment["content"]
-        piece = {"type": "text", "text": said} if isinstance(said, str) else said[0]
+        content = fragment["content"]
+        piece = {"type": "text", "text": content} if isinstance(content, str) else content[0]
         return {"content": [{**piece, "prompt_cache_breakpoint": mark}]}
 
     def _note(self, part: Part) -> None:
@@ -245,10 +245,10 @@ def _render_reasoning(part: Reasoning, losses: list[str]) -> Fragment | None:
 
 
 def _render_image(part: Image, losses: list[str]) -> Fragment:
-    said = {"url": _url(part.source, "image")}
+    image = {"url": _url(part.source, "image")}
     if part.detail is not None:
-        said["detail"] = part.detail
-    return {"content": [{"type": "image_url", "image_url": said}]}
+        image["detail"] = part.detail
+    return {"content": [{"type": "image_url", "image_url": image}]}
 
 
 def _url(source: Source, noun: str) -> str:
@@ -267,7 +267,7 @@ def _url(source: Source, noun: str) -> str:
 def _render_file(part: File, losses: list[str]) -> Fragment:
     source = part.source
     if source.file_id is not None:
-        said = {"file_id": source.file_id}
+        file = {"file_id": source.file_id}
     elif source.data is None:
         raise ModelError(
             "unsupported",
@@ -278,12 +278,12 @@ def _render_file(part: File, losses: list[str]) -> Fragment:
         title = f"{part.name}:\n" if part.name else ""
         return {"content": title + _decoded(source.data)}
     else:
-        said = {"file_data": _url(source, "file")}
+        file = {"file_data": _url(source, "file")}
         # OpenAI refuses data without a file name.
-        said["filename"] = part.name or "file"
+        file["filename"] = part.name or "file"
     if part.name is not None:
-        said["filename"] = part.name
-    return {"content": [{"type": "file", "file": said}]}
+        file["filename"] = part.name
+    return {"content": [{"type": "file", "file": file}]}
 
 
 def _decoded(data: str) -> str:
@@ -294,8 +294,8 @@ def _decoded(data: str) -> str:
 
 
 def _render_audio(part: Audio, losses: list[str]) -> Fragment:
-    said = {"data": part.data, "format": part.format}
-    return {"content": [{"type": "input_audio", "input_audio": said}]}
+    audio = {"data": part.data, "format": part.format}
+    return {"content": [{"type": "input_audio", "input_audio": audio}]}
 
 
 def _render_tool_call(part: ToolCall, losses: list[str]) -> Fragment:
@@ -305,8 +305,8 @@ def _render_tool_call(part: ToolCall, losses: list[str]) -> Fragment:
 def call_fragment(part: ToolCall, name: str) -> Fragment:
     """Return the fragment for a call of the tool that is called ``name`` here."""
     grown = "arguments" if part.kind == "function" else "input"
-    said = {"name": name, grown: part.arguments}
-    return {"tool_calls": [{"id": part.id, "type": part.kind, part.kind: said}]}
+    definition = {"name": name, grown: part.arguments}
+    return {"tool_calls": [{"id": part.id, "type": part.kind, part.kind: definition}]}
 
 
 _FRAGMENTS: Final[dict[tuple[type, str], Callable[[Json, list[str]], Fragment | None]]] = {

@@ -51,15 +51,15 @@ def usage_elsewhere(chunk: dict[str, Json], choice: dict[str, Json]) -> Json:
     return choice.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None)
 
 
-def render_usage(usage: Usage, said: Json = None) -> dict[str, Json] | None:
+def render_usage(usage: Usage, reported: Json = None) -> dict[str, Json] | None:
     """Render a ``usage`` object, or None if nothing is known.
 
-    ``said`` is the object of a provider of this protocol. Its other members are added if it counts
+    ``reported`` is the usage of a provider of this protocol; its other members stay if it counts
     the same tokens; usage summed over several calls has none.
     """
     if usage == Usage():
         return None
-    kept = said if isinstance(said, dict) and parse_usage(said) == usage else {}
+    kept = reported if isinstance(reported, dict) and parse_usage(reported) == usage else {}
     prompt, output = usage.whole_input, usage.output or 0
     return {
         **kept,

@@ -45,14 +45,14 @@ def answer_losses(reply: Reply, protocol: Protocol) -> tuple[str, ...]:
 def _of_part(part: Part, protocol: Protocol) -> Iterable[str]:
     if part.on_wire(protocol) is not None:
         return
-    shows, said = neutral(protocol), neutral_of(part.wire)
+    shows, reader = neutral(protocol), neutral_of(part.wire)
     json = part.wire.json if part.wire is not None else None
     if json is not None and not isinstance(part, Opaque):
-        for member in said.unshown(json):
+        for member in reader.unshown(json):
             yield f"answer.{member}: {_FOREIGN}"
     match part:
         case Opaque():
-            yield f"answer.{said.element_name(json)}: {_FOREIGN}"
+            yield f"answer.{reader.element_name(json)}: {_FOREIGN}"
         case Image() | File() | Audio() | ToolResult():
             yield f"answer.{type(part).__name__.lower()}: {_FOREIGN}"
         case Text():
@@ -60,7 +60,7 @@ def _of_part(part: Part, protocol: Protocol) -> Iterable[str]:
             pages_alone = shows.cites == "pages" and all(c.url is not None for c in cited)
             if cited and not pages_alone and shows.cites != "everything":
                 yield "answer.annotations: the text stays"
-            if not shows.shows_logprobs and json is not None and said.has_logprobs(json):
+            if not shows.shows_logprobs and json is not None and reader.has_logprobs(json):
                 yield "answer.logprobs"
         case Refusal() | _:
             return

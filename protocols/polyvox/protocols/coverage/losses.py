@@ -143,10 +143,10 @@ def opaque_losses(wire: Wire | None) -> list[str]:
 def message_losses(wire: Wire, target: Protocol) -> list[str]:
     """Name the members of a message besides its parts that are not carried over ``target``."""
     losses: list[str] = []
-    said = wire.json
-    if isinstance(said, dict) and said.get("type", "message") == "message":
-        for member, field in _to_weigh(wire.protocol, "message", tuple(said)):
-            _weigh(wire.protocol, "element", field, said[member], target, losses)
+    element = wire.json
+    if isinstance(element, dict) and element.get("type", "message") == "message":
+        for member, field in _to_weigh(wire.protocol, "message", tuple(element)):
+            _weigh(wire.protocol, "element", field, element[member], target, losses)
     return losses
 
 

@@ -97,17 +97,17 @@ def _table(
 
 
 def _cell(fate: Fate) -> str:
-    note, said = fate.note, ""
+    note, outcome = fate.note, ""
     match fate.outcome:
         case "mapped":
-            said = f"`{fate.target}`"
+            outcome = f"`{fate.target}`"
         case "idle":
-            said = "no loss"
+            outcome = "no loss"
         case "lost":
-            said = "**lost**"
+            outcome = "**lost**"
         case "refused":
-            said = "**400**"
-    return f"{said}: {note}" if note else said
+            outcome = "**400**"
+    return f"{outcome}: {note}" if note else outcome
 
 
 if __name__ == "__main__":

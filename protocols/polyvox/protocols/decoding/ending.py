@@ -141,8 +141,8 @@ class Content:
             )
         meant = meaning_of(word)
         if not self.is_shown and (meant is None or meant == "tool_calls"):
-            said = f"the finish reason {word[:_LONGEST]!r}" if word else "no finish reason"
-            raise ModelError("provider_error", f"The provider sent no content, and {said}.")
+            ending = f"the finish reason {word[:_LONGEST]!r}" if word else "no finish reason"
+            raise ModelError("provider_error", f"The provider sent no content, and {ending}.")
         meant = meant or unknown
         if meant == "tool_calls" and not self._has_calls:
             meant = "stop"

@@ -47,7 +47,7 @@ def remedy(event: bytes) -> str | None:
         return None
     if not isinstance(members, dict):
         return None
-    return next((told for names, told in _OWN_APIS.items() if names <= members.keys()), None)
+    return next((advice for names, advice in _OWN_APIS.items() if names <= members.keys()), None)
 
 
 def _is_object(line: bytes) -> bool:

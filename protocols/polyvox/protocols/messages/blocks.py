@@ -114,8 +114,8 @@ def _parse_audio(block: dict[str, Json], param: str) -> Part:
     audio, at = block.get("input_audio"), f"{param}.input_audio"
     if not isinstance(audio, dict):
         raise invalid(at, "must be an object.")
-    said = _string(audio, "data", at), _string(audio, "format", at)
-    return Audio(*said, wire=Wire("messages", block))
+    fields = _string(audio, "data", at), _string(audio, "format", at)
+    return Audio(*fields, wire=Wire("messages", block))
 
 
 def _parse_document(block: dict[str, Json], param: str) -> Part:

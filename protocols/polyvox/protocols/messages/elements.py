@@ -90,13 +90,13 @@ def render_system(conversation: Conversation, losses: list[str]) -> Json | None:
     It holds the instructions that other protocols have at the head of their messages, and requests
     that this protocol has no field for.
     """
-    said = _render_instructions(conversation, losses)
+    instructions = _render_instructions(conversation, losses)
     form = conversation.options.format
     if form is None or form.kind != "json_object":
-        return said
-    if isinstance(said, list):
-        return [*said, {"type": "text", "text": _JSON_OBJECT}]
-    return f"{said}\n\n{_JSON_OBJECT}" if said else _JSON_OBJECT
+        return instructions
+    if isinstance(instructions, list):
+        return [*instructions, {"type": "text", "text": _JSON_OBJECT}]
+    return f"{instructions}\n\n{_JSON_OBJECT}" if instructions else _JSON_OBJECT
 
 
 def _render_instructions(conversation: Conversation, losses: list[str]) -> Json | None:
@@ -139,8 +139,8 @@ def render_messages(
     rendered: list[Json] = []
     open_turn: Json | None = None
     merged: list[Json] = []
-    said = list(dropwhile(_is_foreign_instruction, conversation.messages))
-    for message, ends_turn in zip(said, _ends_of_turns(said), strict=True):
+    messages = list(dropwhile(_is_foreign_instruction, conversation.messages))
+    for message, ends_turn in zip(messages, _ends_of_turns(messages), strict=True):
         element = _own_element(message)
         if element is not None and not (message.role == "system" and system_turns is False):
             element = _without_foreign_reasoning(message, element, losses)
@@ -231,14 +231,14 @@ def _render_turn(message: Message, losses: list[str]) -> tuple[str, list[Json]]:
     return "assistant" if message.role == "assistant" else "user", blocks
 
 
-def _ends_of_turns(said: Sequence[Message]) -> list[bool]:
+def _ends_of_turns(messages: Sequence[Message]) -> list[bool]:
     """Return for each message whether the assistant is next, apart from instructions.
 
     The API accepts an instruction only after the user's whole turn, not inside it.
     """
     ends: list[bool] = []
     following = "assistant"
-    for message in reversed(said):
+    for message in reversed(messages):
         ends.append(following == "assistant")
         if message.role not in ("system", "developer"):
             following = message.role

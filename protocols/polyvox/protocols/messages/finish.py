@@ -49,24 +49,24 @@ def ending(reply: Reply) -> Ending:
     wire: dict[str, Json] = {}
     if reply.wire is not None and reply.wire.protocol == "messages":
         wire = reply.wire.json
-    said: dict[str, Json] = wire.get("delta", {})
+    delta: dict[str, Json] = wire.get("delta", {})
     stop = {
-        **said,
-        "stop_reason": _stop_reason(reply, said.get("stop_reason")),
+        **delta,
+        "stop_reason": _stop_reason(reply, delta.get("stop_reason")),
         "stop_sequence": reply.stop_sequence,
     }
-    refusal = said.get("stop_details") or _refusal(reply)
-    if refusal is not None or not said:
+    refusal = delta.get("stop_details") or _refusal(reply)
+    if refusal is not None or not delta:
         stop["stop_details"] = refusal
     return Ending(stop, _usage(reply, wire.get("usage", {})), wire.get("event", {}))
 
 
-def _stop_reason(reply: Reply, said: str | None) -> str:
-    if said and FINISH.get(said) == reply.finish:
-        return said
-    if said and reply.finish == "stop" and meaning_of(said) is None:
+def _stop_reason(reply: Reply, word: str | None) -> str:
+    if word and FINISH.get(word) == reply.finish:
+        return word
+    if word and reply.finish == "stop" and meaning_of(word) is None:
         # A word that is new to Polyvox may be known to the client.
-        return said
+        return word
     if reply.finish == "stop":
         # Other protocols show these only by the parts.
         if reply.tool_calls:
@@ -85,8 +85,8 @@ def _refusal(reply: Reply) -> Json:
     return {"type": "refusal", "category": None, "explanation": explanation}
 
 
-def _usage(reply: Reply, said: dict[str, Json]) -> dict[str, Json]:
+def _usage(reply: Reply, reported: dict[str, Json]) -> dict[str, Json]:
     rendered = render_usage(reply.usage)
-    if said and parse_usage(said) == reply.usage:
-        return {**rendered, **said}
-    return rendered | {name: said[name] for name in _CARRIED if name in said}
+    if reported and parse_usage(reported) == reply.usage:
+        return {**rendered, **reported}
+    return rendered | {name: reported[name] for name in _CARRIED if name in reported}

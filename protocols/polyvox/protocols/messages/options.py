@@ -119,9 +119,9 @@ def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
     """
     document = options.on_wire("messages")
     rendered: dict[str, Json] = {} if document is None else dict(document)
-    said = parse_options(rendered)
+    parsed = parse_options(rendered)
     for name, render in _RENDERERS.items():
-        if any(getattr(options, f) != getattr(said, f) for f in name):
+        if any(getattr(options, f) != getattr(parsed, f) for f in name):
             render(rendered, options, losses)
     if document is None and options.wire is not None:
         _render_foreign(rendered, options.wire, losses)
@@ -210,10 +210,10 @@ _RENDERERS: dict[tuple[str, ...], Callable[[dict[str, Json], Options, list[str]]
 
 
 def _render_foreign(rendered: dict[str, Json], wire: Wire, losses: list[str]) -> None:
-    said = neutral_of(wire).request(wire.json)
-    if said.user is not None:
-        rendered["metadata"] = {"user_id": said.user}
+    request = neutral_of(wire).request(wire.json)
+    if request.user is not None:
+        rendered["metadata"] = {"user_id": request.user}
     thinking = rendered.get("thinking") or {}
-    if said.shows_thoughts and thinking.get("type") == "adaptive":
+    if request.shows_thoughts and thinking.get("type") == "adaptive":
         rendered["thinking"] = {**thinking, "display": "summarized"}
     losses.extend(request_losses(wire, "messages"))

@@ -25,8 +25,8 @@ def parse_responses_annotation(json: Json) -> Citation | None:
 
 def parse_chat_annotation(json: Json) -> Citation | None:
     """Parse an annotation of a Chat message."""
-    said = json.get("url_citation") if isinstance(json, dict) else None
-    return _parse_page(said) if isinstance(said, dict) else None
+    cited = json.get("url_citation") if isinstance(json, dict) else None
+    return _parse_page(cited) if isinstance(cited, dict) else None
 
 
 def responses_annotations(citations: Iterable[Citation]) -> list[Json]:

@@ -62,12 +62,12 @@ def _openrouter_capabilities(model: ModelEntry) -> dict[str, Json]:
     if model.capabilities is None:
         return {}
     taken = [word for can, word in _MODALITIES.items() if can in model.capabilities]
-    said = [
+    capabilities = [
         word for can, words in _PARAMETERS.items() if can in model.capabilities for word in words
     ]
     return {
         "architecture": {"input_modalities": ["text", *taken], "output_modalities": ["text"]},
-        "supported_parameters": ["max_tokens", *said],
+        "supported_parameters": ["max_tokens", *capabilities],
         "capabilities": list(model.capabilities),
         **({"reasoning_efforts": list(model.efforts)} if model.efforts else {}),
     }

@@ -31,14 +31,14 @@ def user_of(document: dict[str, Json]) -> str | None:
     return user if isinstance(user, str) else None
 
 
-def add_shared(document: dict[str, Json], said: FurtherOptions, *, user_as: str) -> None:
-    """Add these members from ``said``; a user of another protocol becomes ``user_as``.
+def add_shared(document: dict[str, Json], request: FurtherOptions, *, user_as: str) -> None:
+    """Add these members from ``request``; a user of another protocol becomes ``user_as``.
 
     OpenAI refuses long user names, so a digest replaces them.
     """
-    document |= said.openai
-    if said.user is not None and not any(name in said.openai for name in _USER):
-        too_long = len(said.user) > _LONGEST_USER
-        document[user_as] = sha256(said.user.encode()).hexdigest() if too_long else said.user
-    if said.standard_tier:
+    document |= request.openai
+    if request.user is not None and not any(name in request.openai for name in _USER):
+        too_long = len(request.user) > _LONGEST_USER
+        document[user_as] = sha256(request.user.encode()).hexdigest() if too_long else request.user
+    if request.standard_tier:
         document["service_tier"] = "default"

@@ -99,14 +99,14 @@ def _read_image(piece: dict[str, Json]) -> Part:
 def _read_file(piece: dict[str, Json]) -> Part:
     if "source" in piece:
         return File(_read_source(_object(piece, "source")), _optional(piece, "title"))
-    said = _object(piece, "file") if piece["type"] == "file" else piece
-    at = "file." if said is not piece else ""
-    name = _optional(said, "filename", at)
-    if said.get("file_id") is not None:
-        return File(Source(file_id=_string(said, "file_id", at)), name)
-    if said.get("file_url") is not None:
-        return File(source_of(_string(said, "file_url", at)), name)
-    data = _string(said, "file_data", at)
+    file = _object(piece, "file") if piece["type"] == "file" else piece
+    at = "file." if file is not piece else ""
+    name = _optional(file, "filename", at)
+    if file.get("file_id") is not None:
+        return File(Source(file_id=_string(file, "file_id", at)), name)
+    if file.get("file_url") is not None:
+        return File(source_of(_string(file, "file_url", at)), name)
+    data = _string(file, "file_data", at)
     is_url = data.startswith(("data:", "http://", "https://"))
     return File(source_of(data) if is_url else Source(data=data), name)
 
@@ -115,8 +115,8 @@ def _read_audio(piece: dict[str, Json]) -> Part:
     if piece["type"] == "audio":
         kind = _media_type(piece) or ""
         return Audio(_string(piece, "data"), kind.rpartition("/")[2].removeprefix("x-") or "wav")
-    said, at = _object(piece, "input_audio"), "input_audio."
-    return Audio(_string(said, "data", at), _string(said, "format", at))
+    audio, at = _object(piece, "input_audio"), "input_audio."
+    return Audio(_string(audio, "data", at), _string(audio, "format", at))
 
 
 def _read_text(piece: dict[str, Json]) -> Part:

@@ -127,8 +127,8 @@ def parse_system(json: Json) -> Message:
     """Parse ``instructions``: a string, or a list of items as in responses."""
     wire = Wire("responses", json)
     if isinstance(json, list):
-        said = tuple(part for item in json for part in parse_message(item).parts)
-        return Message("system", said, wire=wire)
+        parts = tuple(part for item in json for part in parse_message(item).parts)
+        return Message("system", parts, wire=wire)
     if not isinstance(json, str):
         raise invalid("'instructions' must be a string.", "")
     return Message("system", (Text(json),), wire=wire)
@@ -142,16 +142,16 @@ def render_system(conversation: Conversation, losses: list[str]) -> Json:
     own = system.on_wire("responses")
     if own is not None:
         return own
-    said: list[str] = []
+    texts: list[str] = []
     for part in system.parts:
         if not isinstance(part, Text):
             losses.append(f"system: {type(part).__name__} part")
             continue
         # Instructions of another protocol are blocks; joined directly their words would merge.
-        if said and not said[-1].endswith("\n") and not part.text.startswith("\n"):
-            said.append("\n")
-        said.append(part.text)
-    return "".join(said)
+        if texts and not texts[-1].endswith("\n") and not part.text.startswith("\n"):
+            texts.append("\n")
+        texts.append(part.text)
+    return "".join(texts)
 
 
 def render_messages(

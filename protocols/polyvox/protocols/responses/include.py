@@ -45,12 +45,12 @@ class Included:
 
     __slots__ = ("_asked", "_everything")
 
-    def __init__(self, asked: Iterable[str] = (), *, everything: bool = False) -> None:
-        self._asked = frozenset(asked)
+    def __init__(self, wanted: Iterable[str] = (), *, everything: bool = False) -> None:
+        self._asked = frozenset(wanted)
         self._everything = everything
 
-    def also(self, asked: Iterable[str]) -> "Included":
-        return Included(self._asked.union(asked), everything=self._everything)
+    def also(self, wanted: Iterable[str]) -> "Included":
+        return Included(self._asked.union(wanted), everything=self._everything)
 
     def response(self, document: dict[str, Json]) -> dict[str, Json]:
         """Return a response object as the client sees it."""
@@ -113,8 +113,8 @@ EVERYTHING: Final = Included(everything=True)
 
 def included(ask: Ask) -> Included:
     """Return what the client of ``ask`` requested to see."""
-    said = ask.conversation.options.on_wire("responses") or {}
-    return Included(wish for wish in said.get("include") or () if isinstance(wish, str))
+    wanted = ask.conversation.options.on_wire("responses") or {}
+    return Included(wish for wish in wanted.get("include") or () if isinstance(wish, str))
 
 
 def check_include(body: dict[str, Json]) -> None:

@@ -65,16 +65,16 @@ def render_options(options: Options, losses: list[str]) -> dict[str, Json]:
 
 def _borrow(document: dict[str, Json], wire: Wire) -> None:
     """Add what another protocol's document has in fields without a typed option."""
-    said = neutral_of(wire).request(wire.json)
-    add_shared(document, said, user_as="safety_identifier")
-    if said.metadata is not None:
-        document["metadata"] = said.metadata
-    if said.verbosity:
-        document["text"] = {**(document.get("text") or {}), "verbosity": said.verbosity}
-    if said.top_logprobs is not None:
+    request = neutral_of(wire).request(wire.json)
+    add_shared(document, request, user_as="safety_identifier")
+    if request.metadata is not None:
+        document["metadata"] = request.metadata
+    if request.verbosity:
+        document["text"] = {**(document.get("text") or {}), "verbosity": request.verbosity}
+    if request.top_logprobs is not None:
         document["include"] = ["message.output_text.logprobs"]
-        document["top_logprobs"] = said.top_logprobs
-    if said.shows_thoughts:
+        document["top_logprobs"] = request.top_logprobs
+    if request.shows_thoughts:
         document["reasoning"] = {**(document.get("reasoning") or {}), "summary": "auto"}
 
 

@@ -75,9 +75,9 @@ def given_tools(messages: Iterable[Message]) -> list[Json]:
 def _callable(json: Json, wire: Wire, namespace: str | None = None) -> Tool:
     if not isinstance(json, dict):
         raise invalid("A tool must be an object.", "")
-    said = text_field(json, "type", "")
-    kind = _KINDS.get(said)
-    name = text_field(json, "name", None if kind else said)
+    definition = text_field(json, "type", "")
+    kind = _KINDS.get(definition)
+    name = text_field(json, "name", None if kind else definition)
     full = name if namespace is None else f"{namespace}{JOINT}{name}"
     if kind is None:
         return Tool(full, kind="server", wire=wire)

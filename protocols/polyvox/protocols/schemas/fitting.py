@@ -76,11 +76,11 @@ def _fitted(schema: Json, removed: dict[str, None], depth: int) -> Json:
     if isinstance(reference := schema.get("$ref"), str):
         return _reference(schema, reference, removed, depth)
     kept: dict[str, Json] = {}
-    told: list[str] = []
+    constraints: list[str] = []
     for name, value in schema.items():
         if _is_refused(name, value):
             removed[name] = None
-            told.append(f"{name}: {value}")
+            constraints.append(f"{name}: {value}")
         elif name in _NAMED_SCHEMAS and isinstance(value, dict):
             kept[name] = {k: _fitted(v, removed, depth - 1) for k, v in value.items()}
         elif name in _LISTED_SCHEMAS and isinstance(value, list):
@@ -94,9 +94,9 @@ def _fitted(schema: Json, removed: dict[str, None], depth: int) -> Json:
             kept[name] = value
     if _is_object(schema):
         _close(kept, removed)
-    if told:
-        said = f"{kept['description']}\n\n" if kept.get("description") else ""
-        kept["description"] = f"{said}({', '.join(told)})"
+    if constraints:
+        before = f"{kept['description']}\n\n" if kept.get("description") else ""
+        kept["description"] = f"{before}({', '.join(constraints)})"
     return kept
 
 

@@ -47,13 +47,13 @@ class DeltaLists:
         index = self._place(entry.get("index"), path)
         return {**self._value(entry, (*path, index)), "index": index}
 
-    def _place(self, said: Json, path: Path) -> int:
-        """Return the entry's place; ``said`` is its provider's index, by which it continues."""
-        known = self._places.get((path, said)) if type(said) is int else None
+    def _place(self, index: Json, path: Path) -> int:
+        """Return the entry's place; ``index`` is its provider's index, by which it continues."""
+        known = self._places.get((path, index)) if type(index) is int else None
         if known is not None:
             return known
         place = self._lengths.get(path, 0)
         self._lengths[path] = place + 1
-        if type(said) is int:
-            self._places[path, said] = place
+        if type(index) is int:
+            self._places[path, index] = place
         return place

@@ -42,23 +42,23 @@ def further_members(part: Part, offset: int) -> Fragment:
 
 def ending(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
     """Return the members of the answer's document, and of its choice with ``finish_reason``."""
-    answer = without_last(_said(reply))
+    answer = without_last(_members(reply))
     choices = answer.pop("choices", None) or [{}]
     answer.pop("usage", None)
     choice = dict(choices[0])
     if not choice and (logprobs := _logprobs(reply)):
         choice["logprobs"] = {"content": logprobs, "refusal": None}
-    said = choice.get("finish_reason")
-    choice["finish_reason"] = wire.finish_reason(reply.finish, said)
-    if said is not None and said not in wire.FINISH_REASONS:
+    word = choice.get("finish_reason")
+    choice["finish_reason"] = wire.finish_reason(reply.finish, word)
+    if word is not None and word not in wire.FINISH_REASONS:
         # OpenRouter's member for a word that clients do not know.
-        choice.setdefault("native_finish_reason", said)
+        choice.setdefault("native_finish_reason", word)
     return answer, choice
 
 
 def last_members(reply: Reply) -> tuple[dict[str, Json], dict[str, Json]]:
     """Return the further members of the chunk that ended the answer, and those of its choice."""
-    return last_chunk(_said(reply))
+    return last_chunk(_members(reply))
 
 
 def _logprobs(reply: Reply) -> list[Json]:
@@ -70,11 +70,11 @@ def _logprobs(reply: Reply) -> list[Json]:
 
 def render_usage(reply: Reply) -> dict[str, Json] | None:
     """Return the ``usage`` of ``reply``, None if nothing is known."""
-    return wire.render_usage(reply.usage, _said(reply).get("usage"))
+    return wire.render_usage(reply.usage, _members(reply).get("usage"))
 
 
-def _said(reply: Reply) -> dict[str, Json]:
+def _members(reply: Reply) -> dict[str, Json]:
     if reply.wire is None or reply.wire.protocol != "chat":
         return {}
-    said: dict[str, Json] = reply.wire.json
-    return said
+    members: dict[str, Json] = reply.wire.json
+    return members

@@ -59,12 +59,12 @@ def _add(messages: list[Json], item: Json, where: str) -> None:
         raise _invalid(where, "An input item must be an object.")
     kind = item.get("type") or ("message" if "role" in item else None)
     if kind == "message":
-        said = {name: item[name] for name in ("role", "content", "name") if name in item}
+        message = {name: item[name] for name in ("role", "content", "name") if name in item}
         last = _open_answer(messages) if item.get("role") == "assistant" else None
         if last is not None and last["content"] is None and "tool_calls" not in last:
             last["content"] = item.get("content")
         else:
-            messages.append(said)
+            messages.append(message)
         return
     add = _ITEMS.get(kind) if isinstance(kind, str) else None
     if add is None:
@@ -92,8 +92,8 @@ def _add_call(messages: list[Json], item: dict[str, Json], where: str) -> None:
     custom = item["type"] == "custom_tool_call"
     grown = "input" if custom else "arguments"
     kind = "custom" if custom else "function"
-    said = {"name": _text(item, "name", where), grown: _text(item, grown, where)}
-    call = {"id": _text(item, "call_id", where), "type": kind, kind: said}
+    definition = {"name": _text(item, "name", where), grown: _text(item, grown, where)}
+    call = {"id": _text(item, "call_id", where), "type": kind, kind: definition}
     _answer(messages).setdefault("tool_calls", []).append(call)
 
 

@@ -18,20 +18,20 @@ def is_spoken(body: dict[str, Json]) -> bool:
 
 def in_tools(body: dict[str, Json]) -> dict[str, Json]:
     """Return the request with tools in place of functions. Ill-typed members stay unchanged."""
-    said = {name: value for name, value in body.items() if name not in _REPLACED}
+    request = {name: value for name, value in body.items() if name not in _REPLACED}
     functions = body["functions"]
     if isinstance(functions, list):
         functions = [{"type": "function", "function": function} for function in functions]
-    said["tools"] = functions
+    request["tools"] = functions
     choice = body.get("function_call")
     if choice is not None:
         named = isinstance(choice, dict)
-        said["tool_choice"] = {"type": "function", "function": choice} if named else choice
+        request["tool_choice"] = {"type": "function", "function": choice} if named else choice
     # An answer with function calls holds only one.
-    said["parallel_tool_calls"] = False
+    request["parallel_tool_calls"] = False
     if isinstance(messages := body.get("messages"), list):
-        said["messages"] = list(_messages(messages))
-    return said
+        request["messages"] = list(_messages(messages))
+    return request
 
 
 _REPLACED = ("functions", "function_call")
@@ -65,9 +65,9 @@ def answered(choice: dict[str, Json]) -> dict[str, Json]:
     return {**choice, "message": message, "finish_reason": finish_reason(choice["finish_reason"])}
 
 
-def finish_reason(said: str) -> str:
+def finish_reason(word: str) -> str:
     """Return a finish reason as it is spelled with functions."""
-    return "function_call" if said == "tool_calls" else said
+    return "function_call" if word == "tool_calls" else word
 
 
 def _without(message: dict[str, Json], name: str) -> dict[str, Json]:

@@ -85,5 +85,5 @@ def _each(elements: list[Json], name: str, parse_one: Callable[[Json], _T]) -> t
 
 def choices_wanted(ask: Ask) -> int:
     """Return how many answers a request wants."""
-    said = ask.conversation.options.on_wire("chat") or {}
-    return int(said.get("n") or 1)
+    options = ask.conversation.options.on_wire("chat") or {}
+    return int(options.get("n") or 1)

@@ -68,8 +68,8 @@ def _message(reply: Reply) -> dict[str, Json]:
 def _fragment(part: Part, offset: int) -> Fragment | None:
     if isinstance(part, Reasoning):
         # Clients read reasoning from this member, whatever its origin.
-        said = {"reasoning_content": part.text} if part.text else {}
-        return {**said, **further_members(part, offset)}
+        reasoning = {"reasoning_content": part.text} if part.text else {}
+        return {**reasoning, **further_members(part, offset)}
     if isinstance(part, ToolCall) and part.on_wire("chat") is None:
         return call_fragment(part, flat_name(part.name, part.namespace))
     if isinstance(part, Text) and part.on_wire("chat") is None:

@@ -165,15 +165,15 @@ def _tool(tool: Json) -> Json:
 
 
 def _nested(tool: OfferedTool) -> Json:
-    said: dict[str, Json] = {"name": tool.name}
+    definition: dict[str, Json] = {"name": tool.name}
     beside: dict[str, Json] = {}
     for member, value in tool.members.items():
-        (said if member in ("description", "strict") else beside)[member] = value
+        (definition if member in ("description", "strict") else beside)[member] = value
     if tool.kind == "function" and tool.schema is not None:
-        said["parameters"] = tool.schema
+        definition["parameters"] = tool.schema
     if tool.grammar is not None:
-        said["format"] = {"type": "grammar", "grammar": tool.grammar}
-    return {"type": tool.kind, tool.kind: said, **beside}
+        definition["format"] = {"type": "grammar", "grammar": tool.grammar}
+    return {"type": tool.kind, tool.kind: definition, **beside}
 
 
 def _choice(choice: Json) -> Json:

@@ -52,8 +52,8 @@ class Encoder:
     """Encodes one answer; see ``client_side.Encoder``. ``index`` is that of its choice."""
 
     def __init__(self, ask: Ask, *, run_id: str, created: int, index: int = 0) -> None:
-        asked = ask.conversation.options.on_wire("chat") or {}
-        self.tells_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        options = ask.conversation.options.on_wire("chat") or {}
+        self.tells_usage = bool((options.get("stream_options") or {}).get("include_usage"))
         self._ask = ask
         self._own_calls = own_calls(ask)
         self._run_id = run_id
@@ -67,8 +67,8 @@ class Encoder:
         self._own = head
         # Further members of the chunks from now on, all that were written, those of the choice.
         self._further: dict[str, Json] = {}
-        self._told: dict[str, Json] = {}
-        self._told_choice: set[str] = set()
+        self._sent: dict[str, Json] = {}
+        self._sent_of_choice: set[str] = set()
         self._is_live = False
         self._lists = DeltaLists()
         self._head = self._before = self._prefix = self._suffix = b""
@@ -79,7 +79,7 @@ class Encoder:
         self._carry({})
 
         self._begun = False
-        self._told_logprobs = False
+        self._sent_logprobs = False
         # Sent so far: the pieces of each part of a channel; index and pieces of each call by id.
         self._channels: dict[type[Part], list[list[str]]] = {kind: [] for kind in _MEMBERS}
         self._calls: dict[str, tuple[int, list[str]]] = {}
@@ -90,7 +90,7 @@ class Encoder:
         # The open part: its pieces, the JSON before and after each, whether it had other deltas.
         self._open: type[Part] | None = None
         self._pieces: list[str] | None = None
-        self._told_further = False
+        self._sent_further = False
 
     def feed(self, event: Event) -> bytes:
         if self._own_calls is not None:
@@ -119,17 +119,17 @@ class Encoder:
         reply = restored(reply, self._ask)
         answer, choice = ending(reply)
         begin, missing = self._begin(answer), self._missing(reply)
-        if self._told_logprobs or not choice.get("logprobs"):
+        if self._sent_logprobs or not choice.get("logprobs"):
             choice["logprobs"] = None
         if self._ask.in_functions:
             choice["finish_reason"] = finish_reason(choice["finish_reason"])
         before, last = self._further, repeated(answer)
         if self._is_live and not any(missing):
             last, own = last_members(reply)
-            told = {n for n in choice if n in self._told_choice and n not in own}
-            choice = {n: v for n, v in choice.items() if n not in told} | own
-        untold = {name: value for name, value in answer.items() if self._told.get(name) != value}
-        self._carry({**last, **untold})
+            sent = {n for n in choice if n in self._sent_of_choice and n not in own}
+            choice = {n: v for n, v in choice.items() if n not in sent} | own
+        unsent = {name: value for name, value in answer.items() if self._sent.get(name) != value}
+        self._carry({**last, **unsent})
         ended = {"index": self._index, "delta": {}, **choice} | {"index": self._index}
         frame = self._head + b',"choices":[' + _dumps(ended) + b"]" + self._end
         self._carry({name: v for name, v in before.items() if last.get(name) == v})
@@ -150,21 +150,21 @@ class Encoder:
     def fail(self, error: ModelError) -> bytes:
         return b"data: " + _dumps({"error": error_object(error, self._run_id)}) + b"\n\n"
 
-    def _begin_call(self, said: dict[str, Json]) -> bytes:
-        """Begin the answer of a model call; ``said`` are members of its first chunk."""
+    def _begin_call(self, first: dict[str, Json]) -> bytes:
+        """Begin the answer of a model call; ``first`` are members of its first chunk."""
         self._lists.begin_call()
-        self._is_live = bool(said)
+        self._is_live = bool(first)
         if not self._begun:
-            return self._begin(said)
-        self._carry({name: value for name, value in said.items() if name != "choices"})
+            return self._begin(first)
+        self._carry({name: value for name, value in first.items() if name != "choices"})
         return b""
 
-    def _begin(self, said: dict[str, Json]) -> bytes:
-        """Begin the answer; ``said`` are members of a chunk of a provider of this protocol."""
+    def _begin(self, first: dict[str, Json]) -> bytes:
+        """Begin the answer; ``first`` are members of a chunk of a provider of this protocol."""
         if self._begun:
             return b""
         self._begun = True
-        members = dict(said)
+        members = dict(first)
         choice = dict((members.pop("choices", None) or [{}])[0])
         empty = choice.pop("delta", None) or {}
         self._carry(members)
@@ -176,7 +176,7 @@ class Encoder:
     def _carry(self, further: dict[str, Json]) -> None:
         """Set the further members of every chunk from now on."""
         self._further = further
-        self._told |= further
+        self._sent |= further
         self._head = b"data: " + _dumps({**self._own, **further})[:-1]
         self._before = self._head + b',"choices":[{"index":%d,"delta":' % self._index
         self._set_ends(self._opening, self._closing)
@@ -192,7 +192,7 @@ class Encoder:
         members = {name: value for name, value in choice.items() if name != "finish_reason"}
         if not members:
             return frame
-        self._told_choice.update(members)
+        self._sent_of_choice.update(members)
         beside = _dumps({"logprobs": None, "finish_reason": None, **members})
         return frame[: -len(self._after)] + b"," + beside[1:] + b"]" + self._end
 
@@ -207,7 +207,7 @@ class Encoder:
 
     def _start(self, part: Part) -> bytes:
         self._open = type(part)
-        self._told_further = False
+        self._sent_further = False
         self._pieces = None
         begun = self._begin({})
         if isinstance(part, ToolCall):
@@ -229,11 +229,11 @@ class Encoder:
         self._calls[call.id] = (index, pieces)
         grown = _GROWN[call.kind]
         entry = ((call.on_wire("chat") or {}).get("tool_calls") or [{}])[0]
-        said = {"name": flat_name(call.name, call.namespace), grown: ""}
+        definition = {"name": flat_name(call.name, call.namespace), grown: ""}
         if self._is_function(index, call):
             self._set_ends(*_around({"function_call": {grown: ""}}))
-            return self._chunk({"function_call": said})
-        header = {**entry, "index": index, "id": call.id, "type": call.kind, call.kind: said}
+            return self._chunk({"function_call": definition})
+        header = {**entry, "index": index, "id": call.id, "type": call.kind, call.kind: definition}
         self._set_ends(*_around({"tool_calls": [{"index": index, call.kind: {grown: ""}}]}))
         return self._chunk({"tool_calls": [header]})
 
@@ -248,16 +248,16 @@ class Encoder:
             return b""
         delta = dict(choice.get("delta") or {})
         if delta:
-            self._told_further = True
+            self._sent_further = True
         if (entries := delta.get("tool_calls")) and self._call_count:
             index = self._call_count - 1
             delta["tool_calls"] = [{**entry, "index": index} for entry in entries]
-        said = self._chunk(delta) if delta else b""
+        frame = self._chunk(delta) if delta else b""
         beside = {name: choice[name] for name in choice if name not in ("delta", CHUNK)}
         if not beside:
-            return self._grow(text) + said
-        self._told_logprobs = self._told_logprobs or "logprobs" in beside
-        return self._beside(self._grow(text) or self._chunk({}), beside) + said
+            return self._grow(text) + frame
+        self._sent_logprobs = self._sent_logprobs or "logprobs" in beside
+        return self._beside(self._grow(text) or self._chunk({}), beside) + frame
 
     def _complete(self, part: Part) -> bytes:
         frames = [] if self._open is type(part) else [self._start(opened(part))]
@@ -266,7 +266,7 @@ class Encoder:
             if text.startswith(sent):
                 frames.append(self._grow(text[len(sent) :]))
             self._textless[type(part)] += not text
-        if not self._told_further and not isinstance(part, Opaque):
+        if not self._sent_further and not isinstance(part, Opaque):
             frames.append(self._tell_further(part))
         self._open = self._pieces = None
         return b"".join(frames)
@@ -281,7 +281,7 @@ class Encoder:
     def _missing(self, reply: Reply) -> list[bytes]:
         """Encode the parts, or the rest of them, that were not sent."""
         frames: list[bytes] = []
-        left = {kind: _sent(pieces, reply, kind) for kind, pieces in self._channels.items()}
+        left = {kind: _sent_length(pieces, reply, kind) for kind, pieces in self._channels.items()}
         opaque, textless = self._opaque, self._textless.copy()
         for part in reply.parts:
             kind = type(part)
@@ -326,7 +326,7 @@ def _around(delta: Json) -> tuple[bytes, bytes]:
     return before, after
 
 
-def _sent(parts: list[list[str]], reply: Reply, kind: type[Part]) -> int:
+def _sent_length(parts: list[list[str]], reply: Reply, kind: type[Part]) -> int:
     """Return how many characters of the reply's channel ``kind`` were sent.
 
     Earlier parts may have been sent that the reply does not contain (a flow that streamed a note
@@ -334,9 +334,9 @@ def _sent(parts: list[list[str]], reply: Reply, kind: type[Part]) -> int:
     only mix two texts.
     """
     whole = "".join(written(part) for part in reply.parts if type(part) is kind)
-    said = [text for pieces in parts if (text := "".join(pieces))]
-    for first in range(len(said)):
-        tail = "".join(said[first:])
+    texts = [text for pieces in parts if (text := "".join(pieces))]
+    for first in range(len(texts)):
+        tail = "".join(texts[first:])
         if whole.startswith(tail):
             return len(tail)
-    return len(whole) if said else 0
+    return len(whole) if texts else 0

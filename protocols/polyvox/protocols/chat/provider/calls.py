@@ -50,10 +50,10 @@ class Call:
             self.id = _string(entry["id"])
         if entry.get("custom") is not None:
             self.kind = "custom"
-        said = entry.get(self.kind) or {}
-        if said.get("name") and not self.name:
-            self.name = _string(said["name"])
-        text = said.get(_GROWN[self.kind]) or ""
+        definition = entry.get(self.kind) or {}
+        if definition.get("name") and not self.name:
+            self.name = _string(definition["name"])
+        text = definition.get(_GROWN[self.kind]) or ""
         if not isinstance(text, str):
             text = text_of(text)
         if self.ended and text.strip():
@@ -104,8 +104,8 @@ class Call:
     def _wire(self, text: str, message: dict[str, Json]) -> Wire | None:
         if not self._further and not message:
             return None
-        said = {"name": self.name, _GROWN[self.kind]: text}
-        call = {"id": self.id, "type": self.kind, self.kind: said, **self._further.whole()}
+        definition = {"name": self.name, _GROWN[self.kind]: text}
+        call = {"id": self.id, "type": self.kind, self.kind: definition, **self._further.whole()}
         return Wire("chat", {"tool_calls": [call], **message})
 
 

@@ -125,9 +125,9 @@ def _fit_call(call: Json, dialect: Dialect) -> Json:
         return call
     custom = call.get("custom")
     if call.get("type") == "custom" and isinstance(custom, dict) and not dialect.custom_tools:
-        said = {"name": custom.get("name"), "arguments": wrapped(str(custom.get("input", "")))}
+        function = {"name": custom.get("name"), "arguments": wrapped(str(custom.get("input", "")))}
         rest = {name: value for name, value in call.items() if name != "custom"}
-        call = {**rest, "type": "function", "function": said}
+        call = {**rest, "type": "function", "function": function}
     fitted = fit_call_id(call.get("id"), dialect)
     return call if fitted == call.get("id") else {**call, "id": fitted}
 
@@ -258,10 +258,10 @@ def _as_text(message: Json) -> Json:
 
 def _together(contents: Sequence[Json]) -> Json:
     """Return the contents of several messages as one, a blank line between texts."""
-    said = [content for content in contents if content]
-    if all(isinstance(content, str) for content in said):
-        return "\n\n".join(said) if said else contents[-1]
-    return [part for content in said for part in _parts(content)]
+    filled = [content for content in contents if content]
+    if all(isinstance(content, str) for content in filled):
+        return "\n\n".join(filled) if filled else contents[-1]
+    return [part for content in filled for part in _parts(content)]
 
 
 def _parts(content: Json) -> list[Json]:

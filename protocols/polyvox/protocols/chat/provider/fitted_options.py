@@ -78,11 +78,15 @@ def _fit_format(document: dict[str, Json], dialect: Dialect) -> None:
 
 def _fit_reasoning(document: dict[str, Json], dialect: Dialect) -> None:
     """Write the effort of OpenRouter's ``reasoning`` as OpenAI does, where that is refused."""
-    said = document.get("reasoning")
-    if "reasoning" not in dialect.refuses or not isinstance(said, dict) or "effort" not in said:
+    reasoning = document.get("reasoning")
+    if (
+        "reasoning" not in dialect.refuses
+        or not isinstance(reasoning, dict)
+        or "effort" not in reasoning
+    ):
         return
-    rest = {name: value for name, value in said.items() if name != "effort"}
-    document.setdefault("reasoning_effort", said["effort"])
+    rest = {name: value for name, value in reasoning.items() if name != "effort"}
+    document.setdefault("reasoning_effort", reasoning["effort"])
     document["reasoning"] = rest or None
 
 

@@ -25,11 +25,11 @@ def fit_tools(
 
 def _as_function(tool: Json) -> Json:
     custom = tool.get("custom")
-    said: dict[str, Json] = custom if isinstance(custom, dict) else {}
-    form = said.get("format")
+    definition: dict[str, Json] = custom if isinstance(custom, dict) else {}
+    form = definition.get("format")
     grammar = form.get("grammar") if isinstance(form, dict) else None
-    function: dict[str, Json] = {"name": said.get("name")}
-    if (description := described(said.get("description"), grammar)) is not None:
+    function: dict[str, Json] = {"name": definition.get("name")}
+    if (description := described(definition.get("description"), grammar)) is not None:
         function["description"] = description
     return {"type": "function", "function": {**function, "parameters": INPUT_SCHEMA}}
 
@@ -53,9 +53,9 @@ def restrain_choice(document: dict[str, Json], tools: list[Json], losses: list[s
     choice = document.get("tool_choice")
     if isinstance(choice, dict) and (chosen := _chosen(choice)) is not None:
         kinds = {
-            said.get("name"): kind
+            definition.get("name"): kind
             for tool in tools
-            if isinstance(said := tool.get(kind := tool.get("type")), dict)
+            if isinstance(definition := tool.get(kind := tool.get("type")), dict)
         }
         kind = kinds.get(chosen.get("name"))
         if kind is None:
@@ -83,8 +83,8 @@ def offer_chosen(document: dict[str, Json], tools: list[Json], dialect: Dialect)
 
 
 def _named(tool: Json) -> Json:
-    said = tool.get(str(tool.get("type")))
-    return said.get("name") if isinstance(said, dict) else None
+    definition = tool.get(str(tool.get("type")))
+    return definition.get("name") if isinstance(definition, dict) else None
 
 
 def _chosen(choice: dict[str, Json]) -> dict[str, Json] | None:

@@ -32,17 +32,17 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     own = conversation.options.on_wire("chat") is not None
     is_clients = own and _is_verbatim(conversation)
     conversation = fitted_history(conversation, SPELLING, losses)
-    asked, offered = conversation.options, conversation.tools
+    options, offered = conversation.options, conversation.tools
     if not own:
         refuse_prefill(conversation)
-        asked = fitted(asked, model, losses)
+        options = fitted(options, model, losses)
     if not (own and dialect.custom_tools):
         # A server that knows nothing but functions does not know a choice of allowed tools either.
-        offered = tuple(allowed_tools(offered, asked.tool_choice))
-    asked, stop = _split_stops(asked, dialect, model, own=own)
-    document = wire.render_options(asked, losses)
-    if not dialect.custom_tools and asked.tool_choice is not None and asked.tool_choice.allowed:
-        document["tool_choice"] = asked.tool_choice.mode
+        offered = tuple(allowed_tools(offered, options.tool_choice))
+    options, stop = _split_stops(options, dialect, model, own=own)
+    document = wire.render_options(options, losses)
+    if not dialect.custom_tools and options.tool_choice is not None and options.tool_choice.allowed:
+        document["tool_choice"] = options.tool_choice.mode
     tools = fit_tools(wire.render_tools(offered, losses), dialect, losses, own=own)
     if not own or len(tools) < len(conversation.tools) or not dialect.custom_tools:
         restrain_choice(document, tools, losses)
@@ -72,13 +72,13 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
 
 
 def _split_stops(
-    asked: Options, dialect: Dialect, model: str, *, own: bool
+    options: Options, dialect: Dialect, model: str, *, own: bool
 ) -> tuple[Options, tuple[str, ...]]:
     """Return the options with the stop sequences that are sent, and those to watch for."""
     if own and dialect.stops >= wire.MOST_STOPS:
-        return asked, ()
+        return options, ()
     kept = 0 if thinks(model) and not own else min(wire.MOST_STOPS, dialect.stops)
-    return asked.edited(stop=asked.stop[:kept]), asked.stop[kept:]
+    return options.edited(stop=options.stop[:kept]), options.stop[kept:]
 
 
 def _is_verbatim(conversation: Conversation) -> bool:

@@ -18,16 +18,18 @@ def render_list(models: Sequence[ModelEntry], query: Sequence[tuple[str, str]]) 
 
     Raises ModelError("invalid_request") for a limit that is not a number from 1 to 1000.
     """
-    asked = dict(query)
+    parameters = dict(query)
     states = [value for name, value in query if name == "lifecycle[]"] or ["active"]
     entries = [entry for model in models if (entry := render_model(model))["lifecycle"] in states]
     names = [entry["id"] for entry in entries]
-    start = names.index(asked["after_id"]) + 1 if asked.get("after_id") in names else 0
-    stop = names.index(asked["before_id"]) if asked.get("before_id") in names else len(names)
-    limit = _limit(asked.get("limit", str(_PAGE)))
+    start = names.index(parameters["after_id"]) + 1 if parameters.get("after_id") in names else 0
+    stop = (
+        names.index(parameters["before_id"]) if parameters.get("before_id") in names else len(names)
+    )
+    limit = _limit(parameters.get("limit", str(_PAGE)))
     between = entries[start:stop]
     # Backwards, the page is the part just before, and has_more means earlier entries.
-    page = between[-limit:] if "before_id" in asked else between[:limit]
+    page = between[-limit:] if "before_id" in parameters else between[:limit]
     return {
         "data": page,
         "has_more": len(between) > len(page),

@@ -113,8 +113,8 @@ def _with_schema(tool: OfferedTool) -> Json:
     own = Tool(tool.name, tool.members.get("description"), tool.schema, tool.kind)
     spelled: dict[str, Json] = render_tools([own], [])[0]
     if tool.grammar is not None and isinstance(definition := tool.grammar["definition"], str):
-        said = f"{own.description}\n\n" if own.description else ""
-        spelled["description"] = f"{said}The input must follow this grammar:\n{definition}"
+        before = f"{own.description}\n\n" if own.description else ""
+        spelled["description"] = f"{before}The input must follow this grammar:\n{definition}"
     return {**spelled, **{name: v for name, v in tool.members.items() if name != "description"}}
 
 

@@ -106,9 +106,9 @@ class MessagesEncoder:
         if self._begun:
             return b""
         self._begun = True
-        said = event.wire.json if event.wire and event.wire.protocol == "messages" else {}
+        first = event.wire.json if event.wire and event.wire.protocol == "messages" else {}
         message = {
-            **said,
+            **first,
             "id": f"msg_{self._run_id}",
             "type": "message",
             "role": "assistant",
@@ -116,7 +116,11 @@ class MessagesEncoder:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": {**render_usage(event.usage), "output_tokens": 0, **(said.get("usage") or {})},
+            "usage": {
+                **render_usage(event.usage),
+                "output_tokens": 0,
+                **(first.get("usage") or {}),
+            },
         }
         return _frame("message_start", message=message)
 

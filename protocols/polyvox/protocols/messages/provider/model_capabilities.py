@@ -80,8 +80,10 @@ def fit_history(body: dict[str, Json], losses: list[str]) -> None:
     """
     if (body.get("thinking") or {}).get("type") != "enabled":
         return
-    said = next((m["content"] for m in reversed(body["messages"]) if m["role"] == "assistant"), "")
-    kinds = [block["type"] for block in said] if isinstance(said, list) else []
+    content = next(
+        (m["content"] for m in reversed(body["messages"]) if m["role"] == "assistant"), ""
+    )
+    kinds = [block["type"] for block in content] if isinstance(content, list) else []
     if "tool_use" in kinds and kinds[0] not in ("thinking", "redacted_thinking"):
         _drop_thinking(body, losses, "the turn under way began without thinking of this provider")
 

@@ -56,8 +56,8 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     body["messages"] = messages.render_messages(
         conversation, losses, system_turns=takes_system_turns(model)
     )
-    spoken = conversation.options.on_wire("messages") is not None
-    choice = None if spoken else conversation.options.tool_choice
+    is_own = conversation.options.on_wire("messages") is not None
+    choice = None if is_own else conversation.options.tool_choice
     tools = messages.render_tools(allowed_tools(conversation.tools, choice), losses)
     if tools:
         body["tools"] = tools
@@ -87,7 +87,7 @@ def _fit(
     losses: list[str],
 ) -> None:
     """Adapt what the client did not send itself to the model and the client's API version."""
-    said: dict[str, Json] = conversation.options.on_wire("messages") or {}
+    own: dict[str, Json] = conversation.options.on_wire("messages") or {}
     choice = body.get("tool_choice")
     if choice is not None and not _offers(body.get("tools", ()), choice):
         if choice["type"] in ("any", "tool"):
@@ -97,13 +97,13 @@ def _fit(
             body["tool_choice"] = {**rest, "type": "auto"}
         else:
             del body["tool_choice"]
-    if body.get("thinking") != said.get("thinking"):
+    if body.get("thinking") != own.get("thinking"):
         fit_thinking(body, model, losses, adaptive=dialect.adaptive_thinking)
-    if body.get("thinking") != said.get("thinking") or LOST_REASONING in losses:
+    if body.get("thinking") != own.get("thinking") or LOST_REASONING in losses:
         fit_history(body, losses)
-    if body["max_tokens"] != said.get("max_tokens"):
+    if body["max_tokens"] != own.get("max_tokens"):
         fit_budget(body, losses)
-    ours = [name for name in SAMPLING if name in body and body[name] != said.get(name)]
+    ours = [name for name in SAMPLING if name in body and body[name] != own.get(name)]
     if ours:
         version = headers.get("anthropic-version", SAMPLING_VERSION)
         fit_sampling(body, ours, model, version, losses)

@@ -122,8 +122,8 @@ class MessagesDecoder:
         if self._index >= 0 or self._ending is not None:
             # A proxy that retries after a failure joins two answers in one stream.
             raise _bad_stream("began a second answer within the first")
-        said = event["message"]
-        message = {name: value for name, value in said.items() if name != "content"}
+        first = event["message"]
+        message = {name: value for name, value in first.items() if name != "content"}
         self._count(message.get("usage") or {})
         is_ended = finish_word(message.get("stop_reason")) is not None
         ending = {n: message.pop(n) for n in _OF_ENDING if is_ended and n in message}
@@ -133,7 +133,7 @@ class MessagesDecoder:
             self._started = True
             wire = Wire("messages", message)
             events.append(Started(str(message.get("model") or ""), self.usage, wire))
-        content = said.get("content") or []
+        content = first.get("content") or []
         if isinstance(content, str):
             content = [{"type": "text", "text": content}]
         for index, block in enumerate(content):

@@ -55,14 +55,14 @@ def _items(message: Json, where: str) -> Iterator[Json]:
     calls = message.get("tool_calls") or ()
     for at, call in enumerate(calls if isinstance(calls, list) else ()):
         kind = call.get("type") or "function" if isinstance(call, dict) else None
-        said = call.get(kind) if isinstance(kind, str) else None
-        if not isinstance(said, dict):
+        items = call.get(kind) if isinstance(kind, str) else None
+        if not isinstance(items, dict):
             raise invalid("A call needs its function.", f"{where}.tool_calls[{at}].function")
         grown = {"custom": "input"}.get(kind or "", "arguments")
         name = "custom_tool_call" if kind == "custom" else "function_call"
         yield {
             "type": name,
             "call_id": call.get("id"),
-            "name": said.get("name"),
-            grown: said.get(grown),
+            "name": items.get("name"),
+            grown: items.get(grown),
         }

@@ -40,7 +40,7 @@ class ItemWriter(ABC):
         self._ids = ids
         self._index = index
         self._id = ""
-        self._said: list[str] = []
+        self._texts: list[str] = []
         self._item: dict[str, Json] = {}
         self._head = self._tail = b""
 
@@ -61,13 +61,13 @@ class ItemWriter(ABC):
         return b""
 
     def write(self, text: str) -> bytes:
-        self._said.append(text)
+        self._texts.append(text)
         return self._frames.delta(self._head, text, self._tail)
 
     def show(self, text: str, json: Json) -> bytes:
         """Write a delta in the provider's own format, with the ids and numbers of this stream."""
         if text:
-            self._said.append(text)
+            self._texts.append(text)
         members = {k: v for k, v in json.items() if k not in _OURS}
         if "item_id" in json:
             members["item_id"] = self._id
@@ -85,7 +85,7 @@ class ItemWriter(ABC):
 
     def so_far(self, part: Part) -> Part:
         """Return the started ``part`` with the text written so far."""
-        text = "".join(self._said)
+        text = "".join(self._texts)
         match part:
             case Text() | Refusal() | Reasoning():
                 return replace(part, text=text)
@@ -100,9 +100,9 @@ class ItemWriter(ABC):
 
     def _rest(self, text: str) -> bytes:
         """Write the rest of ``text``; nothing if it does not continue what was written."""
-        said = "".join(self._said)
-        if len(text) > len(said) and text.startswith(said):
-            return self.write(text[len(said) :])
+        item = "".join(self._texts)
+        if len(text) > len(item) and text.startswith(item):
+            return self.write(text[len(item) :])
         return b""
 
     def _event(self, kind: str, **members: Any) -> bytes:
@@ -135,7 +135,7 @@ class MessageWriter(ItemWriter):
         return {**self._shell, "status": "in_progress", "content": []}
 
     def start(self, part: Part) -> bytes:
-        self._said = []
+        self._texts = []
         at = len(self._content)
         where = {"item_id": self._id, "output_index": self._index, "content_index": at}
         refused = isinstance(part, Refusal)
@@ -275,13 +275,13 @@ class ReasoningWriter(ItemWriter):
         frames = self._end_section()
         if text:
             # The blank line between sections is in the part's text, but in neither section.
-            self._said.append(text)
+            self._texts.append(text)
         return frames + self._begin(sort, json.get(f"{sort}_index", 0))
 
     def end(self, part: Part) -> bytes:
         assert isinstance(part, Reasoning)
         own = part.on_wire("responses")
-        frames = b"" if self._said or own is None else self._sections(own)
+        frames = b"" if self._texts or own is None else self._sections(own)
         frames += self._rest(part.text) + self._end_section()
         self._item = {**own, "id": self._id} if own is not None else self._made(part)
         return frames
@@ -291,9 +291,9 @@ class ReasoningWriter(ItemWriter):
         frames = b""
         for sort in ("summary", "content"):
             for at, section in enumerate(item.get(sort) or ()):
-                if self._said:
+                if self._texts:
                     frames += self._end_section()
-                    self._said.append("\n\n")
+                    self._texts.append("\n\n")
                 frames += self._begin(sort, at)
                 text = section.get("text") if isinstance(section, dict) else None
                 if text and isinstance(text, str):
@@ -302,7 +302,7 @@ class ReasoningWriter(ItemWriter):
 
     def _begin(self, sort: str, at: int) -> bytes:
         self._section = (sort, at)
-        self._begins = len(self._said)
+        self._begins = len(self._texts)
         names = _SECTIONS[sort]
         where = {"item_id": self._id, "output_index": self._index, f"{sort}_index": at}
         self._head, self._tail = delta_ends(f"{names.text}.delta", where)
@@ -315,7 +315,7 @@ class ReasoningWriter(ItemWriter):
         sort, at = self._section
         self._section = None
         names = _SECTIONS[sort]
-        text = "".join(self._said[self._begins :])
+        text = "".join(self._texts[self._begins :])
         index = {f"{sort}_index": at}
         part = {"type": names.part_type, "text": text}
         return self._event(f"{names.text}.done", **index, text=text) + self._event(

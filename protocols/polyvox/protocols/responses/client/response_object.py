@@ -94,9 +94,9 @@ def begun(ask: Ask, response_id: str, created: int) -> dict[str, Json]:
     }
 
 
-def told(response: dict[str, Json], said: dict[str, Json]) -> dict[str, Json]:
-    """Return ``response`` with what its only provider ``said`` of the request."""
-    word = {name: value for name, value in said.items() if name not in _OF_THE_END}
+def as_provided(response: dict[str, Json], provided: dict[str, Json]) -> dict[str, Json]:
+    """Return ``response`` with what its only provider ``provided`` of the request."""
+    word = {name: value for name, value in provided.items() if name not in _OF_THE_END}
     for name in _NESTED_SETTINGS:
         if isinstance(given := word.get(name), dict):
             word[name] = {**response[name], **given}
@@ -108,11 +108,13 @@ def told(response: dict[str, Json], said: dict[str, Json]) -> dict[str, Json]:
 _OF_THE_END = frozenset(("incomplete_details", "usage"))
 
 
-def _merged_tools(ours: list[Json], said: Json) -> list[Json]:
+def _merged_tools(ours: list[Json], provided: Json) -> list[Json]:
     """Return the client's tools with the provider's defaults, if it repeats the same tools."""
-    if not isinstance(said, list) or list(map(_identity, ours)) != list(map(_identity, said)):
+    if not isinstance(provided, list) or list(map(_identity, ours)) != list(
+        map(_identity, provided)
+    ):
         return ours
-    return [{**own, **word} for own, word in zip(ours, said, strict=True)]
+    return [{**own, **word} for own, word in zip(ours, provided, strict=True)]
 
 
 def _identity(tool: Json) -> tuple[Json, ...]:
@@ -143,19 +145,21 @@ def ended(
 ) -> dict[str, Json]:
     """Return the response object at the end, with ``reply``, whose items are ``output``."""
     status, reason = wire.status_of(reply.finish, reply.parts)
-    said = reply.wire.json if reply.wire and reply.wire.protocol == "responses" else {}
-    said = dict(cast(dict[str, Json], said))
+    provided = reply.wire.json if reply.wire and reply.wire.protocol == "responses" else {}
+    provided = dict(cast(dict[str, Json], provided))
     if ask.direct:
-        response = told(response, said)
-        said = {name: value for name, value in said.items() if name in _OF_THE_END}
-        said["service_tier"] = response["service_tier"]
+        response = as_provided(response, provided)
+        provided = {name: value for name, value in provided.items() if name in _OF_THE_END}
+        provided["service_tier"] = response["service_tier"]
         settings = {}
     else:
-        said = {name: value for name, value in said.items() if name not in _REQUESTED}
-        settings = _settings(said, ask.conversation.options.on_wire("responses") or {}, response)
-    details = said.pop("incomplete_details", None)
-    usage = _usage(reply, said.pop("usage", None))
-    tier = said.pop("service_tier", None)
+        provided = {name: value for name, value in provided.items() if name not in _REQUESTED}
+        settings = _settings(
+            provided, ask.conversation.options.on_wire("responses") or {}, response
+        )
+    details = provided.pop("incomplete_details", None)
+    usage = _usage(reply, provided.pop("usage", None))
+    tier = provided.pop("service_tier", None)
     if status == "completed":
         details = None
     elif not details:
@@ -163,7 +167,7 @@ def ended(
     served = "default" if response["service_tier"] == "auto" else response["service_tier"]
     return {
         **response,
-        **said,
+        **provided,
         **settings,
         "status": status,
         "completed_at": completed_at if status == "completed" else None,
@@ -175,32 +179,32 @@ def ended(
 
 
 def _settings(
-    said: dict[str, Json], sent: dict[str, Json], response: dict[str, Json]
+    provided: dict[str, Json], sent: dict[str, Json], response: dict[str, Json]
 ) -> dict[str, Json]:
-    """Remove the settings from what the provider ``said``; return those for the client."""
-    told = {
-        name: said.pop(name) if sent.get(name) is None else response[name]
+    """Remove the settings from what the provider ``provided``; return those for the client."""
+    settings = {
+        name: provided.pop(name) if sent.get(name) is None else response[name]
         for name in _SETTINGS
-        if name in said
+        if name in provided
     }
     for name in _NESTED_SETTINGS:
-        given = said.pop(name, None)
+        given = provided.pop(name, None)
         if isinstance(given, dict):
             own = {k: v for k, v in (sent.get(name) or {}).items() if v is not None}
-            told[name] = {**response[name], **given, **own}
-    if "text" in told:
+            settings[name] = {**response[name], **given, **own}
+    if "text" in settings:
         # The text format is the one the client requested, whatever a flow requested of its model.
-        told["text"]["format"] = response["text"]["format"]
-    return told
+        settings["text"]["format"] = response["text"]["format"]
+    return settings
 
 
-def _usage(reply: Reply, said: Json) -> dict[str, Json]:
+def _usage(reply: Reply, reported: Json) -> dict[str, Json]:
     usage = wire.render_usage(reply.usage)
-    if not isinstance(said, dict) or wire.parse_usage(said) != reply.usage:
+    if not isinstance(reported, dict) or wire.parse_usage(reported) != reply.usage:
         # Several calls: further members of one call's usage do not hold for the whole run.
         return usage
-    merged = {**said, **usage}
+    merged = {**reported, **usage}
     for details in ("input_tokens_details", "output_tokens_details"):
-        further = said.get(details)
+        further = reported.get(details)
         merged[details] = {**(further if isinstance(further, dict) else {}), **usage[details]}
     return merged

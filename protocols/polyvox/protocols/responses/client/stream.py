@@ -137,11 +137,11 @@ class Encoder:
         usual = "server_error" if error.fault.retryable else "invalid_prompt"
         code = _FAILED_CODE.get(error.kind, usual)
         status, document = render_error(error, self._run_id)
-        said = {**document["error"], "code": document["error"]["code"] or code}
+        failed = {**document["error"], "code": document["error"]["code"] or code}
         # Some clients read the flat members, others raise only for the nested object. Over a
         # WebSocket they read the status that the error would have over HTTP.
-        flat = {name: said[name] for name in ("code", "message", "param")}
-        frames.append(self._frames.event("error", {"status": status, **flat, "error": said}))
+        flat = {name: failed[name] for name in ("code", "message", "param")}
+        frames.append(self._frames.event("error", {"status": status, **flat, "error": failed}))
         if error.kind == "cancelled" and self.response["background"]:
             # The protocol has no event for it: an error ends the stream, the object has details.
             self.response = {**self.response, "status": "cancelled", "output": self._output}
@@ -149,7 +149,7 @@ class Encoder:
         self.response = {
             **self.response,
             "status": "failed",
-            "error": {"code": code, "message": said["message"]},
+            "error": {"code": code, "message": failed["message"]},
             "output": self._output,
         }
         frames.append(self._frames.event("response.failed", {"response": self.response}))
@@ -174,7 +174,7 @@ class Encoder:
 
     def _begin_call(self, event: Started) -> bytes:
         if self._ask.direct and event.wire is not None and event.wire.protocol == "responses":
-            self.response = response_object.told(self.response, event.wire.json)
+            self.response = response_object.as_provided(self.response, event.wire.json)
             self._begun = self._begun and orjson.dumps(self.response)
         # Everything from the previous call is complete, even a text that could have continued.
         frames = self._start()

@@ -26,11 +26,11 @@ def plain_fields(body: dict[str, Json], losses: list[str]) -> None:
 
 def leave_out_effort(body: dict[str, Json], server: str, losses: list[str]) -> None:
     """Leave out the effort for a server that refuses it for this model."""
-    said = body.get("reasoning")
-    if not isinstance(said, dict) or "effort" not in said:
+    reasoning = body.get("reasoning")
+    if not isinstance(reasoning, dict) or "effort" not in reasoning:
         return
-    rest = {name: value for name, value in said.items() if name != "effort"}
-    if said["effort"] is not None:
+    rest = {name: value for name, value in reasoning.items() if name != "effort"}
+    if reasoning["effort"] is not None:
         losses.append(f"effort: {server} refuses it")
     if rest:
         body["reasoning"] = rest

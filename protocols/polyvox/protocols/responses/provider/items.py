@@ -20,7 +20,7 @@ class OpenItem:
     ``waiting`` are events that are held back because an earlier item is still open.
     """
 
-    __slots__ = ("_added", "_ended", "_feeders", "_part", "_said", "_shell", "done", "waiting")
+    __slots__ = ("_added", "_ended", "_feeders", "_part", "_shell", "_texts", "done", "waiting")
 
     def __init__(self, added: Json) -> None:
         self.waiting: list[Event] = []
@@ -31,7 +31,7 @@ class OpenItem:
         self._ended = 0
         # The open content part as received so far, and the pieces of its text.
         self._part: Json = None
-        self._said: list[str] = []
+        self._texts: list[str] = []
         kind = added.get("type")
         if kind == "message":
             self._feeders = _MESSAGE_FEEDERS
@@ -63,7 +63,7 @@ class OpenItem:
             raise TypeError(f"{item!r:.80} does not end the item that began")
         self.done = True
         if item.get("type") != "message":
-            return [PartEnded(parse_item(_spelled(item, "".join(self._said)))[0])]
+            return [PartEnded(parse_item(_spelled(item, "".join(self._texts)))[0])]
         content = item.get("content") or []
         if isinstance(content, str):
             content = [{**_BLANK_TEXT, "text": content}]
@@ -92,12 +92,12 @@ class OpenItem:
         growing = _GROWING.get(str(self._added.get("type")))
         if growing is None:
             return self._added
-        return {**self._added, "status": "completed", growing: "".join(self._said)}
+        return {**self._added, "status": "completed", growing: "".join(self._texts)}
 
     def _add_part(self, json: Json) -> list[Event]:
         events = self._end_part()
         self._part = json["part"]
-        self._said = []
+        self._texts = []
         return [*events, PartStarted(opened(parse_part(self._part, self._shell, last=False)))]
 
     def _end_part(self) -> list[Event]:
@@ -113,7 +113,7 @@ class OpenItem:
         name = "refusal" if self._part.get("type") == "refusal" else "text"
         if self._part.get(name) or name not in self._part:
             return self._part
-        return {**self._part, name: "".join(self._said)}
+        return {**self._part, name: "".join(self._texts)}
 
     def _note_part(self, json: Json) -> list[Event]:
         part = json["part"]
@@ -147,7 +147,7 @@ class OpenItem:
         text = json["delta"]
         if type(text) is not str:
             raise TypeError(f"{text!r:.80} is not a text")
-        self._said.append(text)
+        self._texts.append(text)
         if json.get("logprobs"):
             return [PartDelta(text, Wire("responses", json))]
         return [PartDelta(text)]
@@ -155,7 +155,7 @@ class OpenItem:
     def _add_section(self, json: Json) -> list[Event]:
         """Begin a summary or a raw text; a blank line separates it from the one before."""
         self._part = json
-        return [PartDelta("\n\n" if self._said else "", Wire("responses", json))]
+        return [PartDelta("\n\n" if self._texts else "", Wire("responses", json))]
 
     def _write_section(self, json: Json) -> list[Event]:
         if self._part is None or _place(self._part) != _place(json):
@@ -171,8 +171,8 @@ def _spelled(item: Json, otherwise: str) -> Json:
     growing = _GROWING.get(str(item.get("type")))
     if growing is None or isinstance(item.get(growing), str):
         return item
-    said = item.get(growing)
-    return {**item, growing: otherwise if said is None else text_of(said)}
+    text = item.get(growing)
+    return {**item, growing: otherwise if text is None else text_of(text)}
 
 
 def _whole(part: Part) -> list[Event]:

@@ -32,15 +32,15 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
     refuse_unknown_parts(conversation, "responses")
     conversation = fitted_history(conversation, SPELLING, losses)
     own = conversation.options.on_wire("responses") is not None
-    asked = conversation.options
+    options = conversation.options
     if not own:
         refuse_prefill(conversation)
-        asked = fitted(asked, model, losses)
-    body: dict[str, Json] = wire.render_options(asked, losses)
+        options = fitted(options, model, losses)
+    body: dict[str, Json] = wire.render_options(options, losses)
     if not own:
         # Nothing refers to it later, and a reasoning model's thoughts come back sealed instead.
         body["store"] = False
-        if asked.effort is not None:
+        if options.effort is not None:
             body["include"] = [*body.get("include", ()), "reasoning.encrypted_content"]
     for field in _KEPT_HERE:
         if body.get(field):
@@ -69,7 +69,7 @@ def render(conversation: Conversation, model: str, dialect: Dialect = FULL) -> R
         restrain_choice(body, conversation.tools, losses)
     keep_one_sampler(body, model, losses)
     headers = conversation.headers if own else ()
-    return Rendered("responses", body, dict(headers), tuple(dict.fromkeys(losses)), asked.stop)
+    return Rendered("responses", body, dict(headers), tuple(dict.fromkeys(losses)), options.stop)
 
 
 def decoder() -> Decoder:

@@ -51,15 +51,15 @@ _LONG = frozenset(("description", "format", "parameters", "tools"))
 
 
 def _passed_on(response: dict[str, Json]) -> Wire:
-    said = {name: value for name, value in response.items() if name not in _NOT_PASSED_ON}
-    if isinstance(tools := said.get("tools"), list):
+    members = {name: value for name, value in response.items() if name not in _NOT_PASSED_ON}
+    if isinstance(tools := members.get("tools"), list):
         # Some servers repeat a tool as its name only, which nobody can compare with the request.
-        said["tools"] = [
+        members["tools"] = [
             redacted({name: value for name, value in tool.items() if name not in _LONG})
             for tool in tools
             if isinstance(tool, dict)
         ]
-    return Wire("responses", said)
+    return Wire("responses", members)
 
 
 _ENDED = ("completed", "incomplete")
