@@ -70,6 +70,11 @@ def _block(**said: Json) -> list[Json]:
     return [user("messages", said)]
 
 
+def _tool_change(kind: str) -> list[Json]:
+    change = {"type": kind, "tool": {"type": "tool_reference", "name": "look"}}
+    return [user("messages"), {"role": "system", "content": [change]}]
+
+
 def _answered(*blocks: Json) -> list[Json]:
     return [
         user("messages"),
@@ -206,5 +211,7 @@ ELEMENTS: Final[dict[Protocol, dict[str, list[Json]]]] = {
             result={"content": [{"type": "tool_reference", "tool_name": "look"}]}
         ),
         "container_upload": _block(type="container_upload", file_id="file_1"),
+        "tool_addition": _tool_change("tool_addition"),
+        "tool_removal": _tool_change("tool_removal"),
     },
 }

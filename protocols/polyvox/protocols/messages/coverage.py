@@ -159,6 +159,8 @@ _ELEMENTS = (
     _element("web_search_tool_result", lost("known to its own protocol only")),
     _element("tool_reference", becomes("content", "as words"), becomes("output", "as words")),
     _element("container_upload", lost("known to its own protocol only")),
+    _element("tool_addition", lost("every tool of the request is offered from the start")),
+    _element("tool_removal", lost("every tool of the request stays offered")),
 )
 
 
