@@ -7,7 +7,11 @@ than their text. Both are refused here, where the text enters, so later code nee
 
 import orjson
 
-from polyvox.protocols.decoding.exact_objects import has_long_numbers, with_exact_arguments
+from polyvox.protocols.decoding.exact_objects import (
+    has_long_numbers,
+    may_have_object_arguments,
+    with_exact_arguments,
+)
 from polyvox.workflows.conversation import Json
 
 MOST_LEVELS = 128
@@ -49,9 +53,8 @@ def parse_json(text: bytes | str) -> Json:
 
 def _exact(value: Json, text: bytes | str) -> Json:
     body = text.encode() if isinstance(text, str) else text
-    if b'"input"' not in body and b'"arguments"' not in body:
-        return value
-    return with_exact_arguments(value, body) if has_long_numbers(body) else value
+    exact = may_have_object_arguments(body) and has_long_numbers(body)
+    return with_exact_arguments(value, body) if exact else value
 
 
 def _spells_more(text: bytes | str, most: int) -> bool:

@@ -7,6 +7,7 @@ from polyvox.gateway.http.json_bytes import json_bytes
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.decoding.exact_objects import (
     dump_json,
+    may_have_object_arguments,
     read_whole_numbers,
     text_of,
     write_whole_numbers,
@@ -130,3 +131,18 @@ def test_an_object_with_exact_numbers_is_an_object() -> None:
     assert text_of(value["input"]) == '{"n":100000000000000000000,"a":[1,true,null,"x\\n"]}'
     assert type(parse_json(b'{"input":{"n":1}}')["input"]) is dict
     assert type(parse_json(b'{"input":{"n":"1000000000000000000000"}}')["input"]) is dict
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"arguments":{"a":1}}', True),
+        ('{"input" :\n\t {}}', True),
+        ('{"input": "x", "b": {"arguments": {}}}', True),
+        ('{"input": [1], "arguments": "{}"}', False),
+        ('{"a": "\\"input\\": {"}', False),
+        ("{}", False),
+    ],
+)
+def test_arguments_that_are_objects_are_found(text: str, found: bool) -> None:
+    assert may_have_object_arguments(text.encode()) is found

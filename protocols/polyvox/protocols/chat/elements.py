@@ -191,8 +191,10 @@ def with_arguments(message: dict[str, Json]) -> dict[str, Json]:
 
     Clients leave them out of a call without arguments, or send the object itself.
     """
-    changed: dict[str, Json] = {}
     calls, function = message.get("tool_calls"), message.get("function_call")
+    if calls is None and function is None:
+        return message
+    changed: dict[str, Json] = {}
     if isinstance(calls, list):
         changed["tool_calls"] = [_with_arguments(call) for call in calls]
     if isinstance(function, dict):

@@ -23,6 +23,9 @@ _DIGITS: Final = bytes(
 _LONG: Final = b"0" * 16
 """A number with fewer digits is exact."""
 
+_QUOTED: Final = tuple(f'"{name}"'.encode() for name in _NAMES)
+_OBJECT: Final = re.compile(rb"\s*:\s*\{")
+
 _NUMBER: Final = re.compile(rb"[\s:\[,{]-?\d[\d.]{15}")
 
 
@@ -38,6 +41,18 @@ class _Number(str):
     """The text of a number."""
 
     __slots__ = ()
+
+
+def may_have_object_arguments(body: bytes) -> bool:
+    """Whether a JSON text has a member of the name of a call's arguments that is an object."""
+    for name in _QUOTED:
+        at = body.find(name)
+        while at >= 0:
+            at += len(name)
+            if _OBJECT.match(body, at):
+                return True
+            at = body.find(name, at)
+    return False
 
 
 def has_long_numbers(text: bytes | str) -> bool:

@@ -62,6 +62,8 @@ def _item(item: Json, where: str) -> Json:
     if kind not in _WITH_CONTENT or member not in item:
         return item
     content = item[member]
+    if not isinstance(content, list):
+        return item
     speaker: Role = "assistant" if role == "assistant" else "user"
     own = _content(content, speaker, f"{where}.{member}")
     return item if own is content else {**item, member: own}
