@@ -1,6 +1,6 @@
 """Stop sequences where the provider's protocol has none."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polyvox.activities.model_call.stop_sequences import Stopping
@@ -36,14 +36,18 @@ def shown(events: list[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, PartDelta))
 
 
+@example(["-b", "-"], ["b", "-b-"])
+@example(["-b-"], ["b", "-b-"])
 @given(st.lists(letters, max_size=6), st.lists(st.text("ab-", min_size=1, max_size=4), max_size=3))
-def test_the_answer_ends_before_the_first_sequence(pieces: list[str], stops: list[str]) -> None:
+def test_the_answer_ends_before_the_first_complete_sequence(
+    pieces: list[str], stops: list[str]
+) -> None:
     """However the text is cut, nothing of a sequence is shown, and nothing before it is lost."""
     stopping = Stopping(tuple(stops))
     events = [kept for event in streamed(pieces) for kept in stopping.feed([event])]
     whole = "".join(pieces)
-    ends = [at for stop in stops if (at := whole.find(stop)) >= 0]
-    expected = whole[: min(ends)] if ends else whole
+    ends = [(at + len(stop), at) for stop in stops if (at := whole.find(stop)) >= 0]
+    expected = whole[: min(ends)[1]] if ends else whole
     reply = fold(events)
     assert shown(events) == reply.text == expected
     assert (reply.stop_sequence in stops) if ends else reply.stop_sequence is None

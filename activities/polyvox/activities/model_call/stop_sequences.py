@@ -1,6 +1,7 @@
 """Ends an answer at a stop sequence if the provider's protocol has no stop sequences.
 
-Text that may be the beginning of a sequence is held back until the next piece decides. After a
+The first sequence to be complete ends the answer, as where a model stops while it writes. Text
+that may be the beginning of a sequence is held back until the next piece decides. After a
 sequence nothing more is emitted, but the stream is read to its end, where the usage is reported.
 """
 
@@ -60,14 +61,15 @@ class Stopping:
 
     def _cut_delta(self, event: PartDelta, matchers: list["_Matcher"]) -> list[Event]:
         held = self._held + event.text
+        before = len(held) - len(event.text)
         found = [
-            (len(held) - len(event.text) + at, m.sequence)
+            (before + at + len(m.sequence), before + at, m.sequence)
             for m in matchers
             if (at := m.feed(event.text)) is not None
         ]
         end = len(held) - max((m.matched for m in matchers), default=0)
         if found:
-            end, self._found = min(found)
+            _, end, self._found = min(found)
         text, self._held = held[:end], held[end:]
         events: list[Event] = []
         if text:
@@ -81,10 +83,10 @@ class Stopping:
         return events
 
     def _cut_end(self, part: Text) -> list[Event]:
-        found = [(at, s) for s in self._sequences if (at := part.text.find(s)) >= 0]
+        found = [(at + len(s), at, s) for s in self._sequences if (at := part.text.find(s)) >= 0]
         end = len(part.text)
         if found:
-            end, self._found = min(found)
+            _, end, self._found = min(found)
         rest = part.text[sum(map(len, self._shown)) : end]
         self._matchers = None
         whole = part if end == len(part.text) else part.edited(text=part.text[:end])
