@@ -40,6 +40,8 @@ _CONTENT: Final = frozenset(
 )
 """Options that hold content or settings, whose members may have any names."""
 
+_HOLDERS: Final = (str, dict, list)
+
 _LONG_SEGMENT: Final = 16
 _SEGMENT_WITH_DIGIT: Final = 8
 """The characters of a part of a path that is taken for a token, not for a name."""
@@ -137,9 +139,12 @@ def _in_options(options: Options, change: Change) -> Options:
 
 
 def _in_members(json: dict[str, Json], change: Change) -> dict[str, Json]:
-    changed = {name: _in_member(name, value, change) for name, value in json.items()}
-    same = all(changed[name] is value for name, value in json.items())
-    return json if same else changed
+    changed: dict[str, Json] = {}
+    for name, value in json.items():
+        # A number is no credential, and a request may have a quarter of a million of them.
+        if isinstance(value, _HOLDERS) and (new := _in_member(name, value, change)) is not value:
+            changed[name] = new
+    return {**json, **changed} if changed else json
 
 
 def _in_member(name: str, value: Json, change: Change) -> Json:
