@@ -228,7 +228,7 @@ def many_tools(server: Flooded, count: int = 50_000) -> Told:
 
 
 def unknown_fields(server: Flooded, count: int = 250_000) -> Told:
-    more = {f"x{at}": at for at in range(count)}
+    more = {f"x{at}": str(at) for at in range(count)}
     return posted(server, json.dumps(question("other:main-n20", **more)).encode())
 
 

@@ -20,6 +20,7 @@ from polyvox.activities.live.relay import Batch, Relay
 from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.answer_format import broken_format
 from polyvox.activities.model_call.directory import Destination, Directory
+from polyvox.activities.model_call.large_conversations import without_delay
 from polyvox.activities.model_call.pricing import cost_of, cost_of_reply, knows_price
 from polyvox.activities.model_call.provider import Provider
 from polyvox.activities.model_call.recorded_replies import Recorded
@@ -59,9 +60,6 @@ _ENVELOPE_BYTES = 500
 _LEAST_FRAME_BYTES = 16
 """The bytes of an event that do not count towards the answer's size, and the least that counts: a
 token of four characters arrives in 250 bytes."""
-
-_MANY_ELEMENTS = 2_000
-"""From this number of parts and tools, rendering (5 us each) would delay other streams."""
 
 _FRAMES_AT_ONCE = 64
 """One read from a fast provider may contain a thousand events."""
@@ -163,14 +161,18 @@ class ModelCaller:
         if states is not None:
             conversation = await self.call_states.restored(conversation, states, place)
         conversation = await self.media.inlined(conversation, destination.inlined)
-        conversation = self.bodies.opened(conversation, call.key_id)
-        request = await _rendered(destination, conversation)
+        stored = conversation
+
+        def prepare() -> tuple[Conversation, Rendered, frozenset[str]]:
+            opened = self.bodies.opened(stored, call.key_id)
+            return opened, destination.render(opened), secrets_in(opened)
+
+        conversation, request, credentials = await without_delay(stored, prepare)
         self.relay.lose(call.run_id, request.losses)
         attempt.losses = request.losses
         attempt.calls = AnsweredCalls(conversation.tools)
         attempt.stopping = Stopping(request.stop) if request.stop else None
         authorization = self.directory.authorization(destination)
-        credentials = secrets_in(conversation)
         if redaction := self.secrets.sent_to(provider, credentials):
             attempt.redacted = RedactedEvents(redaction)
         attempt.asked = True
@@ -363,14 +365,6 @@ class Attempt:
 
 
 _EMPTY = Conversation(())
-
-
-async def _rendered(destination: Destination, conversation: Conversation) -> Rendered:
-    """Render the request; in a thread if that takes long."""
-    elements = sum(len(message.parts) for message in conversation.messages)
-    if elements + len(conversation.tools) < _MANY_ELEMENTS:
-        return destination.render(conversation)
-    return await asyncio.to_thread(destination.render, conversation)
 
 
 def _too_large(what: str) -> ModelError:

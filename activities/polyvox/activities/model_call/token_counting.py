@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from polyvox.activities.model_call.directory import Directory
+from polyvox.activities.model_call.large_conversations import without_delay
 from polyvox.activities.model_call.upstream import Upstream
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.protocols.client_side import Ask
@@ -45,15 +46,17 @@ class TokenCounter:
         question = destination.protocol.token_count
         if question is None:
             return None
-        conversation = self._bodies.opened(ask.conversation, key_id)
+        stored = ask.conversation
+        conversation = await without_delay(stored, lambda: self._bodies.opened(stored, key_id))
         is_own = destination.protocol.name == ask.protocol
         try:
-            request = destination.render(conversation)
+            request, credentials = await without_delay(
+                conversation, lambda: (destination.render(conversation), secrets_in(conversation))
+            )
             left_out = question.left_out(request.body, is_own=is_own)
             body = {name: v for name, v in request.body.items() if name not in left_out}
             asked = replace(request, path=question.path, body=body)
             authorization = self._directory.authorization(destination)
-            credentials = secrets_in(conversation)
             async with (
                 asyncio.timeout(_LIMIT_S),
                 self._upstream.post(
