@@ -37,9 +37,9 @@ def _refuse(parts: Sequence[Part], at: int | None, target: Protocol) -> None:
             continue
         raise ModelError(
             "unsupported",
-            f"{path}: the provider of this model cannot take content of type {kind[:80]!r}, which "
-            "is known to the protocol of the request only. Send it as text, an image or a file, or "
-            "choose a model whose provider uses the protocol of the request.",
+            f"{path}: content of type {kind[:80]!r} cannot be sent to this model's provider, which "
+            "uses another protocol than the request. Send it as text, an image or a file, or choose "
+            "a model whose provider uses the same protocol.",
             param=path,
         )
 
