@@ -68,9 +68,9 @@ class Answer:
     ) -> AsyncGenerator[list[Frame]]:
         """Yield the events of each read, until ``decoder``, which gets them, has the answer.
 
-        A JSON document is read at its end. Raises ModelError if the body is neither, if it is an
-        error document, which some providers send with status 200, and if the connection breaks or
-        falls silent before the answer is complete.
+        A JSON document is decoded at its end. Raises ModelError if the body is neither events nor
+        JSON, if it is an error document, which some providers send with status 200, and if the
+        connection breaks or falls silent before the answer is complete.
         """
         self._refuse_redirect()
         body = Body(most_bytes)
@@ -101,8 +101,8 @@ class Answer:
         last = body.finish()
         if body.kind == "document":
             self._refuse_error(body.document, parse_error)
-            if (told := remedy(last[0][1])) is not None:
-                raise self._not_an_answer(body, told)
+            if (advice := remedy(last[0][1])) is not None:
+                raise self._not_an_answer(body, advice)
         yield last
         if body.kind == "document" and decoder.awaits == "answer":
             raise self._not_an_answer(body)

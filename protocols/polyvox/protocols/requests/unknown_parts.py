@@ -38,8 +38,8 @@ def _refuse(parts: Sequence[Part], at: int | None, target: Protocol) -> None:
         raise ModelError(
             "unsupported",
             f"{path}: content of type {kind[:80]!r} cannot be sent to this model's provider, which "
-            "uses another protocol than the request. Send it as text, an image or a file, or choose "
-            "a model whose provider uses the same protocol.",
+            "uses another protocol than the request. Send it as text, an image or a file, or "
+            "choose a model whose provider uses the same protocol.",
             param=path,
         )
 

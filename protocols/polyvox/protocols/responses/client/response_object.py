@@ -95,7 +95,7 @@ def begun(ask: Ask, response_id: str, created: int) -> dict[str, Json]:
 
 
 def as_provided(response: dict[str, Json], provided: dict[str, Json]) -> dict[str, Json]:
-    """Return ``response`` with what its only provider ``provided`` of the request."""
+    """Return ``response`` with the settings in ``provided``, its only provider's own response."""
     word = {name: value for name, value in provided.items() if name not in _OF_THE_END}
     for name in _NESTED_SETTINGS:
         if isinstance(given := word.get(name), dict):
@@ -181,7 +181,7 @@ def ended(
 def _settings(
     provided: dict[str, Json], sent: dict[str, Json], response: dict[str, Json]
 ) -> dict[str, Json]:
-    """Remove the settings from what the provider ``provided``; return those for the client."""
+    """Remove the settings from ``provided``, a provider's response; return the client's."""
     settings = {
         name: provided.pop(name) if sent.get(name) is None else response[name]
         for name in _SETTINGS
