@@ -19,7 +19,11 @@ Role = Literal["admin", "user"]
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """``model`` is the name the client requested, ``flow`` is like ``fusion@1``."""
+    """``model`` is the name the client requested, ``flow`` is like ``fusion@1``.
+
+    ``listener`` is the process that holds the client. The answer of a ``fetchable`` run can be read
+    later. ``request_digest`` and ``idempotency_key`` identify the request.
+    """
 
     run_id: str
     model: str
@@ -29,6 +33,10 @@ class RunStarted:
     key_id: str | None
     started_at: datetime
     rerun_of: str | None = None
+    listener: str | None = None
+    fetchable: bool = False
+    request_digest: str | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class CallStarted:
     model: str
     started_at: datetime
     call_id: str
+    process: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ class CallEnded:
     ``usage`` and ``cost_usd`` are counted for failed and cancelled attempts too; None is unknown.
     ``first_token_at`` is None if nothing arrived. ``recorded`` means that no provider was called
     and a reply of an earlier run was reused. ``call_id`` is the activity's id, unique in its run.
+    ``process`` is the id of the process that made it.
     """
 
     run_id: str
@@ -93,6 +103,7 @@ class CallEnded:
     recorded: bool = False
     cost_usd: float | None = None
     call_id: str | None = None
+    process: str | None = None
 
 
 Entry = RunStarted | RunEnded | CallStarted | CallEnded

@@ -56,7 +56,12 @@ class Measured(SQLModel):
 
 
 class RunFacts(Measured):
-    """The columns of a run."""
+    """The columns of a run.
+
+    ``listener`` is the process that holds its client, null if nobody waits. The answer of a
+    ``fetchable`` run can be read later. ``request_digest`` and ``idempotency_key`` identify the
+    request, for clients that send it again.
+    """
 
     run_id: str = Field(primary_key=True)
     model: str
@@ -70,6 +75,10 @@ class RunFacts(Measured):
     error_trace: str | None = None
     finish: str | None = None
     rerun_of: str | None = None
+    listener: str | None = None
+    fetchable: bool | None = None
+    request_digest: str | None = None
+    idempotency_key: str | None = None
     workflow: bool | None = None
     notes: list[Any] = Field(default_factory=list, sa_type=JSON)
     losses: list[str] = Field(default_factory=list, sa_type=JSON)
@@ -93,6 +102,8 @@ class RunRow(RunFacts, table=True):
         Index("runs_by_model", "model", "started_at", "run_id"),
         Index("runs_by_key", "key_id", "started_at", "run_id"),
         Index("runs_by_flow", "flow", "started_at", "run_id"),
+        Index("runs_by_request", "key_id", "request_digest"),
+        Index("runs_by_idempotency_key", "key_id", "idempotency_key"),
     )
 
 
@@ -120,6 +131,7 @@ class CallRow(Measured, table=True):
     recorded: bool | None = None
     cost_usd: float | None = None
     call_id: str | None = None
+    process: str | None = None
 
     @property
     def duration_ms(self) -> int | None:
@@ -164,6 +176,20 @@ class RunRecord(RunFacts):
     def unmetered_calls(self) -> int:
         """The number of calls whose tokens are unknown."""
         return self.spent.unknown
+
+
+class FinishedCallRow(SQLModel, table=True):
+    """The finished Reply of a call whose run has not ended, compressed.
+
+    It is stored before the engine gets the Reply: if the process dies in between, the next attempt
+    returns it instead of asking the provider again.
+    """
+
+    __tablename__ = "finished_calls"
+
+    run_id: str = Field(primary_key=True)
+    call_id: str = Field(primary_key=True)
+    reply: bytes
 
 
 class KeyRow(SQLModel, table=True):

@@ -69,6 +69,7 @@ async def rerun(
         seed=past.run_input.seed or run_id,
         recorded=await store.on_writer(lambda: write_recorded(store, past.answered())),
         traceparent="",
+        listener="",
         emitted_first=True,
     )
     again = new_run_id()

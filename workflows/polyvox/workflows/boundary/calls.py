@@ -58,7 +58,8 @@ class ModelCall:
     stored for that owner are restored first. ``recorded`` is the digest of an earlier run's
     answers; if the same call is among them, its recorded answer is returned. With ``priced`` the
     call is rejected if the price of the model is not known. ``key_id`` is the client's API key,
-    whose stored states of calls are put back.
+    whose stored states of calls are put back. ``listener`` is the process that holds the client,
+    empty if none does.
     """
 
     run_id: str
@@ -73,6 +74,7 @@ class ModelCall:
     recorded: str = ""
     priced: bool = False
     key_id: str = ""
+    listener: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class ProgressPart:
 
     run_id: str
     part: Part
+    listener: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,8 @@ class RunInput:
     rerun has the id of the repeated run in ``rerun_of``, the digest of its answers in ``recorded``
     and the same ``seed`` of random numbers. ``side`` is what a request beside the conversation is
     for, empty for others. With ``emitted_first`` the Reply begins with what was emitted; runs that
-    earlier versions began do not have it.
+    earlier versions began do not have it. ``listener`` is the process that holds the client
+    when the run starts, empty if none does.
     """
 
     model: str
@@ -161,6 +165,7 @@ class RunInput:
     recorded: str = ""
     side: str = ""
     emitted_first: bool = False
+    listener: str = ""
 
 
 def refer(conversation: Conversation, base: Conversation, digest: str) -> ConversationRef:

@@ -203,6 +203,7 @@ class Steps(Generic[P]):
             recorded=self._input.recorded,
             priced=self._input.limits.cost_usd is not None,
             key_id=self._input.key_id,
+            listener=self._input.listener,
         )
         refuse_beyond_limits(self._input.limits, step, calls=self.calls, cost=self.cost)
         self.calls += 1
@@ -321,13 +322,10 @@ class Steps(Generic[P]):
             await run.show("Comparing three answers.\\n")
         """
         part = Reasoning(text)
+        shown = ProgressPart(self._backend.run_id, part, self._input.listener)
         self._begin_emitting("show")
         try:
-            await self._backend.perform(
-                ActivityCall(
-                    SHOW, ProgressPart(self._backend.run_id, part), object, "show progress", 10.0
-                )
-            )
+            await self._backend.perform(ActivityCall(SHOW, shown, object, "show progress", 10.0))
         finally:
             self._emitting = None
         self._progress.append(part)
