@@ -20,6 +20,7 @@ from temporalio.worker import Worker
 
 from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.processes import Processes
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import Relay, RunOutcome
@@ -82,6 +83,7 @@ class Runtime:
     engine: Engine
     client: Client
     ledger: Ledger
+    processes: Processes
     registry: Registry
     bodies: Bodies
     counter: TokenCounter
@@ -91,6 +93,11 @@ class Runtime:
     tracing: Tracing
     runs: Runs
     ui_sessions: UiSessions
+
+    @property
+    def process_id(self) -> str:
+        """The id of this process in the register of processes, new at each start."""
+        return self.processes.process_id
 
     @property
     def keep_alive_s(self) -> float:
@@ -131,6 +138,10 @@ async def running(
         stack.push_async_callback(ledger.close)
         database = open_database(url)
         stack.callback(database.dispose)
+        # The data folder's lock is held, so no other process uses its database.
+        processes = Processes(database, version=version("polyvox"), alone=True)
+        await processes.register()
+        stack.push_async_callback(processes.leave)
         store = BlobStore(settings.data / "blobs.db")
         stack.callback(store.close)
         bodies = Bodies(store, protocols=protocols, seal=CredentialSeal.in_folder(settings.data))
@@ -177,6 +188,7 @@ async def running(
             relay=relay,
             ledger=ledger,
             tracing=tracing,
+            process_id=processes.process_id,
             max_answer_mib=settings.server.max_answer_mib,
         )
         loop = asyncio.get_running_loop()
@@ -224,6 +236,7 @@ async def running(
             engine=engine,
             client=client,
             ledger=ledger,
+            processes=processes,
             registry=registry,
             bodies=bodies,
             counter=TokenCounter(directory, upstream, bodies),
@@ -240,6 +253,7 @@ async def running(
                 bodies=bodies,
                 relay=relay,
                 tracing=tracing,
+                process_id=processes.process_id,
             ),
             ui_sessions=UiSessions(database),
         )
