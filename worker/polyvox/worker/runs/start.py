@@ -224,3 +224,9 @@ class Runs:
     def fail(self, run_id: str, error: ModelError) -> None:
         """Record that a run failed because of an error outside of it."""
         record_failure(self.ledger, run_id, error)
+
+    async def completed_calls(self, run_id: str) -> set[str]:
+        """Return the ids of the calls of a run that have completed, as the ledger has them."""
+        run = await self.ledger.run(run_id)
+        calls = run.calls if run is not None else ()
+        return {call.call_id for call in calls if call.status == "completed" and call.call_id}
