@@ -188,6 +188,7 @@ async def running(
             relay=relay,
             ledger=ledger,
             tracing=tracing,
+            process_id=processes.process_id,
             max_answer_mib=settings.server.max_answer_mib,
         )
         loop = asyncio.get_running_loop()
@@ -252,6 +253,7 @@ async def running(
                 bodies=bodies,
                 relay=relay,
                 tracing=tracing,
+                process_id=processes.process_id,
             ),
             ui_sessions=UiSessions(database),
         )

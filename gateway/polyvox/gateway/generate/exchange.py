@@ -101,8 +101,9 @@ class Exchange:
     """One request's answer.
 
     ``digest`` is the conversation's, if it is stored already. A ``lasting`` run continues when this
-    process stops; only a client that disconnects ends it. ``losses`` are those that do not depend
-    on a call's provider.
+    process stops; only a client that disconnects ends it. The answer of a ``fetchable`` run can be
+    read later, so the run goes on if this process dies; a lasting one is fetchable. ``losses`` are
+    those that do not depend on a call's provider.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Exchange:
         run_id: str | None = None,
         digest: str | None = None,
         lasting: bool = False,
+        fetchable: bool = False,
         losses: tuple[str, ...] = (),
         follow_after_s: float | None = None,
     ) -> None:
@@ -126,6 +128,7 @@ class Exchange:
         self._run_id = run_id or new_run_id()
         self._digest = digest
         self._lasting = lasting
+        self._fetchable = fetchable or lasting
         self._own_losses = losses
         self._follow_after_s = (
             program.relay.follow_after_s if follow_after_s is None else follow_after_s
@@ -171,6 +174,7 @@ class Exchange:
             headers=self._caller.headers,
             traceparent=traceparent,
             digest=self._digest,
+            fetchable=self._fetchable,
         )
         error: ModelError | None = _interrupted()
         with self._program.relay.subscribe(self._run_id, live=ask.stream) as channel:

@@ -104,7 +104,8 @@ class ResponsesState:
         digest = await runtime.bodies.put(ask.conversation, caller.key_id)
         keep = self._keep(ask, storing, caller, digest, own, also)
         stored = StoredResponseEncoder(keep, encoder_type=encoder_type)
-        return StoredExchange(Exchange(runtime, stored, ask, caller, digest=digest), stored, keep)
+        exchange = Exchange(runtime, stored, ask, caller, digest=digest, fetchable=storing.store)
+        return StoredExchange(exchange, stored, keep)
 
     def compacts_itself(self, model: str) -> bool:
         """Return True if one provider answers alone, and its protocol has its own compaction."""

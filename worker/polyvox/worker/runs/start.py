@@ -49,27 +49,13 @@ async def start_run(
     run_input: RunInput,
     *,
     run_id: str,
-    stream: bool = False,
     engine: Engine | None = None,
 ) -> WorkflowHandle[object, Reply]:
-    """Record a run and start it.
+    """Start a run that is in the ledger.
 
     ``engine`` is the engine of this process; without it another process hosts the run. Raises
     ModelError if the engine does not accept the run, which is then recorded as failed.
     """
-    started = RunStarted(
-        run_id=run_id,
-        model=run_input.model,
-        flow=run_input.flow,
-        protocol=run_input.protocol,
-        stream=stream,
-        key_id=run_input.key_id or None,
-        started_at=datetime.now(UTC),
-        rerun_of=run_input.rerun_of or None,
-    )
-    ledger.record(started)
-    if engine is None:
-        await ledger.flush()  # before the other process records the run's end
     try:
         return await _started(client, run_input, run_id, engine)
     except ModelError as error:
@@ -119,7 +105,10 @@ def record_failure(
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A client's request for a run. ``digest`` is set if the conversation is already stored."""
+    """A client's request for a run. ``digest`` is set if the conversation is already stored.
+
+    The answer of a ``fetchable`` run can be read later, so it goes on without its client.
+    """
 
     run_id: str
     model: str
@@ -130,6 +119,7 @@ class RunRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     traceparent: str | None = None
     digest: str | None = None
+    fetchable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +142,7 @@ class Runs:
     bodies: Bodies
     relay: Relay
     tracing: Tracing
+    process_id: str = ""
 
     async def start(self, request: RunRequest) -> StartedRun:
         """Start a run. Raises ModelError; a refused run is recorded in the ledger too."""
@@ -159,7 +150,7 @@ class Runs:
         side = side_request(request.conversation, request.headers)
         if side:
             model = side_model(self.registry, model, self.providers)
-        digest = request.digest or await self.bodies.put(request.conversation, request.key_id)
+        digest = await self._stored(request, model.flow)
         span = self.tracing.run_span(
             request.traceparent, run_id=request.run_id, flow=model.flow, model=request.model
         )
@@ -176,15 +167,11 @@ class Runs:
             limits=model.run_limits,
             side=side,
             emitted_first=True,
+            listener=self.process_id,
         )
         try:
             handle = await start_run(
-                self.client,
-                self.ledger,
-                run_input,
-                run_id=request.run_id,
-                stream=request.stream,
-                engine=self.engine,
+                self.client, self.ledger, run_input, run_id=request.run_id, engine=self.engine
             )
         except BaseException as error:
             span.end("failed", error if isinstance(error, ModelError) else None)
@@ -195,19 +182,36 @@ class Runs:
         try:
             return self.registry.resolve(request.model, self.providers)
         except ModelError as error:
-            self.ledger.record(
-                RunStarted(
-                    run_id=request.run_id,
-                    model=request.model,
-                    flow=NO_FLOW,
-                    protocol=request.protocol,
-                    stream=request.stream,
-                    key_id=request.key_id,
-                    started_at=datetime.now(UTC),
-                )
-            )
+            self.ledger.record(self._started(request, NO_FLOW))
             record_failure(self.ledger, request.run_id, error, workflow=False)
             raise
+
+    async def _stored(self, request: RunRequest, flow: str) -> str:
+        """Store the run's row and its conversation at the same time; return the digest.
+
+        Both are durable on return, so a run that the engine gets can always be found.
+        """
+        recorded = self.ledger.store(self._started(request, flow))
+        try:
+            digest = request.digest or await self.bodies.put(request.conversation, request.key_id)
+            await recorded
+        except ModelError as error:
+            record_failure(self.ledger, request.run_id, error, workflow=False)
+            raise
+        return digest
+
+    def _started(self, request: RunRequest, flow: str) -> RunStarted:
+        return RunStarted(
+            run_id=request.run_id,
+            model=request.model,
+            flow=flow,
+            protocol=request.protocol,
+            stream=request.stream,
+            key_id=request.key_id or None,
+            started_at=datetime.now(UTC),
+            listener=self.process_id or None,
+            fetchable=request.fetchable,
+        )
 
     def _params_of(self, model: ResolvedModel) -> dict[str, Json]:
         if SIDE not in model.params:
