@@ -20,10 +20,10 @@ from temporalio.worker import Worker
 
 from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.processes import Processes
+from polyvox.activities.ledger.processes import Processes, ProcessRole
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.live.progress import Progress
-from polyvox.activities.live.relay import Relay, RunOutcome
+from polyvox.activities.live.relay import FOLLOW_ELSEWHERE_AFTER_S, Relay, RunOutcome
 from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.attempt import ModelCaller
 from polyvox.activities.model_call.directory import Directory
@@ -58,8 +58,12 @@ from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.engine.engine import Engine
 from polyvox.worker.hosting.host import HostServices, flow_host
+from polyvox.worker.hosting.lane_port import LanePort
 from polyvox.worker.hosting.payloads import data_converter
+from polyvox.worker.hosting.roles import Readiness, connect, shared_key
+from polyvox.worker.hosting.stopping import GoOnElsewhere
 from polyvox.worker.hosting.watchdog import Watchdog
+from polyvox.worker.readiness import Stores
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
 from polyvox.worker.settings.settings import Settings
 from polyvox.worker.settings.shipped_templates import (
@@ -67,7 +71,7 @@ from polyvox.worker.settings.shipped_templates import (
     apply_simulated,
     register_templates,
 )
-from polyvox.workflows.conversation import Protocol
+from polyvox.workflows.boundary.calls import RunInput
 from polyvox.workflows.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -75,7 +79,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Runtime:
-    """A running worker and its stores; valid while ``running``'s context is open."""
+    """A running process's stores and worker; valid while ``running``'s context is open."""
 
     settings: Settings
     protocols: Protocols
@@ -93,6 +97,8 @@ class Runtime:
     tracing: Tracing
     runs: Runs
     ui_sessions: UiSessions
+    lane_address: str | None = None
+    """The URL of this process's port for other processes and probes."""
 
     @property
     def process_id(self) -> str:
@@ -113,9 +119,11 @@ async def running(
     simulators: Mapping[str, Provider],
     report: Callable[[str], None],
     protocols: Protocols = PROTOCOLS,
+    role: ProcessRole = "replica",
 ) -> AsyncIterator[Runtime]:
     """Start engine, stores and worker; stop them in the reverse order.
 
+    A ``gateway`` has no worker, and a ``worker`` does not change the models (``roles.py``).
     ``simulators`` are the built-in providers, ``protocols`` those that clients and providers may
     use. Raises EngineError, DataFolderUnusable, DataFolderInUse, DatabaseError or FlowError (a
     model in the settings has parameters its flow rejects). Each message names the remedy.
@@ -128,6 +136,7 @@ async def running(
             f"Other users can list the data folder (mode {mode}). Its files are private; to close "
             f"the folder too: chmod 700 {settings.data}"
         )
+    key = shared_key(settings, environ, role)
     # Imported here, because the first check would import it in a workflow's time-limited thread.
     import_module("polyvox.workflows.steps.json_schema")
     providers = {**settings.providers, **simulators}
@@ -138,8 +147,17 @@ async def running(
         stack.push_async_callback(ledger.close)
         database = open_database(url)
         stack.callback(database.dispose)
-        # The data folder's lock is held, so no other process uses its database.
-        processes = Processes(database, version=version("polyvox"), alone=True)
+        port = LanePort(settings.cluster, engine.address) if key is not None else None
+        if port is not None:
+            stack.push_async_callback(port.close)
+        # Without a key the data folder's lock is held, so no other process uses its database.
+        processes = Processes(
+            database,
+            version=version("polyvox"),
+            role=role,
+            address=port.address if port is not None else None,
+            alone=key is None,
+        )
         await processes.register()
         stack.push_async_callback(processes.leave)
         store = BlobStore(settings.data / "blobs.db")
@@ -149,10 +167,11 @@ async def running(
             registry = Registry(database)
             register_templates(registry)
             registry.know_providers(providers)
-            plan = apply_models(registry, settings)
-            for change in (*plan, *apply_simulated(registry, settings)):
-                if change.action != "unchanged":
-                    report(f"Model {change.model} is {change.action}: {change.flow}.")
+            if role != "worker":
+                plan = apply_models(registry, settings)
+                for change in (*plan, *apply_simulated(registry, settings)):
+                    if change.action != "unchanged":
+                        report(f"Model {change.model} is {change.action}: {change.flow}.")
             responses = ResponsesStore(database, store, days=settings.server.keep_responses_days)
             conversations = ConversationsStore(database, bodies)
             memory = Memory(database, store, bodies)
@@ -175,7 +194,15 @@ async def running(
             # On loopback and for small payloads, compression costs more than it saves.
             grpc_compression=GrpcCompression.NONE,
         )
-        await settle(client, ledger)
+        receiver = None
+        if key is not None and port is not None:
+            lane, receiver = connect(relay, ledger, processes, key, port)
+            stack.push_async_callback(lane.stop)
+            stack.push_async_callback(receiver.close)
+            if role == "gateway":
+                relay.follow_after_s = FOLLOW_ELSEWHERE_AFTER_S
+        else:
+            await settle(client, ledger)
         caller = ModelCaller(
             directory=directory,
             upstream=upstream,
@@ -226,9 +253,17 @@ async def running(
             # All branches of a panel start with the workflow task that schedules them.
             max_eager_activity_reservations_per_workflow_task=16,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
-            graceful_shutdown_timeout=timedelta(seconds=2),
+            # With others to go on, its calls may end; without, the engine stops with this process.
+            graceful_shutdown_timeout=timedelta(seconds=settings.server.drain_s if key else 2),
+            interceptors=[GoOnElsewhere()],
         )
-        await stack.enter_async_context(worker)
+        if role != "gateway":
+            await stack.enter_async_context(worker)
+        if port is not None and receiver is not None:
+            stores = Stores(settings.data, engine)
+            readiness = Readiness(engine, stores, worker if role != "gateway" else None)
+            await port.serve(receiver, readiness)
+            stack.callback(readiness.stop)
         yield Runtime(
             settings=settings,
             protocols=protocols,
@@ -254,8 +289,10 @@ async def running(
                 relay=relay,
                 tracing=tracing,
                 process_id=processes.process_id,
+                eager=role != "gateway",
             ),
             ui_sessions=UiSessions(database),
+            lane_address=port.address if port is not None else None,
         )
 
 
@@ -266,10 +303,11 @@ class _Ended:
         self._ledger = ledger
         self._relay = relay
 
-    def __call__(self, run_id: str, protocol: Protocol, outcome: RunOutcome) -> None:
+    def __call__(self, run_id: str, run_input: RunInput | None, outcome: RunOutcome) -> None:
         error, reply = outcome.error, outcome.reply
-        if reply is not None:
-            self._relay.lose(run_id, answer_losses(reply, protocol))
+        listener = run_input.listener if run_input is not None else ""
+        if reply is not None and run_input is not None:
+            self._relay.lose(run_id, answer_losses(reply, run_input.protocol), listener)
         self._ledger.record(
             RunEnded(
                 run_id=run_id,
@@ -284,7 +322,7 @@ class _Ended:
                 losses=self._relay.losses(run_id),
             )
         )
-        self._relay.close(run_id, outcome)
+        self._relay.close(run_id, outcome, listener)
 
 
 def _end_blocked(
@@ -299,7 +337,7 @@ def _end_blocked(
             if refused.status is not RPCStatusCode.NOT_FOUND:  # it has just ended by itself
                 log.warning("Run %s could not be terminated: %s", run_id, refused)
 
-    ended(run_id, "chat", RunOutcome(error=error))
+    ended(run_id, None, RunOutcome(error=error))
     return asyncio.get_running_loop().create_task(terminate())
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from temporalio.worker import Worker
 
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.processes import ProcessRole, Processes
+from polyvox.activities.ledger.processes import Processes, ProcessRole
 from polyvox.activities.live.handshake import PURPOSE
 from polyvox.activities.live.receiving import Receiver
 from polyvox.activities.live.relay import Relay

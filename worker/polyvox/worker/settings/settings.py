@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from polyvox.activities.model_call.provider import Price, Provider, api_key
+from polyvox.worker.settings.cluster import ClusterSettings
 from polyvox.worker.settings.file import (
     EngineSettings,
     ModelTable,
@@ -49,6 +50,7 @@ class Settings:
     models: Mapping[str, ModelTable] = field(default_factory=dict)
     server: ServerSettings = field(default_factory=ServerSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def located(self, mistakes: Iterable[str]) -> list[str]:
@@ -171,6 +173,7 @@ def read_settings(
             namespace=namespace or environ.get("TEMPORAL_NAMESPACE") or document.engine.namespace,
             ui_address=ui_address if address is not None else None,
         ),
+        cluster=document.cluster,
         lines={".".join(path): line for path, line in lines_of(text).items()},
     )
     named = raw.get("providers", {})
