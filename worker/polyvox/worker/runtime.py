@@ -14,6 +14,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 
+from sqlalchemy import Engine as Database
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from temporalio.worker import Worker
@@ -33,17 +34,18 @@ from polyvox.activities.model_call.redaction import Secrets
 from polyvox.activities.model_call.token_counting import TokenCounter
 from polyvox.activities.model_call.upstream import Upstream
 from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.backends.opened_blobs import open_blobs
+from polyvox.activities.storage.backends.postgresql import one_at_a_time
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.call_states import CallStateStore
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.credential_seal import CredentialSeal
 from polyvox.activities.storage.data_folder import open_to_others, require_writable
 from polyvox.activities.storage.database import (
-    database_file,
     errors_explained,
-    file_url,
     open_database,
 )
+from polyvox.activities.storage.deployment_key import DeploymentKey
 from polyvox.activities.storage.flow_memory import Memos
 from polyvox.activities.storage.hidden_transcripts import Memory
 from polyvox.activities.storage.private_files import tighten
@@ -71,6 +73,9 @@ from polyvox.workflows.errors import ModelError
 
 log = logging.getLogger(__name__)
 
+_STARTING = 0x706F6C79766F79
+"""The number of the advisory lock under which one process after the other registers what ships."""
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -91,6 +96,8 @@ class Runtime:
     tracing: Tracing
     runs: Runs
     ui_sessions: UiSessions
+    database: Database
+    store: BlobStore
 
     @property
     def keep_alive_s(self) -> float:
@@ -110,8 +117,9 @@ async def running(
     """Start engine, stores and worker; stop them in the reverse order.
 
     ``simulators`` are the built-in providers, ``protocols`` those that clients and providers may
-    use. Raises EngineError, DataFolderUnusable, DataFolderInUse, DatabaseError or FlowError (a
-    model in the settings has parameters its flow rejects). Each message names the remedy.
+    use. Raises EngineError, DataFolderUnusable, DataFolderInUse, DatabaseError, DeploymentKeyError
+    or FlowError (a model in the settings has parameters its flow rejects). Each message names the
+    remedy.
     """
     require_writable(settings.data)
     if opened := tighten(settings.data):
@@ -121,20 +129,23 @@ async def running(
             f"Other users can list the data folder (mode {mode}). Its files are private; to close "
             f"the folder too: chmod 700 {settings.data}"
         )
+    key = DeploymentKey.of(environ)
+    if settings.stores.is_shared and key is None:
+        key = DeploymentKey.required(environ, "A database that several processes can share")
+    seal = CredentialSeal.of_deployment(key) if key else CredentialSeal.in_folder(settings.data)
     # Imported here, because the first check would import it in a workflow's time-limited thread.
     import_module("polyvox.workflows.steps.json_schema")
     providers = {**settings.providers, **simulators}
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(Engine(settings, environ=environ, report=report))
-        url = file_url(database_file(settings.data))
-        ledger = Ledger.open(url)
+        ledger = Ledger.open(settings.stores.database)
         stack.push_async_callback(ledger.close)
-        database = open_database(url)
+        database = open_database(settings.stores.database)
         stack.callback(database.dispose)
-        store = BlobStore(settings.data / "blobs.db")
+        store = open_blobs(settings.stores)
         stack.callback(store.close)
-        bodies = Bodies(store, protocols=protocols, seal=CredentialSeal.in_folder(settings.data))
-        with errors_explained(database):
+        bodies = Bodies(store, protocols=protocols, seal=seal)
+        with errors_explained(database), one_at_a_time(database, _STARTING):
             registry = Registry(database)
             register_templates(registry)
             registry.know_providers(providers)
@@ -148,6 +159,7 @@ async def running(
             memos = Memos(database)
         stack.push_async_callback(responses.close)
         stack.push_async_callback(conversations.close)
+        stack.enter_context(registry.followed())
         tracing = tracing_of(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
         secrets = Secrets(providers, environ)
@@ -242,6 +254,8 @@ async def running(
                 tracing=tracing,
             ),
             ui_sessions=UiSessions(database),
+            database=database,
+            store=store,
         )
 
 

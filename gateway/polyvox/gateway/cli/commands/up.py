@@ -16,6 +16,7 @@ from temporalio.exceptions import ActivityError
 
 from polyvox.activities.storage.data_folder import DataFolderUnusable
 from polyvox.activities.storage.database import DatabaseError
+from polyvox.activities.storage.deployment_key import DeploymentKeyError
 from polyvox.gateway.cli.input.options import give_up
 from polyvox.gateway.cli.output.connecting import show
 from polyvox.gateway.cli.output.logs import configure_logs
@@ -26,7 +27,13 @@ from polyvox.worker.engine.data_lock import DataFolderInUse
 from polyvox.worker.engine.frontend import EngineError
 from polyvox.worker.settings.checking import all_mistakes
 from polyvox.worker.settings.file import LogFormat, LogLevel
-from polyvox.worker.settings.settings import Settings, SettingsError, read_settings
+from polyvox.worker.settings.settings import (
+    BLOBS_VARIABLE,
+    DATABASE_VARIABLE,
+    Settings,
+    SettingsError,
+    read_settings,
+)
 from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
@@ -37,6 +44,7 @@ CALLING_ERRORS = (
     EngineError,
     FlowError,
     DatabaseError,
+    DeploymentKeyError,
     ModelError,  # the ledger cannot be read or written
     PortTaken,
     SettingsError,
@@ -62,6 +70,22 @@ EngineOption = Annotated[
     str | None,
     typer.Option("--engine", help="HOST:PORT of a Temporal cluster; default: start one."),
 ]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        envvar=DATABASE_VARIABLE,
+        help="URL of the database, such as postgresql://USER@HOST/NAME; default: a file in --data.",
+    ),
+]
+BlobsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--blobs",
+        envvar=BLOBS_VARIABLE,
+        help="URL of the blob store, such as s3://BUCKET/PREFIX; default: beside the database.",
+    ),
+]
 LogLevelOption = Annotated[
     LogLevel | None,
     typer.Option("--log-level", help="What to log at least; default info: a line per request."),
@@ -77,6 +101,8 @@ def up(
     host: HostOption = None,
     port: PortOption = None,
     engine: EngineOption = None,
+    database: DatabaseOption = None,
+    blobs: BlobsOption = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
 ) -> None:
@@ -85,7 +111,14 @@ def up(
 
     def settings() -> Settings:
         reading = read_settings(
-            config, data, environ=environ, host=host, port=port, engine_address=engine
+            config,
+            data,
+            environ=environ,
+            host=host,
+            port=port,
+            engine_address=engine,
+            database=database,
+            blobs=blobs,
         )
         if reading.mistakes:
             # With those of the models, which the start would find only after these are corrected.
