@@ -42,7 +42,8 @@ class Deployment:
         )
 
     def _database(self) -> tuple[str, ...]:
-        return ("--database", f"sqlite:///{self.folder / 'shared.db'}")
+        database, blobs = (f"sqlite:///{self.folder / name}.db" for name in ("shared", "blobs"))
+        return ("--database", database, "--blobs", blobs)
 
 
 @contextmanager

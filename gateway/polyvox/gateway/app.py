@@ -54,7 +54,7 @@ def create_app(runtime: Runtime, draining: Draining | None = None) -> FastAPI:
     app.state.has_ui = ui_url is not None
     app.state.namespace = runtime.engine.namespace
     app.state.responses = ResponsesState(runtime)
-    app.state.stores = Stores(runtime.settings.data, runtime.engine)
+    app.state.stores = Stores(runtime.database, runtime.store, runtime.engine)
     server = runtime.settings.server
     admission = app.state.admission = Admission(
         requests_per_key=server.max_requests_per_key, max_body_mib=server.max_body_mib

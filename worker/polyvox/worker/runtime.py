@@ -14,6 +14,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 
+from sqlalchemy import Engine as Database
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from temporalio.worker import Worker
@@ -34,17 +35,18 @@ from polyvox.activities.model_call.redaction import Secrets
 from polyvox.activities.model_call.token_counting import TokenCounter
 from polyvox.activities.model_call.upstream import Upstream
 from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.backends.opened_blobs import open_blobs
+from polyvox.activities.storage.backends.postgresql import one_at_a_time
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.call_states import CallStateStore
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.credential_seal import CredentialSeal
 from polyvox.activities.storage.data_folder import open_to_others, require_writable
 from polyvox.activities.storage.database import (
-    database_file,
     errors_explained,
-    file_url,
     open_database,
 )
+from polyvox.activities.storage.deployment_key import DeploymentKey
 from polyvox.activities.storage.flow_memory import Memos
 from polyvox.activities.storage.hidden_transcripts import Memory
 from polyvox.activities.storage.private_files import tighten
@@ -76,6 +78,9 @@ from polyvox.workflows.errors import ModelError
 
 log = logging.getLogger(__name__)
 
+_STARTING = 0x706F6C79766F79
+"""The number of the advisory lock under which one process after the other registers what ships."""
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -97,6 +102,8 @@ class Runtime:
     tracing: Tracing
     runs: Runs
     ui_sessions: UiSessions
+    database: Database
+    store: BlobStore
     lane_address: str | None = None
     """The URL of this process's port for other processes and probes."""
 
@@ -125,8 +132,9 @@ async def running(
 
     A ``gateway`` has no worker, and a ``worker`` does not change the models (``roles.py``).
     ``simulators`` are the built-in providers, ``protocols`` those that clients and providers may
-    use. Raises EngineError, DataFolderUnusable, DataFolderInUse, DatabaseError or FlowError (a
-    model in the settings has parameters its flow rejects). Each message names the remedy.
+    use. Raises EngineError, DataFolderUnusable, DataFolderInUse, DatabaseError, DeploymentKeyError
+    or FlowError (a model in the settings has parameters its flow rejects). Each message names the
+    remedy.
     """
     require_writable(settings.data)
     if opened := tighten(settings.data):
@@ -136,34 +144,37 @@ async def running(
             f"Other users can list the data folder (mode {mode}). Its files are private; to close "
             f"the folder too: chmod 700 {settings.data}"
         )
-    key = shared_key(settings, environ, role)
+    key = DeploymentKey.of(environ)
+    if settings.stores.is_shared and key is None:
+        key = DeploymentKey.required(environ, "A database that several processes can share")
+    seal = CredentialSeal.of_deployment(key) if key else CredentialSeal.in_folder(settings.data)
+    shared = shared_key(settings, environ, role)
     # Imported here, because the first check would import it in a workflow's time-limited thread.
     import_module("polyvox.workflows.steps.json_schema")
     providers = {**settings.providers, **simulators}
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(Engine(settings, environ=environ, report=report))
-        url = file_url(database_file(settings.data))
-        ledger = Ledger.open(url)
+        ledger = Ledger.open(settings.stores.database)
         stack.push_async_callback(ledger.close)
-        database = open_database(url)
+        database = open_database(settings.stores.database)
         stack.callback(database.dispose)
-        port = LanePort(settings.cluster, engine.address) if key is not None else None
+        port = LanePort(settings.cluster, engine.address) if shared is not None else None
         if port is not None:
             stack.push_async_callback(port.close)
-        # Without a key the data folder's lock is held, so no other process uses its database.
+        # The data folder's lock is held, so no other process uses a database in it.
         processes = Processes(
             database,
             version=version("polyvox"),
             role=role,
             address=port.address if port is not None else None,
-            alone=key is None,
+            alone=shared is None and not settings.stores.is_shared,
         )
         await processes.register()
         stack.push_async_callback(processes.leave)
-        store = BlobStore(settings.data / "blobs.db")
+        store = open_blobs(settings.stores)
         stack.callback(store.close)
-        bodies = Bodies(store, protocols=protocols, seal=CredentialSeal.in_folder(settings.data))
-        with errors_explained(database):
+        bodies = Bodies(store, protocols=protocols, seal=seal)
+        with errors_explained(database), one_at_a_time(database, _STARTING):
             registry = Registry(database)
             register_templates(registry)
             registry.know_providers(providers)
@@ -178,6 +189,7 @@ async def running(
             memos = Memos(database)
         stack.push_async_callback(responses.close)
         stack.push_async_callback(conversations.close)
+        stack.enter_context(registry.followed())
         tracing = tracing_of(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
         secrets = Secrets(providers, environ)
@@ -195,8 +207,8 @@ async def running(
             grpc_compression=GrpcCompression.NONE,
         )
         receiver = None
-        if key is not None and port is not None:
-            lane, receiver = connect(relay, ledger, processes, key, port)
+        if shared is not None and port is not None:
+            lane, receiver = connect(relay, ledger, processes, shared, port)
             stack.push_async_callback(lane.stop)
             stack.push_async_callback(receiver.close)
             if role == "gateway":
@@ -254,13 +266,13 @@ async def running(
             max_eager_activity_reservations_per_workflow_task=16,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
             # With others to go on, its calls may end; without, the engine stops with this process.
-            graceful_shutdown_timeout=timedelta(seconds=settings.server.drain_s if key else 2),
+            graceful_shutdown_timeout=timedelta(seconds=settings.server.drain_s if shared else 2),
             interceptors=[GoOnElsewhere()],
         )
         if role != "gateway":
             await stack.enter_async_context(worker)
         if port is not None and receiver is not None:
-            stores = Stores(settings.data, engine)
+            stores = Stores(database, store, engine)
             readiness = Readiness(engine, stores, worker if role != "gateway" else None)
             await port.serve(receiver, readiness)
             stack.callback(readiness.stop)
@@ -292,6 +304,8 @@ async def running(
                 eager=role != "gateway",
             ),
             ui_sessions=UiSessions(database),
+            database=database,
+            store=store,
             lane_address=port.address if port is not None else None,
         )
 

@@ -29,7 +29,8 @@ def shared_key(
 ) -> DeploymentKey | None:
     """Return the deployment key of a process that shares its work, None for one that is alone.
 
-    Raises DeploymentKeyError, or SettingsError if a gateway or worker has no cluster to share.
+    Raises DeploymentKeyError, or SettingsError if a gateway or worker has no cluster or stores to
+    share.
     """
     if role == "replica":
         return DeploymentKey.of(environ) if settings.engine.address is not None else None
@@ -38,6 +39,16 @@ def shared_key(
             f"`polyvox {role}` needs the Temporal cluster of its deployment: --engine HOST:PORT, "
             "TEMPORAL_ADDRESS or engine.address. Without one, run the whole program: `polyvox up`."
         )
+    for name, file in (
+        ("database", settings.stores.database_file),
+        ("blobs", settings.stores.blobs_file),
+    ):
+        if file is not None and file.is_relative_to(settings.data):
+            raise SettingsError(
+                f"`polyvox {role}` needs the {name} of its deployment: --{name} URL, "
+                f"POLYVOX_{name.upper()} or storage.{name}. {str(file)!r} is in its own data folder, "
+                "which no other process uses."
+            )
     return DeploymentKey.required(environ, f"`polyvox {role}`")
 
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from polyvox.activities.registry.virtual_models import name_mistake
+from polyvox.activities.storage.backends.urls import url_mistake
 from polyvox.protocols.dialects.dialect import (
     UNKNOWN,
     CallIds,
@@ -246,6 +247,28 @@ class EngineSettings(_Table):
     ui_address: str | None = None
 
 
+def _database(url: str) -> str:
+    if wrong := url_mistake(url):
+        raise PydanticCustomError("secret", "{wrong}", {"wrong": wrong})
+    return url
+
+
+def _blobs(url: str) -> str:
+    if wrong := url_mistake(url, blobs=True):
+        raise PydanticCustomError("secret", "{wrong}", {"wrong": wrong})
+    return url
+
+
+class StorageSettings(_Table):
+    """``[storage]``: where the stores are; None means in the data folder.
+
+    ``database`` and ``blobs`` are URLs. Without ``blobs`` the blobs are beside the database.
+    """
+
+    database: Annotated[str, AfterValidator(_database)] | None = None
+    blobs: Annotated[str, AfterValidator(_blobs)] | None = None
+
+
 class ConfigFile(_Table):
     """The contents of ``polyvox.toml``."""
 
@@ -258,6 +281,7 @@ class ConfigFile(_Table):
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
     cluster: ClusterSettings = ClusterSettings()
+    storage: StorageSettings = StorageSettings()
 
 
 # The tables by their path in the file, for listing the known keys; * stands for any name.
@@ -270,6 +294,7 @@ _TABLES: dict[tuple[str, ...], type[_Table]] = {
     ("server",): ServerSettings,
     ("engine",): EngineSettings,
     ("cluster",): ClusterSettings,
+    ("storage",): StorageSettings,
 }
 
 

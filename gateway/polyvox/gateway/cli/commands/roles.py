@@ -10,7 +10,9 @@ from functools import partial
 from rich.console import Console
 
 from polyvox.gateway.cli.commands.up import (
+    BlobsOption,
     ConfigOption,
+    DatabaseOption,
     DataOption,
     EngineOption,
     HostOption,
@@ -33,13 +35,23 @@ def gateway(
     host: HostOption = None,
     port: PortOption = None,
     engine: EngineOption = None,
+    database: DatabaseOption = None,
+    blobs: BlobsOption = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
 ) -> None:
     """Start a gateway without a worker, for a Temporal cluster; stop at Ctrl-C."""
     environ = dict(os.environ)
     read = partial(
-        read_settings, config, data, environ=environ, host=host, port=port, engine_address=engine
+        read_settings,
+        config,
+        data,
+        environ=environ,
+        host=host,
+        port=port,
+        engine_address=engine,
+        database=database,
+        blobs=blobs,
     )
     run(lambda: serve_clients(checked(read(), log_level, log_format), environ, "gateway"))
 
@@ -48,12 +60,22 @@ def worker(
     data: DataOption = None,
     config: ConfigOption = None,
     engine: EngineOption = None,
+    database: DatabaseOption = None,
+    blobs: BlobsOption = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
 ) -> None:
     """Start a worker without a gateway, for a Temporal cluster; stop at Ctrl-C."""
     environ = dict(os.environ)
-    read = partial(read_settings, config, data, environ=environ, engine_address=engine)
+    read = partial(
+        read_settings,
+        config,
+        data,
+        environ=environ,
+        engine_address=engine,
+        database=database,
+        blobs=blobs,
+    )
     run(lambda: _work(checked(read(), log_level, log_format), environ))
 
 

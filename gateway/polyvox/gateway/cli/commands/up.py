@@ -29,7 +29,14 @@ from polyvox.worker.engine.frontend import EngineError
 from polyvox.worker.hosting.lane_port import LanePortError
 from polyvox.worker.settings.checking import all_mistakes
 from polyvox.worker.settings.file import LogFormat, LogLevel
-from polyvox.worker.settings.settings import Reading, Settings, SettingsError, read_settings
+from polyvox.worker.settings.settings import (
+    BLOBS_VARIABLE,
+    DATABASE_VARIABLE,
+    Reading,
+    Settings,
+    SettingsError,
+    read_settings,
+)
 from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
@@ -37,11 +44,11 @@ from polyvox.workflows.flow import FlowError
 # Errors of the caller; each message says what to do.
 CALLING_ERRORS = (
     DataFolderInUse,
-    DeploymentKeyError,
     EngineError,
     FlowError,
     LanePortError,
     DatabaseError,
+    DeploymentKeyError,
     ModelError,  # the ledger cannot be read or written
     PortTaken,
     SettingsError,
@@ -67,6 +74,22 @@ EngineOption = Annotated[
     str | None,
     typer.Option("--engine", help="HOST:PORT of a Temporal cluster; default: start one."),
 ]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        envvar=DATABASE_VARIABLE,
+        help="URL of the database, such as postgresql://USER@HOST/NAME; default: a file in --data.",
+    ),
+]
+BlobsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--blobs",
+        envvar=BLOBS_VARIABLE,
+        help="URL of the blob store, such as s3://BUCKET/PREFIX; default: beside the database.",
+    ),
+]
 LogLevelOption = Annotated[
     LogLevel | None,
     typer.Option("--log-level", help="What to log at least; default info: a line per request."),
@@ -82,13 +105,23 @@ def up(
     host: HostOption = None,
     port: PortOption = None,
     engine: EngineOption = None,
+    database: DatabaseOption = None,
+    blobs: BlobsOption = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
 ) -> None:
     """Start engine, worker and gateway; print how to connect; stop at Ctrl-C."""
     environ = dict(os.environ)
     read = partial(
-        read_settings, config, data, environ=environ, host=host, port=port, engine_address=engine
+        read_settings,
+        config,
+        data,
+        environ=environ,
+        host=host,
+        port=port,
+        engine_address=engine,
+        database=database,
+        blobs=blobs,
     )
     run(lambda: serve_clients(checked(read(), log_level, log_format), environ, "replica"))
 
