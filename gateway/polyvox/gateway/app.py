@@ -14,6 +14,7 @@ from polyvox.gateway.api.registry import registry_router
 from polyvox.gateway.api.runs import api_router
 from polyvox.gateway.generate.routes import create_router
 from polyvox.gateway.http.admission import Admission, WithShares
+from polyvox.gateway.http.draining import Draining
 from polyvox.gateway.http.errors import (
     JsonResponse,
     defect_error,
@@ -38,10 +39,11 @@ _KINDS: dict[int, ErrorKind] = {404: "not_found", 405: "invalid_request"}
 _WHAT = {404: "No such route", 405: "This route does not allow the method"}
 
 
-def create_app(runtime: Runtime) -> FastAPI:
-    """Return the application that serves ``runtime``."""
+def create_app(runtime: Runtime, draining: Draining | None = None) -> FastAPI:
+    """Return the application that serves ``runtime``; it is not ready while ``draining``."""
     app = FastAPI(title="Polyvox", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
+    app.state.draining = draining or Draining()
     app.state.ledger = runtime.ledger
     app.state.protocols = runtime.protocols
     app.state.client = runtime.client
@@ -52,7 +54,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.has_ui = ui_url is not None
     app.state.namespace = runtime.engine.namespace
     app.state.responses = ResponsesState(runtime)
-    app.state.stores = Stores(runtime.settings.data, runtime.engine)
+    app.state.stores = Stores(runtime.database, runtime.store, runtime.engine)
     server = runtime.settings.server
     admission = app.state.admission = Admission(
         requests_per_key=server.max_requests_per_key, max_body_mib=server.max_body_mib

@@ -1,10 +1,11 @@
-"""The whole program in one process tree: simulator, engine, worker and gateway."""
+"""The program in one process tree: simulator, engine, worker and gateway, or one half of it."""
 
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Literal
 
 from fastapi import FastAPI
 
@@ -12,6 +13,7 @@ from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.model_call.provider import EVERY_MODEL, Price, Provider
 from polyvox.activities.storage.data_folder import require_writable
 from polyvox.gateway.app import create_app
+from polyvox.gateway.http.draining import Draining
 from polyvox.gateway.http.request_log import RequestLog
 from polyvox.gateway.http.serving import (
     FEW_FILES,
@@ -60,10 +62,11 @@ async def started(
     environ: Mapping[str, str],
     report: Callable[[str], None],
     protocols: Protocols = PROTOCOLS,
+    role: Literal["replica", "gateway"] = "replica",
 ) -> AsyncIterator[Program]:
     """Start everything; stop it in the reverse order, running streams getting ``drain_s``.
 
-    Clients, providers and the simulator speak ``protocols``.
+    A ``gateway`` has no worker. Clients, providers and the simulator speak ``protocols``.
 
     Raises what ``running``, ``serving`` and ``own_keys`` raise, DataFolderUnusable and UnsafeHost.
     """
@@ -91,16 +94,25 @@ async def started(
                 simulators=simulated_providers(f"{simulator.url}/v1", protocols),
                 report=report,
                 protocols=protocols,
+                role=role,
             )
         )
         await _refuse_open_host(host, runtime.ledger, environ)
         keys = await own_keys(runtime.ledger, settings.data, environ, exposed=exposed)
-        app = create_app(runtime)
+        draining = Draining()
+        app = create_app(runtime, draining)
         stack.push_async_callback(app.state.responses.close)
         stack.callback(app.state.admission.close)
         stack.push_async_callback(app.state.ui_sign_in.close)
         await stack.enter_async_context(
-            serving(RequestLog(app), listener, settings.server, files=files, protocols=protocols)
+            serving(
+                RequestLog(app),
+                listener,
+                settings.server,
+                files=files,
+                protocols=protocols,
+                draining=draining,
+            )
         )
         ui_url = f"{_url(_REACHED.get(host, host), port)}{PATH}"
         ui_address = UiAddress(ui_url, runtime.engine.namespace) if runtime.engine.ui_url else None
@@ -115,6 +127,35 @@ async def started(
         write_server_file(settings.data, running_here)
         stack.callback(remove_server_file, settings.data)
         yield Program(runtime, app, _url(host, port), keys, ui_address)
+
+
+@asynccontextmanager
+async def worker_started(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    report: Callable[[str], None],
+    protocols: Protocols = PROTOCOLS,
+) -> AsyncIterator[Runtime]:
+    """Start a worker with a simulator of its own; stop it, running calls getting ``drain_s``.
+
+    Raises what ``running`` raises.
+    """
+    require_writable(settings.data)
+    raise_file_limit()
+    simulator = await serve(protocols=protocols)
+    try:
+        async with running(
+            settings,
+            environ=environ,
+            simulators=simulated_providers(f"{simulator.url}/v1", protocols),
+            report=report,
+            protocols=protocols,
+            role="worker",
+        ) as runtime:
+            yield runtime
+    finally:
+        await simulator.stop()
 
 
 def _url(host: str, port: int) -> str:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.blobs import BlobStore, digest_of
 from polyvox.workflows.errors import ModelError
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[BlobStore]:
-    store = BlobStore(tmp_path / "blobs.db")
+    store = SqliteBlobs(tmp_path / "blobs.db")
     yield store
     store.close()
 
@@ -48,7 +49,7 @@ def test_what_is_missing_is_told(store: BlobStore) -> None:
 
 def test_a_put_outlives_the_program(tmp_path: Path) -> None:
     """Another opening of the file finds it, also while the first is still open."""
-    first, second = BlobStore(tmp_path / "b.db"), BlobStore(tmp_path / "b.db")
+    first, second = SqliteBlobs(tmp_path / "b.db"), SqliteBlobs(tmp_path / "b.db")
     (digest,) = put(first, b"x")
     assert second.get(digest) == b"x"
     first.close()

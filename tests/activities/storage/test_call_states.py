@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.call_states import CallStateStore, Place
 from polyvox.activities.storage.database import file_url, open_database
 from polyvox.protocols.chat.protocol import CHAT
@@ -22,7 +22,7 @@ ECHO = Conversation((assistant(ToolCall("call_1", "f", "{}")),))
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[CallStateStore]:
     engine = open_database(file_url(tmp_path / "polyvox.db"))
-    blobs = BlobStore(tmp_path / "blobs.db")
+    blobs = SqliteBlobs(tmp_path / "blobs.db")
     yield CallStateStore(engine, blobs)
     blobs.close()
     engine.dispose()

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 
-from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.protocols.bounded_json import parse_json
 from polyvox.protocols.chat.client import request as chat
@@ -34,7 +34,7 @@ RECORDED = [
 
 def reloaded(folder: Path, conversation: Conversation) -> Conversation:
     """Return what another process would load of a stored conversation."""
-    store = BlobStore(folder / "blobs.db")
+    store = SqliteBlobs(folder / "blobs.db")
     digest = asyncio.run(Bodies(store).put(conversation, "key_a"))
     found = Bodies(store).get(digest)
     store.close()
@@ -104,7 +104,7 @@ def test_a_clients_own_use_of_our_marker_means_nothing(tmp_path: Path) -> None:
 
 async def test_the_very_object_comes_back_while_it_is_remembered(tmp_path: Path) -> None:
     """In one process nothing is parsed twice; identity is what ``refer`` recognises."""
-    store = BlobStore(tmp_path / "blobs.db")
+    store = SqliteBlobs(tmp_path / "blobs.db")
     bodies = Bodies(store)
     conversation = Conversation((user("x"),))
     assert bodies.get(await bodies.put(conversation, "key_a")) is conversation
@@ -113,7 +113,7 @@ async def test_the_very_object_comes_back_while_it_is_remembered(tmp_path: Path)
 
 async def test_what_is_forgotten_is_loaded_again(tmp_path: Path) -> None:
     """The cache is bounded in bytes; the store is not."""
-    store = BlobStore(tmp_path / "blobs.db")
+    store = SqliteBlobs(tmp_path / "blobs.db")
     bodies = Bodies(store, cache_bytes=1)
     talks = [Conversation((user(f"{n} " * 2000),)) for n in range(3)]
     digests = [await bodies.put(talk, "key_a") for talk in talks]
@@ -123,7 +123,7 @@ async def test_what_is_forgotten_is_loaded_again(tmp_path: Path) -> None:
 
 async def test_an_unknown_digest_is_a_key_error(tmp_path: Path) -> None:
     """The file was replaced, or belongs to another deployment."""
-    store = BlobStore(tmp_path / "blobs.db")
+    store = SqliteBlobs(tmp_path / "blobs.db")
     with pytest.raises(ModelError, match="0000"):
         Bodies(store).get("0" * 64)
     store.close()
@@ -131,7 +131,7 @@ async def test_an_unknown_digest_is_a_key_error(tmp_path: Path) -> None:
 
 async def test_a_longer_turn_stores_its_news_alone(tmp_path: Path) -> None:
     """Two new messages after 400 cost about a kilobyte, not the list of all of them again."""
-    store = BlobStore(tmp_path / "blobs.db")
+    store = SqliteBlobs(tmp_path / "blobs.db")
     bodies = Bodies(store)
     talk = Conversation(tuple(user(f"message {n}") for n in range(400)))
     await bodies.put(talk, "key_a")
@@ -145,7 +145,7 @@ async def test_a_conversation_is_read_beside_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Streams go on meanwhile: the loop itself lets the reading finish here."""
-    store = BlobStore(tmp_path / "blobs.db")
+    store = SqliteBlobs(tmp_path / "blobs.db")
     conversation = Conversation((user("x"),))
     digest = await Bodies(store).put(conversation, "key_a")
     goes_on = threading.Event()

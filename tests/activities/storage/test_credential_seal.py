@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.credential_seal import KEY_FILE, CredentialSeal
 from polyvox.activities.storage.data_folder import DataFolderUnusable
@@ -40,7 +40,7 @@ def sent(conversation: Conversation) -> Any:
 async def test_a_later_process_sends_the_original(tmp_path: Path) -> None:
     """After a restart, from what is stored."""
     conversation = asked(tools=[MCP])
-    store = BlobStore(tmp_path / "blobs.db")
+    store = SqliteBlobs(tmp_path / "blobs.db")
     seal = CredentialSeal.in_folder(tmp_path)
     digest = await Bodies(store, seal=seal).put(conversation, OWNER)
     again = Bodies(store, seal=CredentialSeal.in_folder(tmp_path))

@@ -8,7 +8,7 @@ import pytest
 
 from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.database import DatabaseError, file_url, open_database
 from polyvox.workflows.reply import Cost
 
@@ -73,12 +73,12 @@ def test_a_newer_schema_is_refused(file: Path, change: str, found: str) -> None:
 
 def test_a_newer_blob_store_is_refused(tmp_path: Path) -> None:
     """It is a database of its own, with revisions of its own."""
-    BlobStore(tmp_path / "blobs.db").close()
+    SqliteBlobs(tmp_path / "blobs.db").close()
     other = sqlite3.connect(tmp_path / "blobs.db")
     other.executescript("UPDATE alembic_version SET version_num = '9999'")
     other.close()
     with pytest.raises(DatabaseError, match=r"blobs\.db.*schema '9999'.*newer program"):
-        BlobStore(tmp_path / "blobs.db")
+        SqliteBlobs(tmp_path / "blobs.db")
 
 
 def test_a_file_that_is_no_database_is_refused(file: Path) -> None:
@@ -91,5 +91,5 @@ def test_a_file_that_is_no_database_is_refused(file: Path) -> None:
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://host/name"])
 def test_an_address_that_is_no_url_is_refused(url: str) -> None:
     """The error shows what an address looks like."""
-    with pytest.raises(DatabaseError, match="SQLAlchemy URL such as"):
+    with pytest.raises(DatabaseError, match="Give a URL such as"):
         Ledger.open(url)

@@ -16,7 +16,7 @@ from sqlalchemy import inspect
 from sqlmodel import SQLModel
 
 from polyvox.activities.storage import database
-from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.database import BLOBS, MAIN, Schema, file_url, open_database
 
 MIGRATIONS = Path(database.__file__).parent / "migrations"
@@ -33,10 +33,10 @@ ROOMS_WITH_TABLES = (
 OPEN_AGAIN = """
 import sys
 from pathlib import Path
-from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.database import file_url, open_database
 open_database(file_url(Path("polyvox.db"))).dispose()
-BlobStore(Path("blobs.db")).close()
+SqliteBlobs(Path("blobs.db")).close()
 sys.exit("alembic" in sys.modules)
 """
 
@@ -72,7 +72,7 @@ def test_the_program_knows_the_revisions_that_it_ships(schema: Schema) -> None:
 def test_an_up_to_date_folder_opens_without_alembic(tmp_path: Path) -> None:
     """Its import would be a tenth of a second of every start and command."""
     open_database(file_url(tmp_path / "polyvox.db")).dispose()
-    BlobStore(tmp_path / "blobs.db").close()
+    SqliteBlobs(tmp_path / "blobs.db").close()
     subprocess.run([sys.executable, "-c", OPEN_AGAIN], cwd=tmp_path, check=True, timeout=60)
 
 

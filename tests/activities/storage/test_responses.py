@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.database import file_url, open_database
 from polyvox.activities.storage.responses import ResponsesStore, StoredResponse
 
@@ -37,7 +37,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 
 @pytest.fixture
 async def store(engine: Engine, tmp_path: Path) -> AsyncIterator[ResponsesStore]:
-    blobs = BlobStore(tmp_path / "blobs.db")
+    blobs = SqliteBlobs(tmp_path / "blobs.db")
     store = ResponsesStore(engine, blobs, days=30)
     yield store
     await store.close()
@@ -136,7 +136,7 @@ async def test_an_expired_response_is_not_found_and_is_purged(
     assert await store.find(new.response_id, "key_a") is not None
     assert rows(engine, "responses") == 3
 
-    blobs = BlobStore(tmp_path / "blobs.db")
+    blobs = SqliteBlobs(tmp_path / "blobs.db")
     later = ResponsesStore(engine, blobs, days=30)
     later.keep(response("later"))
     await later.close()
@@ -149,7 +149,7 @@ async def test_large_members_that_repeat_are_stored_once(
     store: ResponsesStore, tmp_path: Path
 ) -> None:
     """An agent's tools come back in every response object."""
-    blobs = BlobStore(tmp_path / "blobs.db")
+    blobs = SqliteBlobs(tmp_path / "blobs.db")
     tools = "".join(chr(33 + number * 7919 % 94) for number in range(20_000))
     sizes = []
     for name in ("a", "b"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.database import file_url, open_database
 from polyvox.activities.storage.threads import ConversationsStore, Thread, new_thread
@@ -39,7 +39,7 @@ class Writer:
 
     def __init__(self, folder: Path) -> None:
         self._engine = open_database(file_url(folder / "polyvox.db"))
-        self._blobs = BlobStore(folder / "blobs.db")
+        self._blobs = SqliteBlobs(folder / "blobs.db")
         self.bodies = InterruptedBodies(self._blobs)
         self.store = ConversationsStore(self._engine, self.bodies)
 

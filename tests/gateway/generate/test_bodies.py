@@ -11,7 +11,7 @@ import orjson
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from polyvox.activities.storage.blobs import BlobStore
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.protocols.messages.client import request as messages
 from polyvox.worker.runs.start import TASK_QUEUE, new_run_id
@@ -164,7 +164,7 @@ def raw_bytes(file: Path) -> int:
 async def test_an_agents_session_is_stored_once(tmp_path: Path) -> None:
     """30 turns cost at most 1.3 times their unique bytes, before any compression."""
     sent = agent_session(30)
-    store = BlobStore(tmp_path / "blobs.db")
+    store = SqliteBlobs(tmp_path / "blobs.db")
     bodies = Bodies(store)
     for document in sent:
         await bodies.put(messages.parse(document, {}).conversation, "key_a")

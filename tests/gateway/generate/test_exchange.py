@@ -129,6 +129,9 @@ class Program(Tracing):
         """Keep the error's kind, and whether the run had been cancelled by then."""
         self.failed.append((error.kind, self.handle.cancelled))
 
+    async def completed_calls(self, run_id: str) -> set[str]:
+        return set()
+
     def emit(self, *events: Event, attempt: int = 1) -> None:
         self.relay.publish(self.run_id, Batch("call", attempt, list(events)))
 

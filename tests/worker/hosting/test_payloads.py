@@ -7,6 +7,7 @@ import orjson
 import pytest
 from temporalio.exceptions import ApplicationError
 
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.worker.hosting.payloads import LARGE_BYTES, data_converter
 from polyvox.workflows.boundary.calls import ConversationRef, ModelCall
@@ -16,7 +17,7 @@ from polyvox.workflows.reply import Reply, Usage
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[BlobStore]:
-    store = BlobStore(tmp_path / "blobs.db")
+    store = SqliteBlobs(tmp_path / "blobs.db")
     yield store
     store.close()
 
@@ -51,7 +52,7 @@ async def test_a_large_value_travels_as_its_address(store: BlobStore) -> None:
 async def test_a_value_whose_body_is_lost_is_a_failure(store: BlobStore, tmp_path: Path) -> None:
     """One that ends a workflow: what a codec raises would be repeated for ever."""
     payloads = await data_converter(store).encode([LONG])
-    emptied = BlobStore(tmp_path / "empty.db")
+    emptied = SqliteBlobs(tmp_path / "empty.db")
     with pytest.raises(ApplicationError, match="missing on the server") as lost:
         await data_converter(emptied).decode(payloads)
     assert (lost.value.type, lost.value.non_retryable) == ("not_found", True)

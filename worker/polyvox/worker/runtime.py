@@ -14,16 +14,17 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 
+from sqlalchemy import Engine as Database
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.processes import Processes
+from polyvox.activities.ledger.processes import Processes, ProcessRole
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.live.progress import Progress
-from polyvox.activities.live.relay import Relay, RunOutcome
+from polyvox.activities.live.relay import FOLLOW_ELSEWHERE_AFTER_S, Relay, RunOutcome
 from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.attempt import ModelCaller
 from polyvox.activities.model_call.directory import Directory
@@ -34,17 +35,18 @@ from polyvox.activities.model_call.redaction import Secrets
 from polyvox.activities.model_call.token_counting import TokenCounter
 from polyvox.activities.model_call.upstream import Upstream
 from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.backends.opened_blobs import open_blobs
+from polyvox.activities.storage.backends.postgresql import one_at_a_time
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.call_states import CallStateStore
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.credential_seal import CredentialSeal
 from polyvox.activities.storage.data_folder import open_to_others, require_writable
 from polyvox.activities.storage.database import (
-    database_file,
     errors_explained,
-    file_url,
     open_database,
 )
+from polyvox.activities.storage.deployment_key import DeploymentKey
 from polyvox.activities.storage.flow_memory import Memos
 from polyvox.activities.storage.hidden_transcripts import Memory
 from polyvox.activities.storage.private_files import tighten
@@ -58,8 +60,12 @@ from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
 from polyvox.worker.engine.engine import Engine
 from polyvox.worker.hosting.host import HostServices, flow_host
+from polyvox.worker.hosting.lane_port import LanePort
 from polyvox.worker.hosting.payloads import data_converter
+from polyvox.worker.hosting.roles import Readiness, connect, shared_key
+from polyvox.worker.hosting.stopping import GoOnElsewhere
 from polyvox.worker.hosting.watchdog import Watchdog
+from polyvox.worker.readiness import Stores
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
 from polyvox.worker.settings.settings import Settings
 from polyvox.worker.settings.shipped_templates import (
@@ -67,15 +73,18 @@ from polyvox.worker.settings.shipped_templates import (
     apply_simulated,
     register_templates,
 )
-from polyvox.workflows.conversation import Protocol
+from polyvox.workflows.boundary.calls import RunInput
 from polyvox.workflows.errors import ModelError
 
 log = logging.getLogger(__name__)
 
+_STARTING = 0x706F6C79766F79
+"""The number of the advisory lock under which one process after the other registers what ships."""
+
 
 @dataclass(frozen=True)
 class Runtime:
-    """A running worker and its stores; valid while ``running``'s context is open."""
+    """A running process's stores and worker; valid while ``running``'s context is open."""
 
     settings: Settings
     protocols: Protocols
@@ -93,6 +102,10 @@ class Runtime:
     tracing: Tracing
     runs: Runs
     ui_sessions: UiSessions
+    database: Database
+    store: BlobStore
+    lane_address: str | None = None
+    """The URL of this process's port for other processes and probes."""
 
     @property
     def process_id(self) -> str:
@@ -113,12 +126,15 @@ async def running(
     simulators: Mapping[str, Provider],
     report: Callable[[str], None],
     protocols: Protocols = PROTOCOLS,
+    role: ProcessRole = "replica",
 ) -> AsyncIterator[Runtime]:
     """Start engine, stores and worker; stop them in the reverse order.
 
+    A ``gateway`` has no worker, and a ``worker`` does not change the models (``roles.py``).
     ``simulators`` are the built-in providers, ``protocols`` those that clients and providers may
-    use. Raises EngineError, DataFolderUnusable, DataFolderInUse, DatabaseError or FlowError (a
-    model in the settings has parameters its flow rejects). Each message names the remedy.
+    use. Raises EngineError, DataFolderUnusable, DataFolderInUse, DatabaseError, DeploymentKeyError
+    or FlowError (a model in the settings has parameters its flow rejects). Each message names the
+    remedy.
     """
     require_writable(settings.data)
     if opened := tighten(settings.data):
@@ -128,37 +144,52 @@ async def running(
             f"Other users can list the data folder (mode {mode}). Its files are private; to close "
             f"the folder too: chmod 700 {settings.data}"
         )
+    key = DeploymentKey.of(environ)
+    if settings.stores.is_shared and key is None:
+        key = DeploymentKey.required(environ, "A database that several processes can share")
+    seal = CredentialSeal.of_deployment(key) if key else CredentialSeal.in_folder(settings.data)
+    shared = shared_key(settings, environ, role)
     # Imported here, because the first check would import it in a workflow's time-limited thread.
     import_module("polyvox.workflows.steps.json_schema")
     providers = {**settings.providers, **simulators}
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(Engine(settings, environ=environ, report=report))
-        url = file_url(database_file(settings.data))
-        ledger = Ledger.open(url)
+        ledger = Ledger.open(settings.stores.database)
         stack.push_async_callback(ledger.close)
-        database = open_database(url)
+        database = open_database(settings.stores.database)
         stack.callback(database.dispose)
-        # The data folder's lock is held, so no other process uses its database.
-        processes = Processes(database, version=version("polyvox"), alone=True)
+        port = LanePort(settings.cluster, engine.address) if shared is not None else None
+        if port is not None:
+            stack.push_async_callback(port.close)
+        # The data folder's lock is held, so no other process uses a database in it.
+        processes = Processes(
+            database,
+            version=version("polyvox"),
+            role=role,
+            address=port.address if port is not None else None,
+            alone=shared is None and not settings.stores.is_shared,
+        )
         await processes.register()
         stack.push_async_callback(processes.leave)
-        store = BlobStore(settings.data / "blobs.db")
+        store = open_blobs(settings.stores)
         stack.callback(store.close)
-        bodies = Bodies(store, protocols=protocols, seal=CredentialSeal.in_folder(settings.data))
-        with errors_explained(database):
+        bodies = Bodies(store, protocols=protocols, seal=seal)
+        with errors_explained(database), one_at_a_time(database, _STARTING):
             registry = Registry(database)
             register_templates(registry)
             registry.know_providers(providers)
-            plan = apply_models(registry, settings)
-            for change in (*plan, *apply_simulated(registry, settings)):
-                if change.action != "unchanged":
-                    report(f"Model {change.model} is {change.action}: {change.flow}.")
+            if role != "worker":
+                plan = apply_models(registry, settings)
+                for change in (*plan, *apply_simulated(registry, settings)):
+                    if change.action != "unchanged":
+                        report(f"Model {change.model} is {change.action}: {change.flow}.")
             responses = ResponsesStore(database, store, days=settings.server.keep_responses_days)
             conversations = ConversationsStore(database, bodies)
             memory = Memory(database, store, bodies)
             memos = Memos(database)
         stack.push_async_callback(responses.close)
         stack.push_async_callback(conversations.close)
+        stack.enter_context(registry.followed())
         tracing = tracing_of(environ)
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
         secrets = Secrets(providers, environ)
@@ -175,7 +206,15 @@ async def running(
             # On loopback and for small payloads, compression costs more than it saves.
             grpc_compression=GrpcCompression.NONE,
         )
-        await settle(client, ledger)
+        receiver = None
+        if shared is not None and port is not None:
+            lane, receiver = connect(relay, ledger, processes, shared, port)
+            stack.push_async_callback(lane.stop)
+            stack.push_async_callback(receiver.close)
+            if role == "gateway":
+                relay.follow_after_s = FOLLOW_ELSEWHERE_AFTER_S
+        else:
+            await settle(client, ledger)
         caller = ModelCaller(
             directory=directory,
             upstream=upstream,
@@ -226,9 +265,17 @@ async def running(
             # All branches of a panel start with the workflow task that schedules them.
             max_eager_activity_reservations_per_workflow_task=16,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
-            graceful_shutdown_timeout=timedelta(seconds=2),
+            # With others to go on, its calls may end; without, the engine stops with this process.
+            graceful_shutdown_timeout=timedelta(seconds=settings.server.drain_s if shared else 2),
+            interceptors=[GoOnElsewhere()],
         )
-        await stack.enter_async_context(worker)
+        if role != "gateway":
+            await stack.enter_async_context(worker)
+        if port is not None and receiver is not None:
+            stores = Stores(database, store, engine)
+            readiness = Readiness(engine, stores, worker if role != "gateway" else None)
+            await port.serve(receiver, readiness)
+            stack.callback(readiness.stop)
         yield Runtime(
             settings=settings,
             protocols=protocols,
@@ -254,8 +301,12 @@ async def running(
                 relay=relay,
                 tracing=tracing,
                 process_id=processes.process_id,
+                eager=role != "gateway",
             ),
             ui_sessions=UiSessions(database),
+            database=database,
+            store=store,
+            lane_address=port.address if port is not None else None,
         )
 
 
@@ -266,10 +317,11 @@ class _Ended:
         self._ledger = ledger
         self._relay = relay
 
-    def __call__(self, run_id: str, protocol: Protocol, outcome: RunOutcome) -> None:
+    def __call__(self, run_id: str, run_input: RunInput | None, outcome: RunOutcome) -> None:
         error, reply = outcome.error, outcome.reply
-        if reply is not None:
-            self._relay.lose(run_id, answer_losses(reply, protocol))
+        listener = run_input.listener if run_input is not None else ""
+        if reply is not None and run_input is not None:
+            self._relay.lose(run_id, answer_losses(reply, run_input.protocol), listener)
         self._ledger.record(
             RunEnded(
                 run_id=run_id,
@@ -284,7 +336,7 @@ class _Ended:
                 losses=self._relay.losses(run_id),
             )
         )
-        self._relay.close(run_id, outcome)
+        self._relay.close(run_id, outcome, listener)
 
 
 def _end_blocked(
@@ -299,7 +351,7 @@ def _end_blocked(
             if refused.status is not RPCStatusCode.NOT_FOUND:  # it has just ended by itself
                 log.warning("Run %s could not be terminated: %s", run_id, refused)
 
-    ended(run_id, "chat", RunOutcome(error=error))
+    ended(run_id, None, RunOutcome(error=error))
     return asyncio.get_running_loop().create_task(terminate())
 
 

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from typing import Self, TypeVar
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, and_, col, or_, select, update
 
 from polyvox.activities.ledger.api_keys import KeyCache, digest, new_key_id, new_secret
@@ -241,7 +242,11 @@ class Ledger:
                     role=role,
                 )
                 session.add(known)
-                session.commit()
+                try:
+                    session.commit()
+                except IntegrityError:  # another process has just added it
+                    session.rollback()
+                    return write(session)
             elif known.role is None and known.revoked_at is None:
                 known.role = role
                 session.add(known)

@@ -36,6 +36,9 @@ _NAMES = {
 
 _CALL_KEY = ("run_id", "call_id", "attempt")
 
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+"""For NUL characters, which PostgreSQL does not accept."""
+
 _INTERRUPTED = "The server stopped during this call; its tokens and cost are not known."
 
 
@@ -69,6 +72,9 @@ def columns_of(entry: RunStarted | RunEnded | CallStarted | CallEnded) -> Row:
         row[name] = _short(row[name])
     for name in {"notes", "losses"} & row.keys():
         row[name] = list(row[name])
+    for name, value in row.items():
+        if isinstance(value, str) and "\0" in value:
+            row[name] = value.replace("\0", _REPLACEMENT)
     return row
 
 

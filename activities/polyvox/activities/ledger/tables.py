@@ -12,7 +12,7 @@ from sqlalchemy import JSON, Index
 from sqlmodel import Field, SQLModel
 
 from polyvox.activities.ledger.entries import total
-from polyvox.activities.storage.database import UtcDateTime
+from polyvox.activities.storage.database import BIG, UtcDateTime
 from polyvox.workflows.reply import Cost, Usage
 
 NO_FLOW = "-"
@@ -30,12 +30,12 @@ class Failure:
 class Measured(SQLModel):
     """The columns of both runs and calls: tokens by meter, null if unknown, and the failure."""
 
-    input_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    cache_write_1h_tokens: int | None = None
-    output_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    input_tokens: int | None = Field(default=None, sa_type=BIG)
+    cache_read_tokens: int | None = Field(default=None, sa_type=BIG)
+    cache_write_tokens: int | None = Field(default=None, sa_type=BIG)
+    cache_write_1h_tokens: int | None = Field(default=None, sa_type=BIG)
+    output_tokens: int | None = Field(default=None, sa_type=BIG)
+    reasoning_tokens: int | None = Field(default=None, sa_type=BIG)
     error_kind: str | None = None
     error_message: str | None = None
 
@@ -115,7 +115,7 @@ class CallRow(Measured, table=True):
 
     __tablename__ = "calls"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BIG)
     run_id: str = Field(index=True)
     step: str
     attempt: int

@@ -24,4 +24,5 @@ class Progress:
             PartDelta(written(part)),
             PartEnded(part),
         ]
-        self._relay.publish(shown.run_id, Batch(info.activity_id, info.attempt, events))
+        batch = Batch(info.activity_id, info.attempt, events)
+        self._relay.publish(shown.run_id, batch, shown.listener)

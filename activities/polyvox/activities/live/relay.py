@@ -1,9 +1,10 @@
 """The relay: passes events from the activities that produce them to the exchange that sends them.
 
-It is a queue per run in one process. It may lose events: without a listener an event is dropped,
-because the Reply in the workflow's result is complete. Each batch contains its call and attempt, so
-that the exchange, which knows what the client has received, can reject the start of a second
-attempt after text of the first.
+It is a queue per run in the process that holds the client. Events from other processes come over
+the live lane (``sending.py``, ``receiving.py``). Events may be lost: without a listener an event is
+dropped, because the Reply in the workflow's result is complete. Each batch contains its call and
+attempt, so that the exchange, which knows what the client has received, can reject the start of a
+second attempt after text of the first.
 
 The end of a run is passed on in the same way (``close``), which saves the exchange a round trip to
 the engine.
@@ -13,6 +14,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from polyvox.activities.ledger.entries import EndStatus
 from polyvox.protocols.coverage.losses import MORE_LOSSES, MOST_LOSSES
@@ -20,6 +22,12 @@ from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, PartDelta
 from polyvox.workflows.reply import Reply, Usage
+
+FOLLOW_AFTER_S = 5.0
+"""The end of a run is reported to its listener; for a longer run the engine is asked as well."""
+
+FOLLOW_ELSEWHERE_AFTER_S = 1.0
+"""The same for runs in other processes, which may die or be out of reach."""
 
 _MANY_CALLS = 12
 _PAUSE_S = 0.010
@@ -30,7 +38,7 @@ MOST_WAITING_BYTES = 1024 * 1024
 _LONGEST_LOSS = 256
 """The most characters of a loss: clients may choose them, and they are stored with the run."""
 
-_EVENT_BYTES = 200
+EVENT_BYTES = 200
 """The approximate size of an event without its text."""
 
 
@@ -68,14 +76,50 @@ class RunOutcome:
         return self.reply
 
 
+class Sender(Protocol):
+    """Passes on what runs publish whose listener is in another process; see ``sending.Lane``."""
+
+    def calling(self, run_id: str, listener: str) -> None: ...
+
+    def called(self, run_id: str) -> None: ...
+
+    def publish(self, run_id: str, batch: Batch, listener: str) -> None: ...
+
+    def begin(self, run_id: str, call: str) -> None: ...
+
+    def complete(self, run_id: str, call: str) -> None: ...
+
+    def lose(self, run_id: str, losses: tuple[str, ...], listener: str) -> None: ...
+
+    def losses(self, run_id: str) -> tuple[str, ...]: ...
+
+    def listening(self, run_id: str) -> bool: ...
+
+    def close(self, run_id: str, outcome: RunOutcome, listener: str) -> None: ...
+
+
+class Receiver(Protocol):
+    """Receives what other processes publish; see ``receiving.Receiver``."""
+
+    def hang_up(self, run_id: str) -> None: ...
+
+    def forget(self, run_id: str) -> None: ...
+
+
 class Channel:
-    """The queue of a run's listener; without ``live`` it gets only the run's end."""
+    """The queue of a run's listener; without ``live`` it gets only the run's end.
+
+    ``ending`` is set if the run has ended and only the engine has the outcome.
+    """
 
     def __init__(self, *, live: bool) -> None:
         self.live = live
+        self.ending = asyncio.Event()
         self.losses: set[str] = set()
         self.unfinished: set[str] = set()
         """The calls of which the listener got a part and that have not completed (yet)."""
+        self.elsewhere: set[str] = set()
+        """The calls in other processes, whose completion may arrive after the run's end."""
         self.outcome: RunOutcome | None = None
         self._batches: list[Batch] = []
         self._waiting_bytes = 0
@@ -87,15 +131,18 @@ class Channel:
         if self._overflown:
             return
         for event in batch.events:
-            self._waiting_bytes += _EVENT_BYTES
+            self._waiting_bytes += EVENT_BYTES
             if isinstance(event, PartDelta):
                 self._waiting_bytes += len(event.text)
         if self._waiting_bytes > MOST_WAITING_BYTES:
-            # Nothing more is passed on before the end, because a gap could not be filled later.
-            self._overflown = True
+            self.overflow()
             return
         self._batches.append(batch)
         self._wake()
+
+    def overflow(self) -> None:
+        """Pass on nothing more before the end, because a gap could not be filled later."""
+        self._overflown = True
 
     def end(self, outcome: RunOutcome) -> None:
         self.outcome = self.outcome or outcome
@@ -126,11 +173,27 @@ class Channel:
 
 
 class Relay:
-    """The channels of this process by run id. Used on the event loop only."""
+    """The channels of this process by run id. Used on the event loop only.
+
+    ``listener`` is the process that holds the client. It is needed where nothing else of the run is
+    known here; a call of the run makes it known.
+    """
 
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}
         self._calls: dict[str, set[asyncio.Task[Reply]]] = {}
+        self._sender: Sender | None = None
+        self._receiver: Receiver | None = None
+        self.follow_after_s = FOLLOW_AFTER_S
+
+    def connect(self, sender: Sender, receiver: Receiver) -> None:
+        """Connect the relay with those of other processes."""
+        self._sender, self._receiver = sender, receiver
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether calls of other processes can have a listener here."""
+        return self._receiver is not None
 
     @property
     def pause_s(self) -> float:
@@ -152,65 +215,103 @@ class Relay:
             yield channel
         finally:
             del self._channels[run_id]
+            if self._receiver is not None:
+                self._receiver.forget(run_id)
 
-    def publish(self, run_id: str, batch: Batch) -> None:
+    def channel(self, run_id: str) -> Channel | None:
+        """Return the channel of a listener in this process."""
+        return self._channels.get(run_id)
+
+    def publish(self, run_id: str, batch: Batch, listener: str = "") -> None:
         """Pass a batch to the listener of ``run_id``, if any."""
         channel = self._channels.get(run_id)
-        if channel is not None and channel.live:
-            channel.push(batch)
+        if channel is not None:
+            if channel.live:
+                channel.push(batch)
+        elif self._sender is not None:
+            self._sender.publish(run_id, batch, listener)
 
     def begin(self, run_id: str, call: str) -> None:
         """Record that ``call`` publishes parts of an answer."""
         channel = self._channels.get(run_id)
         if channel is not None:
             channel.unfinished.add(call)
+        elif self._sender is not None:
+            self._sender.begin(run_id, call)
 
     def complete(self, run_id: str, call: str) -> None:
         """Record that ``call`` has published its whole answer."""
         channel = self._channels.get(run_id)
         if channel is not None:
             channel.unfinished.discard(call)
+        elif self._sender is not None:
+            self._sender.complete(run_id, call)
 
-    def lose(self, run_id: str, losses: tuple[str, ...]) -> None:
+    def lose(self, run_id: str, losses: tuple[str, ...], listener: str = "") -> None:
         """Record parts of the conversation that the provider's protocol cannot represent."""
         channel = self._channels.get(run_id)
-        if channel is None:
-            return
-        for loss in losses:
-            if len(channel.losses) >= MOST_LOSSES:
-                channel.losses.add(MORE_LOSSES)
-                return
-            channel.losses.add(loss[:_LONGEST_LOSS])
+        if channel is not None:
+            add_losses(channel.losses, losses)
+        elif self._sender is not None:
+            self._sender.lose(run_id, losses, listener)
 
     def losses(self, run_id: str) -> tuple[str, ...]:
         """Return the losses recorded while there was a listener, sorted."""
         channel = self._channels.get(run_id)
-        return tuple(sorted(channel.losses)) if channel is not None else ()
+        if channel is not None:
+            return tuple(sorted(channel.losses))
+        return self._sender.losses(run_id) if self._sender is not None else ()
 
     def listening(self, run_id: str) -> bool:
         """Return whether a listener gets batches, and not only the end."""
         channel = self._channels.get(run_id)
-        return channel is not None and channel.live
+        if channel is not None:
+            return channel.live
+        return self._sender is not None and self._sender.listening(run_id)
 
-    def close(self, run_id: str, outcome: RunOutcome) -> None:
+    def close(self, run_id: str, outcome: RunOutcome, listener: str = "") -> None:
         """Pass the end of the run to its listener."""
         channel = self._channels.get(run_id)
         if channel is not None:
             channel.end(outcome)
+        elif self._sender is not None:
+            self._sender.close(run_id, outcome, listener)
 
     @contextmanager
-    def calling(self, run_id: str, call: "asyncio.Task[Reply]") -> Iterator[None]:
+    def calling(
+        self, run_id: str, call: "asyncio.Task[Reply]", listener: str = ""
+    ) -> Iterator[None]:
         """Make ``call`` cancellable by ``hang_up`` while the context is open."""
         calls = self._calls.setdefault(run_id, set())
         calls.add(call)
+        sender = self._sender if run_id not in self._channels else None
+        if sender is not None:
+            sender.calling(run_id, listener)
         try:
             yield
         finally:
+            if sender is not None:
+                sender.called(run_id)
             calls.discard(call)
             if not calls:
                 self._calls.pop(run_id, None)
 
     def hang_up(self, run_id: str) -> None:
-        """Cancel the calls of ``run_id`` now, not at their next heartbeat."""
+        """Cancel the calls of ``run_id`` now, in every process, not at their next heartbeat."""
+        self.hang_up_here(run_id)
+        if self._receiver is not None:
+            self._receiver.hang_up(run_id)
+
+    def hang_up_here(self, run_id: str) -> None:
+        """Cancel the calls of ``run_id`` in this process."""
         for call in list(self._calls.get(run_id, ())):
             call.cancel()
+
+
+def add_losses(known: set[str], losses: tuple[str, ...]) -> None:
+    """Add ``losses`` to those of a run, within its limits."""
+    for loss in losses:
+        if len(known) >= MOST_LOSSES:
+            known.add(MORE_LOSSES)
+            return
+        known.add(loss[:_LONGEST_LOSS])

@@ -14,6 +14,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from polyvox.activities.failures.explained import explain
+from polyvox.activities.failures.stopped_process import stopped_process
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.activities.media.inlining import MediaFetcher
@@ -103,7 +104,7 @@ class ModelCaller:
         asking = asyncio.create_task(self._ask(attempt, started))
         beating = asyncio.create_task(_beat(earlier))
         try:
-            with self.relay.calling(call.run_id, asking):
+            with self.relay.calling(call.run_id, asking, call.listener):
                 reply = await asking
         except asyncio.CancelledError:
             # Either Temporal cancels this activity, or the exchange cancelled only this call.
@@ -111,8 +112,12 @@ class ModelCaller:
             hung_up = this is not None and not this.cancelling()
             asking.cancel()
             await asyncio.wait([asking])
-            left = ModelError("cancelled", "The call was cancelled.", cost_usd=attempt.cost_usd())
+            stopped = stopped_process(shown=attempt.emitted)
+            left = stopped or ModelError("cancelled", "The call was cancelled.")
+            left.cost_usd, left.shown = attempt.cost_usd(), attempt.emitted or None
             self._record(attempt, error=left)
+            if stopped is not None:
+                raise _failed(left, earlier, retryable=not attempt.emitted) from None
             if hung_up:
                 raise failure(
                     ModelError("cancelled", "The client has left."), retryable=False

@@ -6,11 +6,13 @@ resolved to, so later registrations do not affect it, and a retired version stil
 that started with it.
 
 Every process has a catalog in memory and checks the tables' revision before using it, so a
-registration by another process takes effect with the next request.
+registration by another process takes effect with the next request; with a database server, which
+is asked beside the event loop, half a second later at most.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from threading import Lock
 from types import MappingProxyType
@@ -18,15 +20,15 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
 from polyvox.activities.registry.catalog import (
     Catalog,
     FlowVersion,
     needs_params,
-    read_catalog,
     value_of,
 )
+from polyvox.activities.registry.current_catalog import CurrentCatalog
 from polyvox.activities.registry.model_changes import mistakes_in_model, resolved, written
 from polyvox.activities.registry.tables import FlowRow, VirtualModelRow, advance
 from polyvox.activities.registry.virtual_models import (
@@ -37,7 +39,7 @@ from polyvox.activities.registry.virtual_models import (
     differences,
     mistakes_in_spec,
 )
-from polyvox.activities.storage.database import MetaRow
+from polyvox.activities.storage.database import MetaRow, replacing
 from polyvox.activities.storage.storable_json import text_mistake
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, FlowError
@@ -61,9 +63,13 @@ class Registry:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._catalog = Catalog()
+        self._catalogs = CurrentCatalog(engine)
         self._loaded: OrderedDict[str, Flow] = OrderedDict()
         self._loading = Lock()
+
+    def followed(self) -> AbstractContextManager[None]:
+        """Look for the changes of other processes beside the event loop; see CurrentCatalog."""
+        return self._catalogs.followed()
 
     def register(
         self,
@@ -124,7 +130,6 @@ class Registry:
             }
             plan = tuple(self._planned(catalog, name, one) for name, one in new.items())
             written(session, plan, new, author, message)
-            advance(session)
             session.commit()
             return version
 
@@ -167,7 +172,6 @@ class Registry:
                     row.retired_at = datetime.now(UTC)
                     session.add(row)
                     retired.append(value_of(FlowVersion, row))
-            advance(session)
             session.commit()
             return retired
 
@@ -223,7 +227,6 @@ class Registry:
 
         def write(session: Session) -> Plan:
             changed = written(session, plan, new, author, message)
-            advance(session)
             session.commit()
             return changed
 
@@ -329,11 +332,10 @@ class Registry:
     def know_providers(self, names: Collection[str]) -> None:
         """Store the running server's providers, for commands that check models' names."""
 
-        def write(session: Session) -> None:
-            session.merge(MetaRow(name=_PROVIDERS, value=" ".join(sorted(names))))
-            session.commit()
-
-        self._write(write)
+        row = {"name": _PROVIDERS, "value": " ".join(sorted(names))}
+        with self._engine.begin() as connection:
+            table = SQLModel.metadata.tables["meta"]
+            connection.execute(replacing(self._engine, table, [row]))
 
     def known_providers(self) -> list[str]:
         """Return the providers of the server that ran last; none if no server has run."""
@@ -365,20 +367,23 @@ class Registry:
         return row
 
     def _write(self, write: Callable[[Session], T]) -> T:
-        """Run ``write`` in a transaction; repeat it if another process took its version number."""
+        """Run ``write`` in a transaction that advances the revision.
+
+        One process after the other does: each waits for the row of the revision. It is repeated if
+        another process still took its version number.
+        """
         for tried in range(1, _TRIES + 1):
             with Session(self._engine) as session:
                 try:
-                    return write(session)
+                    advance(session)
+                    written = write(session)
                 except IntegrityError:
                     if tried == _TRIES:
                         raise
+                else:
+                    self._catalogs.refreshed()
+                    return written
         raise AssertionError("unreachable")
 
     def _current(self) -> Catalog:
-        with self._engine.connect() as connection:
-            row = connection.exec_driver_sql("SELECT revision FROM registry_revision").first()
-        revision = row[0] if row else 0
-        if revision != self._catalog.revision:
-            self._catalog = read_catalog(self._engine, revision)
-        return self._catalog
+        return self._catalogs.get()

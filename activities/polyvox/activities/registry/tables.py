@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, UniqueConstraint
+from sqlalchemy import JSON, Column, UniqueConstraint, insert, update
 from sqlmodel import Field, Session, SQLModel
 
 from polyvox.activities.storage.database import UtcDateTime
@@ -59,7 +59,12 @@ class RevisionRow(SQLModel, table=True):
 
 
 def advance(session: Session) -> None:
-    """Increase the revision in the transaction that changes the tables."""
-    row = session.get(RevisionRow, 1) or RevisionRow()
-    row.revision += 1
-    session.add(row)
+    """Increase the revision in the transaction that changes the tables.
+
+    Other processes that do the same wait for the end of this transaction.
+    """
+    table = SQLModel.metadata.tables["registry_revision"]
+    advanced = update(table).values(revision=table.c.revision + 1)
+    connection = session.connection()
+    if connection.execute(advanced).rowcount == 0:
+        connection.execute(insert(table).values(id=1, revision=1))

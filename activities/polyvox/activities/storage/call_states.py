@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import orjson
@@ -19,7 +18,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
-from polyvox.activities.storage.hidden_transcripts import TranscriptRow
+from polyvox.activities.storage.hidden_transcripts import TranscriptRow, keep_transcripts
 from polyvox.protocols.wire_protocol import CallStates
 from polyvox.workflows.conversation import Conversation, Json, Part
 from polyvox.workflows.errors import ModelError
@@ -65,11 +64,7 @@ class CallStateStore:
 
         def write() -> None:
             self._store.put({digest_of(body): body for body in bodies.values()})
-            with Session(self._engine) as session:
-                for key, body in bodies.items():
-                    digest, now = digest_of(body), datetime.now(UTC)
-                    session.merge(TranscriptRow(key=key, digest=digest, created_at=now))
-                session.commit()
+            keep_transcripts(self._engine, {k: digest_of(body) for k, body in bodies.items()})
 
         await self._store.on_writer(write)
         self._absent.difference_update(bodies)

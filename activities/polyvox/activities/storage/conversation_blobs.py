@@ -13,15 +13,16 @@ Loaded conversations are cached by digest, limited in bytes.
 """
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import orjson
 
-from polyvox.activities.storage.blobs import BlobStore, digest_of
+from polyvox.activities.storage.blobs import RENEWED_S, BlobStore, digest_of
 from polyvox.activities.storage.credential_seal import CredentialSeal
 from polyvox.protocols.decoding.exact_objects import ExactObject, exact_object
 from polyvox.protocols.table import PROTOCOLS
@@ -69,8 +70,8 @@ class Recent(Generic[T]):
 
     def keep(self, digest: str, value: T, size: int) -> None:
         with self._lock:
-            if digest in self._values:
-                return
+            if (known := self._values.pop(digest, None)) is not None:
+                self._held -= known[1]
             self._values[digest] = (value, size)
             self._held += size
             while self._held > self._capacity and len(self._values) > 1:
@@ -102,7 +103,8 @@ class Bodies:
         self._protocols = protocols
         self._store = store
         self._conversations: Recent[Conversation] = Recent(cache_bytes)
-        self._stored: Recent[bool] = Recent(100_000)
+        # When this process last put each blob.
+        self._stored: Recent[float] = Recent(100_000)
 
     async def put(self, conversation: Conversation, owner: str) -> str:
         """Store a conversation of the key ``owner`` and return its digest; durable on return.
@@ -110,9 +112,10 @@ class Bodies:
         Its credentials are stored encrypted, and what ``fetch`` returns has them so; ``opened``
         decrypts them. Raises ModelError("invalid_request") if one is encrypted for another owner.
         """
+        put_at = time.monotonic()
         sealed, packed = await self._store.on_writer(lambda: self._put(conversation, owner))
         for digest in packed.blobs:
-            self._stored.keep(digest, True, 1)
+            self._stored.keep(digest, put_at, 1)
         self._conversations.keep(packed.digest, sealed, _weight(sealed, packed.size))
         return packed.digest
 
@@ -144,36 +147,46 @@ class Bodies:
 
     def _put(self, conversation: Conversation, owner: str) -> tuple[Conversation, _Packed]:
         sealed = self._seal.sealed(conversation, owner)
-        packed = pack(sealed, self._stored.get)
+        packed = pack(sealed, self._is_stored)
         self._store.put(packed.blobs)
         return sealed, packed
 
-    def _load(self, digest: str) -> tuple[Conversation, int]:
-        size = 0
+    def _is_stored(self, digest: str) -> bool:
+        """Return whether this process put a blob not long ago, so that no collection deletes it."""
+        put_at = self._stored.get(digest)
+        return put_at is not None and time.monotonic() - put_at < RENEWED_S
 
-        def body(address: str) -> bytes:
-            nonlocal size
-            found = self._store.get(address)
-            size += len(found)
-            return found
+    def _load(self, digest: str) -> tuple[Conversation, int]:
+        """Read a conversation: four queries of a database server, however long it is."""
+        bodies = self._store.get_all([digest])
+        manifest = orjson.loads(bodies[digest])
+        runs = [*manifest["messages"], *manifest["tools"]]
+        single = [address for address in (manifest["system"], manifest["options"]) if address]
+        bodies |= self._store.get_all({*runs, *single})
+        bodies |= self._store.get_all(
+            {address for run in runs for address in _digests(bodies[run])} - bodies.keys()
+        )
+        elements = {*single, *(address for run in runs for address in _digests(bodies[run]))}
+        documents = {address: orjson.loads(bodies[address]) for address in elements}
+        apart = {address for document in documents.values() for address in _references(document)}
+        bodies |= self._store.get_all(apart - bodies.keys())
 
         def element(address: str) -> Any:
-            return _element(_joined(orjson.loads(body(address)), body), self._protocols)
+            return _element(_joined(documents[address], bodies.__getitem__), self._protocols)
 
-        def elements(runs: list[str]) -> tuple[Any, ...]:
-            return tuple(element(address) for run in runs for address in _digests(body(run)))
+        def all_of(runs: list[str]) -> tuple[Any, ...]:
+            return tuple(element(address) for run in runs for address in _digests(bodies[run]))
 
-        manifest = orjson.loads(body(digest))
         return Conversation(
-            messages=elements(manifest["messages"]),
+            messages=all_of(manifest["messages"]),
             system=element(manifest["system"]) if manifest["system"] else None,
-            tools=elements(manifest["tools"]),
+            tools=all_of(manifest["tools"]),
             options=element(manifest["options"]),
             headers=tuple((name, value) for name, value in manifest["headers"]),
-        ), size
+        ), sum(map(len, bodies.values()))
 
 
-def pack(conversation: Conversation, stored: Callable[[str], Any] = lambda _: None) -> _Packed:
+def pack(conversation: Conversation, stored: Callable[[str], bool] = lambda _: False) -> _Packed:
     """Return the manifest's digest and the blobs of ``conversation`` that are not ``stored``."""
     blobs: dict[str, bytes] = {}
     size = 0
@@ -244,6 +257,19 @@ def _split(document: Json, keep: Callable[[bytes], str]) -> Json:
     if isinstance(document, list | tuple):
         return [_split(value, keep) for value in document]
     return document
+
+
+def _references(document: Json) -> Iterator[str]:
+    """Yield the digests of the strings that ``_split`` has replaced."""
+    if isinstance(document, dict):
+        if _REF in document:
+            yield document[_REF]
+            return
+        for value in document.values():
+            yield from _references(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _references(value)
 
 
 def _joined(document: Json, body: Callable[[str], bytes]) -> Json:

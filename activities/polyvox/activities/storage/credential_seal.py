@@ -2,8 +2,9 @@
 
 A run may be continued after a crash, or repeated later, and must then reach the provider with the
 credentials that the client sent. So a stored conversation has them, encrypted with a key that is
-in a file of its own, and only a model call decrypts them, right before it renders the request.
-Databases, the engine's history and exported runs contain nothing that is of use without that file.
+in a file of its own or derived from the deployment key, and only a model call decrypts them, right
+before it renders the request. Databases, the engine's history and exported runs contain nothing
+that is of use without that key.
 
 The cipher is AES-SIV (RFC 5297) of the library ``cryptography``. It is authenticated and needs no
 nonce: the same text gives the same result, so that equal requests are stored once. Each credential
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from polyvox.activities.storage.data_folder import DataFolderUnusable
+from polyvox.activities.storage.deployment_key import DEPLOYMENT_KEY, DeploymentKey
 from polyvox.activities.storage.private_files import make_private, write_private
 from polyvox.protocols.requests.credentials import Change, in_conversation, origin_of
 from polyvox.workflows.conversation import Conversation
@@ -67,6 +69,11 @@ class CredentialSeal:
                 "created; credentials in stored requests cannot be used then."
             )
         return cls(key)
+
+    @classmethod
+    def of_deployment(cls, key: DeploymentKey) -> Self:
+        """Return the seal that all processes of a deployment share."""
+        return cls(key.derived("credential seal"))
 
     @classmethod
     def of_process(cls) -> Self:
@@ -158,6 +165,7 @@ class _Sealing:
                 "API key: it was sent with another API key, or the server's file "
                 f"{KEY_FILE!r} has been replaced since. Send the whole conversation again with "
                 "the credential itself. To read stored ones, the server's operator must restore "
-                f"{KEY_FILE!r} in the data folder from a backup and start the server again.",
+                f"{KEY_FILE!r} in the data folder from a backup (or the value of {DEPLOYMENT_KEY}, "
+                "if it has one) and start the server again.",
             )
         return plain

@@ -1,4 +1,4 @@
-"""The databases of a data folder: their files, their opening, the migration of their tables.
+"""The databases: SQLite files or PostgreSQL databases, their opening and their tables' migration.
 
 The tables are declared in the stores that use them. Alembic creates and changes them, revision by
 revision, when a database without the newest revision is opened (``migrations/``).
@@ -9,32 +9,53 @@ import logging
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, event, inspect
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Insert,
+    Integer,
+    Table,
+    event,
+    inspect,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     InternalError,
     NoSuchModuleError,
     OperationalError,
     SQLAlchemyError,
 )
 from sqlalchemy.exc import DatabaseError as DBDatabaseError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel, create_engine
 
+from polyvox.activities.storage.backends.postgresql import (
+    is_postgresql,
+    postgresql_engine,
+    remedy,
+)
 from polyvox.activities.storage.data_folder import create_folder
 from polyvox.activities.storage.private_files import make_private
 from polyvox.workflows.errors import ModelError
 
 LOCK_WAIT_S = 5.0
+RETRY_S = 5.0
+"""When a client may try again if a database fails."""
 
 FULL_BYTES = 1024 * 1024
 """With less free space SQLite may fail to commit."""
@@ -70,13 +91,22 @@ class Schema:
     revisions: tuple[str, ...]
     holds: str
 
+    def version_table(self, dialect: str) -> str:
+        """Return the table of the current revision; one PostgreSQL database may have both."""
+        apart = dialect != "sqlite" and self.folder != "main"
+        return f"{self.folder}_alembic_version" if apart else "alembic_version"
+
 
 MAIN = Schema(
     "main",
     ("0001", "0002", "0003", "0004", "0005", "0006"),
     "runs, keys, models and stored responses",
 )
-BLOBS = Schema("blobs", ("0001",), "the conversations of all runs")
+BLOBS = Schema("blobs", ("0001", "0002"), "the conversations of all runs")
+
+
+BIG = BigInteger().with_variant(Integer(), "sqlite")
+"""An integer of 64 bits: all of SQLite's integers have them."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -121,11 +151,11 @@ def open_database(url: str, schema: Schema = MAIN) -> Engine:
     """
     try:
         parsed = make_url(url)
-        engine = create_engine(parsed)
+        engine = postgresql_engine(parsed) if is_postgresql(parsed) else create_engine(parsed)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise DatabaseError(
-            f"The database's address cannot be used: {error}. "
-            "Give a SQLAlchemy URL such as sqlite:////var/lib/polyvox/polyvox.db."
+            f"The database's address cannot be used: {error}. Give a URL such as "
+            "postgresql://polyvox@127.0.0.1:5432/polyvox or sqlite:////var/lib/polyvox/polyvox.db."
         ) from None
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
@@ -153,23 +183,66 @@ def errors_explained(engine: Engine, schema: Schema = MAIN) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
+        if engine.dialect.name == "postgresql":
+            raise DatabaseError(
+                f"The database {shown(engine)} cannot be used: {_reason(error).rstrip('.?')}. "
+                f"{remedy(engine, error)}"
+            ) from error
         raise _unusable(engine, schema, _reason(error)) from error
 
 
 def run_query(engine: Engine, query: Callable[[Session], T], what: str) -> T:
     """Return the result of ``query``. Blocks.
 
-    Raises ModelError("overloaded") that names ``what`` was queried if the database fails.
+    Raises ModelError("overloaded") that names ``what`` was queried if the database fails, and
+    ModelError("invalid_request") for a value that it does not accept.
     """
     try:
         with Session(engine, expire_on_commit=False) as session:
             return query(session)
+    except DataError as error:
+        raise ModelError("invalid_request", f"{what}: {_reason(error)}.") from error
     except SQLAlchemyError as error:
+        check = (
+            "the database server"
+            if engine.dialect.name == "postgresql"
+            else "the data folder's disk and permissions"
+        )
         raise ModelError(
             "overloaded",
-            f"{what} cannot be read: {_reason(error)}. "
-            "Check the data folder's disk and permissions, then try again.",
+            f"{what} cannot be read: {_reason(error)}. Check {check}, then try again.",
+            retry_after_s=RETRY_S,
         ) from error
+
+
+def replacing(engine: Engine, table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
+    """Return a statement that inserts ``rows``, or replaces those with the same primary key.
+
+    Unlike a look-up before an insert, it does not fail if another process inserts the same row.
+    """
+    new: postgresql.Insert | sqlite.Insert = (
+        postgresql.insert(table) if engine.dialect.name == "postgresql" else sqlite.insert(table)
+    ).values(rows)
+    changed = {c.name: new.excluded[c.name] for c in table.columns if not c.primary_key}
+    return new.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+
+
+def database_mistake(engine: Engine, schema: Schema = MAIN) -> str | None:
+    """Return why a database cannot be written, None if it can. Blocks.
+
+    One transaction adds a row and removes it, so a page is written and nothing changes.
+    """
+    if engine.dialect.name == "sqlite":
+        return write_mistake(Path(str(engine.url.database)))
+    table = schema.version_table(engine.dialect.name)
+    try:
+        with engine.begin() as connection:
+            new = f"INSERT INTO {table} VALUES ('{_WRITE_CHECK}')"
+            connection.exec_driver_sql(new)
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE version_num = '{_WRITE_CHECK}'")
+    except SQLAlchemyError as error:
+        return _reason(error)
+    return None
 
 
 def write_mistake(file: Path) -> str | None:
@@ -195,7 +268,8 @@ def storage_failure(error: BaseException) -> str | None:
     """Return the reason if ``error`` means that a store cannot be used now, None for a defect."""
     if isinstance(error, SQLAlchemyError):
         # The others, such as an unknown column, are mistakes in the program.
-        known = type(error) in (OperationalError, InternalError, DBDatabaseError)
+        known = type(error) in (OperationalError, InternalError, DBDatabaseError, PoolTimeoutError)
+        known = known or getattr(error, "connection_invalidated", False)
         return _reason(error) if known else None
     if isinstance(error, sqlite3.OperationalError):
         return str(error)
@@ -206,7 +280,7 @@ def storage_failure(error: BaseException) -> str | None:
 
 def _unusable(engine: Engine, schema: Schema, why: str) -> DatabaseError:
     return DatabaseError(
-        f"The database {_shown(engine)} cannot be opened: {why}. Check that it is a database of "
+        f"The database {shown(engine)} cannot be opened: {why}. Check that it is a database of "
         "Polyvox and that this user may write to it. If it is damaged, restore it from a backup, "
         f"or move it away to start with an empty one: {schema.holds} are then lost."
     )
@@ -232,28 +306,31 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _bring_up_to_date(engine: Engine, schema: Schema) -> None:
     newest = schema.revisions[-1]
     with engine.connect() as connection:
-        if _revision(connection) == newest:
+        if _revision(connection, schema) == newest:
             return
     with _MIGRATING, engine.begin() as connection:
         _lock_migrations(connection)
-        found = _revision(connection)
+        found = _revision(connection, schema)
         if found == newest:
             return
-        before = _schema_before_migrations(connection) if found is None else None
+        # Only SQLite files are that old.
+        may_be_old = found is None and connection.dialect.name == "sqlite"
+        before = _schema_before_migrations(connection) if may_be_old else None
         if found not in (None, *schema.revisions) or before not in (None, _BEFORE_MIGRATIONS):
             raise DatabaseError(
-                f"The database {_shown(engine)} has schema {found or before!r}; this program knows "
+                f"The database {shown(engine)} has schema {found or before!r}; this program knows "
                 f"up to {newest!r}. Use the newer program that wrote it, or another data folder."
             )
         _migrate(connection, schema)
-        log.debug("migrated %s from %s to %s", _shown(engine), found, newest)
+        log.debug("migrated %s from %s to %s", shown(engine), found, newest)
 
 
-def _revision(connection: Connection) -> str | None:
+def _revision(connection: Connection, schema: Schema) -> str | None:
     """Return the revision of the tables; None if no migration has run yet."""
-    if not inspect(connection).has_table("alembic_version"):
+    table = schema.version_table(connection.dialect.name)
+    if not inspect(connection).has_table(table):
         return None
-    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    found = connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalar()
     return None if found is None else str(found)
 
 
@@ -279,7 +356,8 @@ def _migrate(connection: Connection, schema: Schema) -> None:
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
-    config = Config(attributes={"connection": connection})
+    table = schema.version_table(connection.dialect.name)
+    config = Config(attributes={"connection": connection, "version_table": table})
     for name, value in (
         ("script_location", str(_MIGRATIONS)),
         ("version_locations", str(_MIGRATIONS / schema.folder)),
@@ -289,10 +367,11 @@ def _migrate(connection: Connection, schema: Schema) -> None:
     command.upgrade(config, "head")
 
 
-def _shown(engine: Engine) -> str:
+def shown(engine: Engine) -> str:
+    """Return a database's URL without its password."""
     return engine.url.render_as_string(hide_password=True)
 
 
 def _reason(error: SQLAlchemyError) -> str:
-    """Return the database's message, without the statement and links that SQLAlchemy adds."""
-    return str(getattr(error, "orig", None) or error)
+    """Return the database's message in one line, without what SQLAlchemy adds to it."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -9,7 +9,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from temporalio import activity
 
 from polyvox.activities.storage.blobs import digest_of
-from polyvox.activities.storage.database import UtcDateTime
+from polyvox.activities.storage.database import UtcDateTime, replacing
 from polyvox.workflows.boundary.backend import RECALL, REMEMBER
 from polyvox.workflows.boundary.calls import Memo
 from polyvox.workflows.conversation import Json
@@ -23,6 +23,9 @@ class MemoRow(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
+_MEMOS = SQLModel.metadata.tables["memos"]
+
+
 class Memos:
     """Values in the ledger's database, by the digest of their key."""
 
@@ -34,12 +37,10 @@ class Memos:
         """Store a value, durable on return; it replaces an earlier value of the same key."""
 
         def write() -> None:
-            row = MemoRow(
-                key=digest_of(memo.key.encode()), value=memo.json, created_at=datetime.now(UTC)
-            )
-            with Session(self._engine) as session:
-                session.merge(row)
-                session.commit()
+            key, now = digest_of(memo.key.encode()), datetime.now(UTC)
+            row = {"key": key, "value": memo.json, "created_at": now}
+            with self._engine.begin() as connection:
+                connection.execute(replacing(self._engine, _MEMOS, [row]))
 
         await asyncio.to_thread(write)
 

@@ -5,7 +5,7 @@ misses and the model may repeat tool calls, but the request still succeeds.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from temporalio import activity
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.database import UtcDateTime
+from polyvox.activities.storage.database import UtcDateTime, replacing
 from polyvox.workflows.boundary.backend import REMEMBER_TRANSCRIPT
 from polyvox.workflows.boundary.calls import HiddenTurn
 from polyvox.workflows.boundary.serialization import dump, load
@@ -31,6 +31,14 @@ class TranscriptRow(SQLModel, table=True):
     key: str = Field(primary_key=True)
     digest: str
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+def keep_transcripts(engine: Engine, digests: Mapping[str, str]) -> None:
+    """Store digests by key, durable on return; they replace those of the same keys."""
+    now = datetime.now(UTC)
+    rows = [{"key": key, "digest": digests[key], "created_at": now} for key in sorted(digests)]
+    with engine.begin() as connection:
+        connection.execute(replacing(engine, SQLModel.metadata.tables["transcripts"], rows))
 
 
 class Memory:
@@ -51,9 +59,7 @@ class Memory:
 
         def write() -> None:
             self._store.put({digest: body})
-            with Session(self._engine) as session:
-                session.merge(TranscriptRow(key=key, digest=digest, created_at=datetime.now(UTC)))
-                session.commit()
+            keep_transcripts(self._engine, {key: digest})
 
         await self._store.on_writer(write)
 

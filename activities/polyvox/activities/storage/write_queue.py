@@ -34,6 +34,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from polyvox.workflows.errors import ModelError
 
@@ -319,7 +320,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_outage(error: Exception) -> bool:
-    return isinstance(error, ModelError) or (
+    return isinstance(error, ModelError | PoolTimeoutError) or (
         isinstance(error, DBAPIError)
         and (error.connection_invalidated or not isinstance(error, _VALUE_FAULTS))
     )

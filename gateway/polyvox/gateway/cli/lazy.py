@@ -45,7 +45,14 @@ def loaded(place: str) -> Any:
     module, _, function = place.partition(":")
     alone = group("")
     alone.command(context_settings=HELP)(getattr(imported(module), function))
-    return get_command(alone)
+    command = get_command(alone)
+    names = {parameter.name for parameter in command.params}
+    if "data" in names and "database" not in names:
+        # Not needed for lists of commands.
+        from polyvox.gateway.cli.input.store_options import store_options  # noqa: PLC0415
+
+        command.params += store_options()
+    return command
 
 
 def imported(module: str) -> Any:

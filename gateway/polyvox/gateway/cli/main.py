@@ -24,6 +24,16 @@ GROUPS = {
 COMMANDS = (
     ("up", "up:up", "Start engine, worker and gateway; print how to connect; stop at Ctrl-C."),
     (
+        "gateway",
+        "roles:gateway",
+        "Start a gateway without a worker, for a Temporal cluster; stop at Ctrl-C.",
+    ),
+    (
+        "worker",
+        "roles:worker",
+        "Start a worker without a gateway, for a Temporal cluster; stop at Ctrl-C.",
+    ),
+    (
         "demo",
         "demo:demo",
         "Start everything on free ports, ask a simulated panel a question, show the trace.",

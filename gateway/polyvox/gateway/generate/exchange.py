@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
@@ -34,8 +35,10 @@ from polyvox.workflows.session import seen_headers
 
 log = logging.getLogger(__name__)
 
-_FOLLOW_AFTER_S = 5.0
-"""The end of a run is reported in process; for a longer run the engine is asked as well."""
+_COMPLETIONS_S = 0.25
+"""How long the end of a run waits for the completion of calls that other processes made."""
+
+_LOOKS = 25
 
 
 class RunStarter(Interface):
@@ -44,6 +47,8 @@ class RunStarter(Interface):
     async def start(self, request: RunRequest) -> StartedRun: ...
 
     def fail(self, run_id: str, error: ModelError) -> None: ...
+
+    async def completed_calls(self, run_id: str) -> set[str]: ...
 
 
 class Program(Interface):
@@ -113,7 +118,7 @@ class Exchange:
         lasting: bool = False,
         fetchable: bool = False,
         losses: tuple[str, ...] = (),
-        follow_after_s: float = _FOLLOW_AFTER_S,
+        follow_after_s: float | None = None,
     ) -> None:
         self._program = program
         self._answers = answers
@@ -125,7 +130,9 @@ class Exchange:
         self._lasting = lasting
         self._fetchable = fetchable or lasting
         self._own_losses = losses
-        self._follow_after_s = follow_after_s
+        self._follow_after_s = (
+            program.relay.follow_after_s if follow_after_s is None else follow_after_s
+        )
         self._committed = False
         self._left = False
         self._defect = False
@@ -217,8 +224,12 @@ class Exchange:
         channel.end(RunOutcome(error=ModelError("cancelled", "The client has left.")))
 
     async def _follow(self, handle: RunHandle, channel: Channel) -> None:
-        """Ask the engine for the run's end, in case it is not reported in process."""
-        await asyncio.sleep(self._follow_after_s)
+        """Ask the engine for the run's end, in case it is not reported."""
+        if self._program.relay.is_connected:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(channel.ending.wait(), self._follow_after_s)
+        else:
+            await asyncio.sleep(self._follow_after_s)
         try:
             outcome = await handle.outcome()
         except Exception as defect:  # noqa: BLE001 - logged by ``_recorded``
@@ -245,6 +256,7 @@ class Exchange:
             frames = await self._relay(channel, encoder, sink)
             if channel.outcome is not None and not self._left:
                 reply = channel.outcome.result()
+                await self._await_completions(channel)
                 self._refuse_rest_of_cut(channel)
                 frames.append(encoder.finish(reply))
                 await self._commit(channel, sink)
@@ -294,6 +306,15 @@ class Exchange:
         """
         if channel.unfinished & (self._sent_attempts.keys() - {call}):
             raise _begun_anew()
+
+    async def _await_completions(self, channel: Channel) -> None:
+        """Wait for calls of other processes: the run's end may arrive before their completion."""
+        sent = channel.elsewhere & self._sent_attempts.keys()
+        for _ in range(_LOOKS):
+            if not sent & channel.unfinished:
+                return
+            await asyncio.sleep(_COMPLETIONS_S / _LOOKS)
+        channel.unfinished -= await self._program.runs.completed_calls(self._run_id)
 
     async def _commit(self, channel: Channel, sink: Sink) -> None:
         if not self._committed:

@@ -91,10 +91,11 @@ async def readyz(request: Request) -> Response:
     """Requests can be served: the engine answers, and every store can be written."""
     engine = request.app.state.runtime.engine
     stores: dict[str, str] = await request.app.state.stores.states()
-    ready = engine.state == "running" and {*stores.values()} == {OK}
+    stopping = request.app.state.draining.has_begun
+    ready = engine.state == "running" and {*stores.values()} == {OK} and not stopping
     return JsonResponse(
         {
-            "status": "ready" if ready else "not ready",
+            "status": "stopping" if stopping else "ready" if ready else "not ready",
             "engine": engine.state,
             "stores": dict(stores),
         },

@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
+from polyvox.gateway.http.draining import Draining
 from polyvox.workflows.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,9 @@ class Limits:
 class OpenConnections:
     """Counts the connections that are open, by address, and those that linger."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, draining: Draining | None = None) -> None:
         self.limits = limits
+        self.draining = draining or Draining()
         self.lingering = 0
         self._open: Counter[str] = Counter()
         self._count = 0

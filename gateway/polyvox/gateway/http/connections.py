@@ -166,7 +166,13 @@ class Connection(HttpToolsProtocol):
         self._reading_since = None
         self._in_body = True
         self._headers_seen = self._head_bytes = 0
+        if self.config.open_connections.draining.has_begun and not self._asks_upgrade():
+            # As if the client had asked for it: the answer says so, and closes the connection.
+            self.headers.append((b"connection", b"close"))
         super().on_headers_complete()
+
+    def _asks_upgrade(self) -> bool:
+        return any(name == b"upgrade" for name, _ in self.headers)
 
     def on_body(self, body: bytes) -> None:
         self._idle_bytes = 0

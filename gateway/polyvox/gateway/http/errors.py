@@ -89,7 +89,7 @@ def defect_error(defect: Exception, what: str) -> ModelError:
         return ModelError(
             "overloaded",
             f"The server cannot use one of its stores ({reason}). Its operator must check the "
-            "disk of the data folder.",
+            "disk of the data folder, or the database server.",
             retry_after_s=STORE_RETRY_S,
         )
     log.error("%s: unexpected error", what, exc_info=defect)

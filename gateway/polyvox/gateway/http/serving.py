@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from polyvox.gateway.http.connection_limits import Limits, OpenConnections
 from polyvox.gateway.http.connections import Config, Connection
+from polyvox.gateway.http.draining import Draining
 from polyvox.gateway.http.websocket_connection import WebSocketConnection
 from polyvox.protocols.table import PROTOCOLS
 from polyvox.protocols.wire_protocol import Protocols
@@ -95,12 +96,15 @@ async def serving(
     *,
     files: int,
     protocols: Protocols = PROTOCOLS,
+    draining: Draining | None = None,
 ) -> AsyncIterator[None]:
     """Serve ``app`` on ``listener`` while the context is open, with at most ``files`` open files.
 
-    A connection is refused in the one of ``protocols`` that its path belongs to. On exit, running
-    responses get ``drain_s`` seconds to end before they are cut off.
+    A connection is refused in the one of ``protocols`` that its path belongs to. On exit, requests
+    are served for ``drain_delay_s`` more (``draining``), then running responses get ``drain_s``
+    seconds to end before they are cut off.
     """
+    draining = draining or Draining()
     limits = Limits(
         read_s=settings.read_timeout_s,
         write_s=settings.write_timeout_s,
@@ -110,7 +114,7 @@ async def serving(
     server = Server(
         Config(
             app,
-            OpenConnections(limits),
+            OpenConnections(limits, draining),
             protocols,
             http=Connection,
             ws=WebSocketConnection,
@@ -129,6 +133,7 @@ async def serving(
     try:
         await server.accepts.wait()
         yield
+        await draining.begin(settings.drain_delay_s)
     finally:
         server.should_exit = True
         await running

@@ -19,7 +19,7 @@ from polyvox.worker.hosting.temporal_backend import TemporalBackend
 from polyvox.worker.hosting.watchdog import BlockedFlow, blocked
 from polyvox.workflows.boundary.calls import RunInput
 from polyvox.workflows.boundary.failures import failure, model_error
-from polyvox.workflows.conversation import Conversation, Protocol
+from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import Flow, reply_from
 from polyvox.workflows.reply import Reply, Usage
@@ -37,13 +37,12 @@ class HostServices:
     """The functions of the process that the host calls, each in a workflow thread.
 
     ``open_conversation`` and ``load_flow`` are content-addressed and therefore deterministic.
-    ``tell`` gets the id, the client's protocol and the outcome of each run that ends, but not in a
-    replay.
+    ``tell`` gets the id, the input and the outcome of each run that ends, but not in a replay.
     """
 
     load_flow: Callable[[str], Flow]
     open_conversation: Callable[[str], Conversation]
-    tell: Callable[[str, Protocol, RunOutcome], object]
+    tell: Callable[[str, RunInput, RunOutcome], object]
 
 
 def flow_host(services: HostServices) -> type:
@@ -103,7 +102,7 @@ async def hosted(run_input: RunInput, services: HostServices, backend: TemporalB
         if not workflow.unsafe.is_replaying() and (reply or error):
             usage, notes = (run.usage, tuple(run.notes)) if run else (Usage(), ())
             outcome = RunOutcome(reply, error, usage, notes)
-            services.tell(run_id, run_input.protocol, outcome)
+            services.tell(run_id, run_input, outcome)
 
 
 async def _reply_of(flow: Flow, run: Run[Any], deadline_s: float | None) -> Reply:

@@ -89,7 +89,7 @@ class DryRunHost:
         services = HostServices(
             load_flow=lambda _: load_bundle(source, filename, LABEL),
             open_conversation=conversation,
-            tell=lambda _run, _protocol, outcome: ended.append(outcome),
+            tell=lambda _run, _input, outcome: ended.append(outcome),
         )
         await hosted(run_input, services, self._backend)
         notes = [note for outcome in ended for note in outcome.notes]

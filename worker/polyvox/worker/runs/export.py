@@ -14,6 +14,8 @@ from typing import Any
 from temporalio.client import Client, WorkflowHistory
 
 from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.backends.read_blobs import ReadBlobs
+from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.worker.hosting.host import HostServices
@@ -47,18 +49,6 @@ class ExportedRun:
         }
 
 
-class _Collecting(BlobStore):
-    """Records the blobs that are read."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.read: dict[str, bytes] = {}
-
-    def get(self, digest: str) -> bytes:
-        body = self.read[digest] = super().get(digest)
-        return body
-
-
 _MACHINE_MEMBERS = {"identity", "requestId", "stackTrace", "workerVersion"}
 """Members of a history that name processes, hosts and folders; replays do not use them."""
 
@@ -76,18 +66,17 @@ def _portable(document: Any) -> Any:
     }
 
 
-async def export_run(client: Client, registry: Registry, blobs: Path, run_id: str) -> ExportedRun:
+async def export_run(
+    client: Client, registry: Registry, blobs: BlobStore, run_id: str
+) -> ExportedRun:
     """Return a run with all blobs that its replay reads. Raises ModelError without a history."""
     history = await fetch_history(client, run_id)
-    store = _Collecting(blobs)
-    try:
-        past = await read_history(history, data_converter(store))
-        bodies = Bodies(store)
-        bodies.get(past.run_input.conversation.base)
-        flow = registry.flow(past.run_input.flow)
-        await replay(history, host_services(registry, bodies), data_converter(store))
-    finally:
-        store.close()
+    store = ReadBlobs(blobs)
+    past = await read_history(history, data_converter(store))
+    bodies = Bodies(store)
+    bodies.get(past.run_input.conversation.base)
+    flow = registry.flow(past.run_input.flow)
+    await replay(history, host_services(registry, bodies), data_converter(store))
     source = registry.source(past.run_input.digest)
     return ExportedRun(run_id, flow.name, flow.filename, source, history, store.read)
 
@@ -119,7 +108,7 @@ def parse_exported(text: str) -> ExportedRun:
 async def replay_exported(run: ExportedRun) -> Verdict:
     """Replay an exported run without an engine, a server or a data folder."""
     with tempfile.TemporaryDirectory(prefix="polyvox-replay-") as folder:
-        store = BlobStore(Path(folder) / "blobs.db")
+        store = SqliteBlobs(Path(folder) / "blobs.db")
         try:
             store.put(run.blobs)
             flow = load_bundle(run.source, run.filename, run.flow)

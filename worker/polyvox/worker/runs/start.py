@@ -50,21 +50,23 @@ async def start_run(
     *,
     run_id: str,
     engine: Engine | None = None,
+    eager: bool = True,
 ) -> WorkflowHandle[object, Reply]:
     """Start a run that is in the ledger.
 
-    ``engine`` is the engine of this process; without it another process hosts the run. Raises
-    ModelError if the engine does not accept the run, which is then recorded as failed.
+    ``engine`` is the engine of this process; without it, or if it is not ``eager``, another process
+    hosts the run. Raises ModelError if the engine does not accept the run, which is then recorded
+    as failed.
     """
     try:
-        return await _started(client, run_input, run_id, engine)
+        return await _started(client, run_input, run_id, engine, eager=eager)
     except ModelError as error:
         record_failure(ledger, run_id, error, workflow=False)
         raise
 
 
 async def _started(
-    client: Client, run_input: RunInput, run_id: str, engine: Engine | None
+    client: Client, run_input: RunInput, run_id: str, engine: Engine | None, *, eager: bool
 ) -> WorkflowHandle[object, Reply]:
     if engine is not None and engine.state != "running":
         raise restarting()
@@ -77,7 +79,7 @@ async def _started(
             result_type=Reply,
             execution_timeout=RUN_LIMIT,
             rpc_timeout=RPC_LIMIT,
-            request_eager_start=engine is not None,
+            request_eager_start=eager and engine is not None,
             static_summary=f"{run_input.model}{', again' if run_input.rerun_of else ''}",
         )
     except RPCError as error:
@@ -143,6 +145,8 @@ class Runs:
     relay: Relay
     tracing: Tracing
     process_id: str = ""
+    eager: bool = True
+    """Whether this process has a worker, which then runs what it starts."""
 
     async def start(self, request: RunRequest) -> StartedRun:
         """Start a run. Raises ModelError; a refused run is recorded in the ledger too."""
@@ -171,7 +175,12 @@ class Runs:
         )
         try:
             handle = await start_run(
-                self.client, self.ledger, run_input, run_id=request.run_id, engine=self.engine
+                self.client,
+                self.ledger,
+                run_input,
+                run_id=request.run_id,
+                engine=self.engine,
+                eager=self.eager,
             )
         except BaseException as error:
             span.end("failed", error if isinstance(error, ModelError) else None)
@@ -228,3 +237,9 @@ class Runs:
     def fail(self, run_id: str, error: ModelError) -> None:
         """Record that a run failed because of an error outside of it."""
         record_failure(self.ledger, run_id, error)
+
+    async def completed_calls(self, run_id: str) -> set[str]:
+        """Return the ids of the calls of a run that have completed, as the ledger has them."""
+        run = await self.ledger.run(run_id)
+        calls = run.calls if run is not None else ()
+        return {call.call_id for call in calls if call.status == "completed" and call.call_id}

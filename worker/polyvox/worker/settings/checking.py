@@ -36,7 +36,7 @@ def model_mistakes(reading: Reading) -> list[str]:
     settings = reading.settings
     if not settings.models:
         return []
-    with _registry(settings.data) as registry:
+    with _registry(settings.stores.database_file) as registry:
         try:
             registry.change(
                 declared(settings),
@@ -49,12 +49,13 @@ def model_mistakes(reading: Reading) -> list[str]:
 
 
 @contextmanager
-def _registry(data: Path) -> Iterator[Registry]:
-    """Yield a registry with the flows that ship and those of the data folder."""
+def _registry(file: Path | None) -> Iterator[Registry]:
+    """Yield a registry with the flows that ship and those of a database file."""
     with tempfile.TemporaryDirectory(prefix="polyvox-check-") as folder:
         database = open_database(file_url(database_file(Path(folder))))
         try:
-            _copy_flows(database_file(data), database)
+            if file is not None:
+                _copy_flows(file, database)
             registry = Registry(database)
             register_templates(registry)
             yield registry

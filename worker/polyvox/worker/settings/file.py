@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from polyvox.activities.registry.virtual_models import name_mistake
+from polyvox.activities.storage.backends.urls import url_mistake
 from polyvox.protocols.dialects.dialect import (
     UNKNOWN,
     CallIds,
@@ -26,6 +27,8 @@ from polyvox.protocols.dialects.dialect import (
 )
 from polyvox.protocols.dialects.servers import SERVERS
 from polyvox.protocols.table import PROTOCOLS
+from polyvox.worker.settings.cluster import ClusterSettings
+from polyvox.worker.settings.table import Table as _Table
 
 RESERVED_PROVIDERS = frozenset({"simulator", *(f"simulator-{name}" for name in PROTOCOLS)})
 # Headers that contain keys; a key in the file could get into logs.
@@ -119,10 +122,6 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -202,8 +201,10 @@ class ServerSettings(_Table):
     """``[server]``: the gateway's address and limits.
 
     ``port`` 0 means any free port. ``drain_s`` is the time running streams have to finish when the
-    server stops; ``keep_alive_s`` the interval of keep-alive messages in a silent stream;
-    ``keep_responses_days`` the time a stored response is available. ``register_over_http`` allows
+    server stops, ``drain_delay_s`` the time before that in which it still takes requests, while
+    load balancers notice that it is not ready. ``keep_alive_s`` is the interval of keep-alive
+    messages in a silent stream; ``keep_responses_days`` the time a stored response is available.
+    ``register_over_http`` allows
     admin keys to register flows, which are programs that run in the server. ``read_timeout_s``
     limits the time for a request's head and between parts of its body; ``write_timeout_s`` the time
     in which a client reads nothing of its answer. ``allowed_hosts`` are the accepted host names
@@ -216,6 +217,7 @@ class ServerSettings(_Table):
     port: int = Field(8484, ge=0, le=65535)
     max_body_mib: int = Field(64, ge=1)
     drain_s: float = Field(30.0, ge=0, allow_inf_nan=False)
+    drain_delay_s: float = Field(0.0, ge=0, allow_inf_nan=False)
     keep_alive_s: float = Field(10.0, gt=0, allow_inf_nan=False)
     keep_responses_days: float = Field(30.0, gt=0, le=36_500)
     register_over_http: bool = False
@@ -245,6 +247,28 @@ class EngineSettings(_Table):
     ui_address: str | None = None
 
 
+def _database(url: str) -> str:
+    if wrong := url_mistake(url):
+        raise PydanticCustomError("secret", "{wrong}", {"wrong": wrong})
+    return url
+
+
+def _blobs(url: str) -> str:
+    if wrong := url_mistake(url, blobs=True):
+        raise PydanticCustomError("secret", "{wrong}", {"wrong": wrong})
+    return url
+
+
+class StorageSettings(_Table):
+    """``[storage]``: where the stores are; None means in the data folder.
+
+    ``database`` and ``blobs`` are URLs. Without ``blobs`` the blobs are beside the database.
+    """
+
+    database: Annotated[str, AfterValidator(_database)] | None = None
+    blobs: Annotated[str, AfterValidator(_blobs)] | None = None
+
+
 class ConfigFile(_Table):
     """The contents of ``polyvox.toml``."""
 
@@ -256,6 +280,8 @@ class ConfigFile(_Table):
     )
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    storage: StorageSettings = StorageSettings()
 
 
 # The tables by their path in the file, for listing the known keys; * stands for any name.
@@ -267,6 +293,8 @@ _TABLES: dict[tuple[str, ...], type[_Table]] = {
     ("models", "*"): ModelTable,
     ("server",): ServerSettings,
     ("engine",): EngineSettings,
+    ("cluster",): ClusterSettings,
+    ("storage",): StorageSettings,
 }
 
 

@@ -1,8 +1,9 @@
 """The operator's settings as one frozen value.
 
 Sources, in order of precedence: command line arguments, the environment (``TEMPORAL_ADDRESS``,
-``TEMPORAL_NAMESPACE``, ``TEMPORAL_UI_ADDRESS``), the file ``polyvox.toml``, defaults. There is no
-global state: the caller passes in the environment, and passes on the Settings.
+``TEMPORAL_NAMESPACE``, ``TEMPORAL_UI_ADDRESS``, ``POLYVOX_DATABASE``, ``POLYVOX_BLOBS``), the file
+``polyvox.toml``, defaults. There is no global state: the caller passes in the environment, and
+passes on the Settings.
 
 Three rules apply. The file contains no provider keys, only the names of the environment variables
 that hold them. All mistakes in the file are reported together, each with its line, its path inside
@@ -16,16 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from polyvox.activities.model_call.provider import Price, Provider, api_key
+from polyvox.activities.storage.backends.urls import StoreUrls, store_urls, url_mistake
+from polyvox.worker.settings.cluster import ClusterSettings
 from polyvox.worker.settings.file import (
     EngineSettings,
     ModelTable,
     ProviderTable,
     ServerSettings,
+    StorageSettings,
     parse_document,
 )
 from polyvox.worker.settings.toml_lines import lines_of
 
 CONFIG_NAME = "polyvox.toml"
+DATABASE_VARIABLE = "POLYVOX_DATABASE"
+BLOBS_VARIABLE = "POLYVOX_BLOBS"
 
 # Added automatically if the file declares no providers and the key is in the environment.
 WELL_KNOWN_PROVIDERS = (
@@ -49,7 +55,14 @@ class Settings:
     models: Mapping[str, ModelTable] = field(default_factory=dict)
     server: ServerSettings = field(default_factory=ServerSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    storage: StorageSettings = field(default_factory=StorageSettings)
     lines: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def stores(self) -> StoreUrls:
+        """Where the stores are."""
+        return store_urls(self.data, self.storage.database, self.storage.blobs)
 
     def located(self, mistakes: Iterable[str]) -> list[str]:
         """Return ``mistakes``, each ``path.in.file: what is wrong``, with the file and the line."""
@@ -98,6 +111,8 @@ def load_settings(
     port: int | None = None,
     engine_address: str | None = None,
     namespace: str | None = None,
+    database: str | None = None,
+    blobs: str | None = None,
 ) -> Settings:
     """Return the settings; for an argument that is None the next source applies.
 
@@ -111,6 +126,8 @@ def load_settings(
         port=port,
         engine_address=engine_address,
         namespace=namespace,
+        database=database,
+        blobs=blobs,
     )
     if reading.mistakes:
         raise SettingsError("\n".join(reading.mistakes))
@@ -126,6 +143,8 @@ def read_settings(
     port: int | None = None,
     engine_address: str | None = None,
     namespace: str | None = None,
+    database: str | None = None,
+    blobs: str | None = None,
 ) -> Reading:
     """Return the settings and every mistake in them; see ``load_settings``.
 
@@ -152,6 +171,8 @@ def read_settings(
             "Use for example 127.0.0.1:8080 (TEMPORAL_UI_ADDRESS or engine.ui_address)."
         )
         ui_address = None
+    storage, unusable = _storage(document.storage, environ, database, blobs)
+    mistakes += unusable
     if port is not None and not 0 <= port <= 65535:
         mistakes.append(f"The port {port!r} is not between 0 and 65535 (0: any free port).")
         port = None
@@ -171,6 +192,8 @@ def read_settings(
             namespace=namespace or environ.get("TEMPORAL_NAMESPACE") or document.engine.namespace,
             ui_address=ui_address if address is not None else None,
         ),
+        cluster=document.cluster,
+        storage=storage,
         lines={".".join(path): line for path, line in lines_of(text).items()},
     )
     named = raw.get("providers", {})
@@ -179,6 +202,23 @@ def read_settings(
         (*in_order(settings.located(wrong)), *mistakes),
         frozenset(named if isinstance(named, dict) else ()),
     )
+
+
+def _storage(
+    table: StorageSettings, environ: Mapping[str, str], database: str | None, blobs: str | None
+) -> tuple[StorageSettings, list[str]]:
+    """Return where the stores are, and the mistakes in it; a URL with a mistake is left out."""
+    given = {
+        "database": database or environ.get(DATABASE_VARIABLE),
+        "blobs": blobs or environ.get(BLOBS_VARIABLE),
+    }
+    mistakes = [
+        f"The URL of the {name} {wrong} (--{name}, POLYVOX_{name.upper()} or storage.{name})."
+        for name, url in given.items()
+        if url and (wrong := url_mistake(url, blobs=name == "blobs"))
+    ]
+    sound = {n: u for n, u in given.items() if u and not url_mistake(u, blobs=n == "blobs")}
+    return table.model_copy(update=sound), mistakes
 
 
 def in_order(mistakes: Iterable[str]) -> list[str]:

@@ -9,12 +9,11 @@ import typer
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.storage.database import (
     DatabaseError,
-    database_file,
-    file_url,
     open_database,
 )
 from polyvox.gateway.api.run_document import run_page
 from polyvox.gateway.cli.input.options import DEFAULT_DATA, DataOption, give_up
+from polyvox.gateway.cli.input.store_options import stores_of
 from polyvox.gateway.cli.input.stores import find_run
 from polyvox.gateway.web_ui.address import UiAddress, read_ui_address
 from polyvox.worker.engine.data_lock import lock_holder
@@ -57,7 +56,7 @@ def _page(data: Path, ui_address: UiAddress, run_id: str) -> str:
 
 def _ticket(data: Path, target: str) -> str:
     try:
-        database = open_database(file_url(database_file(data.expanduser())))
+        database = open_database(stores_of(data).database)
     except DatabaseError as error:
         give_up(str(error))
     try:

@@ -1,4 +1,4 @@
-"""``polyvox up``: the whole program, until a signal ends it."""
+"""``polyvox up``: the whole program, until a signal ends it; ``roles.py`` has its halves."""
 
 import asyncio
 import gc
@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import uvloop
@@ -16,6 +17,7 @@ from temporalio.exceptions import ActivityError
 
 from polyvox.activities.storage.data_folder import DataFolderUnusable
 from polyvox.activities.storage.database import DatabaseError
+from polyvox.activities.storage.deployment_key import DeploymentKeyError
 from polyvox.gateway.cli.input.options import give_up
 from polyvox.gateway.cli.output.connecting import show
 from polyvox.gateway.cli.output.logs import configure_logs
@@ -24,9 +26,17 @@ from polyvox.gateway.own_keys import UnusableKey
 from polyvox.gateway.program import UnsafeHost, started
 from polyvox.worker.engine.data_lock import DataFolderInUse
 from polyvox.worker.engine.frontend import EngineError
+from polyvox.worker.hosting.lane_port import LanePortError
 from polyvox.worker.settings.checking import all_mistakes
 from polyvox.worker.settings.file import LogFormat, LogLevel
-from polyvox.worker.settings.settings import Settings, SettingsError, read_settings
+from polyvox.worker.settings.settings import (
+    BLOBS_VARIABLE,
+    DATABASE_VARIABLE,
+    Reading,
+    Settings,
+    SettingsError,
+    read_settings,
+)
 from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
@@ -36,7 +46,9 @@ CALLING_ERRORS = (
     DataFolderInUse,
     EngineError,
     FlowError,
+    LanePortError,
     DatabaseError,
+    DeploymentKeyError,
     ModelError,  # the ledger cannot be read or written
     PortTaken,
     SettingsError,
@@ -62,6 +74,22 @@ EngineOption = Annotated[
     str | None,
     typer.Option("--engine", help="HOST:PORT of a Temporal cluster; default: start one."),
 ]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        envvar=DATABASE_VARIABLE,
+        help="URL of the database, such as postgresql://USER@HOST/NAME; default: a file in --data.",
+    ),
+]
+BlobsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--blobs",
+        envvar=BLOBS_VARIABLE,
+        help="URL of the blob store, such as s3://BUCKET/PREFIX; default: beside the database.",
+    ),
+]
 LogLevelOption = Annotated[
     LogLevel | None,
     typer.Option("--log-level", help="What to log at least; default info: a line per request."),
@@ -77,24 +105,35 @@ def up(
     host: HostOption = None,
     port: PortOption = None,
     engine: EngineOption = None,
+    database: DatabaseOption = None,
+    blobs: BlobsOption = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
 ) -> None:
     """Start engine, worker and gateway; print how to connect; stop at Ctrl-C."""
     environ = dict(os.environ)
+    read = partial(
+        read_settings,
+        config,
+        data,
+        environ=environ,
+        host=host,
+        port=port,
+        engine_address=engine,
+        database=database,
+        blobs=blobs,
+    )
+    run(lambda: serve_clients(checked(read(), log_level, log_format), environ, "replica"))
 
-    def settings() -> Settings:
-        reading = read_settings(
-            config, data, environ=environ, host=host, port=port, engine_address=engine
-        )
-        if reading.mistakes:
-            # With those of the models, which the start would find only after these are corrected.
-            raise SettingsError("\n".join(all_mistakes(reading)))
-        server = reading.settings.server
-        configure_logs(log_level or server.log_level, log_format or server.log_format)
-        return reading.settings
 
-    run(lambda: _up(settings(), environ))
+def checked(reading: Reading, log_level: LogLevel | None, log_format: LogFormat | None) -> Settings:
+    """Return the settings, and log as they say. Raises SettingsError with every mistake."""
+    if reading.mistakes:
+        # With those of the models, which the start would find only after these are corrected.
+        raise SettingsError("\n".join(all_mistakes(reading)))
+    server = reading.settings.server
+    configure_logs(log_level or server.log_level, log_format or server.log_format)
+    return reading.settings
 
 
 def run(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -127,13 +166,16 @@ def _is_unexpected(record: logging.LogRecord) -> bool:
     return not (isinstance(dropped, ActivityError) and model_error(dropped).kind == "cancelled")
 
 
-async def _up(settings: Settings, environ: Mapping[str, str]) -> None:
+async def serve_clients(
+    settings: Settings, environ: Mapping[str, str], role: Literal["replica", "gateway"]
+) -> None:
+    """Run the whole program, or only its gateway, until a signal ends it."""
     console = Console(highlight=False, soft_wrap=True)
     stop = Stop()
-    async with started(settings, environ=environ, report=console.print) as program:
+    async with started(settings, environ=environ, report=console.print, role=role) as program:
         stop.is_running = True
         show(program, console)
-        _spare_collections()
+        spare_collections()
         await stop.wait()
         console.print(
             f"Stopping: running streams get up to {settings.server.drain_s:g} s to finish. "
@@ -142,7 +184,7 @@ async def _up(settings: Settings, environ: Mapping[str, str]) -> None:
     console.print("Stopped.")
 
 
-def _spare_collections() -> None:
+def spare_collections() -> None:
     """Exclude the objects that live as long as the program from garbage collection.
 
     A streamed token makes many short-lived objects and no cycles: with the defaults, collections

@@ -1,6 +1,6 @@
-"""Open the ledger and the registry in a data folder for a command.
+"""Open the ledger and the registry of a data folder for a command.
 
-Commands read the database file themselves, so they work whether or not the server runs.
+Commands read the database themselves, so they work whether or not the server runs.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ from typing import TypeVar
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.backends.urls import StoreUrls
 from polyvox.activities.storage.data_folder import DataFolderUnusable, require_writable
 from polyvox.activities.storage.database import (
     DatabaseError,
-    database_file,
     errors_explained,
-    file_url,
     open_database,
 )
 from polyvox.gateway.cli.input.options import DEFAULT_DATA, give_up
+from polyvox.gateway.cli.input.store_options import stores_of
 from polyvox.gateway.cli.output.format import RUN_PREFIX
 from polyvox.worker.settings.shipped_templates import register_templates
 from polyvox.workflows.errors import ModelError
@@ -37,23 +37,30 @@ def with_ledger(data: Path, use: Callable[[Ledger], Awaitable[T]], *, create: bo
     Prints an error and exits with 1 if there is no ledger (unless ``create``), if it cannot be
     opened, or if ``use`` raises ModelError; with 2 if the data folder cannot be created or written.
     """
-    file = database_file(data.expanduser())
+    urls = stores_of(data)
     if create:
         _data_folder(data, create=True)
-    elif not file.is_file():
-        give_up(
-            f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
-            "or name its data folder: --data FOLDER."
-        )
+    else:
+        require_ledger(urls)
 
     async def opened() -> T:
-        async with Ledger.open(file_url(file)) as ledger:
+        async with Ledger.open(urls.database) as ledger:
             return await use(ledger)
 
     try:
         return asyncio.run(opened())
     except (DatabaseError, ModelError) as error:
         give_up(str(error))
+
+
+def require_ledger(urls: StoreUrls) -> None:
+    """Exit with 1 if the database is a file that does not exist."""
+    file = urls.database_file
+    if file is not None and not file.is_file():
+        give_up(
+            f"There is no ledger {str(file)!r}. Start the server with `polyvox up`, "
+            "or name its data folder: --data FOLDER."
+        )
 
 
 def find_run(data: Path, run_id: str) -> RunRecord:
@@ -82,9 +89,11 @@ def with_registry(data: Path, use: Callable[[Registry], T], *, create: bool = Fa
     exist (unless ``create``, or it is the default one), if the registry cannot be opened, or if
     ``use`` raises FlowError or ModelError; with 2 if the folder cannot be created or written.
     """
-    file = database_file(_data_folder(data, create=create))
+    urls = stores_of(data)
+    if not urls.is_shared:
+        _data_folder(data, create=create)
     try:
-        database = open_database(file_url(file))
+        database = open_database(urls.database)
         try:
             with errors_explained(database):
                 registry = Registry(database)

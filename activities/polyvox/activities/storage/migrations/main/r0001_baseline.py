@@ -17,6 +17,10 @@ def _text(name: str, *, null: bool = False, key: bool = False) -> sa.Column[str]
     return sa.Column(name, sa.String(), nullable=null, primary_key=key)
 
 
+_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""64 bits everywhere: all of SQLite's integers have them."""
+
+
 def _number(name: str, *, null: bool = False, key: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.Integer(), nullable=null, primary_key=key)
 
@@ -35,7 +39,7 @@ def _json(name: str, *, null: bool = False) -> sa.Column[object]:
 
 def _meters() -> list[sa.Column[int]]:
     meters = ("input", "cache_read", "cache_write", "output", "reasoning")
-    return [_number(f"{meter}_tokens", null=True) for meter in meters]
+    return [sa.Column(f"{meter}_tokens", _BIG, nullable=True) for meter in meters]
 
 
 sa.Table(
@@ -71,7 +75,7 @@ sa.Table(
     "calls",
     TABLES,
     *_meters(),
-    _number("id", key=True),
+    sa.Column("id", _BIG, primary_key=True),
     _text("run_id"),
     _text("step"),
     _number("attempt"),

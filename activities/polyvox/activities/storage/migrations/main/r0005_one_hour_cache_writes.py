@@ -9,4 +9,5 @@ down_revision = "0004"
 
 def upgrade() -> None:
     for table in ("runs", "calls"):
-        op.add_column(table, sa.Column("cache_write_1h_tokens", sa.Integer(), nullable=True))
+        tokens = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+        op.add_column(table, sa.Column("cache_write_1h_tokens", tokens, nullable=True))

@@ -15,12 +15,11 @@ from temporalio.client import Client
 from polyvox.activities.ledger.ledger import LIST_LIMIT, Ledger
 from polyvox.activities.ledger.tables import RunRecord
 from polyvox.activities.registry.registry import Registry
+from polyvox.activities.storage.backends.opened_blobs import open_blobs
 from polyvox.activities.storage.blobs import BlobStore
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.database import (
     DatabaseError,
-    database_file,
-    file_url,
     open_database,
 )
 from polyvox.activities.storage.private_files import write_private
@@ -41,7 +40,8 @@ from polyvox.gateway.cli.input.options import (
     give_up_on_engine,
     print_json,
 )
-from polyvox.gateway.cli.input.stores import known_run, with_ledger
+from polyvox.gateway.cli.input.store_options import stores_of
+from polyvox.gateway.cli.input.stores import known_run, require_ledger, with_ledger
 from polyvox.gateway.cli.output.run_tree import render_tree
 from polyvox.worker.hosting.payloads import data_converter
 from polyvox.worker.runs.export import export_run, host_services, parse_exported, replay_exported
@@ -64,7 +64,6 @@ class _Open:
     ledger: Ledger
     registry: Registry
     store: BlobStore
-    blobs: Path
     client: Client
 
     async def run_id(self, beginning: str) -> str:
@@ -136,7 +135,7 @@ def export(
 
     async def exported(opened: _Open) -> bytes:
         run_id = await opened.run_id(run)
-        found = await export_run(opened.client, opened.registry, opened.blobs, run_id)
+        found = await export_run(opened.client, opened.registry, opened.store, run_id)
         return orjson.dumps(found.document(), option=orjson.OPT_INDENT_2)
 
     document = _with_engine(data, engine, namespace, exported)
@@ -210,23 +209,22 @@ def _with_engine(
     """Open the folder and connect to its engine; print a known error and exit with 1."""
     data = data.expanduser()
     chosen = chosen_engine(data, engine, namespace)
-    if not database_file(data).is_file():
-        give_up(f"There is no ledger in {str(data)!r}. Name the server's: --data FOLDER.")
+    urls = stores_of(data)
+    require_ledger(urls)
 
     async def opened() -> T:
         async with AsyncExitStack() as stack:
-            url = file_url(database_file(data))
-            ledger = await stack.enter_async_context(Ledger.open(url))
-            database = open_database(url)
+            ledger = await stack.enter_async_context(Ledger.open(urls.database))
+            database = open_database(urls.database)
             stack.callback(database.dispose)
-            store = BlobStore(data / "blobs.db")
+            store = open_blobs(urls)
             stack.callback(store.close)
             client = await Client.connect(
                 chosen.address,
                 namespace=chosen.namespace,
                 data_converter=data_converter(store),
             )
-            return await use(_Open(ledger, Registry(database), store, data / "blobs.db", client))
+            return await use(_Open(ledger, Registry(database), store, client))
 
     try:
         return asyncio.run(opened())
