@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.crash.batch import run_batch
-from tests.crash.cells import FLOWS, MODES, Batch, Cell, Flow, Point, cells_of
+from tests.crash.cells import FLOWS, MODES, STORM, Batch, Cell, Flow, Mode, Point, cells_of
 from tests.crash.deployments import missing
 from tests.crash.judging import judge
 from tests.crash.table import Row, as_json, print_head, print_rows, print_totals
@@ -30,6 +30,26 @@ VICTIMS: dict[str, tuple[str, ...]] = {
 }
 """What dies in each deployment. Deployments whose program does not exist yet are skipped."""
 
+STORMS: dict[str, tuple[str, ...]] = {
+    "embedded": ("tree", "engine"),
+    "one replica": ("replica",),
+    "replicas": ("replica",),
+    "split": ("gateway", "worker"),
+}
+STORM_EVENTS = (1, 8)
+"""A storm for each: the request, or the answer that was read, at which the victim is stopped."""
+
+STORM_MODES: tuple[Mode, ...] = ("chat", "messages stream", "responses stream", "background")
+
+FEW_MODES: tuple[Mode, ...] = (
+    "chat",
+    "messages stream",
+    "responses stream",
+    "background",
+    "chat sdk",
+)
+"""The clients of deployments that differ from the embedded one in their processes only."""
+
 UPSTREAM_POINTS: tuple[Point, ...] = ("started", "panel", "tool", "first", "mid", "late")
 """The points at which a provider has something to lose."""
 
@@ -41,16 +61,22 @@ def batches(only: list[str]) -> Iterator[Batch]:
             for flow in FLOWS:
                 chosen = [
                     cell
-                    for cell in _cells(flow, victim)
+                    for cell in _cells(deployment, flow, victim)
                     if _matches(f"{deployment}/{victim}/{flow}/{cell.point}/{cell.mode}", only)
                 ]
                 for cells in _parts(chosen):
                     yield Batch(deployment, victim, cells)
+        for victim in STORMS[deployment]:
+            for point in STORM:
+                storm = [c for flow in FLOWS for c in cells_of(flow, (point,), STORM_MODES)]
+                if _matches(f"{deployment}/{victim}/storm/{point}", only):
+                    for number in STORM_EVENTS:
+                        yield Batch(deployment, victim, tuple(storm), number)
 
 
-def _cells(flow: Flow, victim: str) -> Iterator[Cell]:
+def _cells(deployment: str, flow: Flow, victim: str) -> Iterator[Cell]:
     points = UPSTREAM_POINTS if victim == "upstream" else FLOWS[flow]
-    return cells_of(flow, points, MODES)
+    return cells_of(flow, points, MODES if deployment == "embedded" else FEW_MODES)
 
 
 def _parts(cells: list[Cell]) -> Iterator[tuple[Cell, ...]]:

@@ -21,7 +21,7 @@ from tests.crash.asking import Asker, Seen, second_body, wants_tool
 from tests.crash.cells import Batch, Cell
 from tests.crash.configuration import configuration, connections_before_start
 from tests.crash.deployments import DEPLOYMENTS, KEY, Deployment
-from tests.crash.processes import SUPERVISOR_S, resume, unread_bytes
+from tests.crash.processes import SUPERVISOR_S, resume
 from tests.crash.upstream import Request, Upstream
 
 REACH_LIMIT_S = 45.0
@@ -35,8 +35,8 @@ NOTICE_S = 0.1
 RECORD_LIMIT_S = 0.5
 """The time a call that has ended has to be recorded before the kill. It need not be."""
 
-START_BYTES = 500
-"""A request to start a run has more bytes than this."""
+RECEIVE_LIMIT_S = 3.0
+"""The time a gateway has to record a run while the engine is frozen."""
 
 POLL_S = 0.05
 
@@ -93,6 +93,7 @@ class _Run:
         self._reach_held_points()
         self.deployment.start_spares()
         frozen = self._reach_frozen_points()
+        self._raise_storm()
         killed_at = self._kill()
         time.sleep(NOTICE_S)
         if frozen is not None:
@@ -127,7 +128,7 @@ class _Run:
         )
 
     def _reach_held_points(self) -> None:
-        cells = [cell for cell in self.batch.cells if cell.point != "received"]
+        cells = [c for c in self.batch.cells if c.point not in ("received", "asking")]
         self.upstream.hold(dict(hold for cell in cells if (hold := cell.hold)))
         for cell in cells:
             self.askers[cell.mark].start()
@@ -188,14 +189,29 @@ class _Run:
             self.unreached |= {cell.mark for cell in ending if cell.answering not in read}
             self._wait(lambda: models <= self._completed_models(), RECORD_LIMIT_S)
         if starting:
-            port = self.deployment.engine_port()
-            before = unread_bytes(port)
             for cell in starting:
                 self.askers[cell.mark].start()
-            wanted = START_BYTES * len(starting)
-            if not self._wait(lambda: unread_bytes(port) - before >= wanted, 2.0):
-                self.unreached |= {cell.mark for cell in starting}
+            models = {cell.model for cell in starting}
+            self._wait(lambda: models <= self._started_models(), RECEIVE_LIMIT_S)
+            received = self._started_models()
+            self.unreached |= {cell.mark for cell in starting if cell.model not in received}
         return pid
+
+    def _started_models(self) -> set[str]:
+        return {run.model for run in self._ledger().values()}
+
+    def _raise_storm(self) -> None:
+        """Begin and end many runs at once, until the victim is stopped by the provider."""
+        if not self.batch.storm:
+            return
+        ending = [cell.answering for cell in self.batch.cells if cell.point == "ending"]
+        pid = self.deployment.main_pid(self.batch.victim)
+        asking = [self.askers[c.mark] for c in self.batch.cells if c.point == "asking"]
+        self.upstream.storm(ending, pid, self.batch.storm)
+        for asker in asking:
+            asker.start()
+        if not self._wait(self.upstream.has_stopped, REACH_LIMIT_S):
+            self.unreached |= {cell.mark for cell in self.batch.cells}
 
     def _wait(self, condition: Callable[[], bool], limit_s: float) -> bool:
         deadline = time.monotonic() + limit_s

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 Flow = Literal["direct", "fusion", "consult"]
-Point = Literal["received", "started", "panel", "tool", "first", "mid", "late", "end", "tool round"]
+Point = Literal[
+    "received",
+    "started",
+    "panel",
+    "tool",
+    "first",
+    "mid",
+    "late",
+    "end",
+    "tool round",
+    "asking",
+    "ending",
+]
 Mode = Literal[
     "chat",
     "chat stream",
@@ -29,6 +41,8 @@ POINTS: dict[Point, str] = {
     "late": "the provider has sent the last token, but not the end of the answer",
     "end": "the worker has read the whole answer, the engine does not have its result",
     "tool round": "the client has a tool call and has not sent the tool's result",
+    "asking": "any instruction while many runs begin",
+    "ending": "any instruction while many runs end",
 }
 
 FLOWS: dict[Flow, tuple[Point, ...]] = {
@@ -36,6 +50,10 @@ FLOWS: dict[Flow, tuple[Point, ...]] = {
     "fusion": ("received", "started", "panel", "first", "mid", "late", "end", "tool round"),
     "consult": ("received", "started", "tool", "first", "mid", "late", "end", "tool round"),
 }
+
+STORM: tuple[Point, ...] = ("asking", "ending")
+"""The points of a storm: the victim is stopped at the instant when the provider receives a request,
+or sees that an answer was read, while many runs begin or end."""
 
 EMITTING: dict[Flow, tuple[str, int | None]] = {
     "direct": ("main", None),
@@ -105,20 +123,20 @@ class Cell:
             return f"voice3-{self.mark}", ("first", None)
         if self.point == "tool":
             return f"expert-{self.mark}", ("first", None)
-        if self.point in ("received", "started", "tool round"):
+        if self.point in ("received", "started", "tool round", "asking"):
             return None
         _, results = EMITTING[self.flow]
-        return self.answering, (self.point, results)
+        return self.answering, ("end" if self.point == "ending" else self.point, results)
 
 
 def cells_of(flow: Flow, points: tuple[Point, ...], modes: tuple[Mode, ...]) -> Iterator[Cell]:
     """Yield the cells of ``flow`` that are possible."""
     number = 0
-    for point in FLOWS[flow]:
+    for point in (*FLOWS[flow], *STORM):
         for mode in modes:
             number += 1
             if point in points and _is_possible(point, mode):
-                yield Cell(flow, point, mode, f"c{number:03}")
+                yield Cell(flow, point, mode, f"{flow[0]}{number:03}")
 
 
 def _is_possible(point: Point, mode: Mode) -> bool:
@@ -128,13 +146,19 @@ def _is_possible(point: Point, mode: Mode) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Cells that one kill meets. ``deployment`` and ``victim`` are names in ``deployments``."""
+    """Cells that one kill meets. ``deployment`` and ``victim`` are names in ``deployments``.
+
+    In a storm, all cells have the same point, and the victim is stopped at the request (or the
+    answer that was read) number ``storm``; 0: the batch is not a storm.
+    """
 
     deployment: str
     victim: str
     cells: tuple[Cell, ...]
+    storm: int = 0
 
     @property
     def name(self) -> str:
         flows = "+".join(dict.fromkeys(cell.flow for cell in self.cells))
-        return f"{self.deployment}/{self.victim}/{flows}"
+        storm = f", storm while {self.cells[0].point}, number {self.storm}" if self.storm else ""
+        return f"{self.deployment}/{self.victim}/{flows}{storm}"

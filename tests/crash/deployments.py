@@ -23,6 +23,9 @@ from tests.crash.processes import (
 from tests.programs.processes import EXECUTABLE
 
 KEY = "crash-matrix-user-key"
+_OTHERS = ("engine", "postgres")
+"""Members that are not programs of Polyvox."""
+
 SECRETS = {
     "POLYVOX_KEY": KEY,
     "POLYVOX_ADMIN_KEY": "crash-matrix-admin-key",
@@ -84,6 +87,14 @@ class Deployment:
         stop(pid)
         return pid
 
+    def main_pid(self, victim: str) -> int:
+        """Return the process of the victim that does the work."""
+        if victim == "engine":
+            return self.engine_pid
+        names = self.victims[victim]
+        ours = [m for m in self.members if m.name in names and m.name not in _OTHERS]
+        return ours[0].pid
+
     def kill(self, victim: str) -> float:
         """Kill the victim's processes; return the time."""
         if victim == "engine" and victim not in self.victims:
@@ -102,7 +113,7 @@ class Deployment:
             time.sleep(SUPERVISOR_S)
         for member in self.killed:
             member.start()
-            if member.name in ("engine", "postgres"):
+            if member.name in _OTHERS:
                 member.wait_ready()
         self.killed = []
         return max(member.wait_ready() for member in self.members)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from tests.crash.answers import TOKENS
 from tests.crash.asking import Seen
@@ -24,7 +24,9 @@ class Verdict:
 
     ``going_on_s`` is the time from the kill to the first sign that the cell continues: a request
     to the provider, a byte for the client, or the end of the run. ``after_ready_s`` counts from
-    the moment when everything serves again. None if there was nothing to continue.
+    the moment when everything serves again. None if there was nothing to continue. ``rebought``
+    are calls that were asked again although the provider had sent the whole answer, because no
+    record said so: the worker may have died before it read the answer, so they are not faults.
     """
 
     cell: Cell
@@ -51,15 +53,13 @@ class Verdict:
     @property
     def faults(self) -> dict[str, int]:
         """The faults that were found, by name."""
-        counts = {f.name: getattr(self, f.name) for f in fields(self) if f.name in FAULTS}
-        return {name: count for name, count in counts.items() if count}
+        return {name: count for name in FAULTS if (count := getattr(self, name))}
 
 
 FAULTS = {
     "unreached": "cells that did not come to their point",
     "not_ended": "runs that did not end",
     "repeated": "calls asked again although they were recorded as completed",
-    "rebought": "calls asked again although they were answered, but not recorded",
     "twice": "calls that an SDK's retry bought twice",
     "no_row": "provider requests without a row in the ledger",
     "no_request": "rows in the ledger without a provider request",
@@ -87,7 +87,8 @@ def _verdict(outcome: Outcome, cell: Cell) -> Verdict:
     first = outcome.seen[cell.mark]
     seen = outcome.second.get(cell.mark, first)
     went_on = _first_sign(killed, requests, runs, [first, seen])
-    cut = [request for request in requests if request.answered_at is None]
+    differences = _ledger_differences(requests, runs, flows, [first, seen])
+    is_cut = any(request.answered_at is None for request in requests)
     return Verdict(
         cell=cell,
         client=seen.summary,
@@ -98,8 +99,10 @@ def _verdict(outcome: Outcome, cell: Cell) -> Verdict:
         not_ended=sum(run.status == "running" for run in runs)
         + sum(flow.status == "running" for flow in flows),
         **_asked_again(cell, killed, requests, runs, flows),
-        **_ledger_differences(requests, runs, flows),
-        said_exact=int(bool(cut) and bool(runs) and not _has_unknown_cost(runs)),
+        **differences,
+        said_exact=int(
+            bool(runs and (is_cut or differences["no_row"])) and not _has_unknown_cost(runs)
+        ),
         for_nobody=_for_nobody(cell, killed, requests, seen),
         told_and_run=_told_and_run(requests, runs, seen),
         lost_answers=_lost_answers(cell, runs, seen),
@@ -170,7 +173,7 @@ def _asked_again(
 
 
 def _ledger_differences(
-    requests: list[Request], runs: list[Run], flows: list[Workflow]
+    requests: list[Request], runs: list[Run], flows: list[Workflow], seen: list[Seen]
 ) -> dict[str, int]:
     asked = Counter(request.model for request in requests)
     rows = [call for run in runs for call in run.calls]
@@ -180,6 +183,7 @@ def _ledger_differences(
         may_be_unsent = sum(c.model == model and c.status in _UNSENT for c in rows)
         spare += max(0, count - asked[model] - may_be_unsent)
     known = {run.run_id: run for run in runs}
+    started = {flow.run_id for flow in flows} | {client.run_id for client in seen} - {""}
     disagreeing = sum(
         _MEANT.get(flow.status, flow.status) != known[flow.run_id].status
         for flow in flows
@@ -189,7 +193,7 @@ def _ledger_differences(
         "no_row": sum(max(0, count - written[model]) for model, count in asked.items()),
         "no_request": spare,
         "open_rows": sum(call.status == "running" for call in rows),
-        "unknown_runs": sum(flow.run_id not in known for flow in flows),
+        "unknown_runs": len(started - set(known)),
         "disagreeing": disagreeing,
     }
 

@@ -195,17 +195,6 @@ def resume(pid: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def unread_bytes(port: int) -> int:
-    """Return the bytes in the kernel that the local server at ``port`` has not read (Linux)."""
-    wanted = f"{port:04X}"
-    unread = 0
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        words = line.split()
-        if words[1].partition(":")[2] == wanted:
-            unread += int(words[4].partition(":")[2], 16)
-    return unread
-
-
 class Balancer:
     """A TCP load balancer: each connection goes to the first member that accepts it."""
 

@@ -13,6 +13,8 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
+import signal
 import socket
 import time
 from dataclasses import dataclass, field
@@ -37,14 +39,26 @@ class Provider:
     is_open: bool = False
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     number: int = 0
+    victim: int = 0
+    stop_after: int = 0
+    stop_at: str = ""
 
     def log(self, what: str, number: int, **facts: Any) -> None:
+        if what == self.stop_at:
+            self._stop_victim()
         line = json.dumps({"at": time.time(), "what": what, "number": number, **facts})
         with self.record.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     async def control(self, document: dict[str, Any]) -> None:
-        """Set holds, release the models of ``release``, or ``open`` everything."""
+        """Set holds, release the models of ``release``, or ``open`` everything.
+
+        ``stop`` is a process to be stopped with SIGSTOP at the event number ``after`` from now on:
+        a "request" that was received, or an answer that was "closed", which is when it was read.
+        """
+        if stopping := document.get("stop"):
+            self.victim, self.stop_after = stopping["pid"], stopping["after"]
+            self.stop_at = stopping["at"]
         async with self.changed:
             self.holds |= {model: tuple(hold) for model, hold in document.get("hold", {}).items()}
             self.released |= set(document.get("release", ()))
@@ -54,6 +68,15 @@ class Provider:
     async def until_released(self, model: str) -> None:
         async with self.changed:
             await self.changed.wait_for(lambda: self.is_open or model in self.released)
+
+    def _stop_victim(self) -> None:
+        if not self.victim:
+            return
+        self.stop_after -= 1
+        if self.stop_after <= 0:
+            os.kill(self.victim, signal.SIGSTOP)
+            self.victim = 0
+            self.log("stopped", 0)
 
     def hold_of(self, model: str, results: int) -> str | None:
         """Return the point at which this request is held, and forget the hold."""

@@ -71,6 +71,10 @@ def print_totals(rows: Sequence[Row]) -> bool:
     line("clients with a complete answer", (_complete(group) for group in groups))
     for name, text in FAULTS.items():
         line(f"{text} (0)", (sum(getattr(r.verdict, name) for r in g) for g in groups))
+    line(
+        "calls asked again whose whole answer was sent, but perhaps not read",
+        (sum(row.verdict.rebought for row in group) for group in groups),
+    )
     line("seconds until work goes on, median", (_quantile(group, 0.5) for group in groups))
     line(f"seconds until work goes on, slowest ({GOING_ON_S:g})", (_quantile(g, 1) for g in groups))
     return not any(row.verdict.faults or row.is_slow for row in rows)

@@ -117,6 +117,16 @@ class Upstream:
                 setattr(found[number], f"{what}_at", line["at"])
         return sorted(found.values(), key=lambda request: request.at)
 
+    def storm(self, models: list[str], pid: int, after: int) -> None:
+        """Release ``models`` and stop ``pid`` when ``after`` answers were read; without models,
+        when ``after`` more requests were received."""
+        at = "closed" if models else "request"
+        self._control({"release": models, "stop": {"pid": pid, "after": after, "at": at}})
+
+    def has_stopped(self) -> bool:
+        """Return whether the storm's victim was stopped."""
+        return any(line["what"] == "stopped" for _, line in self._lines())
+
     def _lines(self) -> Iterable[tuple[int, dict[str, Any]]]:
         for start in range(1, self._starts + 1):
             record = self._folder / f"provider-{start}.jsonl"
