@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.crash import cluster_deployment
 from tests.crash.batch import run_batch
 from tests.crash.cells import FLOWS, MODES, STORM, Batch, Cell, Flow, Mode, Point, cells_of
 from tests.crash.deployments import missing
@@ -27,6 +28,7 @@ VICTIMS: dict[str, tuple[str, ...]] = {
     "one replica": ("replica", "engine"),
     "replicas": ("replica", "engine", "postgres", "tree"),
     "split": ("gateway", "worker", "engine", "postgres", "tree"),
+    "cluster": tuple(cluster_deployment.VICTIMS),
 }
 """What dies in each deployment. Deployments whose program does not exist yet are skipped."""
 
@@ -35,6 +37,7 @@ STORMS: dict[str, tuple[str, ...]] = {
     "one replica": ("replica",),
     "replicas": ("replica",),
     "split": ("gateway", "worker"),
+    "cluster": (),
 }
 STORM_EVENTS = (1, 8)
 """A storm for each: the request, or the answer that was read, at which the victim is stopped."""
@@ -51,7 +54,7 @@ FEW_MODES: tuple[Mode, ...] = (
 """The clients of deployments that differ from the embedded one in their processes only."""
 
 UPSTREAM_POINTS: tuple[Point, ...] = ("started", "panel", "tool", "first", "mid", "late")
-"""The points at which a provider has something to lose."""
+"""The points at which a provider has something to lose, and that need no frozen engine."""
 
 
 def batches(only: list[str]) -> Iterator[Batch]:
@@ -75,7 +78,9 @@ def batches(only: list[str]) -> Iterator[Batch]:
 
 
 def _cells(deployment: str, flow: Flow, victim: str) -> Iterator[Cell]:
-    points = UPSTREAM_POINTS if victim == "upstream" else FLOWS[flow]
+    points = FLOWS[flow]
+    if victim == "upstream" or deployment == "cluster":
+        points = UPSTREAM_POINTS
     return cells_of(flow, points, MODES if deployment == "embedded" else FEW_MODES)
 
 
@@ -96,7 +101,7 @@ def run(only: list[str], rounds: int, keep: Path | None) -> tuple[list[Row], dic
     skipped: dict[str, str] = {}
     for number in range(1, rounds + 1):
         for batch in batches(only):
-            if why := missing(batch.deployment):
+            if why := missing(batch.deployment, has_cluster=cluster_deployment.is_there()):
                 skipped[batch.deployment] = why
                 continue
             folder = Path(tempfile.mkdtemp(prefix="polyvox-crash-", dir=keep))

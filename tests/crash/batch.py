@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 from tests.crash import records
 from tests.crash.asking import Asker, Seen, second_body, wants_tool
 from tests.crash.cells import Batch, Cell
+from tests.crash.cluster_deployment import ClusterDeployment
 from tests.crash.configuration import configuration, connections_before_start
 from tests.crash.deployments import DEPLOYMENTS, KEY, Deployment
 from tests.crash.processes import SUPERVISOR_S, resume
@@ -39,6 +40,8 @@ RECEIVE_LIMIT_S = 3.0
 """The time a gateway has to record a run while the engine is frozen."""
 
 POLL_S = 0.05
+
+AnyDeployment = Deployment | ClusterDeployment
 
 
 @dataclass(slots=True)
@@ -70,8 +73,12 @@ def run_batch(batch: Batch, folder: Path) -> Outcome:
 
 
 @contextmanager
-def _deployed(batch: Batch, folder: Path) -> Iterator[Deployment]:
-    deployment = DEPLOYMENTS[batch.deployment](folder)
+def _deployed(batch: Batch, folder: Path) -> Iterator[AnyDeployment]:
+    known: dict[str, Callable[[Path], AnyDeployment]] = {
+        **DEPLOYMENTS,
+        "cluster": ClusterDeployment,
+    }
+    deployment = known[batch.deployment](folder)
     try:
         deployment.start()
         yield deployment
@@ -82,7 +89,7 @@ def _deployed(batch: Batch, folder: Path) -> Iterator[Deployment]:
 class _Run:
     """One run of a batch."""
 
-    def __init__(self, batch: Batch, upstream: Upstream, deployment: Deployment) -> None:
+    def __init__(self, batch: Batch, upstream: Upstream, deployment: AnyDeployment) -> None:
         self.batch = batch
         self.upstream = upstream
         self.deployment = deployment
@@ -122,7 +129,7 @@ class _Run:
             {mark: asker.seen for mark, asker in second.items()},
             self.upstream.requests(),
             self._ledger(),
-            records.workflows(self.deployment.engine_port()),
+            records.workflows(self.deployment.engine_address()),
             self.unreached,
             all_ended,
         )
@@ -242,19 +249,19 @@ class _Run:
         deadline = time.monotonic() + END_LIMIT_S
         for asker in [*self.askers.values(), *second.values()]:
             asker.join(max(0.0, deadline - time.monotonic()))
-        port = self.deployment.engine_port()
+        address = self.deployment.engine_address()
 
         def ended() -> bool:
             if any(run.status == "running" for run in self._ledger().values()):
                 return False
-            return asyncio.run(_running(port)) == 0
+            return asyncio.run(_running(address)) == 0
 
         return self._wait(ended, max(1.0, deadline - time.monotonic()))
 
 
-async def _running(port: int) -> int:
+async def _running(address: str) -> int:
     try:
-        client = await Client.connect(f"127.0.0.1:{port}")
+        client = await Client.connect(address)
         found = await client.count_workflows('ExecutionStatus = "Running"')
     except (RPCError, RuntimeError):
         return -1

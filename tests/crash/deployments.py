@@ -48,7 +48,7 @@ class Deployment:
     members: list[Supervised]
     victims: dict[str, tuple[str, ...]]
     database: str
-    engine_port: Callable[[], int]
+    engine_address: Callable[[], str]
     spares: tuple[str, ...] = ()
     balancer: Balancer | None = None
     killed: list[Supervised] = field(default_factory=list)
@@ -132,12 +132,12 @@ def embedded(folder: Path) -> Deployment:
     data, port = folder / "data", free_port()
     up = polyvox("up", _up(data, port), folder, port, SECRETS)
 
-    def engine_port() -> int:
+    def engine_address() -> str:
         ports = read_ports(data / "engine" / "ports.json")
         assert ports is not None
-        return ports.frontend
+        return f"127.0.0.1:{ports.frontend}"
 
-    return Deployment(folder, [port], [up], {"tree": ("up",)}, _sqlite(data), engine_port)
+    return Deployment(folder, [port], [up], {"tree": ("up",)}, _sqlite(data), engine_address)
 
 
 def one_replica(folder: Path) -> Deployment:
@@ -148,7 +148,9 @@ def one_replica(folder: Path) -> Deployment:
         polyvox("up", [*_up(data, port), *_at(frontend)], folder, port, SECRETS),
     ]
     victims = {"replica": ("up",), "engine": ("engine",), "tree": ("engine", "up")}
-    return Deployment(folder, [port], members, victims, _sqlite(data), lambda: frontend)
+    return Deployment(
+        folder, [port], members, victims, _sqlite(data), lambda: f"127.0.0.1:{frontend}"
+    )
 
 
 def replicas(folder: Path) -> Deployment:
@@ -172,7 +174,9 @@ def replicas(folder: Path) -> Deployment:
         "tree": names,
     }
     balancer = Balancer(ports)
-    return Deployment(folder, ports, members, victims, url, lambda: frontend, balancer=balancer)
+    return Deployment(
+        folder, ports, members, victims, url, lambda: f"127.0.0.1:{frontend}", balancer=balancer
+    )
 
 
 def split(folder: Path) -> Deployment:
@@ -203,7 +207,7 @@ def split(folder: Path) -> Deployment:
         members,
         victims,
         url,
-        lambda: frontend,
+        lambda: f"127.0.0.1:{frontend}",
         spares=("worker2",),
         balancer=Balancer(ports),
     )
@@ -217,7 +221,7 @@ DEPLOYMENTS: dict[str, Callable[[Path], Deployment]] = {
 }
 
 
-def missing(deployment: str) -> str | None:
+def missing(deployment: str, *, has_cluster: bool) -> str | None:
     """Return why the deployment cannot run here, None if it can."""
     if deployment in ("embedded", "one replica"):
         return None
@@ -226,6 +230,8 @@ def missing(deployment: str) -> str | None:
     commands = _printed("--help")
     if deployment == "split" and not all(f" {name} " in commands for name in ("gateway", "worker")):
         return "this version has no `polyvox gateway` and `polyvox worker`"
+    if deployment == "cluster":
+        return None if has_cluster else "this version has no `tests.cluster`"
     if "--database" not in _printed("up", "--help"):
         return "this version has no `--database`"
     return None

@@ -101,13 +101,13 @@ def _seconds(value: Any) -> float | None:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
-def workflows(port: int) -> dict[str, Workflow]:
+def workflows(address: str) -> dict[str, Workflow]:
     """Return the engine's runs by id."""
-    return asyncio.run(_workflows(port))
+    return asyncio.run(_workflows(address))
 
 
-async def _workflows(port: int) -> dict[str, Workflow]:
-    client = await Client.connect(f"127.0.0.1:{port}")
+async def _workflows(address: str) -> dict[str, Workflow]:
+    client = await Client.connect(address)
     found: dict[str, Workflow] = {}
     async for execution in client.list_workflows():
         if not execution.id.startswith("run_"):
