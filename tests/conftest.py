@@ -14,6 +14,7 @@ SLOWEST = (
     "gateway/generate/test_failures.py",
     "attack/test_scanners.py",
     "attack/test_canaries.py",
+    "crash/test_matrix.py",
     "attack/test_websocket_abuse.py",
     "worker/registering/test_registration.py",
     "attack/test_sandbox.py",
