@@ -20,6 +20,7 @@ from temporalio.worker import Worker
 
 from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import Relay, RunOutcome
@@ -59,6 +60,8 @@ from polyvox.worker.engine.engine import Engine
 from polyvox.worker.hosting.host import HostServices, flow_host
 from polyvox.worker.hosting.payloads import data_converter
 from polyvox.worker.hosting.watchdog import Watchdog
+from polyvox.worker.runs.listeners import Listeners, new_process_id
+from polyvox.worker.runs.retries import Retries
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
 from polyvox.worker.settings.settings import Settings
 from polyvox.worker.settings.shipped_templates import (
@@ -90,6 +93,7 @@ class Runtime:
     relay: Relay
     tracing: Tracing
     runs: Runs
+    retries: Retries
     ui_sessions: UiSessions
 
     @property
@@ -217,6 +221,21 @@ async def running(
             graceful_shutdown_timeout=timedelta(seconds=2),
         )
         await stack.enter_async_context(worker)
+        requests, listeners = Requests(database), Listeners(database, new_process_id())
+        runs = Runs(
+            client=client,
+            engine=engine,
+            ledger=ledger,
+            registry=registry,
+            providers=providers,
+            bodies=bodies,
+            relay=relay,
+            tracing=tracing,
+            requests=requests,
+            listeners=listeners,
+        )
+        retries = Retries(requests, runs.find, listeners, window_s=settings.server.retry_window_s)
+        await retries.load()
         yield Runtime(
             settings=settings,
             protocols=protocols,
@@ -231,16 +250,8 @@ async def running(
             conversations=conversations,
             relay=relay,
             tracing=tracing,
-            runs=Runs(
-                client=client,
-                engine=engine,
-                ledger=ledger,
-                registry=registry,
-                providers=providers,
-                bodies=bodies,
-                relay=relay,
-                tracing=tracing,
-            ),
+            runs=runs,
+            retries=retries,
             ui_sessions=UiSessions(database),
         )
 
