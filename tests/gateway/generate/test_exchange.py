@@ -106,6 +106,7 @@ class Program(Tracing):
         self.handle = Handle()
         self.request_spans, self.run_spans = Span(), Span()
         self.failed: list[tuple[str, int]] = []
+        self.released: list[str] = []
         self.run_id = ""
         self._acts = acts
 
@@ -124,6 +125,18 @@ class Program(Tracing):
         self.run_id = request.run_id
         self._acts(self)
         return StartedRun(self.handle, self.run_spans)
+
+    def find(self, run_id: str) -> RunHandle:
+        return self.handle
+
+    async def has_shown(self, run_id: str) -> bool:
+        return False
+
+    async def has_other_listener(self, run_id: str) -> bool:
+        return False
+
+    async def release(self, run_id: str) -> None:
+        self.released.append(run_id)
 
     def fail(self, run_id: str, error: ModelError) -> None:
         """Keep the error's kind, and whether the run had been cancelled by then."""

@@ -22,6 +22,7 @@ from temporalio.worker import Worker
 from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.processes import Processes, ProcessRole
+from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import FOLLOW_ELSEWHERE_AFTER_S, Relay, RunOutcome
@@ -66,6 +67,8 @@ from polyvox.worker.hosting.roles import Readiness, connect, shared_key
 from polyvox.worker.hosting.stopping import GoOnElsewhere
 from polyvox.worker.hosting.watchdog import Watchdog
 from polyvox.worker.readiness import Stores
+from polyvox.worker.runs.listeners import Listeners
+from polyvox.worker.runs.retries import Retries
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
 from polyvox.worker.settings.settings import Settings
 from polyvox.worker.settings.shipped_templates import (
@@ -101,6 +104,7 @@ class Runtime:
     relay: Relay
     tracing: Tracing
     runs: Runs
+    retries: Retries
     ui_sessions: UiSessions
     database: Database
     store: BlobStore
@@ -276,6 +280,22 @@ async def running(
             readiness = Readiness(engine, stores, worker if role != "gateway" else None)
             await port.serve(receiver, readiness)
             stack.callback(readiness.stop)
+        requests, listeners = Requests(database), Listeners(processes)
+        runs = Runs(
+            client=client,
+            engine=engine,
+            ledger=ledger,
+            registry=registry,
+            providers=providers,
+            bodies=bodies,
+            relay=relay,
+            tracing=tracing,
+            requests=requests,
+            listeners=listeners,
+            eager=role != "gateway",
+        )
+        retries = Retries(requests, runs.find, listeners, window_s=settings.server.retry_window_s)
+        await retries.load()
         yield Runtime(
             settings=settings,
             protocols=protocols,
@@ -291,18 +311,8 @@ async def running(
             conversations=conversations,
             relay=relay,
             tracing=tracing,
-            runs=Runs(
-                client=client,
-                engine=engine,
-                ledger=ledger,
-                registry=registry,
-                providers=providers,
-                bodies=bodies,
-                relay=relay,
-                tracing=tracing,
-                process_id=processes.process_id,
-                eager=role != "gateway",
-            ),
+            runs=runs,
+            retries=retries,
             ui_sessions=UiSessions(database),
             database=database,
             store=store,

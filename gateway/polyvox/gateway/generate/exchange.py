@@ -13,7 +13,7 @@ sends nothing for ``keep_alive_s`` commits the stream, which gets keep-alives fr
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
@@ -27,6 +27,7 @@ from polyvox.gateway.http.errors import Headers, defect_error, error_for, retry_
 from polyvox.gateway.http.request_log import RequestFacts, facts_of
 from polyvox.protocols.client_side import Ask, Encoder, ResponseEncoder
 from polyvox.worker.runs.handle import RunHandle
+from polyvox.worker.runs.retries import SentRequest
 from polyvox.worker.runs.start import RunRequest, StartedRun, new_run_id
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta, PartEnded, PartStarted
@@ -45,6 +46,14 @@ class RunStarter(Interface):
     """Starts runs; see ``runs.start.Runs``."""
 
     async def start(self, request: RunRequest) -> StartedRun: ...
+
+    def find(self, run_id: str) -> RunHandle: ...
+
+    async def has_shown(self, run_id: str) -> bool: ...
+
+    async def has_other_listener(self, run_id: str) -> bool: ...
+
+    async def release(self, run_id: str) -> None: ...
 
     def fail(self, run_id: str, error: ModelError) -> None: ...
 
@@ -73,7 +82,7 @@ class Caller:
 
     ``key_id`` names its key, ``method`` and ``path`` are those of the request, ``traceparent`` is
     the client's own trace, ``headers`` are those that a flow may see. ``facts`` are set for the
-    log.
+    log. ``sent`` identifies a request that may be sent again.
     """
 
     key_id: str
@@ -82,9 +91,10 @@ class Caller:
     traceparent: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     facts: RequestFacts = field(default_factory=RequestFacts)
+    sent: SentRequest | None = None
 
 
-def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
+def caller_of(connection: HTTPConnection, key_id: str, sent: SentRequest | None = None) -> Caller:
     """Return the caller of a request or WebSocket."""
     scope, headers = connection.scope, connection.headers
     return Caller(
@@ -94,6 +104,7 @@ def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
         headers.get("traceparent"),
         seen_headers(headers),
         facts_of(connection),
+        sent,
     )
 
 
@@ -137,6 +148,8 @@ class Exchange:
         self._left = False
         self._defect = False
         self._sent_attempts: dict[str, int] = {}
+        self._select: Callable[[Channel, list[Batch]], list[Batch]] | None = None
+        """Returns the batches that the client may get, if not all."""
         self.refused: ModelError | None = None
         """Why the client got an error document."""
         self.losses: tuple[str, ...] = ()
@@ -174,12 +187,14 @@ class Exchange:
             headers=self._caller.headers,
             traceparent=traceparent,
             digest=self._digest,
+            sent=self._caller.sent,
             fetchable=self._fetchable,
         )
         error: ModelError | None = _interrupted()
-        with self._program.relay.subscribe(self._run_id, live=ask.stream) as channel:
+        kept = self._caller.sent is not None and self._caller.sent.idempotency_key is not None
+        with self._program.relay.subscribe(self._run_id, live=ask.stream, kept=kept) as channel:
             self._program.relay.lose(self._run_id, self._own_losses)
-            run = await self._program.runs.start(request)
+            run = await self._begin(request, channel)
             try:
                 await self._send(channel, run.handle, sink)
                 error = None
@@ -190,6 +205,9 @@ class Exchange:
                 if channel.outcome is not None:
                     self._caller.facts.usage += _usage_of(channel.outcome)
                 run.span.end(RunOutcome(error=error).status, error)
+
+    async def _begin(self, request: RunRequest, _channel: Channel) -> StartedRun:
+        return await self._program.runs.start(request)
 
     def _recorded(self, raised: Exception) -> ModelError:
         """Return ``raised`` as a ModelError. A defect is logged and recorded as the run's end."""
@@ -214,7 +232,7 @@ class Exchange:
             leaving.cancel()
             following.cancel()
             if self._left or self._defect or (channel.outcome is None and not self._lasting):
-                await self._end_run(handle)
+                await self._leave(channel, handle)
         if self._left:
             raise ModelError("cancelled", "The client has left.")
 
@@ -235,6 +253,18 @@ class Exchange:
         except Exception as defect:  # noqa: BLE001 - logged by ``_recorded``
             outcome = RunOutcome(error=self._recorded(defect))
         channel.end(outcome)
+
+    async def _leave(self, channel: Channel, handle: RunHandle) -> None:
+        """End the run, unless another request waits for it too."""
+        runs = self._program.runs
+        if not self._defect and (
+            self._program.relay.is_shared(self._run_id)
+            or await runs.has_other_listener(self._run_id)
+        ):
+            return
+        await self._end_run(handle)
+        if channel.outcome is not None and channel.outcome.reply is not None:
+            await runs.release(self._run_id)
 
     async def _end_run(self, handle: RunHandle) -> None:
         try:
@@ -277,6 +307,8 @@ class Exchange:
             batches = await channel.next(keep_alive_s)
             if not batches and channel.outcome is not None:
                 break
+            if self._select is not None:
+                batches = self._select(channel, batches)
             for batch in batches:
                 self._refuse_rest_of_cut(channel, batch.call)
                 self._refuse_restart(batch)

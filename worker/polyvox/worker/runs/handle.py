@@ -63,6 +63,16 @@ class RunHandle:
                 return _disappeared()
             raise await self._explained(error) from error
 
+    async def exists(self) -> bool:
+        """Return whether the engine has the run. Raises ModelError if that is unknown."""
+        try:
+            await self._handle.describe(rpc_timeout=RPC_LIMIT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise await self._explained(error) from error
+        return True
+
     async def cancel(self) -> None:
         """Cancel the run and its calls, which would notice only at their next heartbeat.
 

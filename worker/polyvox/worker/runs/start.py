@@ -4,6 +4,7 @@
 resolves the model's name, stores the conversation and opens the run's span.
 """
 
+import logging
 import secrets
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from temporalio.service import RPCError
 
 from polyvox.activities.ledger.entries import RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.ledger.tables import NO_FLOW
 from polyvox.activities.live.relay import Relay
 from polyvox.activities.model_call.provider import Provider
@@ -26,11 +28,16 @@ from polyvox.activities.tracing.spans import RunSpan, Tracing
 from polyvox.worker.engine.engine import Engine
 from polyvox.worker.engine.trouble import engine_error, restarting
 from polyvox.worker.runs.handle import RPC_LIMIT, RunHandle
+from polyvox.worker.runs.listeners import Listeners
+from polyvox.worker.runs.retries import SentRequest
+from polyvox.worker.runs.shown import has_shown
 from polyvox.worker.runs.side_requests import side_request
 from polyvox.workflows.boundary.calls import ConversationRef, RunInput
 from polyvox.workflows.conversation import Conversation, Json, Protocol
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply
+
+log = logging.getLogger(__name__)
 
 TASK_QUEUE = "polyvox"
 
@@ -109,7 +116,8 @@ def record_failure(
 class RunRequest:
     """A client's request for a run. ``digest`` is set if the conversation is already stored.
 
-    The answer of a ``fetchable`` run can be read later, so it goes on without its client.
+    ``sent`` identifies the request, if it can be sent again. The answer of a ``fetchable`` run
+    can be read later, so it goes on without its client.
     """
 
     run_id: str
@@ -121,6 +129,7 @@ class RunRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     traceparent: str | None = None
     digest: str | None = None
+    sent: SentRequest | None = None
     fetchable: bool = False
 
 
@@ -144,7 +153,8 @@ class Runs:
     bodies: Bodies
     relay: Relay
     tracing: Tracing
-    process_id: str = ""
+    requests: Requests
+    listeners: Listeners
     eager: bool = True
     """Whether this process has a worker, which then runs what it starts."""
 
@@ -171,7 +181,7 @@ class Runs:
             limits=model.run_limits,
             side=side,
             emitted_first=True,
-            listener=self.process_id,
+            listener=self.listeners.process_id,
         )
         try:
             handle = await start_run(
@@ -218,8 +228,10 @@ class Runs:
             stream=request.stream,
             key_id=request.key_id or None,
             started_at=datetime.now(UTC),
-            listener=self.process_id or None,
+            listener=self.listeners.process_id,
             fetchable=request.fetchable,
+            request_digest=request.sent.digest if request.sent else None,
+            idempotency_key=request.sent.idempotency_key if request.sent else None,
         )
 
     def _params_of(self, model: ResolvedModel) -> dict[str, Json]:
@@ -230,6 +242,25 @@ class Runs:
     def find(self, run_id: str) -> RunHandle:
         """Return the handle of a started run, also of one started by another process."""
         return self._own(self.client.get_workflow_handle(run_id, result_type=Reply))
+
+    async def has_shown(self, run_id: str) -> bool:
+        """Return whether an earlier client may have been sent a part of the run's answer."""
+        return await has_shown(self.client, run_id)
+
+    async def release(self, run_id: str) -> None:
+        """Record that the run's client disconnected before it got the complete answer."""
+        await self.requests.attach(run_id, None)
+
+    async def has_other_listener(self, run_id: str) -> bool:
+        """Return whether another process holds the run's client now."""
+        if self.listeners.alone:
+            return False
+        try:
+            listener = await self.requests.listener_of(run_id)
+        except ModelError as error:
+            log.warning("Cannot find who waits for run %s: %s", run_id, error.message)
+            return False
+        return listener not in (None, self.listeners.process_id)
 
     def _own(self, handle: WorkflowHandle[object, Reply]) -> RunHandle:
         return RunHandle(handle, relay=self.relay, explain=self.engine.explain)
