@@ -21,6 +21,7 @@ from temporalio.worker import Worker
 from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.activities.live.journal import Journal, JournalInterceptor
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import Relay, RunOutcome
 from polyvox.activities.media.inlining import MediaFetcher
@@ -156,7 +157,7 @@ async def running(
         directory = Directory(providers, environ, protocols)
         media = MediaFetcher()
         stack.callback(media.close)
-        relay = Relay()
+        relay, journal = Relay(), Journal()
         client = await Client.connect(
             engine.address,
             namespace=engine.namespace,
@@ -175,6 +176,7 @@ async def running(
             media=media,
             secrets=secrets,
             relay=relay,
+            journal=journal,
             ledger=ledger,
             tracing=tracing,
             max_answer_mib=settings.server.max_answer_mib,
@@ -185,6 +187,7 @@ async def running(
             load_flow=registry.load,
             open_conversation=bodies.get,
             tell=lambda *ending: loop.call_soon_threadsafe(partial(ended, *ending)),
+            watch=lambda run_id: loop.call_soon_threadsafe(journal.watch, run_id),
         )
         watchdog = Watchdog(
             lambda run_id, error: loop.call_soon_threadsafe(
@@ -204,8 +207,9 @@ async def running(
                 memos.remember,
                 memos.recall,
                 Toolbox(bodies, {**TOOLS, "estimate_cost": estimating(directory)}).run_tool,
-                Progress(relay).show,
+                Progress(relay, journal).show,
             ],
+            interceptors=[JournalInterceptor(journal)],
             # Flows are checked at registration; the sandbox would take 3 ms per run.
             workflow_runner=watchdog.runner(),
             max_concurrent_activities=2000,

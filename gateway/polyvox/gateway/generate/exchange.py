@@ -96,8 +96,9 @@ class Exchange:
     """One request's answer.
 
     ``digest`` is the conversation's, if it is stored already. A ``lasting`` run continues when this
-    process stops; only a client that disconnects ends it. ``losses`` are those that do not depend
-    on a call's provider.
+    process stops; only a client that disconnects ends it. With ``journal`` other processes can
+    follow what the run emits, from its beginning. ``losses`` are those that do not depend on a
+    call's provider.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Exchange:
         run_id: str | None = None,
         digest: str | None = None,
         lasting: bool = False,
+        journal: bool = False,
         losses: tuple[str, ...] = (),
         follow_after_s: float = _FOLLOW_AFTER_S,
     ) -> None:
@@ -121,6 +123,7 @@ class Exchange:
         self._run_id = run_id or new_run_id()
         self._digest = digest
         self._lasting = lasting
+        self._journal = journal
         self._own_losses = losses
         self._follow_after_s = follow_after_s
         self._committed = False
@@ -164,6 +167,7 @@ class Exchange:
             headers=self._caller.headers,
             traceparent=traceparent,
             digest=self._digest,
+            journal=self._journal,
         )
         error: ModelError | None = _interrupted()
         with self._program.relay.subscribe(self._run_id, live=ask.stream) as channel:

@@ -54,6 +54,7 @@ class Recording(Sink):
             run_id=stored.run_id,
             digest=stored.conversation,
             lasting=True,
+            journal=True,
         )
         if stored.stream:
             self._add(self._encoder.keep_alive())

@@ -119,7 +119,10 @@ def record_failure(
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A client's request for a run. ``digest`` is set if the conversation is already stored."""
+    """A client's request for a run. ``digest`` is set if the conversation is already stored.
+
+    With ``journal`` other processes can follow what it emits, from its beginning.
+    """
 
     run_id: str
     model: str
@@ -130,6 +133,7 @@ class RunRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     traceparent: str | None = None
     digest: str | None = None
+    journal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,7 @@ class Runs:
             limits=model.run_limits,
             side=side,
             emitted_first=True,
+            journal=request.journal,
         )
         try:
             handle = await start_run(
