@@ -13,7 +13,7 @@ its flusher.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -43,6 +43,10 @@ MOST_ENTRIES = 2000
 MOST_BYTES = 4 * 1024 * 1024
 """The most bytes of one attempt. Temporal terminates a run with a history of 50 MB."""
 
+MOST_PER_S = 20
+"""The most entries that this process publishes in a second: each costs the engine four events and
+12 ms of CPU. With more calls their entries become longer and rarer."""
+
 _FREQUENT = 300
 """After so many entries, one is published only every ``_LONG_BATCH_S``: 2 hours are 1,740."""
 
@@ -65,8 +69,11 @@ _FINAL = {
 class CallJournal:
     """The journal of one attempt; it is off until ``begin``."""
 
-    def __init__(self, client: Client, run_id: str, call: str, attempt: int) -> None:
+    def __init__(
+        self, client: Client, run_id: str, call: str, attempt: int, busy: Callable[[], int]
+    ) -> None:
         self.run_id = run_id
+        self._busy = busy
         self._client = client
         self._call = call
         self._attempt = attempt
@@ -93,6 +100,10 @@ class CallJournal:
             self._news.set()
             self._full.set()
         self._task = asyncio.create_task(self._publish_often())
+
+    @property
+    def is_on(self) -> bool:
+        return self._task is not None
 
     def publish(self, events: Iterable[Event]) -> None:
         """Add events to the next entry. Does not wait or raise."""
@@ -131,14 +142,15 @@ class CallJournal:
         assert self._entries is not None
         while not self._over:
             await self._news.wait()
-            frequent = self._entries.sequence < _FREQUENT
+            share_s = self._busy() / MOST_PER_S
+            pause_s = BATCH_S if self._entries.sequence < _FREQUENT else _LONG_BATCH_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(BATCH_S if frequent else _LONG_BATCH_S):
+                async with asyncio.timeout(max(pause_s, share_s)):
                     await self._full.wait()
             if self._entries.sequence >= MOST_ENTRIES and self._stopped is None:
                 self._stopped = f"The journal of a call has at most {MOST_ENTRIES} entries."
             await self._publish()
-            await asyncio.sleep(_LEAST_PAUSE_S)
+            await asyncio.sleep(max(_LEAST_PAUSE_S, share_s / 2))
 
     async def _publish(self, **marks: Json) -> None:
         """Publish the next entry; retry until the engine takes it or refuses it for good."""
@@ -180,11 +192,15 @@ class Journal:
         self, client: Client, emitting: ModelCall | ProgressPart, call: str, attempt: int
     ) -> CallJournal:
         """Return the journal of an attempt, which is on if ``emitting`` says so."""
-        journal = CallJournal(client, emitting.run_id, call, attempt)
+        journal = CallJournal(client, emitting.run_id, call, attempt, self._busy)
         self._calls[emitting.run_id, call, attempt] = journal
         if emitting.journal:
             journal.begin()
         return journal
+
+    def _busy(self) -> int:
+        """Return how many journals are on."""
+        return sum(journal.is_on for journal in self._calls.values())
 
     def forget(self, run_id: str, call: str, attempt: int) -> None:
         """Drop the journal of an attempt that has ended."""
