@@ -24,6 +24,7 @@ from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.processes import Processes, ProcessRole
 from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.activities.live.journal import Journal, JournalInterceptor
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import FOLLOW_ELSEWHERE_AFTER_S, Relay, RunOutcome
 from polyvox.activities.media.inlining import MediaFetcher
@@ -202,7 +203,7 @@ async def running(
         directory = Directory(providers, environ, protocols)
         media = MediaFetcher()
         stack.callback(media.close)
-        relay = Relay()
+        relay, journal = Relay(), Journal()
         client = await Client.connect(
             engine.address,
             namespace=engine.namespace,
@@ -229,6 +230,7 @@ async def running(
             media=media,
             secrets=secrets,
             relay=relay,
+            journal=journal,
             ledger=ledger,
             tracing=tracing,
             process_id=processes.process_id,
@@ -240,6 +242,7 @@ async def running(
             load_flow=registry.load,
             open_conversation=bodies.get,
             tell=lambda *ending: loop.call_soon_threadsafe(partial(ended, *ending)),
+            watch=lambda run_id: loop.call_soon_threadsafe(journal.watch, run_id),
         )
         watchdog = Watchdog(
             lambda run_id, error: loop.call_soon_threadsafe(
@@ -259,7 +262,7 @@ async def running(
                 memos.remember,
                 memos.recall,
                 Toolbox(bodies, {**TOOLS, "estimate_cost": estimating(directory)}).run_tool,
-                Progress(relay).show,
+                Progress(relay, journal).show,
             ],
             # Flows are checked at registration; the sandbox would take 3 ms per run.
             workflow_runner=watchdog.runner(),
@@ -271,7 +274,7 @@ async def running(
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
             # With others to go on, its calls may end; without, the engine stops with this process.
             graceful_shutdown_timeout=timedelta(seconds=settings.server.drain_s if shared else 2),
-            interceptors=[GoOnElsewhere()],
+            interceptors=[JournalInterceptor(journal), GoOnElsewhere()],
         )
         if role != "gateway":
             await stack.enter_async_context(worker)

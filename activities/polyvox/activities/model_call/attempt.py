@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 from polyvox.activities.failures.explained import explain
 from polyvox.activities.failures.stopped_process import stopped_process
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.live.journal import Journal
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.answer_format import broken_format
@@ -79,6 +80,7 @@ class ModelCaller:
     media: MediaFetcher
     secrets: Secrets
     relay: Relay
+    journal: Journal
     ledger: Ledger
     tracing: Tracing
     process_id: str = ""
@@ -285,7 +287,9 @@ class ModelCaller:
     def _publish(self, attempt: Attempt, shown: list[Event]) -> None:
         """Publish events to the relay, and note whether a listener received parts of the answer."""
         call = attempt.call
-        self.relay.publish(call.run_id, Batch(attempt.call_id, attempt.number, shown))
+        batch = Batch(attempt.call_id, attempt.number, shown)
+        self.relay.publish(call.run_id, batch)
+        self.journal.publish(call.run_id, batch)
         if not attempt.emitted and any(
             isinstance(e, PartStarted | PartDelta | PartEnded) for e in shown
         ):

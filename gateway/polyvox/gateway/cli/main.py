@@ -13,7 +13,7 @@ from polyvox.activities.storage.private_files import OTHERS
 from polyvox.gateway.cli.lazy import add, group
 
 GROUPS = {
-    "runs": "Runs: list, show, approve, replay, rerun, export.",
+    "runs": "Runs: list, show, watch, approve, replay, rerun, export.",
     "keys": "Keys of the server: list, create, revoke.",
     "flows": "Flows and their versions.",
     "models": "Virtual models and their versions.",
@@ -64,6 +64,11 @@ COMMANDS = (
         "runs show",
         "runs.show:show_run",
         "Show one run: its calls with times, tokens, cost and failures.",
+    ),
+    (
+        "runs watch",
+        "runs.watch:watch",
+        "Follow a run: its steps, tokens and cost, and its text as it is written.",
     ),
     ("runs approve", "runs.approve:approve_run", "Answer the question that a run is waiting on."),
     (

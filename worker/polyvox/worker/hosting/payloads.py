@@ -11,6 +11,7 @@ from temporalio.converter import (
     DataConverter,
     EncodingPayloadConverter,
     PayloadCodec,
+    value_to_type,
 )
 
 from polyvox.activities.storage.blobs import BlobStore, digest_of
@@ -21,6 +22,9 @@ from polyvox.workflows.errors import ModelError
 
 LARGE_BYTES = 64 * 1024
 """Larger payloads are in the blob store; their history events contain the digest."""
+
+_SDK = "temporalio."
+"""Workflow Streams exchange dataclasses of the SDK."""
 
 _REFERENCE = b"binary/polyvox-blob"
 _MISSING = b"binary/polyvox-missing-blob"
@@ -39,7 +43,10 @@ class ValueConverter(EncodingPayloadConverter):
         )
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
-        return load(read_whole_numbers(payload.data))
+        document = read_whole_numbers(payload.data)
+        if type_hint is not None and getattr(type_hint, "__module__", "").startswith(_SDK):
+            return value_to_type(type_hint, document)
+        return load(document)
 
 
 class MissingConverter(EncodingPayloadConverter):

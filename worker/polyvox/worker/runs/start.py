@@ -182,6 +182,7 @@ class Runs:
             side=side,
             emitted_first=True,
             listener=self.listeners.process_id,
+            journal=request.fetchable,
         )
         try:
             handle = await start_run(
