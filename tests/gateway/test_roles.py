@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -94,28 +96,20 @@ def test_a_client_that_leaves_ends_the_call_of_a_worker(shared: Deployment, gate
     with shared.process("worker", "worker-1") as worker:
         worker_ready(worker)
         for model in ("main-n300-itl50-idleave", "main-ttft20000-idleave"):
-            with ThreadPoolExecutor(1) as pool:
-                leaving = httpx.Client(timeout=0.8, trust_env=False)
-                pool.submit(_leave, leaving, gateway, f"sim:{model}")
-                until(
-                    lambda m=model: stats(shared, "requests", m),
-                    "the model was not asked",  # type: ignore[misc]
-                )
-            until(
-                lambda m=model: stats(shared, "disconnects", m),
-                "the call was not ended",  # type: ignore[misc]
-            )
+            _leave_after_asking(shared, gateway, model)
 
 
-def _leave(client: httpx.Client, gateway: Child, model: str) -> None:
-    try:
-        client.post(
-            f"{gateway.base_url}/v1/chat/completions",
-            json=request("chat", model, stream=False),
-            headers={"x-api-key": KEY},
+def _leave_after_asking(shared: Deployment, gateway: Child, model: str) -> None:
+    body = json.dumps(request("chat", f"sim:{model}", stream=True)).encode()
+    address = urlsplit(gateway.base_url)
+    with socket.create_connection((address.hostname, address.port)) as client:
+        client.sendall(
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: {address.netloc}\r\nx-api-key: {KEY}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+            + body
         )
-    except httpx.TimeoutException:
-        client.close()
+        until(lambda: stats(shared, "requests", model), "the model was not asked")
+    until(lambda: stats(shared, "disconnects", model), "the call was not ended")
 
 
 def test_the_call_of_a_stopping_worker_goes_on_elsewhere(
