@@ -46,8 +46,8 @@ def shared_key(
         if file is not None and file.is_relative_to(settings.data):
             raise SettingsError(
                 f"`polyvox {role}` needs the {name} of its deployment: --{name} URL, "
-                f"POLYVOX_{name.upper()} or storage.{name}. {str(file)!r} is in its own data folder, "
-                "which no other process uses."
+                f"POLYVOX_{name.upper()} or storage.{name}. {str(file)!r} is in its own data "
+                "folder, which no other process uses."
             )
     return DeploymentKey.required(environ, f"`polyvox {role}`")
 
