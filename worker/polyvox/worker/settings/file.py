@@ -209,7 +209,8 @@ class ServerSettings(_Table):
     in which a client reads nothing of its answer. ``allowed_hosts`` are the accepted host names
     besides those that nobody else can own; ``allowed_origins`` the origins of web pages that may
     send requests. ``simulated_models`` says whether the simulated models exist; None means as long
-    as there is no other model.
+    as there is no other model. ``orphans_s`` is the time that a run whose client's process died
+    waits for the client's retry before it is ended; 0 is at once, negative never.
     """
 
     host: str = Field("127.0.0.1", min_length=1)
@@ -224,6 +225,7 @@ class ServerSettings(_Table):
     max_connections_per_address: int = Field(1024, ge=1)
     max_requests_per_key: int = Field(256, ge=1)
     max_answer_mib: int = Field(32, ge=1)
+    orphans_s: float = Field(30.0, allow_inf_nan=False)
     simulated_models: bool | None = None
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
