@@ -11,6 +11,7 @@ from sqlalchemy import event
 from polyvox.activities.ledger.entries import CallEnded, CallStarted, RunStarted
 from polyvox.activities.ledger.entry_writer import EntryWriter
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.unfinished import Unfinished
 from polyvox.activities.storage.database import file_url, open_database
 from polyvox.workflows.reply import Cost, Usage
 
@@ -84,8 +85,10 @@ async def test_calls_of_a_process_that_was_killed_stay_as_interrupted(tmp_path: 
     async with Ledger.open(url) as ledger:
         ledger.record(RUN)
         ledger.record(BEGUN)
+    database = open_database(url)
+    await Unfinished(database).interrupt_unregistered()
+    database.dispose()
     async with Ledger.open(url) as ledger:
-        await ledger.interrupt_calls()
         ledger.record(replace(BEGUN, attempt=2))
         ledger.record(replace(ENDED, attempt=2))
         run = await ledger.run("run-1")

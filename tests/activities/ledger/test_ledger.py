@@ -135,7 +135,7 @@ async def test_entries_may_come_from_any_thread(ledger: Ledger) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(await ledger.running()) == 800
+    assert len(await ledger.runs(limit=1000)) == 800
     assert ledger.lost == 0
 
 
@@ -149,14 +149,6 @@ async def test_a_run_that_ended_never_changes(ledger: Ledger) -> None:
     run = await ledger.run("run-1")
     assert run is not None
     assert (run.status, run.started_at, run.duration_ms) == ("completed", NOON, 3000)
-
-
-async def test_runs_without_an_end_are_the_ones_to_look_into(ledger: Ledger) -> None:
-    """After a crash the ledger names the runs whose fate it does not know, oldest first."""
-    for number in range(3):
-        ledger.record(started(f"run-{number}", second=-number))
-    ledger.record(ended("run-1"))
-    assert await ledger.running() == ["run-2", "run-0"]
 
 
 async def test_a_list_of_runs_can_be_read_page_by_page(ledger: Ledger) -> None:
@@ -202,7 +194,7 @@ async def test_one_bad_entry_does_not_take_others_with_it(
     ledger.record(started("good-1"))
     ledger.record(RunStarted("naive", "m", "f@1", "chat", False, None, naive))
     ledger.record(started("good-2"))
-    assert await ledger.running() == ["good-1", "good-2"]
+    assert {run.run_id for run in await ledger.runs()} == {"good-1", "good-2"}
     assert ledger.lost == 1
     assert "no time zone" in caplog.text
 

@@ -15,15 +15,16 @@ from importlib import import_module
 from importlib.metadata import version
 
 from sqlalchemy import Engine as Database
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
-from polyvox.activities.ledger.entries import EndStatus, RunEnded
+from polyvox.activities.ledger.entries import RunEnded
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.processes import Processes, ProcessRole
 from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.activities.ledger.unfinished import Unfinished
 from polyvox.activities.live.journal import Journal, JournalInterceptor
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import FOLLOW_ELSEWHERE_AFTER_S, Relay, RunOutcome
@@ -36,6 +37,7 @@ from polyvox.activities.model_call.recorded_replies import Recorded
 from polyvox.activities.model_call.redaction import Secrets
 from polyvox.activities.model_call.token_counting import TokenCounter
 from polyvox.activities.model_call.upstream import Upstream
+from polyvox.activities.recovery.orphans import Orphans
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.backends.opened_blobs import open_blobs
 from polyvox.activities.storage.backends.postgresql import one_at_a_time
@@ -68,6 +70,7 @@ from polyvox.worker.hosting.roles import Readiness, connect, shared_key
 from polyvox.worker.hosting.stopping import GoOnElsewhere
 from polyvox.worker.hosting.watchdog import Watchdog
 from polyvox.worker.readiness import Stores
+from polyvox.worker.recovery.sweep import Sweep
 from polyvox.worker.runs.listeners import Listeners
 from polyvox.worker.runs.retries import Retries
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
@@ -207,6 +210,8 @@ async def running(
         client = await Client.connect(
             engine.address,
             namespace=engine.namespace,
+            # Pending activities name the process that has them.
+            identity=processes.process_id,
             data_converter=data_converter(store),
             # On loopback and for small payloads, compression costs more than it saves.
             grpc_compression=GrpcCompression.NONE,
@@ -218,8 +223,10 @@ async def running(
             stack.push_async_callback(receiver.close)
             if role == "gateway":
                 relay.follow_after_s = FOLLOW_ELSEWHERE_AFTER_S
-        else:
-            await settle(client, ledger)
+        unfinished = Unfinished(database)
+        sweep = Sweep(client, ledger, unfinished, processes, orphans_s=settings.server.orphans_s)
+        if processes.alone:  # the predecessor is dead, without a silence to wait for
+            await sweep.sweep()
         caller = ModelCaller(
             directory=directory,
             upstream=upstream,
@@ -232,7 +239,9 @@ async def running(
             relay=relay,
             journal=journal,
             ledger=ledger,
+            unfinished=unfinished,
             tracing=tracing,
+            orphans=Orphans(unfinished, processes, settings.server.orphans_s),
             process_id=processes.process_id,
             max_answer_mib=settings.server.max_answer_mib,
         )
@@ -278,6 +287,8 @@ async def running(
         )
         if role != "gateway":
             await stack.enter_async_context(worker)
+            sweeping = asyncio.create_task(sweep.run(), name="sweep")
+            stack.callback(sweeping.cancel)
         if port is not None and receiver is not None:
             stores = Stores(database, store, engine)
             readiness = Readiness(engine, stores, worker if role != "gateway" else None)
@@ -366,44 +377,3 @@ def _end_blocked(
 
     ended(run_id, None, RunOutcome(error=error))
     return asyncio.get_running_loop().create_task(terminate())
-
-
-_STATUS: dict[WorkflowExecutionStatus, EndStatus] = {
-    WorkflowExecutionStatus.COMPLETED: "completed",
-    WorkflowExecutionStatus.CANCELED: "cancelled",
-    WorkflowExecutionStatus.TERMINATED: "cancelled",
-    WorkflowExecutionStatus.FAILED: "failed",
-    WorkflowExecutionStatus.TIMED_OUT: "failed",
-}
-
-
-async def settle(client: Client, ledger: Ledger) -> None:
-    """Record the end of runs that ended while no process could record it in the ledger.
-
-    Runs that are still open in the engine will be finished by this worker and recorded as usual.
-    Their calls are made again; those that were in progress stay in the ledger as interrupted.
-    """
-    await ledger.interrupt_calls()
-    for run_id in await ledger.running():
-        try:
-            found = await client.get_workflow_handle(run_id).describe()
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                log.warning("Cannot get the state of run %s from the engine: %s", run_id, error)
-                continue
-            status: EndStatus | None = "failed"
-            ended_at, workflow = datetime.now(UTC), False
-        else:
-            workflow = True
-            status = _STATUS.get(found.status) if found.status is not None else None
-            ended_at = found.close_time or datetime.now(UTC)
-        if status is not None:
-            ledger.record(
-                RunEnded(
-                    run_id=run_id,
-                    status=status,
-                    ended_at=ended_at,
-                    notes=({"what": "the program died before it recorded this run's end"},),
-                    workflow=workflow,
-                )
-            )

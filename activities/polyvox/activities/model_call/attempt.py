@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from temporalio import activity
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from polyvox.activities.failures.explained import explain
 from polyvox.activities.failures.stopped_process import stopped_process
+from polyvox.activities.ledger.entries import CallFinished
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.unfinished import Unfinished
 from polyvox.activities.live.journal import Journal
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.activities.media.inlining import MediaFetcher
@@ -28,6 +31,8 @@ from polyvox.activities.model_call.recorded_replies import Recorded
 from polyvox.activities.model_call.redaction import RedactedEvents, Secrets
 from polyvox.activities.model_call.stop_sequences import Stopping
 from polyvox.activities.model_call.upstream import Answer, Upstream
+from polyvox.activities.recovery.finished_replies import as_result, packed, text_of, unpacked
+from polyvox.activities.recovery.orphans import Orphans
 from polyvox.activities.storage.call_states import CallStateStore, Place
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.hidden_transcripts import Memory
@@ -82,7 +87,9 @@ class ModelCaller:
     relay: Relay
     journal: Journal
     ledger: Ledger
+    unfinished: Unfinished
     tracing: Tracing
+    orphans: Orphans
     process_id: str = ""
     max_answer_mib: int = 32
 
@@ -91,8 +98,11 @@ class ModelCaller:
         return self.max_answer_mib * 1024 * 1024
 
     @activity.defn(name=CALL_MODEL)
-    async def call_model(self, call: ModelCall) -> Reply:
-        """Call the model and return its whole Reply; emit its events if ``call`` requests it."""
+    async def call_model(self, call: ModelCall) -> RawValue:
+        """Call the model and return its whole Reply; emit its events if ``call`` requests it.
+
+        A Reply is durable before it is returned. The next attempt finds it if this process dies.
+        """
         info = activity.info()
         attempt = Attempt(
             call,
@@ -143,8 +153,10 @@ class ModelCaller:
         finally:
             beating.cancel()
         self.relay.complete(call.run_id, attempt.call_id)
-        self._record(attempt, reply=reply)
-        return reply
+        text = text_of(reply)
+        with suppress(ModelError):  # the Reply was bought, so it is returned in any case
+            await self._record(attempt, reply=reply, text=text)
+        return as_result(text)
 
     async def _ask(self, attempt: Attempt, started: "asyncio.Future[None]") -> Reply:
         """Ask the provider, as soon as the start of the attempt is durable."""
@@ -152,6 +164,12 @@ class ModelCaller:
         if call.recorded and (known := self.recorded.find(call)) is not None:
             attempt.recorded = True
             return known
+        if attempt.number > 1:
+            finished = await self.unfinished.finished_reply(call.run_id, attempt.call_id)
+            if finished is not None:
+                attempt.reused = True
+                return unpacked(finished)
+        await self.orphans.wait(call.run_id, call.listener)
         destination = self._destination(call)
         provider, protocol = destination.provider, destination.protocol.provider
         attempt.provider = provider
@@ -303,10 +321,17 @@ class ModelCaller:
             await recorded
 
     def _record(
-        self, attempt: Attempt, *, reply: Reply | None = None, error: ModelError | None = None
+        self,
+        attempt: Attempt,
+        *,
+        reply: Reply | None = None,
+        text: bytes = b"",
+        error: ModelError | None = None,
     ) -> "asyncio.Future[None]":
         ended = attempt.ended(reply, error)
         self.tracing.call_span(attempt.call.traceparent or None, ended, flow=attempt.flow)
+        if text and not ended.recorded:
+            return self.ledger.store(CallFinished(ended, packed(text)))
         return self.ledger.store(ended)
 
 

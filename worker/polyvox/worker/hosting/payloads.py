@@ -14,6 +14,7 @@ from temporalio.converter import (
     value_to_type,
 )
 
+from polyvox.activities.recovery.finished_replies import JSON_ENCODING
 from polyvox.activities.storage.blobs import BlobStore, digest_of
 from polyvox.protocols.decoding.exact_objects import read_whole_numbers, write_whole_numbers
 from polyvox.workflows.boundary.failures import failure
@@ -35,7 +36,7 @@ class ValueConverter(EncodingPayloadConverter):
 
     @property
     def encoding(self) -> str:
-        return "json/plain"
+        return JSON_ENCODING
 
     def to_payload(self, value: Any) -> Payload | None:
         return Payload(

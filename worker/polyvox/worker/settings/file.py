@@ -209,9 +209,10 @@ class ServerSettings(_Table):
     limits the time for a request's head and between parts of its body; ``write_timeout_s`` the time
     in which a client reads nothing of its answer. ``allowed_hosts`` are the accepted host names
     besides those that nobody else can own; ``allowed_origins`` the origins of web pages that may
-    send requests. ``retry_window_s`` is how long after its end a run whose client is gone
-    answers the same request. ``simulated_models`` says whether the simulated models exist; None
-    means as long as there is no other model.
+    send requests. ``simulated_models`` says whether the simulated models exist; None means as long
+    as there is no other model. ``retry_window_s`` is how long after its end a run whose client is
+    gone answers the same request; ``orphans_s`` is the time that a run whose client's process died
+    waits for the client's retry before it is ended: 0 is at once, negative never.
     """
 
     host: str = Field("127.0.0.1", min_length=1)
@@ -228,6 +229,7 @@ class ServerSettings(_Table):
     max_requests_per_key: int = Field(256, ge=1)
     max_answer_mib: int = Field(32, ge=1)
     retry_window_s: float = Field(300.0, ge=0, le=86_400)
+    orphans_s: float = Field(30.0, allow_inf_nan=False)
     simulated_models: bool | None = None
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
