@@ -68,6 +68,7 @@ from polyvox.worker.settings.shipped_templates import (
     apply_simulated,
     register_templates,
 )
+from polyvox.worker.stores.expiry import expire_hourly
 from polyvox.workflows.conversation import Protocol
 from polyvox.workflows.errors import ModelError
 
@@ -229,6 +230,8 @@ async def running(
             graceful_shutdown_timeout=timedelta(seconds=2),
         )
         await stack.enter_async_context(worker)
+        expiring = asyncio.create_task(expire_hourly(database, settings.retention))
+        stack.callback(expiring.cancel)
         yield Runtime(
             settings=settings,
             protocols=protocols,
