@@ -80,6 +80,7 @@ from polyvox.worker.settings.shipped_templates import (
     apply_simulated,
     register_templates,
 )
+from polyvox.worker.stores.expiry import expire_hourly
 from polyvox.workflows.boundary.calls import RunInput
 from polyvox.workflows.errors import ModelError
 
@@ -289,6 +290,8 @@ async def running(
             await stack.enter_async_context(worker)
             sweeping = asyncio.create_task(sweep.run(), name="sweep")
             stack.callback(sweeping.cancel)
+            expiring = asyncio.create_task(expire_hourly(database, settings.retention))
+            stack.callback(expiring.cancel)
         if port is not None and receiver is not None:
             stores = Stores(database, store, engine)
             readiness = Readiness(engine, stores, worker if role != "gateway" else None)

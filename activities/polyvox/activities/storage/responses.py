@@ -4,13 +4,13 @@ A row contains a response's key and the digests of its bodies: its conversation 
 was started with, so storing a response adds only its document. Rows are written through a queue and
 can be found while they are queued, so that a following request does not wait for the database.
 
-Rows expire: expired ones are not found, and are deleted once an hour. Their blobs are not deleted,
-because other conversations may share them.
+Rows expire: expired ones are not found, and are deleted once an hour. Their blobs, which other
+conversations may share, are deleted by a collection of garbage.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -222,8 +222,9 @@ class ResponsesStore:
     def _document(self, digest: str) -> dict[str, Json]:
         manifest = orjson.loads(self._blobs.get(digest))
         document: dict[str, Json] = manifest["members"]
+        bodies = self._blobs.get_all(manifest["apart"].values())
         for name, apart in manifest["apart"].items():
-            document[name] = orjson.loads(self._blobs.get(apart))
+            document[name] = orjson.loads(bodies[apart])
         return document
 
     def _write(self, entries: Sequence[_Entry]) -> None:
@@ -274,6 +275,12 @@ class ResponsesStore:
             for table in (_ITEMS, _FRAMES):
                 connection.execute(delete(table).where(table.c.response_id.in_(theirs)))
             connection.execute(delete(_RESPONSES).where(expired))
+
+
+def document_parts(digest: str, get_all: Callable[[Iterable[str]], dict[str, bytes]]) -> set[str]:
+    """Return the digests of all blobs of a response's document. Raises what ``get_all`` raises."""
+    manifest = orjson.loads(get_all([digest])[digest])
+    return {digest, *manifest["apart"].values()}
 
 
 def _row(stored: StoredResponse, blobs: dict[str, bytes]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ GROUPS = {
     "models": "Virtual models and their versions.",
     "providers": "Providers and what their servers accept.",
     "engine": "The Temporal engine Polyvox runs on.",
+    "storage": "The stores: sizes, garbage, checks, backup and restore.",
 }
 
 COMMANDS = (
@@ -155,6 +156,31 @@ COMMANDS = (
         "engine install",
         "engine:install",
         "Find the engine's executable, or download or build it (minutes, once per machine).",
+    ),
+    (
+        "storage show",
+        "storage:show",
+        "Show where the stores are, and how much is in them by kind.",
+    ),
+    (
+        "storage gc",
+        "storage:gc",
+        "Remove the blobs that nothing refers to; servers may run meanwhile.",
+    ),
+    (
+        "storage check",
+        "storage:check",
+        "Check that every blob is intact and every reference resolves; exit status 1 if not.",
+    ),
+    (
+        "storage backup",
+        "storage:backup",
+        "Copy the stores and the keys to a new folder; the server may run meanwhile.",
+    ),
+    (
+        "storage restore",
+        "storage:restore_backup",
+        "Copy a backup into a data folder that is empty or does not exist.",
     ),
 )
 """Each command's words, module and function, and the first line of its docstring."""

@@ -263,14 +263,21 @@ def _blobs(url: str) -> str:
     return url
 
 
+Days = Annotated[float, Field(gt=0, le=36_500)]
+
+
 class StorageSettings(_Table):
     """``[storage]``: where the stores are; None means in the data folder.
 
     ``database`` and ``blobs`` are URLs. Without ``blobs`` the blobs are beside the database.
+    ``keep_runs_days`` is how long ended runs are kept, None for ever; ``keep_model_days`` has other
+    values for single models.
     """
 
     database: Annotated[str, AfterValidator(_database)] | None = None
     blobs: Annotated[str, AfterValidator(_blobs)] | None = None
+    keep_runs_days: Days | None = None
+    keep_model_days: dict[str, Days] = Field(default_factory=dict)
 
 
 class ConfigFile(_Table):
