@@ -96,7 +96,8 @@ async def started(
         await _refuse_open_host(host, runtime.ledger, environ)
         keys = await own_keys(runtime.ledger, settings.data, environ, exposed=exposed)
         app = create_app(runtime)
-        stack.push_async_callback(app.state.responses.close)
+        app.state.responses.recordings.open()
+        stack.push_async_callback(app.state.responses.recordings.close)
         stack.callback(app.state.admission.close)
         stack.push_async_callback(app.state.ui_sign_in.close)
         await stack.enter_async_context(

@@ -245,6 +245,10 @@ class Runs:
         """Return the handle of a started run, also of one started by another process."""
         return self._own(self.client.get_workflow_handle(run_id, result_type=Reply))
 
+    async def attach(self, run_id: str) -> None:
+        """Record that this process holds the run's client now."""
+        await self.requests.attach(run_id, self.listeners.process_id)
+
     async def has_shown(self, run_id: str) -> bool:
         """Return whether an earlier client may have been sent a part of the run's answer."""
         return await has_shown(self.client, run_id)
