@@ -20,6 +20,7 @@ from temporalio.worker import Worker
 
 from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.processes import Processes
 from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.live.progress import Progress
@@ -60,7 +61,7 @@ from polyvox.worker.engine.engine import Engine
 from polyvox.worker.hosting.host import HostServices, flow_host
 from polyvox.worker.hosting.payloads import data_converter
 from polyvox.worker.hosting.watchdog import Watchdog
-from polyvox.worker.runs.listeners import Listeners, new_process_id
+from polyvox.worker.runs.listeners import Listeners
 from polyvox.worker.runs.retries import Retries
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
 from polyvox.worker.settings.settings import Settings
@@ -85,6 +86,7 @@ class Runtime:
     engine: Engine
     client: Client
     ledger: Ledger
+    processes: Processes
     registry: Registry
     bodies: Bodies
     counter: TokenCounter
@@ -95,6 +97,11 @@ class Runtime:
     runs: Runs
     retries: Retries
     ui_sessions: UiSessions
+
+    @property
+    def process_id(self) -> str:
+        """The id of this process in the register of processes, new at each start."""
+        return self.processes.process_id
 
     @property
     def keep_alive_s(self) -> float:
@@ -135,6 +142,10 @@ async def running(
         stack.push_async_callback(ledger.close)
         database = open_database(url)
         stack.callback(database.dispose)
+        # The data folder's lock is held, so no other process uses its database.
+        processes = Processes(database, version=version("polyvox"), alone=True)
+        await processes.register()
+        stack.push_async_callback(processes.leave)
         store = BlobStore(settings.data / "blobs.db")
         stack.callback(store.close)
         bodies = Bodies(store, protocols=protocols, seal=CredentialSeal.in_folder(settings.data))
@@ -181,6 +192,7 @@ async def running(
             relay=relay,
             ledger=ledger,
             tracing=tracing,
+            process_id=processes.process_id,
             max_answer_mib=settings.server.max_answer_mib,
         )
         loop = asyncio.get_running_loop()
@@ -221,7 +233,8 @@ async def running(
             graceful_shutdown_timeout=timedelta(seconds=2),
         )
         await stack.enter_async_context(worker)
-        requests, listeners = Requests(database), Listeners(database, new_process_id())
+        # The data folder's lock is held, so no other process uses its database.
+        requests, listeners = Requests(database), Listeners(processes, alone=True)
         runs = Runs(
             client=client,
             engine=engine,
@@ -243,6 +256,7 @@ async def running(
             engine=engine,
             client=client,
             ledger=ledger,
+            processes=processes,
             registry=registry,
             bodies=bodies,
             counter=TokenCounter(directory, upstream, bodies),

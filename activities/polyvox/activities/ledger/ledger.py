@@ -4,8 +4,11 @@ It is a projection of the engine's histories, which are authoritative. The ledge
 quickly and outlives the retention of histories. Therefore:
 
 * ``record`` queues a value and returns immediately. One thread writes batches
-  (``storage/write_queue.py``), so a request needs no database round trip and never gets a database
-  error.
+  (``storage/write_queue.py``).
+* ``store`` queues a value that must be durable before the caller goes on: the start of a run before
+  the engine gets it, and the start of an attempt before its request is sent. If it cannot be
+  written, the request fails before anything is bought: a call that nobody could account for or find
+  again is worse than an error that a client may retry.
 * An entry may be recorded again after a crash: a known run is not changed, and neither is a run
   that has ended.
 * Reads return everything this process recorded before. Other processes, such as the command line,
@@ -22,7 +25,7 @@ from datetime import UTC, datetime
 from typing import Self, TypeVar
 
 from sqlalchemy import Engine
-from sqlmodel import Session, and_, col, or_, select
+from sqlmodel import Session, and_, col, or_, select, update
 
 from polyvox.activities.ledger.api_keys import KeyCache, digest, new_key_id, new_secret
 from polyvox.activities.ledger.entries import Entry, KeyRecord, Role, RunStatus
@@ -85,6 +88,14 @@ class Ledger:
     def record(self, entry: Entry) -> None:
         """Queue an entry. Does not wait or raise; may be called from any thread."""
         self._queue.put(entry)
+
+    def store(self, entry: Entry) -> "asyncio.Future[None]":
+        """Queue an entry; the future is done when it is durable.
+
+        It raises ModelError("overloaded") if the database cannot be written. Call it on an event
+        loop; the future need not be awaited.
+        """
+        return self._queue.store(entry)
 
     @property
     def lost(self) -> int:
@@ -168,6 +179,25 @@ class Ledger:
             return _record(row, costs_of(session, [row.run_id]), calls)
 
         return await self._read(read)
+
+    async def attach(self, run_id: str, process_id: str) -> None:
+        """Make ``process_id`` the listener of a run: it holds the client. Durable on return."""
+
+        def write(session: Session) -> None:
+            row = update(RunRow).where(col(RunRow.run_id) == run_id)
+            session.connection().execute(row.values(listener=process_id))
+            session.commit()
+
+        await self._query(write, self._threads)
+
+    async def listener_of(self, run_id: str) -> str | None:
+        """Return the process that holds the client of a run, None if nobody does."""
+
+        def read(session: Session) -> str | None:
+            found = select(RunRow.listener).where(RunRow.run_id == run_id)
+            return session.exec(found).first()
+
+        return await self._query(read, self._threads)
 
     async def running(self) -> list[str]:
         """Return the ids of all runs without an end, oldest first."""

@@ -6,7 +6,7 @@ not be withdrawn.
 """
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,20 +14,18 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from polyvox.activities.failures.explained import explain
-from polyvox.activities.ledger.entries import CallEnded, CallStarted, EndStatus
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.answer_format import broken_format
+from polyvox.activities.model_call.attempt_state import Attempt
 from polyvox.activities.model_call.directory import Destination, Directory
 from polyvox.activities.model_call.large_conversations import without_delay
-from polyvox.activities.model_call.pricing import cost_of, cost_of_reply, knows_price
-from polyvox.activities.model_call.provider import Provider
+from polyvox.activities.model_call.pricing import cost_of_reply, knows_price
 from polyvox.activities.model_call.recorded_replies import Recorded
 from polyvox.activities.model_call.redaction import RedactedEvents, Secrets
 from polyvox.activities.model_call.stop_sequences import Stopping
 from polyvox.activities.model_call.upstream import Answer, Upstream
-from polyvox.activities.model_call.visibility import Emission
 from polyvox.activities.storage.call_states import CallStateStore, Place
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.hidden_transcripts import Memory
@@ -43,7 +41,6 @@ from polyvox.workflows.conversation import Conversation
 from polyvox.workflows.errors import ModelError, most_actionable
 from polyvox.workflows.events import (
     Event,
-    Fold,
     PartDelta,
     PartEnded,
     PartStarted,
@@ -83,6 +80,7 @@ class ModelCaller:
     relay: Relay
     ledger: Ledger
     tracing: Tracing
+    process_id: str = ""
     max_answer_mib: int = 32
 
     @property
@@ -94,11 +92,15 @@ class ModelCaller:
         """Call the model and return its whole Reply; emit its events if ``call`` requests it."""
         info = activity.info()
         attempt = Attempt(
-            call, flow=info.workflow_type or "", call_id=info.activity_id, number=info.attempt
+            call,
+            flow=info.workflow_type or "",
+            call_id=info.activity_id,
+            number=info.attempt,
+            process=self.process_id,
         )
-        self.ledger.record(attempt.started())
+        started = self.ledger.store(attempt.started())
         earlier = [from_json(stored) for stored in info.heartbeat_details]
-        asking = asyncio.create_task(self._ask(attempt))
+        asking = asyncio.create_task(self._ask(attempt, started))
         beating = asyncio.create_task(_beat(earlier))
         try:
             with self.relay.calling(call.run_id, asking):
@@ -121,7 +123,7 @@ class ModelCaller:
             error.shown = attempt.emitted or None
             if error.cost_usd is None:
                 error.cost_usd = attempt.cost_usd()
-            self._record(attempt, error=error)
+            await self._recorded(attempt, error)
             raise _failed(error, earlier, retryable=not attempt.emitted) from error
         except Exception as defect:  # noqa: BLE001 - raised again with a redacted message
             internal = ModelError(
@@ -137,7 +139,8 @@ class ModelCaller:
         self._record(attempt, reply=reply)
         return reply
 
-    async def _ask(self, attempt: "Attempt") -> Reply:
+    async def _ask(self, attempt: Attempt, started: "asyncio.Future[None]") -> Reply:
+        """Ask the provider, as soon as the start of the attempt is durable."""
         call = attempt.call
         if call.recorded and (known := self.recorded.find(call)) is not None:
             attempt.recorded = True
@@ -175,6 +178,8 @@ class ModelCaller:
         authorization = self.directory.authorization(destination)
         if redaction := self.secrets.sent_to(provider, credentials):
             attempt.redacted = RedactedEvents(redaction)
+        # The row is written while the request is prepared. Without it nothing is sent.
+        await started
         attempt.asked = True
         async with self.upstream.post(provider, request, authorization, credentials) as answer:
             attempt.http_status = answer.status
@@ -210,9 +215,7 @@ class ModelCaller:
                 "of these.",
             ) from None
 
-    async def _listen(
-        self, answer: Answer, protocol: ProviderProtocol, attempt: "Attempt"
-    ) -> Reply:
+    async def _listen(self, answer: Answer, protocol: ProviderProtocol, attempt: Attempt) -> Reply:
         decoder = protocol.decoder()
         received = answer.frames(decoder, protocol.parse_error, self._most_bytes)
         try:
@@ -232,7 +235,7 @@ class ModelCaller:
                 attempt.folding.feed([UsageReported(usage)])
             raise
 
-    def _check_format(self, reply: Reply, request: Rendered, attempt: "Attempt") -> None:
+    def _check_format(self, reply: Reply, request: Rendered, attempt: Attempt) -> None:
         """Check an answer whose format the provider was not asked for in full."""
         broken = broken_format(reply, request.wanted)
         if not broken:
@@ -241,7 +244,7 @@ class ModelCaller:
             raise ModelError("bad_stream", broken)
         self.relay.lose(attempt.call.run_id, (f"response_format: {broken}",))
 
-    def _decode(self, attempt: "Attempt", decoder: Decoder, frames: list[Frame]) -> None:
+    def _decode(self, attempt: Attempt, decoder: Decoder, frames: list[Frame]) -> None:
         """Process the events of one read, also those before an error: they may report usage."""
         events: list[Event] = []
         most_bytes = self._most_bytes
@@ -254,7 +257,7 @@ class ModelCaller:
         finally:
             self._process(attempt, events)
 
-    def _process(self, attempt: "Attempt", events: list[Event]) -> None:
+    def _process(self, attempt: Attempt, events: list[Event]) -> None:
         """Add the events of one read to the Reply, and publish those that the client may see."""
         events = attempt.calls.feed(events)
         if attempt.redacted is not None:
@@ -274,7 +277,7 @@ class ModelCaller:
         if attempt.emission is not None and (shown := attempt.emission.feed(events)):
             self._publish(attempt, shown)
 
-    def _publish(self, attempt: "Attempt", shown: list[Event]) -> None:
+    def _publish(self, attempt: Attempt, shown: list[Event]) -> None:
         """Publish events to the relay, and note whether a listener received parts of the answer."""
         call = attempt.call
         self.relay.publish(call.run_id, Batch(attempt.call_id, attempt.number, shown))
@@ -284,84 +287,18 @@ class ModelCaller:
             attempt.emitted = self.relay.listening(call.run_id)
             self.relay.begin(call.run_id, attempt.call_id)
 
+    async def _recorded(self, attempt: Attempt, error: ModelError) -> None:
+        """Record a failed attempt; durable on return if the database can be written."""
+        recorded = self._record(attempt, error=error)
+        with suppress(ModelError):
+            await recorded
+
     def _record(
-        self, attempt: "Attempt", *, reply: Reply | None = None, error: ModelError | None = None
-    ) -> None:
+        self, attempt: Attempt, *, reply: Reply | None = None, error: ModelError | None = None
+    ) -> "asyncio.Future[None]":
         ended = attempt.ended(reply, error)
-        self.ledger.record(ended)
         self.tracing.call_span(attempt.call.traceparent or None, ended, flow=attempt.flow)
-
-
-class Attempt:
-    """The state of one attempt."""
-
-    def __init__(self, call: ModelCall, *, flow: str, call_id: str, number: int) -> None:
-        self.call = call
-        self.flow = flow
-        self.call_id = call_id
-        self.number = number
-        self.folding = Fold()
-        self.emission = Emission(call.hidden, hold_calls=call.hold_calls) if call.emit else None
-        self.emitted = False
-        self.answer_bytes = 0
-        self.parts = 0
-        self.losses: tuple[str, ...] = ()
-        self.recorded = False
-        self.asked = False
-        self.redacted: RedactedEvents | None = None
-        self.stopping: Stopping | None = None
-        self.calls = AnsweredCalls(())
-        self.provider: Provider | None = None
-        self.http_status: int | None = None
-        self.started_at = datetime.now(UTC)
-        self.first_token_at: datetime | None = None
-
-    def cost_usd(self) -> float | None:
-        """Return the cost of a failed attempt: 0 if nothing was sent or it was rejected."""
-        if self.provider is None or not self.asked or (self.http_status or 0) >= 400:
-            return 0.0
-        model = self.call.model.partition(":")[2]
-        return cost_of(self.provider, model, self.folding.usage)
-
-    def started(self) -> CallStarted:
-        """Return the ledger entry of the attempt's start."""
-        provider, _, model = self.call.model.partition(":")
-        return CallStarted(
-            run_id=self.call.run_id,
-            step=self.call.step,
-            attempt=self.number,
-            provider=provider,
-            model=model,
-            started_at=self.started_at,
-            call_id=self.call_id,
-        )
-
-    def ended(self, reply: Reply | None, error: ModelError | None) -> CallEnded:
-        """Return the attempt's ledger entry; for a failed attempt with its cost so far."""
-        provider, _, model = self.call.model.partition(":")
-        status: EndStatus = "completed"
-        if error is not None:
-            status = "cancelled" if error.kind == "cancelled" else "failed"
-        return CallEnded(
-            run_id=self.call.run_id,
-            step=self.call.step,
-            attempt=self.number,
-            provider=provider,
-            model=model,
-            status=status,
-            started_at=self.started_at,
-            ended_at=datetime.now(UTC),
-            first_token_at=self.first_token_at,
-            usage=self.folding.usage if reply is None else reply.usage,
-            finish=None if reply is None else reply.finish,
-            response_model=None if reply is None else reply.model or None,
-            error_kind=None if error is None else error.kind,
-            error_message=None if error is None else error.message,
-            http_status=self.http_status,
-            recorded=self.recorded,
-            cost_usd=error.cost_usd if error else reply.cost_usd if reply else None,
-            call_id=self.call_id,
-        )
+        return self.ledger.store(ended)
 
 
 _EMPTY = Conversation(())

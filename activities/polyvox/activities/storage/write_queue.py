@@ -1,10 +1,15 @@
 """A bounded queue whose thread writes batches to a database.
 
-Putting a value never waits and never raises a database error: bookkeeping must not fail a
-request. A batch is one transaction. If it fails, the reaction depends on the cause:
+``put`` never waits and never raises a database error: most bookkeeping must not fail a request.
+``store`` returns a future for what must be durable before the caller goes on. Such a value is
+written at once, together with all others in the queue, instead of after the usual interval; what
+arrives during a write is in the next one, so many waiting callers share a transaction.
+
+A batch is one transaction. If it fails, the reaction depends on the cause:
 
 * an outage (locked, disk full, server gone): the batch is retried with back-off; meanwhile values
-  pile up, and beyond the limit the oldest are dropped, counted and logged;
+  pile up, and beyond the limit the oldest are dropped, counted and logged. Whoever waits for a
+  value gets the error at once, although the value stays in the queue;
 * a value that the database rejects: the batch is written one by one, and that value is dropped.
 """
 
@@ -15,6 +20,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from sqlalchemy.exc import (
@@ -45,6 +53,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class _Queued(Generic[T]):
+    """A value, and the future of the caller who waits for it."""
+
+    value: T
+    durable: "asyncio.Future[None] | None" = None
+
+
 class WriteQueue(Generic[T]):
     """``write`` stores a batch in one transaction, in this queue's thread.
 
@@ -65,7 +81,7 @@ class WriteQueue(Generic[T]):
         self._limit = limit
         self._batch = batch
         self._interval_s = interval_s
-        self._values: deque[T] = deque()
+        self._values: deque[_Queued[T]] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         # The number of values accepted, and of those written or given up. Both only grow, so a
@@ -73,6 +89,8 @@ class WriteQueue(Generic[T]):
         self._accepted = 0
         self._settled = 0
         self._waiters: list[tuple[int, Future[None]]] = []
+        self._urgent = 0
+        self._outage: str | None = None
         self._deadline: float | None = None
         self._dropped = 0
         self._unreported = 0
@@ -85,21 +103,44 @@ class WriteQueue(Generic[T]):
     def put(self, value: T) -> None:
         """Queue a value, to be written soon."""
         with self._changed:
-            if self._deadline is not None:
-                self._drop(1)
-                log.warning("The %s is closed; a %s is lost", self._name, type(value).__name__)
-                return
-            if len(self._values) >= self._limit:
-                self._values.popleft()
-                self._settled += 1
-                self._drop(1)
-            self._values.append(value)
-            self._accepted += 1
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
-            if len(self._values) in (1, self._batch):
-                self._changed.notify_all()
+            self._add(_Queued(value))
+
+    def store(self, value: T) -> "asyncio.Future[None]":
+        """Queue a value, to be written now; the future is done when it is durable.
+
+        It raises ModelError("overloaded") during an outage, and ModelError("internal") if the
+        database rejects the value. It need not be awaited. Call it on an event loop.
+        """
+        durable = asyncio.get_running_loop().create_future()
+        durable.add_done_callback(_noticed)
+        with self._changed:
+            if self._outage is not None:
+                durable.set_exception(self._unwritable(self._outage))
+                self._add(_Queued(value))
+            else:
+                self._add(_Queued(value, durable))
+        return durable
+
+    def _add(self, queued: _Queued[T]) -> None:
+        if self._deadline is not None:
+            self._drop(1)
+            log.warning("The %s is closed; a %s is lost", self._name, type(queued.value).__name__)
+            _finish([queued], partial(self._unwritable, "it is closed"))
+            return
+        if len(self._values) >= self._limit:
+            lost = self._values.popleft()
+            self._urgent -= lost.durable is not None
+            _finish([lost], partial(self._unwritable, "too much waits to be written"))
+            self._settled += 1
+            self._drop(1)
+        self._values.append(queued)
+        self._urgent += queued.durable is not None
+        self._accepted += 1
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        if queued.durable is not None or len(self._values) in (1, self._batch):
+            self._changed.notify_all()
 
     async def flush(self, timeout_s: float) -> None:
         """Wait until all values put so far are written or given up, for at most ``timeout_s``."""
@@ -130,26 +171,34 @@ class WriteQueue(Generic[T]):
             with self._changed:
                 self._settle(len(batch))
 
-    def _next_batch(self) -> list[T]:
+    def _next_batch(self) -> list[_Queued[T]]:
         """Wait for values and take a batch; empty if the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._values or self._deadline is not None)
             self._changed.wait_for(self._is_due, timeout=self._interval_s)
             count = min(self._batch, len(self._values))
-            return [self._values.popleft() for _ in range(count)]
+            batch = [self._values.popleft() for _ in range(count)]
+            self._urgent -= sum(queued.durable is not None for queued in batch)
+            return batch
 
     def _is_due(self) -> bool:
-        return len(self._values) >= self._batch or bool(self._waiters) or self._deadline is not None
+        return (
+            self._urgent > 0
+            or len(self._values) >= self._batch
+            or bool(self._waiters)
+            or self._deadline is not None
+        )
 
-    def _store(self, batch: Sequence[T]) -> None:
+    def _store(self, batch: Sequence[_Queued[T]]) -> None:
         delay_s = FIRST_RETRY_S
         while True:
             try:
-                self._write(batch)
+                self._write([queued.value for queued in batch])
             except WRITE_ERRORS as error:
                 if not _is_outage(error):
                     self._store_one_by_one(batch, error)
                     return
+                self._begin_outage(batch, _reason(error))
                 if self._is_overdue():
                     with self._changed:
                         self._drop(len(batch))
@@ -168,7 +217,8 @@ class WriteQueue(Generic[T]):
                     _reason(error),
                 )
             else:
-                self._report_losses()
+                self._end_outage()
+                _finish(batch)
                 return
             closing = self._pause(delay_s)
             delay_s = FIRST_RETRY_S if closing else min(delay_s * 2, LONGEST_RETRY_S)
@@ -180,14 +230,17 @@ class WriteQueue(Generic[T]):
             self._changed.wait_for(lambda: self._deadline != before, timeout=delay_s)
             return self._deadline is not None
 
-    def _store_one_by_one(self, batch: Sequence[T], error: Exception) -> None:
+    def _store_one_by_one(self, batch: Sequence[_Queued[T]], error: Exception) -> None:
         if len(batch) > 1:
-            for value in batch:
-                self._store([value])
+            for queued in batch:
+                self._store([queued])
             return
         with self._changed:
             self._dropped += 1
-        log.error("The %s rejects a %s: %s", self._name, type(batch[0]).__name__, _reason(error))
+        kind = type(batch[0].value).__name__
+        log.error("The %s rejects a %s: %s", self._name, kind, _reason(error))
+        message = f"The {self._name} rejects a {kind}."
+        _finish(batch, lambda: ModelError("internal", message))
 
     def _is_overdue(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -207,11 +260,57 @@ class WriteQueue(Generic[T]):
         if self._unreported == 1 or self._unreported % 1000 == 0:
             log.warning("The %s has lost %d entries so far", self._name, self._dropped)
 
-    def _report_losses(self) -> None:
+    def _begin_outage(self, batch: Sequence[_Queued[T]], reason: str) -> None:
+        """Fail all who wait for a value; the values stay, to be written when that is possible."""
         with self._changed:
+            self._outage = reason
+            waiting = [*batch, *self._values]
+            self._values = deque(_Queued(queued.value) for queued in self._values)
+            self._urgent = 0
+        _finish(waiting, partial(self._unwritable, reason))
+
+    def _end_outage(self) -> None:
+        with self._changed:
+            self._outage = None
             lost, self._unreported = self._unreported, 0
         if lost:
             log.warning("The %s can write again; %d entries were lost", self._name, lost)
+
+    def _unwritable(self, reason: str) -> ModelError:
+        return ModelError(
+            "overloaded",
+            f"The server's {self._name} cannot be written ({reason}). Its operator must check the "
+            "database and its disk.",
+        )
+
+
+def _finish(values: Sequence[_Queued[T]], error: Callable[[], ModelError] | None = None) -> None:
+    """Tell those who wait for ``values``, with one call for each event loop."""
+    futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for queued in values:
+        if queued.durable is not None:
+            futures.setdefault(queued.durable.get_loop(), []).append(queued.durable)
+    for loop, waiting in futures.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, waiting, error)
+
+
+def _resolve(
+    futures: Sequence["asyncio.Future[None]"], error: Callable[[], ModelError] | None
+) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error())
+
+
+def _noticed(future: "asyncio.Future[None]") -> None:
+    """Mark the error as seen, for those who do not wait until the value is durable."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _reason(error: Exception) -> str:

@@ -109,8 +109,9 @@ class Exchange:
     """One request's answer.
 
     ``digest`` is the conversation's, if it is stored already. A ``lasting`` run continues when this
-    process stops; only a client that disconnects ends it. The answer of a ``fetchable`` one can be
-    read later. ``losses`` are those that do not depend on a call's provider.
+    process stops; only a client that disconnects ends it. The answer of a ``fetchable`` run can be
+    read later, so the run goes on if this process dies; a lasting one is fetchable. ``losses`` are
+    those that do not depend on a call's provider.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class Exchange:
         self._run_id = run_id or new_run_id()
         self._digest = digest
         self._lasting = lasting
-        self._fetchable = fetchable
+        self._fetchable = fetchable or lasting
         self._own_losses = losses
         self._follow_after_s = follow_after_s
         self._committed = False
@@ -183,7 +184,7 @@ class Exchange:
             traceparent=traceparent,
             digest=self._digest,
             sent=self._caller.sent,
-            fetchable=self._fetchable or self._lasting,
+            fetchable=self._fetchable,
         )
         error: ModelError | None = _interrupted()
         kept = self._caller.sent is not None and self._caller.sent.idempotency_key is not None

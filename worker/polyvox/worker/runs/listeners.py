@@ -1,56 +1,39 @@
 """Finds out whether the process that held a run's client has ended."""
 
 import asyncio
-import secrets
-from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine
-from sqlmodel import Session
-
-from polyvox.activities.ledger.processes import ProcessRow
-from polyvox.activities.storage.database import run_query
-
-_SILENT = timedelta(seconds=8)
-"""A process that was not seen for this long has ended."""
+from polyvox.activities.ledger.processes import Processes
 
 _ANSWER_S = 1.0
 
 
-def new_process_id() -> str:
-    """Return a new id of a process."""
-    return f"p_{secrets.token_hex(8)}"
-
-
 class Listeners:
-    """The processes that hold clients. Only one process at a time uses a SQLite database."""
+    """The processes that hold clients. With ``alone`` no other process can hold one now."""
 
-    def __init__(self, engine: Engine, process_id: str) -> None:
-        self._engine = engine
-        self.process_id = process_id
-        self.alone = engine.dialect.name == "sqlite"
+    def __init__(self, processes: Processes, *, alone: bool) -> None:
+        self._processes = processes
+        self.alone = alone
+
+    @property
+    def process_id(self) -> str:
+        """The id of this process."""
+        return self._processes.process_id
 
     async def is_gone(self, process_id: str | None) -> bool:
         """Return whether the process has ended; None stands for a client that disconnected.
 
         The register notices an end only after some seconds, in which clients send their requests
-        again. So a process that is registered is also asked for a connection.
+        again. So a process that is registered is also asked for a connection. Raises
+        ModelError("overloaded") if the database cannot be read.
         """
         if process_id is None:
             return True
         if process_id == self.process_id:
             return False
-        if self.alone:
+        if self.alone or await self._processes.gone([process_id]):
             return True
-        row = await asyncio.to_thread(self._row, process_id)
-        if row is None or row.seen_at < datetime.now(UTC) - _SILENT:
-            return True
-        return row.address is not None and not await _listens(row.address)
-
-    def _row(self, process_id: str) -> ProcessRow | None:
-        def read(session: Session) -> ProcessRow | None:
-            return session.get(ProcessRow, process_id)
-
-        return run_query(self._engine, read, "The register of processes")
+        address = await self._processes.address_of(process_id)
+        return address is not None and not await _listens(address)
 
 
 async def _listens(address: str) -> bool:

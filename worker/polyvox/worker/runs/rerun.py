@@ -8,9 +8,11 @@ reply; a flow that includes the time in its prompts calls the models again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from temporalio.client import Client
 
+from polyvox.activities.ledger.entries import RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.model_call.recorded_replies import write_recorded
 from polyvox.activities.registry.parameters import mistakes, own_params
@@ -73,5 +75,17 @@ async def rerun(
         emitted_first=True,
     )
     again = new_run_id()
+    await ledger.store(
+        RunStarted(
+            run_id=again,
+            model=run_input.model,
+            flow=run_input.flow,
+            protocol=run_input.protocol,
+            stream=False,
+            key_id=run_input.key_id or None,
+            started_at=datetime.now(UTC),
+            rerun_of=run_id,
+        )
+    )
     handle = await start_run(client, ledger, run_input, run_id=again)
     return Rerun(again, run_input, RunHandle(handle))

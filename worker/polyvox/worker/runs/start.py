@@ -56,35 +56,13 @@ async def start_run(
     run_input: RunInput,
     *,
     run_id: str,
-    stream: bool = False,
     engine: Engine | None = None,
-    listener: str | None = None,
-    fetchable: bool = False,
-    request_digest: str | None = None,
-    idempotency_key: str | None = None,
 ) -> WorkflowHandle[object, Reply]:
-    """Record a run and start it. The last four are those of RunStarted.
+    """Start a run that is in the ledger.
 
     ``engine`` is the engine of this process; without it another process hosts the run. Raises
     ModelError if the engine does not accept the run, which is then recorded as failed.
     """
-    started = RunStarted(
-        run_id=run_id,
-        model=run_input.model,
-        flow=run_input.flow,
-        protocol=run_input.protocol,
-        stream=stream,
-        key_id=run_input.key_id or None,
-        started_at=datetime.now(UTC),
-        rerun_of=run_input.rerun_of or None,
-        listener=listener,
-        fetchable=fetchable,
-        request_digest=request_digest,
-        idempotency_key=idempotency_key,
-    )
-    ledger.record(started)
-    if engine is None:
-        await ledger.flush()  # before the other process records the run's end
     try:
         return await _started(client, run_input, run_id, engine)
     except ModelError as error:
@@ -136,8 +114,8 @@ def record_failure(
 class RunRequest:
     """A client's request for a run. ``digest`` is set if the conversation is already stored.
 
-    ``sent`` identifies the request, if it can be sent again; ``fetchable`` says that its answer can
-    be read later.
+    The answer of a ``fetchable`` run can be read later, so it goes on without its client. ``sent``
+    identifies the request, if it can be sent again.
     """
 
     run_id: str
@@ -182,7 +160,7 @@ class Runs:
         side = side_request(request.conversation, request.headers)
         if side:
             model = side_model(self.registry, model, self.providers)
-        digest = request.digest or await self.bodies.put(request.conversation, request.key_id)
+        digest = await self._stored(request, model.flow)
         span = self.tracing.run_span(
             request.traceparent, run_id=request.run_id, flow=model.flow, model=request.model
         )
@@ -199,19 +177,11 @@ class Runs:
             limits=model.run_limits,
             side=side,
             emitted_first=True,
+            listener=self.listeners.process_id,
         )
         try:
             handle = await start_run(
-                self.client,
-                self.ledger,
-                run_input,
-                run_id=request.run_id,
-                stream=request.stream,
-                engine=self.engine,
-                listener=self.listeners.process_id,
-                fetchable=request.fetchable,
-                request_digest=request.sent.digest if request.sent else None,
-                idempotency_key=request.sent.idempotency_key if request.sent else None,
+                self.client, self.ledger, run_input, run_id=request.run_id, engine=self.engine
             )
         except BaseException as error:
             span.end("failed", error if isinstance(error, ModelError) else None)
@@ -222,19 +192,38 @@ class Runs:
         try:
             return self.registry.resolve(request.model, self.providers)
         except ModelError as error:
-            self.ledger.record(
-                RunStarted(
-                    run_id=request.run_id,
-                    model=request.model,
-                    flow=NO_FLOW,
-                    protocol=request.protocol,
-                    stream=request.stream,
-                    key_id=request.key_id,
-                    started_at=datetime.now(UTC),
-                )
-            )
+            self.ledger.record(self._started(request, NO_FLOW))
             record_failure(self.ledger, request.run_id, error, workflow=False)
             raise
+
+    async def _stored(self, request: RunRequest, flow: str) -> str:
+        """Store the run's row and its conversation at the same time; return the digest.
+
+        Both are durable on return, so a run that the engine gets can always be found.
+        """
+        recorded = self.ledger.store(self._started(request, flow))
+        try:
+            digest = request.digest or await self.bodies.put(request.conversation, request.key_id)
+            await recorded
+        except ModelError as error:
+            record_failure(self.ledger, request.run_id, error, workflow=False)
+            raise
+        return digest
+
+    def _started(self, request: RunRequest, flow: str) -> RunStarted:
+        return RunStarted(
+            run_id=request.run_id,
+            model=request.model,
+            flow=flow,
+            protocol=request.protocol,
+            stream=request.stream,
+            key_id=request.key_id or None,
+            started_at=datetime.now(UTC),
+            listener=self.listeners.process_id,
+            fetchable=request.fetchable,
+            request_digest=request.sent.digest if request.sent else None,
+            idempotency_key=request.sent.idempotency_key if request.sent else None,
+        )
 
     def _params_of(self, model: ResolvedModel) -> dict[str, Json]:
         if SIDE not in model.params:
@@ -247,7 +236,7 @@ class Runs:
 
     async def attach(self, run_id: str) -> None:
         """Record that this process holds the run's client now."""
-        await self.requests.attach(run_id, self.listeners.process_id)
+        await self.ledger.attach(run_id, self.listeners.process_id)
 
     async def has_shown(self, run_id: str) -> bool:
         """Return whether an earlier client may have been sent a part of the run's answer."""
@@ -255,14 +244,14 @@ class Runs:
 
     async def release(self, run_id: str) -> None:
         """Record that the run's client disconnected before it got the complete answer."""
-        await self.requests.attach(run_id, None)
+        await self.requests.release(run_id)
 
     async def has_other_listener(self, run_id: str) -> bool:
         """Return whether another process holds the run's client now."""
         if self.listeners.alone:
             return False
         try:
-            listener = await self.requests.listener_of(run_id)
+            listener = await self.ledger.listener_of(run_id)
         except ModelError as error:
             log.warning("Cannot find who waits for run %s: %s", run_id, error.message)
             return False
