@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ AT_ONCE = -60
 
 KILLED = """
 import sys
+import time
 from pathlib import Path
 from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.collecting.collection import collect
@@ -139,10 +141,8 @@ async def test_a_process_puts_again_what_it_put_long_ago(
     store: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its memory of stored blobs ends before a collection could remove them."""
-    from polyvox.activities.storage import conversation_blobs  # noqa: PLC0415
-
     now = [0.0]
-    monkeypatch.setattr(conversation_blobs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     bodies = Bodies(store)
     digest = await bodies.put(talk("again"), "key")
     age(store, 2 * GRACE_S)

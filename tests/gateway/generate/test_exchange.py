@@ -129,6 +129,9 @@ class Program(Tracing):
     def find(self, run_id: str) -> RunHandle:
         return self.handle
 
+    async def attach(self, run_id: str) -> None:
+        self.run_id = run_id
+
     async def has_shown(self, run_id: str) -> bool:
         return False
 

@@ -139,25 +139,16 @@ class Requests:
 
         return await self._query(write)
 
-    async def attach(self, run_id: str, process_id: str | None) -> None:
-        """Make ``process_id`` the run's listener; None: nobody waits for its answer."""
+    async def release(self, run_id: str) -> None:
+        """Record that nobody waits for the run's answer."""
         runs = table_of(RunRow).c
 
         def write(session: Session) -> None:
-            session.connection().execute(
-                update(table_of(RunRow)).where(runs.run_id == run_id).values(listener=process_id)
-            )
+            row = update(table_of(RunRow)).where(runs.run_id == run_id)
+            session.connection().execute(row.values(listener=None))
             session.commit()
 
         await self._query(write)
-
-    async def listener_of(self, run_id: str) -> str | None:
-        """Return the process that holds the run's client, None if there is none."""
-        return await self._query(
-            lambda session: session.exec(
-                select(RunRow.listener).where(RunRow.run_id == run_id)
-            ).first()
-        )
 
     async def _query(self, query: Callable[[Session], T]) -> T:
         return await asyncio.to_thread(run_query, self._engine, query, "The requests sent before")

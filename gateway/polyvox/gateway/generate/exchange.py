@@ -49,6 +49,8 @@ class RunStarter(Interface):
 
     def find(self, run_id: str) -> RunHandle: ...
 
+    async def attach(self, run_id: str) -> None: ...
+
     async def has_shown(self, run_id: str) -> bool: ...
 
     async def has_other_listener(self, run_id: str) -> bool: ...
@@ -125,6 +127,7 @@ class Exchange:
         caller: Caller,
         *,
         run_id: str | None = None,
+        created: int | None = None,
         digest: str | None = None,
         lasting: bool = False,
         fetchable: bool = False,
@@ -135,7 +138,7 @@ class Exchange:
         self._answers = answers
         self._ask = ask
         self._caller = caller
-        self._created = int(time.time())
+        self._created = created or int(time.time())
         self._run_id = run_id or new_run_id()
         self._digest = digest
         self._lasting = lasting

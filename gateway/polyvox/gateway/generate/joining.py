@@ -48,16 +48,19 @@ class JoinedExchange(Exchange):
     A client must not get the middle of an answer as its beginning. In the process of the run's
     first listener the relay has kept all events. In another one, what has been sent is not known:
     then an attempt's events are passed on from its first one, and everything else is taken from
-    the Reply.
+    the Reply; with ``from_reply`` all of it.
     """
+
+    from_reply = False
 
     async def _begin(self, request: RunRequest, channel: Channel) -> StartedRun:
         runs = self._program.runs
         self._follow_after_s = 0.0
+        await runs.attach(self._run_id)
         if not self._program.relay.is_shared(self._run_id):
             self._begun: set[tuple[str, int]] = set()
             self._select = self._from_beginning
-            if channel.live and await runs.has_shown(self._run_id):
+            if self.from_reply or (channel.live and await runs.has_shown(self._run_id)):
                 channel.hold_back()
         return StartedRun(runs.find(self._run_id), RunSpan())
 

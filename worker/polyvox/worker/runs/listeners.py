@@ -19,7 +19,8 @@ class Listeners:
         """Return whether the process has ended; None stands for a client that disconnected.
 
         The register notices an end only after some seconds, in which clients send their requests
-        again. So a process that is registered is also asked for a connection.
+        again. So a process that is registered is also asked for a connection. Raises
+        ModelError("overloaded") if the database cannot be read.
         """
         if process_id is None or await self._processes.gone([process_id]):
             return True

@@ -113,7 +113,6 @@ class Retries:
                     code="idempotency_key_reused",
                 )
             if await self._answers(claim):
-                await self._requests.attach(claim.run_id, self._process_id)
                 return claim.run_id
             instead_of = claim.run_id
 

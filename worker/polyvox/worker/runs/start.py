@@ -244,20 +244,24 @@ class Runs:
         """Return the handle of a started run, also of one started by another process."""
         return self._own(self.client.get_workflow_handle(run_id, result_type=Reply))
 
+    async def attach(self, run_id: str) -> None:
+        """Record that this process holds the run's client now."""
+        await self.ledger.attach(run_id, self.listeners.process_id)
+
     async def has_shown(self, run_id: str) -> bool:
         """Return whether an earlier client may have been sent a part of the run's answer."""
         return await has_shown(self.client, run_id)
 
     async def release(self, run_id: str) -> None:
         """Record that the run's client disconnected before it got the complete answer."""
-        await self.requests.attach(run_id, None)
+        await self.requests.release(run_id)
 
     async def has_other_listener(self, run_id: str) -> bool:
         """Return whether another process holds the run's client now."""
         if self.listeners.alone:
             return False
         try:
-            listener = await self.requests.listener_of(run_id)
+            listener = await self.ledger.listener_of(run_id)
         except ModelError as error:
             log.warning("Cannot find who waits for run %s: %s", run_id, error.message)
             return False
