@@ -60,6 +60,7 @@ from polyvox.worker.hosting.host import HostServices, flow_host
 from polyvox.worker.hosting.payloads import data_converter
 from polyvox.worker.hosting.watchdog import Watchdog
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
+from polyvox.worker.runs.uncertain_starts import UncertainStarts
 from polyvox.worker.settings.settings import Settings
 from polyvox.worker.settings.shipped_templates import (
     apply_models,
@@ -217,6 +218,8 @@ async def running(
             graceful_shutdown_timeout=timedelta(seconds=2),
         )
         await stack.enter_async_context(worker)
+        uncertain = UncertainStarts(client, relay)
+        stack.push_async_callback(uncertain.close)
         yield Runtime(
             settings=settings,
             protocols=protocols,
@@ -240,6 +243,7 @@ async def running(
                 bodies=bodies,
                 relay=relay,
                 tracing=tracing,
+                uncertain=uncertain,
             ),
             ui_sessions=UiSessions(database),
         )

@@ -10,8 +10,9 @@ the engine.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from polyvox.activities.ledger.entries import EndStatus
@@ -26,6 +27,12 @@ _PAUSE_S = 0.010
 
 MOST_WAITING_BYTES = 1024 * 1024
 """The most that is queued for a slow listener; it gets the rest from the Reply."""
+
+_MOST_LEFT = 10_000
+"""The newest runs without a client that are known; a call of an older one ends by itself."""
+
+_CANCELLED_WITHIN_S = 15.0
+"""The longest that a call waits for its run's cancellation; it then reports its own end."""
 
 _LONGEST_LOSS = 256
 """The most characters of a loss: clients may choose them, and they are stored with the run."""
@@ -77,6 +84,8 @@ class Channel:
         self.unfinished: set[str] = set()
         """The calls of which the listener got a part and that have not completed (yet)."""
         self.outcome: RunOutcome | None = None
+        self.on_call: Callable[[], object] = lambda: None
+        """Called when a call of the run begins in this process."""
         self._batches: list[Batch] = []
         self._waiting_bytes = 0
         self._overflown = False
@@ -131,6 +140,7 @@ class Relay:
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}
         self._calls: dict[str, set[asyncio.Task[Reply]]] = {}
+        self._left: OrderedDict[str, asyncio.Event] = OrderedDict()
 
     @property
     def pause_s(self) -> float:
@@ -200,9 +210,16 @@ class Relay:
 
     @contextmanager
     def calling(self, run_id: str, call: "asyncio.Task[Reply]") -> Iterator[None]:
-        """Make ``call`` cancellable by ``hang_up`` while the context is open."""
+        """Make ``call`` cancellable by ``hang_up`` while the context is open.
+
+        The call of a run that was hung up before is cancelled at once.
+        """
         calls = self._calls.setdefault(run_id, set())
         calls.add(call)
+        if run_id in self._left:
+            call.cancel()
+        if (channel := self._channels.get(run_id)) is not None:
+            channel.on_call()
         try:
             yield
         finally:
@@ -211,6 +228,31 @@ class Relay:
                 self._calls.pop(run_id, None)
 
     def hang_up(self, run_id: str) -> None:
-        """Cancel the calls of ``run_id`` now, not at their next heartbeat."""
+        """Cancel the calls of ``run_id`` now, also those that have not begun yet.
+
+        Call ``cancelled`` when the engine knows that the run is cancelled, or cannot be told.
+        """
+        if run_id not in self._left:
+            self._left[run_id] = asyncio.Event()
+            if len(self._left) > _MOST_LEFT:
+                self._left.popitem(last=False)
         for call in list(self._calls.get(run_id, ())):
             call.cancel()
+
+    def has_left(self, run_id: str) -> bool:
+        """Return whether ``run_id`` was hung up."""
+        return run_id in self._left
+
+    def cancelled(self, run_id: str) -> None:
+        """Record that the engine knows the cancellation of a run that was hung up."""
+        if (told := self._left.get(run_id)) is not None:
+            told.set()
+
+    async def until_cancelled(self, run_id: str) -> None:
+        """Wait until the engine knows the cancellation of a run that was hung up.
+
+        A call that reported its end earlier would make the run fail instead.
+        """
+        if (told := self._left.get(run_id)) is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), _CANCELLED_WITHIN_S)

@@ -112,6 +112,7 @@ class ModelCaller:
             left = ModelError("cancelled", "The call was cancelled.", cost_usd=attempt.cost_usd())
             self._record(attempt, error=left)
             if hung_up:
+                await self.relay.until_cancelled(call.run_id)
                 raise failure(
                     ModelError("cancelled", "The client has left."), retryable=False
                 ) from None

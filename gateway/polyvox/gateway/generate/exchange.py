@@ -21,6 +21,7 @@ from starlette.requests import HTTPConnection
 
 from polyvox.activities.live.relay import Batch, Channel, Relay, RunOutcome
 from polyvox.activities.tracing.spans import Tracing
+from polyvox.gateway.generate.places import Place, Places
 from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, defect_error, error_for, retry_headers
 from polyvox.gateway.http.request_log import RequestFacts, facts_of
@@ -33,6 +34,9 @@ from polyvox.workflows.reply import Usage
 from polyvox.workflows.session import seen_headers
 
 log = logging.getLogger(__name__)
+
+_BEGUN_WITHIN_S = 2.0
+"""A started run whose first call does not begin here makes room for the next start."""
 
 _FOLLOW_AFTER_S = 5.0
 """The end of a run is reported in process; for a longer run the engine is asked as well."""
@@ -68,7 +72,7 @@ class Caller:
 
     ``key_id`` names its key, ``method`` and ``path`` are those of the request, ``traceparent`` is
     the client's own trace, ``headers`` are those that a flow may see. ``facts`` are set for the
-    log.
+    log; ``places`` bound the runs of the process.
     """
 
     key_id: str
@@ -77,6 +81,7 @@ class Caller:
     traceparent: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     facts: RequestFacts = field(default_factory=RequestFacts)
+    places: Places = field(default_factory=Places)
 
 
 def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
@@ -89,6 +94,7 @@ def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
         headers.get("traceparent"),
         seen_headers(headers),
         facts_of(connection),
+        connection.app.state.places,
     )
 
 
@@ -165,20 +171,34 @@ class Exchange:
             traceparent=traceparent,
             digest=self._digest,
         )
-        error: ModelError | None = _interrupted()
-        with self._program.relay.subscribe(self._run_id, live=ask.stream) as channel:
-            self._program.relay.lose(self._run_id, self._own_losses)
-            run = await self._program.runs.start(request)
+        relay = self._program.relay
+        place = self._caller.places.place(self._caller.key_id)
+        with relay.subscribe(self._run_id, live=ask.stream) as channel:
+            relay.lose(self._run_id, self._own_losses)
+            leaving = asyncio.create_task(self._notice_leaving(sink, channel, place))
             try:
-                await self._send(channel, run.handle, sink)
-                error = None
-            except ModelError as failed:
-                error = failed
-                raise
+                await asyncio.sleep(0)  # for a client that has left already
+                await place.enter()
+                channel.on_call = place.begun
+                run = await self._program.runs.start(request)
+                place.begun_within(_BEGUN_WITHIN_S)
+                await self._answer(channel, run, sink)
             finally:
-                if channel.outcome is not None:
-                    self._caller.facts.usage += _usage_of(channel.outcome)
-                run.span.end(RunOutcome(error=error).status, error)
+                leaving.cancel()
+                place.leave()
+
+    async def _answer(self, channel: Channel, run: StartedRun, sink: Sink) -> None:
+        error: ModelError | None = _interrupted()
+        try:
+            await self._send(channel, run.handle, sink)
+            error = None
+        except ModelError as failed:
+            error = failed
+            raise
+        finally:
+            if channel.outcome is not None:
+                self._caller.facts.usage += _usage_of(channel.outcome)
+            run.span.end(RunOutcome(error=error).status, error)
 
     def _recorded(self, raised: Exception) -> ModelError:
         """Return ``raised`` as a ModelError. A defect is logged and recorded as the run's end."""
@@ -190,7 +210,6 @@ class Exchange:
         return error
 
     async def _send(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
-        leaving = asyncio.create_task(self._notice_leaving(sink, channel))
         following = asyncio.create_task(self._follow(handle, channel))
         try:
             await (self._stream if self._ask.stream else self._whole)(channel, sink)
@@ -200,17 +219,19 @@ class Exchange:
             # Before the run is cancelled, because the ledger stores the first end of a run.
             raise self._recorded(raised) from None
         finally:
-            leaving.cancel()
             following.cancel()
             if self._left or self._defect or (channel.outcome is None and not self._lasting):
                 await self._end_run(handle)
         if self._left:
             raise ModelError("cancelled", "The client has left.")
 
-    async def _notice_leaving(self, sink: Sink, channel: Channel) -> None:
+    async def _notice_leaving(self, sink: Sink, channel: Channel, place: Place) -> None:
         await sink.left()
         self._left = True
-        channel.end(RunOutcome(error=ModelError("cancelled", "The client has left.")))
+        left = ModelError("cancelled", "The client has left.")
+        place.withdraw(left)
+        self._program.relay.hang_up(self._run_id)
+        channel.end(RunOutcome(error=left))
 
     async def _follow(self, handle: RunHandle, channel: Channel) -> None:
         """Ask the engine for the run's end, in case it is not reported in process."""

@@ -27,6 +27,7 @@ from polyvox.worker.engine.engine import Engine
 from polyvox.worker.engine.trouble import engine_error, restarting
 from polyvox.worker.runs.handle import RPC_LIMIT, RunHandle
 from polyvox.worker.runs.side_requests import side_request
+from polyvox.worker.runs.uncertain_starts import UncertainStarts, is_uncertain
 from polyvox.workflows.boundary.calls import ConversationRef, RunInput
 from polyvox.workflows.conversation import Conversation, Json, Protocol
 from polyvox.workflows.errors import ModelError
@@ -51,10 +52,12 @@ async def start_run(
     run_id: str,
     stream: bool = False,
     engine: Engine | None = None,
+    uncertain: UncertainStarts | None = None,
 ) -> WorkflowHandle[object, Reply]:
     """Record a run and start it.
 
-    ``engine`` is the engine of this process; without it another process hosts the run. Raises
+    ``engine`` is the engine of this process; without it another process hosts the run. A start that
+    is not acknowledged in time goes to ``uncertain``. Raises
     ModelError if the engine does not accept the run, which is then recorded as failed.
     """
     started = RunStarted(
@@ -71,14 +74,18 @@ async def start_run(
     if engine is None:
         await ledger.flush()  # before the other process records the run's end
     try:
-        return await _started(client, run_input, run_id, engine)
+        return await _started(client, run_input, run_id, engine, uncertain)
     except ModelError as error:
         record_failure(ledger, run_id, error, workflow=False)
         raise
 
 
 async def _started(
-    client: Client, run_input: RunInput, run_id: str, engine: Engine | None
+    client: Client,
+    run_input: RunInput,
+    run_id: str,
+    engine: Engine | None,
+    uncertain: UncertainStarts | None,
 ) -> WorkflowHandle[object, Reply]:
     if engine is not None and engine.state != "running":
         raise restarting()
@@ -95,6 +102,10 @@ async def _started(
             static_summary=f"{run_input.model}{', again' if run_input.rerun_of else ''}",
         )
     except RPCError as error:
+        if uncertain is not None and is_uncertain(error):
+            if (adopted := await uncertain.adopted(run_id)) is not None:
+                return adopted
+            uncertain.give_up(run_id)
         raise (engine_error(error) if engine is None else await engine.explain(error)) from error
 
 
@@ -152,6 +163,7 @@ class Runs:
     bodies: Bodies
     relay: Relay
     tracing: Tracing
+    uncertain: UncertainStarts
 
     async def start(self, request: RunRequest) -> StartedRun:
         """Start a run. Raises ModelError; a refused run is recorded in the ledger too."""
@@ -160,6 +172,8 @@ class Runs:
         if side:
             model = side_model(self.registry, model, self.providers)
         digest = request.digest or await self.bodies.put(request.conversation, request.key_id)
+        if self.relay.has_left(request.run_id):
+            raise ModelError("cancelled", "The client has left.")
         span = self.tracing.run_span(
             request.traceparent, run_id=request.run_id, flow=model.flow, model=request.model
         )
@@ -185,6 +199,7 @@ class Runs:
                 run_id=request.run_id,
                 stream=request.stream,
                 engine=self.engine,
+                uncertain=self.uncertain,
             )
         except BaseException as error:
             span.end("failed", error if isinstance(error, ModelError) else None)

@@ -223,6 +223,9 @@ class ServerSettings(_Table):
     write_timeout_s: float = Field(60.0, gt=0, allow_inf_nan=False)
     max_connections_per_address: int = Field(1024, ge=1)
     max_requests_per_key: int = Field(256, ge=1)
+    max_runs: int = Field(1000, ge=1)
+    max_queued: int = Field(500, ge=0)
+    queue_s: float = Field(10.0, ge=0, allow_inf_nan=False)
     max_answer_mib: int = Field(32, ge=1)
     simulated_models: bool | None = None
     log_level: LogLevel = "info"
