@@ -1,10 +1,7 @@
 """A start that a frozen engine does not acknowledge: refused and never run, or adopted."""
 
-import asyncio
 import os
 import signal
-
-from temporalio.client import WorkflowExecutionStatus
 
 from polyvox.worker.runs.start import RunRequest, new_run_id
 from polyvox.workflows.conversation import Conversation, user
@@ -51,8 +48,7 @@ def test_a_run_that_the_engine_has_is_adopted(live: Live) -> None:
         handle = await runtime.runs.uncertain.adopted(run_id)
         assert handle is not None
         await runtime.runs.find(run_id).cancel()
-        while (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-            await asyncio.sleep(0.02)
+        await runtime.runs.find(run_id).outcome()
         assert await runtime.runs.uncertain.adopted(run_id) is None
         assert await runtime.runs.uncertain.adopted("run_unknown") is None
 

@@ -21,6 +21,9 @@ from temporalio.worker import Worker
 from polyvox.activities.ledger.entries import EndStatus, RunEnded
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.activities.limits.circuits import Circuits
+from polyvox.activities.limits.fair_queue import Bounds
+from polyvox.activities.limits.provider_gates import ProviderGates
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import Relay, RunOutcome
 from polyvox.activities.media.inlining import MediaFetcher
@@ -92,6 +95,7 @@ class Runtime:
     tracing: Tracing
     runs: Runs
     ui_sessions: UiSessions
+    gates: ProviderGates
 
     @property
     def keep_alive_s(self) -> float:
@@ -166,9 +170,15 @@ async def running(
             grpc_compression=GrpcCompression.NONE,
         )
         await settle(client, ledger)
+        gates = ProviderGates(
+            providers,
+            Circuits(settings.server.breaker_failures, settings.server.breaker_open_s),
+            Bounds(0, settings.server.max_queued, settings.server.queue_s),
+        )
         caller = ModelCaller(
             directory=directory,
             upstream=upstream,
+            gates=gates,
             bodies=bodies,
             memory=memory,
             call_states=CallStateStore(database, store),
@@ -246,6 +256,7 @@ async def running(
                 uncertain=uncertain,
             ),
             ui_sessions=UiSessions(database),
+            gates=gates,
         )
 
 

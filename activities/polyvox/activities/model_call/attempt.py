@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 from polyvox.activities.failures.explained import explain
 from polyvox.activities.ledger.entries import CallEnded, CallStarted, EndStatus
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.limits.provider_gates import Entry, ProviderGates
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.answer_format import broken_format
@@ -55,7 +56,6 @@ _HEARTBEAT_S = 2.0
 """Heartbeats only deliver cancellations from other processes, and each costs the engine a write. A
 client that disconnects cancels its calls immediately."""
 
-
 _ENVELOPE_BYTES = 500
 _LEAST_FRAME_BYTES = 16
 """The bytes of an event that do not count towards the answer's size, and the least that counts: a
@@ -74,6 +74,7 @@ class ModelCaller:
 
     directory: Directory
     upstream: Upstream
+    gates: ProviderGates
     bodies: Bodies
     memory: Memory
     call_states: CallStateStore
@@ -176,8 +177,10 @@ class ModelCaller:
         authorization = self.directory.authorization(destination)
         if redaction := self.secrets.sent_to(provider, credentials):
             attempt.redacted = RedactedEvents(redaction)
+        attempt.entry = await self.gates.enter(provider, destination.model, call.key_id)
         attempt.asked = True
-        async with self.upstream.post(provider, request, authorization, credentials) as answer:
+        post = self.upstream.post(provider, request, authorization, credentials)
+        async with attempt.entry, post as answer:
             attempt.http_status = answer.status
             try:
                 if answer.status >= 400:
@@ -268,6 +271,7 @@ class ModelCaller:
             isinstance(event, PartDelta | PartEnded) for event in events
         ):
             attempt.first_token_at = datetime.now(UTC)
+            attempt.entry.answers()
         attempt.parts += len([event for event in events if isinstance(event, PartStarted)])
         if attempt.parts > _MOST_PARTS:
             raise _too_large(f"more than {_MOST_PARTS} parts")
@@ -313,6 +317,7 @@ class Attempt:
         self.stopping: Stopping | None = None
         self.calls = AnsweredCalls(())
         self.provider: Provider | None = None
+        self.entry: Entry
         self.http_status: int | None = None
         self.started_at = datetime.now(UTC)
         self.first_token_at: datetime | None = None

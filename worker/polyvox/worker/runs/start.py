@@ -24,7 +24,7 @@ from polyvox.activities.registry.side_model import side_model
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.tracing.spans import RunSpan, Tracing
 from polyvox.worker.engine.engine import Engine
-from polyvox.worker.engine.trouble import engine_error, restarting
+from polyvox.worker.engine.trouble import engine_error
 from polyvox.worker.runs.handle import RPC_LIMIT, RunHandle
 from polyvox.worker.runs.side_requests import side_request
 from polyvox.worker.runs.uncertain_starts import UncertainStarts, is_uncertain
@@ -87,8 +87,8 @@ async def _started(
     engine: Engine | None,
     uncertain: UncertainStarts | None,
 ) -> WorkflowHandle[object, Reply]:
-    if engine is not None and engine.state != "running":
-        raise restarting()
+    if engine is not None and (refusal := engine.refusal()) is not None:
+        raise refusal
     try:
         return await client.start_workflow(
             run_input.flow,
