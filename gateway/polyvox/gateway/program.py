@@ -100,7 +100,15 @@ async def started(
         stack.callback(app.state.admission.close)
         stack.push_async_callback(app.state.ui_sign_in.close)
         await stack.enter_async_context(
-            serving(RequestLog(app), listener, settings.server, files=files, protocols=protocols)
+            serving(
+                RequestLog(app),
+                listener,
+                settings.server,
+                files=files,
+                protocols=protocols,
+                stop=app.state.places.stop,
+                cut_off=app.state.places.cut_off,
+            )
         )
         ui_url = f"{_url(_REACHED.get(host, host), port)}{PATH}"
         ui_address = UiAddress(ui_url, runtime.engine.namespace) if runtime.engine.ui_url else None

@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol as Interface
 
 from starlette.requests import HTTPConnection
@@ -132,6 +133,7 @@ class Exchange:
         self._committed = False
         self._left = False
         self._defect = False
+        self._was_cut = False
         self._sent_attempts: dict[str, int] = {}
         self.refused: ModelError | None = None
         """Why the client got an error document."""
@@ -177,6 +179,8 @@ class Exchange:
             relay.lose(self._run_id, self._own_losses)
             leaving = asyncio.create_task(self._notice_leaving(sink, channel, place))
             try:
+                if not self._lasting:
+                    place.on_cut = partial(self._cut, channel)
                 await asyncio.sleep(0)  # for a client that has left already
                 await place.enter()
                 channel.on_call = place.begun
@@ -220,7 +224,8 @@ class Exchange:
             raise self._recorded(raised) from None
         finally:
             following.cancel()
-            if self._left or self._defect or (channel.outcome is None and not self._lasting):
+            unread = channel.outcome is None and not self._lasting
+            if self._left or self._defect or self._was_cut or unread:
                 await self._end_run(handle)
         if self._left:
             raise ModelError("cancelled", "The client has left.")
@@ -232,6 +237,11 @@ class Exchange:
         place.withdraw(left)
         self._program.relay.hang_up(self._run_id)
         channel.end(RunOutcome(error=left))
+
+    def _cut(self, channel: Channel, error: ModelError) -> None:
+        if channel.outcome is None:
+            self._was_cut = True
+            channel.end(RunOutcome(error=error))
 
     async def _follow(self, handle: RunHandle, channel: Channel) -> None:
         """Ask the engine for the run's end, in case it is not reported in process."""

@@ -6,6 +6,7 @@ all runs bounds the memory. Who waits too long, or finds the queue full, gets an
 """
 
 import asyncio
+from collections.abc import Callable
 
 from polyvox.activities.limits.fair_queue import Bounds, FairQueue, Full
 from polyvox.workflows.errors import ModelError
@@ -25,10 +26,38 @@ class Places:
     def __init__(self, runs: Bounds = UNBOUNDED, starts: Bounds = UNBOUNDED) -> None:
         self.runs = FairQueue(runs)
         self.starts = FairQueue(starts)
+        self.stopped: ModelError | None = None
+        """Why no run gets a place any more."""
+        self.on_stop: set[Callable[[], None]] = set()
+        """Called when the server begins to stop."""
+        self._open: set[Place] = set()
 
     def place(self, key_id: str) -> "Place":
         """Return the place of a run of this key; it is to be entered."""
         return Place(self, key_id)
+
+    def stop(self) -> None:
+        """Begin to stop: answers in progress may end, idle connections are to be closed."""
+        for call in list(self.on_stop):
+            call()
+
+    def cut_off(self) -> None:
+        """End the answers that are still in progress, each with its protocol's error."""
+        self.stopped = ModelError(
+            "overloaded",
+            "The server is stopping. Try again in a moment.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+        for place in list(self._open):
+            place.withdraw(self.stopped)
+            place.on_cut(self.stopped)
+
+    def add(self, place: "Place") -> None:
+        """Count a place as open, so that ``cut_off`` finds it."""
+        self._open.add(place)
+
+    def remove(self, place: "Place") -> None:
+        self._open.discard(place)
 
 
 class Place:
@@ -39,10 +68,13 @@ class Place:
         self._key_id = key_id
         self._held: list[FairQueue] = []
         self._turn: asyncio.Future[None] | None = None
-        self._withdrawn: ModelError | None = None
+        self._withdrawn: ModelError | None = places.stopped
+        self.on_cut: Callable[[ModelError], object] = lambda _: None
+        """Called with the error that the answer is to end with."""
 
     async def enter(self) -> None:
         """Wait for the place. Raises ModelError("overloaded"), or the error of ``withdraw``."""
+        self._places.add(self)
         for queue in (self._places.runs, self._places.starts):
             if self._withdrawn is not None:
                 raise self._withdrawn
@@ -73,6 +105,7 @@ class Place:
 
     def leave(self) -> None:
         """Give everything back."""
+        self._places.remove(self)
         while self._held:
             self._held.pop().leave()
 
