@@ -113,6 +113,8 @@ async def started(
                 files=files,
                 protocols=protocols,
                 draining=draining,
+                stop=app.state.places.stop,
+                cut_off=app.state.places.cut_off,
             )
         )
         ui_url = f"{_url(_REACHED.get(host, host), port)}{PATH}"

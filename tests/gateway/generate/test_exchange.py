@@ -9,7 +9,8 @@ import pytest
 from polyvox.activities.ledger.entries import EndStatus
 from polyvox.activities.live.relay import Batch, Relay, RunOutcome
 from polyvox.activities.tracing.spans import RequestSpan, RunSpan, Tracing
-from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.exchange import Exchange
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.errors import Headers
 from polyvox.protocols.chat.client import response as chat_response

@@ -25,6 +25,9 @@ from polyvox.activities.ledger.processes import Processes, ProcessRole
 from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.ledger.ui_sessions import UiSessions
 from polyvox.activities.ledger.unfinished import Unfinished
+from polyvox.activities.limits.circuits import Circuits
+from polyvox.activities.limits.fair_queue import Bounds
+from polyvox.activities.limits.provider_gates import ProviderGates
 from polyvox.activities.live.journal import Journal, JournalInterceptor
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import FOLLOW_ELSEWHERE_AFTER_S, Relay, RunOutcome
@@ -74,6 +77,7 @@ from polyvox.worker.recovery.sweep import Sweep
 from polyvox.worker.runs.listeners import Listeners
 from polyvox.worker.runs.retries import Retries
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
+from polyvox.worker.runs.uncertain_starts import UncertainStarts
 from polyvox.worker.settings.settings import Settings
 from polyvox.worker.settings.shipped_templates import (
     apply_models,
@@ -111,6 +115,7 @@ class Runtime:
     runs: Runs
     retries: Retries
     ui_sessions: UiSessions
+    gates: ProviderGates
     database: Database
     store: BlobStore
     lane_address: str | None = None
@@ -228,9 +233,15 @@ async def running(
         sweep = Sweep(client, ledger, unfinished, processes, orphans_s=settings.server.orphans_s)
         if processes.alone:  # the predecessor is dead, without a silence to wait for
             await sweep.sweep()
+        gates = ProviderGates(
+            providers,
+            Circuits(settings.server.breaker_failures, settings.server.breaker_open_s),
+            Bounds(0, settings.server.max_queued, settings.server.queue_s),
+        )
         caller = ModelCaller(
             directory=directory,
             upstream=upstream,
+            gates=gates,
             bodies=bodies,
             memory=memory,
             call_states=CallStateStore(database, store),
@@ -298,6 +309,8 @@ async def running(
             await port.serve(receiver, readiness)
             stack.callback(readiness.stop)
         requests, listeners = Requests(database), Listeners(processes)
+        uncertain = UncertainStarts(client, relay)
+        stack.push_async_callback(uncertain.close)
         runs = Runs(
             client=client,
             engine=engine,
@@ -309,6 +322,7 @@ async def running(
             tracing=tracing,
             requests=requests,
             listeners=listeners,
+            uncertain=uncertain,
             eager=role != "gateway",
         )
         retries = Retries(requests, runs.find, listeners, window_s=settings.server.retry_window_s)
@@ -331,6 +345,7 @@ async def running(
             runs=runs,
             retries=retries,
             ui_sessions=UiSessions(database),
+            gates=gates,
             database=database,
             store=store,
             lane_address=port.address if port is not None else None,

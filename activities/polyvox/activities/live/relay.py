@@ -11,12 +11,13 @@ the engine.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from polyvox.activities.ledger.entries import EndStatus
+from polyvox.activities.live.hang_ups import HangUps
 from polyvox.protocols.coverage.losses import MORE_LOSSES, MOST_LOSSES
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
@@ -126,6 +127,8 @@ class Channel:
         self.elsewhere: set[str] = set()
         """The calls in other processes, whose completion may arrive after the run's end."""
         self.outcome: RunOutcome | None = None
+        self.on_call: Callable[[], object] = lambda: None
+        """Called when a call of the run begins in this process."""
         self._batches: list[Batch] = []
         self._waiting_bytes = 0
         self._overflown = False
@@ -225,6 +228,7 @@ class Relay:
         self._sender: Sender | None = None
         self._receiver: Receiver | None = None
         self.follow_after_s = FOLLOW_AFTER_S
+        self.hang_ups = HangUps()
 
     def connect(self, sender: Sender, receiver: Receiver) -> None:
         """Connect the relay with those of other processes."""
@@ -344,10 +348,18 @@ class Relay:
     def calling(
         self, run_id: str, call: "asyncio.Task[Reply]", listener: str = ""
     ) -> Iterator[None]:
-        """Make ``call`` cancellable by ``hang_up`` while the context is open."""
+        """Make ``call`` cancellable by ``hang_up`` while the context is open.
+
+        The call of a run that was hung up before is cancelled at once.
+        """
         calls = self._calls.setdefault(run_id, set())
         calls.add(call)
-        sender = self._sender if run_id not in self._channels else None
+        if run_id in self.hang_ups:
+            call.cancel()
+        channel = self._channels.get(run_id)
+        if channel is not None:
+            channel.on_call()
+        sender = self._sender if channel is None else None
         if sender is not None:
             sender.calling(run_id, listener)
         try:
@@ -360,13 +372,17 @@ class Relay:
                 self._calls.pop(run_id, None)
 
     def hang_up(self, run_id: str) -> None:
-        """Cancel the calls of ``run_id`` now, in every process, not at their next heartbeat."""
+        """Cancel the calls of ``run_id`` now, in every process, also those that begin later.
+
+        Call ``hang_ups.cancelled`` when the engine knows that the run is cancelled.
+        """
         self.hang_up_here(run_id)
         if self._receiver is not None:
             self._receiver.hang_up(run_id)
 
     def hang_up_here(self, run_id: str) -> None:
         """Cancel the calls of ``run_id`` in this process."""
+        self.hang_ups.add(run_id)
         for call in list(self._calls.get(run_id, ())):
             call.cancel()
 

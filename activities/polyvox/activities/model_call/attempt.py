@@ -19,6 +19,7 @@ from polyvox.activities.failures.stopped_process import stopped_process
 from polyvox.activities.ledger.entries import CallFinished
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.unfinished import Unfinished
+from polyvox.activities.limits.provider_gates import ProviderGates
 from polyvox.activities.live.journal import Journal
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.activities.media.inlining import MediaFetcher
@@ -59,7 +60,6 @@ _HEARTBEAT_S = 2.0
 """Heartbeats only deliver cancellations from other processes, and each costs the engine a write. A
 client that disconnects cancels its calls immediately."""
 
-
 _ENVELOPE_BYTES = 500
 _LEAST_FRAME_BYTES = 16
 """The bytes of an event that do not count towards the answer's size, and the least that counts: a
@@ -78,6 +78,7 @@ class ModelCaller:
 
     directory: Directory
     upstream: Upstream
+    gates: ProviderGates
     bodies: Bodies
     memory: Memory
     call_states: CallStateStore
@@ -131,6 +132,7 @@ class ModelCaller:
             if stopped is not None:
                 raise _failed(left, earlier, retryable=not attempt.emitted) from None
             if hung_up:
+                await self.relay.hang_ups.until_cancelled(call.run_id)
                 raise failure(
                     ModelError("cancelled", "The client has left."), retryable=False
                 ) from None
@@ -205,8 +207,10 @@ class ModelCaller:
             attempt.redacted = RedactedEvents(redaction)
         # The row is written while the request is prepared. Without it nothing is sent.
         await started
+        attempt.entry = await self.gates.enter(provider, destination.model, call.key_id)
         attempt.asked = True
-        async with self.upstream.post(provider, request, authorization, credentials) as answer:
+        post = self.upstream.post(provider, request, authorization, credentials)
+        async with attempt.entry, post as answer:
             attempt.http_status = answer.status
             try:
                 if answer.status >= 400:
@@ -295,6 +299,7 @@ class ModelCaller:
             isinstance(event, PartDelta | PartEnded) for event in events
         ):
             attempt.first_token_at = datetime.now(UTC)
+            attempt.entry.answers()
         attempt.parts += len([event for event in events if isinstance(event, PartStarted)])
         if attempt.parts > _MOST_PARTS:
             raise _too_large(f"more than {_MOST_PARTS} parts")

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from polyvox.activities.ledger.entries import CallEnded, CallStarted, EndStatus
+from polyvox.activities.limits.provider_gates import Entry
 from polyvox.activities.model_call.pricing import cost_of
 from polyvox.activities.model_call.provider import Provider
 from polyvox.activities.model_call.recorded_replies import NOTHING_SPENT
@@ -42,6 +43,7 @@ class Attempt:
         self.stopping: Stopping | None = None
         self.calls = AnsweredCalls(())
         self.provider: Provider | None = None
+        self.entry: Entry
         self.http_status: int | None = None
         self.started_at = datetime.now(UTC)
         self.first_token_at: datetime | None = None

@@ -14,7 +14,8 @@ from dataclasses import replace
 import orjson
 
 from polyvox.activities.live.relay import RunOutcome
-from polyvox.gateway.generate.exchange import Caller, Exchange, Program
+from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.exchange import Exchange, Program
 from polyvox.gateway.generate.joining import AnsweringRun, RetryingProgram, answering_run
 from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, retry_headers

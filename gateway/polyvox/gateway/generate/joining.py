@@ -5,7 +5,9 @@ from typing import Protocol as Interface
 
 from polyvox.activities.live.relay import Batch, Channel
 from polyvox.activities.tracing.spans import RunSpan
-from polyvox.gateway.generate.exchange import Caller, Exchange, Program
+from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.exchange import Exchange, Program
+from polyvox.gateway.generate.places import Place
 from polyvox.worker.runs.retries import Retries
 from polyvox.worker.runs.start import RunRequest, StartedRun, new_run_id
 from polyvox.workflows.events import Started
@@ -53,7 +55,7 @@ class JoinedExchange(Exchange):
 
     from_reply = False
 
-    async def _begin(self, request: RunRequest, channel: Channel) -> StartedRun:
+    async def _begin(self, request: RunRequest, channel: Channel, place: Place) -> StartedRun:
         runs = self._program.runs
         self._follow_after_s = 0.0
         await runs.attach(self._run_id)

@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
+from polyvox.gateway.generate.caller import caller_of
 from polyvox.gateway.generate.choices import Choices
-from polyvox.gateway.generate.exchange import caller_of
 from polyvox.gateway.generate.joining import answering_run
 from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import count_tokens

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.storage.responses import StoredResponse
-from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.exchange import Exchange
 from polyvox.gateway.generate.joining import JoinedExchange
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.responses.stored_encoder import (

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.storage.responses import StoredResponse
-from polyvox.gateway.generate.exchange import Caller
+from polyvox.gateway.generate.caller import Caller
 from polyvox.gateway.http.request_log import write_line
 from polyvox.gateway.responses.background import KEEP_ALIVE, Recording, split_frames
 from polyvox.gateway.responses.stored_encoder import StoredStreamEncoder

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from polyvox.activities.storage.responses import PREFIX, StoredResponse
-from polyvox.gateway.generate.exchange import Caller, caller_of
+from polyvox.gateway.generate.caller import Caller, caller_of
 from polyvox.gateway.generate.joining import answering_run
 from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import count_tokens

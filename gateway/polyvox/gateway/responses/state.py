@@ -16,7 +16,8 @@ from typing import cast
 
 from polyvox.activities.registry.registry import DIRECT
 from polyvox.activities.storage.responses import PREFIX, StoredResponse
-from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.exchange import Exchange
 from polyvox.gateway.generate.joining import AnsweringRun
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import Share

@@ -76,8 +76,11 @@ class RunHandle:
     async def cancel(self) -> None:
         """Cancel the run and its calls, which would notice only at their next heartbeat.
 
+        The calls end first, because the engine may take seconds when many clients leave at once.
         Raises ModelError if the engine does not accept the request.
         """
+        if self._relay is not None:
+            self._relay.hang_up(self._handle.id)
         try:
             await self._handle.cancel(rpc_timeout=RPC_LIMIT)
         except RPCError as error:
@@ -85,7 +88,7 @@ class RunHandle:
                 raise await self._explained(error) from error
         finally:
             if self._relay is not None:
-                self._relay.hang_up(self._handle.id)
+                self._relay.hang_ups.cancelled(self._handle.id)
 
     async def _result(self) -> RunOutcome:
         try:

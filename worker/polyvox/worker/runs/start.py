@@ -18,7 +18,7 @@ from polyvox.activities.ledger.entries import RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.ledger.tables import NO_FLOW
-from polyvox.activities.live.relay import Relay
+from polyvox.activities.live.relay import Relay, RunOutcome
 from polyvox.activities.model_call.provider import Provider
 from polyvox.activities.registry.parameters import SIDE, own_params
 from polyvox.activities.registry.registry import Registry, ResolvedModel
@@ -26,12 +26,13 @@ from polyvox.activities.registry.side_model import side_model
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.tracing.spans import RunSpan, Tracing
 from polyvox.worker.engine.engine import Engine
-from polyvox.worker.engine.trouble import engine_error, restarting
+from polyvox.worker.engine.trouble import engine_error
 from polyvox.worker.runs.handle import RPC_LIMIT, RunHandle
 from polyvox.worker.runs.listeners import Listeners
 from polyvox.worker.runs.retries import SentRequest
 from polyvox.worker.runs.shown import has_shown
 from polyvox.worker.runs.side_requests import side_request
+from polyvox.worker.runs.uncertain_starts import UncertainStarts, is_uncertain
 from polyvox.workflows.boundary.calls import ConversationRef, RunInput
 from polyvox.workflows.conversation import Conversation, Json, Protocol
 from polyvox.workflows.errors import ModelError
@@ -58,25 +59,32 @@ async def start_run(
     run_id: str,
     engine: Engine | None = None,
     eager: bool = True,
+    uncertain: UncertainStarts | None = None,
 ) -> WorkflowHandle[object, Reply]:
     """Start a run that is in the ledger.
 
     ``engine`` is the engine of this process; without it, or if it is not ``eager``, another process
-    hosts the run. Raises ModelError if the engine does not accept the run, which is then recorded
-    as failed.
+    hosts the run. A start that is not acknowledged in time goes to ``uncertain``. Raises ModelError
+    if the engine does not accept the run, which is then recorded as failed.
     """
     try:
-        return await _started(client, run_input, run_id, engine, eager=eager)
+        return await _started(client, run_input, run_id, engine, uncertain, eager=eager)
     except ModelError as error:
         record_failure(ledger, run_id, error, workflow=False)
         raise
 
 
 async def _started(
-    client: Client, run_input: RunInput, run_id: str, engine: Engine | None, *, eager: bool
+    client: Client,
+    run_input: RunInput,
+    run_id: str,
+    engine: Engine | None,
+    uncertain: UncertainStarts | None,
+    *,
+    eager: bool,
 ) -> WorkflowHandle[object, Reply]:
-    if engine is not None and engine.state != "running":
-        raise restarting()
+    if engine is not None and (refusal := engine.refusal()) is not None:
+        raise refusal
     try:
         return await client.start_workflow(
             run_input.flow,
@@ -90,20 +98,24 @@ async def _started(
             static_summary=f"{run_input.model}{', again' if run_input.rerun_of else ''}",
         )
     except RPCError as error:
+        if uncertain is not None and is_uncertain(error):
+            if (adopted := await uncertain.adopted(run_id)) is not None:
+                return adopted
+            uncertain.give_up(run_id)
         raise (engine_error(error) if engine is None else await engine.explain(error)) from error
 
 
 def record_failure(
     ledger: Ledger, run_id: str, error: ModelError, *, workflow: bool = True
 ) -> None:
-    """Record that a run failed with ``error``. A run that has ended keeps its first end.
+    """Record that a run ended with ``error``. A run that has ended keeps its first end.
 
     ``workflow`` is False if the engine never got the run.
     """
     ledger.record(
         RunEnded(
             run_id=run_id,
-            status="failed",
+            status=RunOutcome(error=error).status,
             ended_at=datetime.now(UTC),
             error_kind=error.kind,
             error_message=error.message,
@@ -135,10 +147,14 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A started run and its span, which the caller must end."""
+    """A started run and its span, which the caller must end.
+
+    A run that ``begins_here`` makes its first calls in this process.
+    """
 
     handle: RunHandle
     span: RunSpan
+    begins_here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +171,7 @@ class Runs:
     tracing: Tracing
     requests: Requests
     listeners: Listeners
+    uncertain: UncertainStarts
     eager: bool = True
     """Whether this process has a worker, which then runs what it starts."""
 
@@ -165,6 +182,10 @@ class Runs:
         if side:
             model = side_model(self.registry, model, self.providers)
         digest = await self._stored(request, model.flow)
+        if request.run_id in self.relay.hang_ups:
+            left = ModelError("cancelled", "The client has left.")
+            record_failure(self.ledger, request.run_id, left, workflow=False)
+            raise left
         span = self.tracing.run_span(
             request.traceparent, run_id=request.run_id, flow=model.flow, model=request.model
         )
@@ -192,11 +213,12 @@ class Runs:
                 run_id=request.run_id,
                 engine=self.engine,
                 eager=self.eager,
+                uncertain=self.uncertain,
             )
         except BaseException as error:
             span.end("failed", error if isinstance(error, ModelError) else None)
             raise
-        return StartedRun(self._own(handle), span)
+        return StartedRun(self._own(handle), span, begins_here=self.eager)
 
     def _resolve(self, request: RunRequest) -> ResolvedModel:
         try:

@@ -179,6 +179,7 @@ class ProviderTable(_Table):
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     timeout_s: float = Field(600.0, gt=0, allow_inf_nan=False)
     inline_urls: bool = False
+    max_concurrent: int | None = Field(None, ge=1)
     prices: dict[str, PriceTable] = Field(default_factory=dict)
     dialect: DialectTable | None = None
 
@@ -227,6 +228,11 @@ class ServerSettings(_Table):
     write_timeout_s: float = Field(60.0, gt=0, allow_inf_nan=False)
     max_connections_per_address: int = Field(1024, ge=1)
     max_requests_per_key: int = Field(256, ge=1)
+    max_runs: int = Field(1000, ge=1)
+    max_queued: int = Field(500, ge=0)
+    queue_s: float = Field(10.0, ge=0, allow_inf_nan=False)
+    breaker_failures: int = Field(5, ge=0)
+    breaker_open_s: float = Field(10.0, gt=0, le=60)
     max_answer_mib: int = Field(32, ge=1)
     retry_window_s: float = Field(300.0, ge=0, le=86_400)
     orphans_s: float = Field(30.0, allow_inf_nan=False)
