@@ -10,8 +10,10 @@ folder.
 
 import asyncio
 import contextlib
+import csv
 import dataclasses
 import fcntl
+import io
 import os
 import secrets
 import shutil
@@ -35,6 +37,7 @@ LANE_PORT = 8485
 TEMPORAL_PORT = 7233
 POSTGRES_PORT = 5432
 UI_PORT = 8080
+BALANCER_STATE_PORT = 8404
 
 Shape = Literal["split", "replicas"]
 """``split``: gateways and workers, as the Compose file has them. ``replicas``: each gateway has its
@@ -63,13 +66,23 @@ class Cluster:
         return self.member("balancer").url(CLIENT_PORT)
 
     @property
+    def gateways(self) -> list[Member]:
+        """The gateways, or the replicas, in the order of their names."""
+        return self._named("gateway-")
+
+    @property
+    def workers(self) -> list[Member]:
+        """The workers, in the order of their names; none with replicas."""
+        return self._named("worker-")
+
+    @property
     def gateway_urls(self) -> list[str]:
-        """The addresses of the gateways themselves, in the order of their names."""
-        return [member.url(CLIENT_PORT) for member in self._named("gateway-")]
+        """The addresses of the gateways themselves."""
+        return [member.url(CLIENT_PORT) for member in self.gateways]
 
     @property
     def worker_urls(self) -> list[str]:
-        return [member.url(LANE_PORT) for member in self._named("worker-")]
+        return [member.url(LANE_PORT) for member in self.workers]
 
     @property
     def key(self) -> str:
@@ -89,6 +102,18 @@ class Cluster:
         password = self.variables["POSTGRES_PASSWORD"]
         host = self.member("postgres").address
         return f"postgresql://temporal:{password}@{host}:{POSTGRES_PORT}/polyvox"
+
+    async def in_rotation(self, name: str) -> None:
+        """Return when the load balancer sends requests to a gateway: a moment after its health
+        check passes. A rolling restart waits for this before it stops the next one."""
+        state = f"{self.member('balancer').url(BALANCER_STATE_PORT)}/;csv"
+        loop = asyncio.get_running_loop()
+        end = loop.time() + HEALTHY_S
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while not _is_up((await client.get(state)).text, name):
+                if loop.time() > end:
+                    raise ClusterError(f"The load balancer does not use {name}.")
+                await asyncio.sleep(POLL_S)
 
     def _named(self, prefix: str) -> list[Member]:
         return [member for name, member in sorted(self.members.items()) if name.startswith(prefix)]
@@ -127,7 +152,8 @@ async def cluster(
         running = Cluster(members, values, folder)
         try:
             await _start(members, report)
-            await _served(running)
+            for member in running.gateways:
+                await running.in_rotation(member.name)
             yield running
         finally:
             await asyncio.gather(*(member.kill() for member in members.values()))
@@ -195,14 +221,11 @@ async def _start(members: Mapping[str, Member], report: Report) -> None:
         raise errors.exceptions[0] from None
 
 
-async def _served(running: Cluster) -> None:
-    """Return when the load balancer passes requests on to a gateway."""
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(HEALTHY_S):
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if (await client.get(f"{running.base_url}/readyz")).is_success:
-                    return
-            await asyncio.sleep(POLL_S)
+def _is_up(state: str, name: str) -> bool:
+    """Return whether HAProxy's table has the gateway up. Raises KeyError for an unknown name."""
+    rows = csv.DictReader(io.StringIO(state.removeprefix("# ")))
+    found = {row["svname"]: row["status"] for row in rows if row["pxname"] == "gateways"}
+    return found[name] == "UP"
 
 
 @contextlib.contextmanager
