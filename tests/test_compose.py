@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from polyvox.worker.engine.child import UI_PATH
-from polyvox.worker.settings.settings import load_settings
+from polyvox.worker.settings.settings import SettingsError, load_settings
 from tests.samples.known_settings import (
     OPENTELEMETRY_VARIABLES,
     environment_variables,
@@ -31,6 +32,11 @@ SECRET = re.compile(r"KEY|PASSWORD|PWD|SECRET|TOKEN")
 FROM_OUTSIDE = re.compile(r"\$\{(?P<name>[A-Z0-9_]+)(?P<rule>:\?[^}]+|:-)\}")
 """A value from the operator: required with a reason, or empty by default."""
 PASSWORD_OF_URL = re.compile(r"://[^:/]+:(.+)@")
+
+
+def settings() -> dict[str, Any]:
+    """Return the settings that every process of a deployment reads."""
+    return tomllib.loads(SETTINGS.read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,12 @@ def test_the_program_knows_its_command_in_the_compose_file(
 ) -> None:
     """A renamed option must be noticed before a deployment."""
     parse_command([str(word) for word in compose["services"][service]["command"]])
+
+
+@pytest.mark.xfail(strict=True, raises=SettingsError, reason="no settings of a cluster yet")
+def test_the_program_knows_the_settings_of_a_deployment() -> None:
+    """One file for gateways, workers and replicas; a mistake would stop every one of them."""
+    assert load_settings(SETTINGS, environ={}).server.drain_s == settings()["server"]["drain_s"]
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="no settings of a cluster yet")
@@ -166,7 +178,7 @@ def test_the_container_gets_longer_to_stop_than_its_streams(
 ) -> None:
     """A shorter time would kill streams that the program still lets finish."""
     grace = compose["services"][service]["stop_grace_period"]
-    assert int(grace.removesuffix("s")) > load_settings(SETTINGS, environ={}).server.drain_s
+    assert int(grace.removesuffix("s")) > settings()["server"]["drain_s"]
 
 
 def test_what_runs_for_ever_is_restarted_and_checked(compose: dict[str, Any]) -> None:

@@ -8,12 +8,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from polyvox.worker.settings.settings import load_settings
-from tests.test_compose import OBJECT_STORE_VARIABLES
+from tests.test_compose import OBJECT_STORE_VARIABLES, ROOT, settings
 
-ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "deploy" / "kubernetes"
-SETTINGS = ROOT / "deploy" / "settings"
 VERSION = "1.34"
 ROLES = ("gateway", "worker")
 HOST = re.compile(r"^(.*//)?[\w.()$-]+:(\d+)$")
@@ -98,11 +95,8 @@ def test_the_environment_is_that_of_the_compose_file(
         if value is not None and "${" not in str(value)
     }
     [container] = pod(manifests, role)["containers"]
-    own = {variable["name"]: variable.get("value") for variable in container["env"]}
-    assert own.pop("POD_IP") is None
-    here = literals(kustomization) | own
-    if role == "worker":
-        here.pop("TEMPORAL_UI_ADDRESS")  # used by gateways alone
+    assert "env" not in container
+    here = literals(kustomization)
     assert {name: without_host(value) for name, value in here.items()} == {
         name: without_host(value) for name, value in given.items()
     }
@@ -127,9 +121,9 @@ def test_both_mount_one_settings_file(
     manifests: list[dict[str, Any]], kustomization: dict[str, Any], services: dict[str, Any]
 ) -> None:
     """It is not copied, so that it cannot differ."""
-    [settings] = read(SETTINGS / "kustomization.yaml")
+    [base] = read(ROOT / "deploy" / "settings" / "kustomization.yaml")
     assert "../settings" in kustomization["resources"]
-    [generator] = settings["configMapGenerator"]
+    [generator] = base["configMapGenerator"]
     assert generator["files"] == ["polyvox.toml"]
     for role in ROLES:
         assert (
@@ -151,8 +145,7 @@ def test_a_pod_gets_longer_to_stop_than_its_streams(
     """Kubernetes counts the preStop hook too."""
     spec = pod(manifests, role)
     hook = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    drain_s = load_settings(SETTINGS / "polyvox.toml", environ={}).server.drain_s
-    assert spec["terminationGracePeriodSeconds"] > hook + drain_s
+    assert spec["terminationGracePeriodSeconds"] > hook + settings()["server"]["drain_s"]
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -162,6 +155,7 @@ def test_probes_ask_the_port_of_the_compose_file(
     """Readiness and the health check of Compose are one question."""
     [container] = pod(manifests, role)["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports["lane"] == settings()["cluster"]["port"]
     readiness = container["readinessProbe"]["httpGet"]
     check = services[f"{role}-1"]["healthcheck"]["test"][-1]
     assert f":{ports[readiness['port']]}{readiness['path']}'" in check

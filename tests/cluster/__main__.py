@@ -20,35 +20,24 @@ FROM_ENVIRONMENT = (
 
 
 async def main(shape: Shape) -> None:
-    stop = asyncio.Event()
+    """Run the cluster until a signal ends it, also during its start."""
+    program = asyncio.current_task()
+    assert program is not None
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, program.cancel)
     given = {name: os.environ[name] for name in FROM_ENVIRONMENT if os.environ.get(name)}
-
-    async def serve() -> None:
+    try:
         async with cluster(
-            shape=shape,
-            variables=given,
-            without=frozenset(),
-            report=lambda text: print(text, flush=True),
+            shape=shape, variables=given, without=frozenset(), report=report
         ) as running:
             show(running)
-            await stop.wait()
-            print("\nStopping.", flush=True)
-
-    serving = asyncio.create_task(serve())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if not serving.done() and not serving.cancelling():
-        # During the start there is nothing to wait for; later, `stop` ends it by itself.
-        _, late = await asyncio.wait({serving}, timeout=5)
-        for task in late:
-            task.cancel()
-    stopping.cancel()
-    try:
-        await serving
+            await asyncio.Event().wait()
     except asyncio.CancelledError:
-        print("Stopped during the start.")
+        print("\nStopped: all processes have ended, and their data are deleted.")
+
+
+def report(text: str) -> None:
+    print(text, flush=True)
 
 
 def show(running: Cluster) -> None:

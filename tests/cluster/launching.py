@@ -67,7 +67,8 @@ async def prepare(service: Service, place: Place, programs: Programs, files: Pat
     match service.image:
         case "polyvox":
             data = place.path(POLYVOX_DATA)
-            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            data.mkdir(parents=True, exist_ok=True)
+            data.chmod(0o700)
             environment |= {"POLYVOX_DATA": str(data), "PYTHONUNBUFFERED": "1"}
             return Launch([str(BIN / "polyvox"), *service.command], environment, data)
         case "postgres":

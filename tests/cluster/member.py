@@ -15,7 +15,7 @@ from tests.cluster.topology import Service
 
 HEALTHY_S = 90.0
 CHECK_S = 10.0
-POLL_S = 0.1
+POLL_S = 0.3
 JOB_TRIES = 5
 
 

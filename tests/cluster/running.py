@@ -30,7 +30,7 @@ from polyvox.worker.engine.data_lock import try_lock
 from tests.cluster.launching import prepare
 from tests.cluster.member import HEALTHY_S, POLL_S, ClusterError, Member
 from tests.cluster.programs import Programs, Report, find_programs
-from tests.cluster.topology import Place, Service, located, read_services
+from tests.cluster.topology import OPEN_HOST, Place, Service, located, read_services
 
 CLIENT_PORT = 8484
 LANE_PORT = 8485
@@ -38,6 +38,9 @@ TEMPORAL_PORT = 7233
 POSTGRES_PORT = 5432
 UI_PORT = 8080
 BALANCER_STATE_PORT = 8404
+
+LANE = f'\n[cluster]\nhost = "{OPEN_HOST}"\nport = {LANE_PORT}\n'
+"""What ``deploy/settings/polyvox.toml`` says of the live lane."""
 
 Shape = Literal["split", "replicas"]
 """``split``: gateways and workers, as the Compose file has them. ``replicas``: each gateway has its
@@ -130,7 +133,8 @@ async def cluster(
 ) -> AsyncIterator[Cluster]:
     """Start the cluster and return when it serves requests; kill all members at the end.
 
-    ``config`` is the text of ``polyvox.toml``, else that of ``deploy/settings``. ``variables`` go
+    ``config`` is the text of ``polyvox.toml`` without ``[cluster]``, else that of
+    ``deploy/settings``. ``variables`` go
     before generated keys. ``without`` names services to omit. Call it on the main thread. Raises
     ProgramMissing, and ClusterError if a member does not become healthy.
     """
@@ -146,7 +150,7 @@ async def cluster(
     programs = await find_programs(services, report)
     with _claimed() as (network, folder):
         if config is not None:
-            (folder / "polyvox.toml").write_text(config, "utf-8")
+            (folder / "polyvox.toml").write_text(config + LANE, "utf-8")
         absent = {*known} - {*services}
         members = await _members(services, absent, network, folder, programs)
         running = Cluster(members, values, folder)

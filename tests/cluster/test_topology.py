@@ -1,6 +1,7 @@
 """Check that the bare-process cluster is the Compose file, without starting it."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.cluster.programs import GO_MODULES
 from tests.cluster.running import (
     CLIENT_PORT,
+    LANE,
     LANE_PORT,
     POSTGRES_PORT,
     TEMPORAL_PORT,
@@ -102,6 +104,18 @@ def test_programs_have_the_versions_of_the_images(services: dict[str, Service]) 
             versions[service.image].add(service.version)
     assert all(len(each) == 1 for each in versions.values()), versions
     assert versions["temporalio/server"] == versions["temporalio/admin-tools"]
+
+
+def test_processes_reach_each_other_at_their_own_addresses(
+    services: dict[str, Service], tmp_path: Path
+) -> None:
+    """The settings of every process are one file; only the address in it is replaced."""
+    place = Place("127.84.1.2", {}, tmp_path)
+    [file] = services["worker-1"].mounts.values()
+    shipped = tomllib.loads(file.read_text("utf-8"))["cluster"]
+    assert shipped == tomllib.loads(LANE)["cluster"]
+    here = tomllib.loads(place.text(file.read_text("utf-8")))["cluster"]
+    assert here == shipped | {"host": "127.84.1.2"}
 
 
 def test_the_ports_are_those_of_the_compose_file(
