@@ -13,7 +13,7 @@ import psutil
 from tests.cluster.launching import Launch
 from tests.cluster.topology import Service
 
-HEALTHY_S = 90.0
+HEALTHY_S = 180.0
 CHECK_S = 10.0
 POLL_S = 0.3
 JOB_TRIES = 5
