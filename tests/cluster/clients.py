@@ -126,10 +126,13 @@ async def load(
             stopping.set()
 
 
-def failures(answers: list[Answer]) -> list[str]:
-    """Return why answers are not complete, with how each was asked."""
-    return [
+def check(answers: list[Answer]) -> None:
+    """Raise AssertionError with the first failures if one of the answers is not complete."""
+    failed = [
         f"{answer.protocol}{' streamed' if answer.streamed else ''}: {answer.failure}"
         for answer in answers
         if answer.failure
     ]
+    if failed:
+        first = "\n".join(failed[:10])
+        raise AssertionError(f"{len(failed)} of {len(answers)} requests failed:\n{first}")

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from polyvox.gateway.simulator.listening import serve
-from tests.cluster.clients import PROTOCOLS, Answer, Protocol, ask, failures, load, new_client
+from tests.cluster.clients import PROTOCOLS, Answer, Protocol, ask, check, load, new_client
 from tests.cluster.running import UI_PORT, Cluster, Shape, cluster
 
 pytestmark = [
@@ -155,7 +155,7 @@ async def test_the_death_of_a_temporal_node_costs_no_stream(running: Cluster, no
     """The other node takes its runs over; clients only wait."""
     async with streams_in_flight(running) as tasks:
         await running.member(node).kill()
-    assert failures([task.result() for task in tasks]) == []
+    check([task.result() for task in tasks])
     assert not (await one(running)).failure
 
 
@@ -167,7 +167,7 @@ async def test_temporal_nodes_restart_under_load(running: Cluster) -> None:
         for node in ("temporal-1", "temporal-2"):
             await running.member(node).restart()
     assert answers
-    assert failures(answers) == []
+    check(answers)
 
 
 async def test_without_postgresql_requests_are_refused_until_it_is_back(running: Cluster) -> None:
@@ -220,11 +220,11 @@ async def test_a_rolling_restart_fails_no_request(running: Cluster, role: str) -
             if role == "gateway":
                 await running.in_rotation(member.name)
     assert len(answers) > PER_SECOND
-    assert failures(answers) == []
+    check(answers)
 
 
 async def test_streams_outlive_the_stop_of_their_gateway(running: Cluster) -> None:
     """A gateway that is stopped finishes its answers first."""
     async with streams_in_flight(running) as tasks:
         await asyncio.gather(*(member.stop() for member in running.gateways))
-    assert failures([task.result() for task in tasks]) == []
+    check([task.result() for task in tasks])
