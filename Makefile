@@ -105,6 +105,14 @@ e2e: engine $(CLIENTS_INSTALLED) ## Test the gateway with real coding agents
 clients: engine clients-install ## Test all clients with all protocols and providers (ONLY=codex,cline/chat)
 	$(BIN)/python -m tests.e2e.matrix --only "$(ONLY)"
 
+.PHONY: cluster
+cluster: engine ## Start the topology of docker-compose.yaml as processes of this machine
+	$(BIN)/python -m tests.cluster
+
+.PHONY: cluster-test
+cluster-test: engine ## Test that topology: restarts and kills under load (PostgreSQL, HAProxy and Go needed)
+	$(BIN)/pytest -m cluster tests/cluster
+
 .PHONY: bench
 bench: engine ## Measure the gateway against direct calls
 	$(BIN)/python -m benchmarks
