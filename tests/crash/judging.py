@@ -113,7 +113,7 @@ def _verdict(outcome: Outcome, cell: Cell) -> Verdict:
 def _first_sign(
     killed: float, requests: list[Request], runs: list[Run], seen: list[Seen]
 ) -> float | None:
-    signs = [request.at for request in requests]
+    signs = [request.at for request in requests if not request.late]
     signs += [at for client in seen for at in client.received_at]
     signs += [run.ended_at for run in runs if run.ended_at is not None]
     return min((at for at in signs if at > killed), default=None)
@@ -153,7 +153,7 @@ def _asked_again(
     for identity in dict.fromkeys(request.identity for request in requests):
         same = [request for request in requests if request.identity == identity]
         before = [r for r in same if r.answered_at is not None and r.answered_at <= killed]
-        again = [r for r in same if r.at > killed]
+        again = [r for r in same if r.was_sent_after(killed)]
         whole = [r for r in same if r.answered_at is not None]
         twice += max(0, len(whole) - 1)
         if not before or not again:
@@ -176,7 +176,7 @@ def _ledger_differences(
     requests: list[Request], runs: list[Run], flows: list[Workflow], seen: list[Seen]
 ) -> dict[str, int]:
     asked = Counter(request.model for request in requests)
-    rows = [call for run in runs for call in run.calls]
+    rows = [call for run in runs for call in run.calls if not call.recorded]
     written = Counter(call.model for call in rows)
     spare = 0
     for model, count in written.items():
@@ -206,13 +206,13 @@ def _for_nobody(cell: Cell, killed: float, requests: list[Request], seen: Seen) 
     """Count requests that were sent after the client had gone for good."""
     if cell.fetchable or seen.ending in ("complete", ""):
         return 0
-    return sum(request.at > max(killed, seen.ended_at) for request in requests)
+    return sum(request.was_sent_after(max(killed, seen.ended_at)) for request in requests)
 
 
 def _told_and_run(requests: list[Request], runs: list[Run], seen: Seen) -> int:
     if not seen.ending.startswith("error"):
         return 0
-    later = any(request.at > seen.ended_at for request in requests)
+    later = any(request.was_sent_after(seen.ended_at) for request in requests)
     return int(later or any(run.status == "completed" for run in runs))
 
 

@@ -118,7 +118,9 @@ class Provider:
         number, model = self.number, str(body["model"])
         results = tool_results(body)
         digest = hashlib.sha256(json.dumps(body["messages"]).encode()).hexdigest()[:16]
-        self.log("request", number, model=model, digest=digest, results=results)
+        # If this process was slow, the other side may have died after it had sent the request.
+        late = _state(writer.get_extra_info("socket")) != ESTABLISHED
+        self.log("request", number, model=model, digest=digest, results=results, late=late)
         point = self.hold_of(model, results)
         closing = asyncio.create_task(reader.read())
         writing = asyncio.create_task(self._write(protocol, body, point, number, writer))
@@ -187,11 +189,15 @@ class Provider:
     async def _read_later(self, connection: socket.socket) -> None:
         async with self.changed:
             await self.changed.wait_for(lambda: self.is_open)
-        if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED:
+        if _state(connection) != ESTABLISHED:
             connection.close()
             return
         reader, writer = await asyncio.open_connection(sock=connection)
         await self.serve(reader, writer)
+
+
+def _state(connection: Any) -> int:
+    return int(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0])
 
 
 async def main(port: int, unread_port: int, record: Path, *, is_open: bool) -> None:

@@ -21,7 +21,10 @@ from polyvox.workflows.boundary.backend import CALL_MODEL
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A row of an attempt in the ledger; times are seconds since the epoch."""
+    """A row of an attempt in the ledger; times are seconds since the epoch.
+
+    ``recorded`` says that it took a stored Reply and asked no provider.
+    """
 
     run_id: str
     step: str
@@ -30,6 +33,7 @@ class Call:
     status: str
     cost_usd: float | None
     ended_at: float | None
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ def _call(row: Mapping[Any, Any]) -> Call:
         status=row["status"],
         cost_usd=row["cost_usd"],
         ended_at=_seconds(row["ended_at"]),
+        recorded=bool(row["recorded"]),
     )
 
 

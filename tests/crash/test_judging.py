@@ -1,14 +1,16 @@
 """The harness finds each fault: outcomes that were made up, one for each."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.crash.answers import text_of
 from tests.crash.asking import Seen
 from tests.crash.batch import Outcome
-from tests.crash.cells import Batch, Cell
-from tests.crash.judging import judge
+from tests.crash.cells import POINTS, Batch, Cell
+from tests.crash.judging import FAULTS, judge
 from tests.crash.records import Call, Run, Workflow
 from tests.crash.upstream import Request
 
@@ -117,3 +119,10 @@ def test_a_retry_of_an_sdk_must_not_buy_twice() -> None:
     found = outcome([CUT, WHOLE, again], cell=replace(CELL, mode="chat sdk"))
     found.runs["run_2"] = run
     assert faults(found) == {"twice": 1}
+
+
+def test_the_page_explains_every_point_and_every_fault() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "crashes.md").read_text("utf-8")
+    rows = re.findall(r"^\| (.*?) \|", page, re.M)
+    explained = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert set(POINTS) | set(FAULTS) <= explained

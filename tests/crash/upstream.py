@@ -21,7 +21,8 @@ class Request:
     """One request that the provider received.
 
     Times are seconds since the epoch: ``answered_at`` when the whole answer was sent, ``closed_at``
-    when the other side closed the connection after that, ``cut_at`` when it did so before.
+    when the other side closed the connection after that, ``cut_at`` when it did so before. ``late``
+    says that the other side had gone before the provider read the request.
     """
 
     number: str
@@ -33,6 +34,11 @@ class Request:
     answered_at: float | None = None
     closed_at: float | None = None
     cut_at: float | None = None
+    late: bool = False
+
+    def was_sent_after(self, at: float) -> bool:
+        """Return whether it was sent after ``at``, the time of a death."""
+        return self.at > at and not self.late
 
     @property
     def role(self) -> str:
@@ -109,7 +115,12 @@ class Upstream:
             what = line["what"]
             if what == "request":
                 found[number] = Request(
-                    number, line["model"], line["digest"], line["results"], line["at"]
+                    number,
+                    line["model"],
+                    line["digest"],
+                    line["results"],
+                    line["at"],
+                    late=line["late"],
                 )
             elif what == "held":
                 found[number].held = line["point"]
