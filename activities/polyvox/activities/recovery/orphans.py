@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from polyvox.activities.ledger.processes import SEE_S, Processes
 from polyvox.activities.ledger.unfinished import Unfinished
+from polyvox.workflows.errors import ModelError
 
 POLL_S = 1.0
 
@@ -29,13 +30,17 @@ class Orphans:
         """Return when somebody can get the answer of ``run_id``.
 
         ``listener`` is the process that held its client when the run started, empty if none did.
-        Raises ModelError("overloaded") if the database cannot be read.
+        Raises ModelError("cancelled") if the run ends, ModelError("overloaded") if the database
+        cannot be read.
         """
         if not listener or self.orphans_s < 0 or await self._lives(listener):
             return
         while True:
             run = await self.unfinished.run(run_id)
-            if run is None or run.fetchable or run.listener is None:
+            if run is None:
+                # The engine says so too, but only in response to the next heartbeat.
+                raise ModelError("cancelled", "The run has ended.")
+            if run.fetchable or run.listener is None:
                 return
             if await self._lives(run.listener):
                 return
