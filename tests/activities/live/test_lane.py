@@ -20,7 +20,8 @@ from polyvox.activities.live.encoding import (
 from polyvox.activities.live.handshake import LaneRefused, greet
 from polyvox.activities.live.receiving import Receiver
 from polyvox.activities.live.relay import MOST_WAITING_BYTES, Batch, Relay, RunOutcome
-from polyvox.activities.live.sending import PATH, Lane, Lookup
+from polyvox.activities.live.routes import Lookup
+from polyvox.activities.live.sending import PATH, Lane
 from polyvox.worker.hosting.lane_port import LanePort
 from polyvox.worker.settings.cluster import ClusterSettings
 from polyvox.workflows.conversation import Json, Text, ToolCall, Wire

@@ -18,9 +18,6 @@ import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final
 
 import aiohttp
@@ -36,6 +33,7 @@ from polyvox.activities.live.relay import (
     RunOutcome,
     add_losses,
 )
+from polyvox.activities.live.routes import Lookup, Route, State
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta, PartEnded, written
 
@@ -54,6 +52,10 @@ _FRAME_BYTES = 256 * 1024
 _MESSAGE_BYTES = 100
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.05, 2.0
 _CHECK_S = 1.0
+_DEAD_S = 1.5
+"""A listener without an address for so long is dead; one that has just started has none yet in a
+register that was read before."""
+
 _IDLE_S = 600.0
 _MOST_ROUTES = 10_000
 _CLOSING_S = 2.0
@@ -64,45 +66,6 @@ log = logging.getLogger(__name__)
 
 _BROKEN = (aiohttp.ClientError, OSError, ValueError, LaneRefused, ModelError)
 """What ends a connection: TimeoutError is an OSError, ValueError a message that is not known."""
-
-
-class State(Enum):
-    """What is known about a route's listener."""
-
-    ASKED = auto()
-    """It has not answered yet; batches are sent already."""
-    LIVE = auto()
-    END_ONLY = auto()
-    NOBODY = auto()
-    """It cannot be reached, or nobody listens there."""
-
-
-@dataclass(slots=True)
-class Route:
-    """A run whose listener is in the process ``listener``."""
-
-    run_id: str
-    listener: str
-    state: State = State.ASKED
-    calls: int = 0
-    waiting_bytes: int = 0
-    overflown: bool = False
-    losses: set[str] = field(default_factory=set)
-    sequences: dict[tuple[str, int], int] = field(default_factory=dict)
-    attempts: dict[str, int] = field(default_factory=dict)
-    used_at: float = field(default_factory=time.monotonic)
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """Where processes and listeners are; both raise ModelError if the database fails.
-
-    ``address_of`` gives the base URL of a process's lane, None if it is dead; ``listener_of`` the
-    process that holds a run's client, None if none does.
-    """
-
-    address_of: Callable[[str], Awaitable[str | None]]
-    listener_of: Callable[[str], Awaitable[str | None]]
 
 
 class Lane:
@@ -329,13 +292,16 @@ class Peer:
 
     async def _run(self) -> None:
         backoff = _FIRST_BACKOFF_S
+        known_at = time.monotonic()
         while True:
             try:
                 address = await self._lane.lookup.address_of(self.listener)
-                if address is None:
+                if address is not None:
+                    known_at = time.monotonic()
+                    await self._connection(address)
+                    backoff = _FIRST_BACKOFF_S
+                elif time.monotonic() - known_at > _DEAD_S:
                     break
-                await self._connection(address)
-                backoff = _FIRST_BACKOFF_S
             except _BROKEN as error:
                 if backoff == _FIRST_BACKOFF_S:
                     log.warning(
