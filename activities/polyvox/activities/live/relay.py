@@ -284,14 +284,13 @@ class Relay:
         """Make ``call`` cancellable by ``hang_up`` while the context is open."""
         calls = self._calls.setdefault(run_id, set())
         calls.add(call)
-        sender = self._sender if run_id not in self._channels else None
-        if sender is not None:
-            sender.calling(run_id, listener)
+        if self._sender is not None:
+            self._sender.calling(run_id, listener)
         try:
             yield
         finally:
-            if sender is not None:
-                sender.called(run_id)
+            if self._sender is not None:
+                self._sender.called(run_id)
             calls.discard(call)
             if not calls:
                 self._calls.pop(run_id, None)

@@ -5,6 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from polyvox.activities.live.relay import EVENT_BYTES
+from polyvox.workflows.events import Event, PartDelta, PartEnded, written
+
 
 class State(Enum):
     """What is known about a route's listener."""
@@ -43,3 +46,14 @@ class Lookup:
 
     address_of: Callable[[str], Awaitable[str | None]]
     listener_of: Callable[[str], Awaitable[str | None]]
+
+
+def size_of(event: Event) -> int:
+    """Return approximately how many bytes an event has on the lane."""
+    match event:
+        case PartDelta(text):
+            return EVENT_BYTES + len(text)
+        case PartEnded(part):
+            return EVENT_BYTES + len(written(part))
+        case _:
+            return EVENT_BYTES
