@@ -168,7 +168,7 @@ async def _restarted_in_turn(shared: Deployment) -> None:
     finally:
         for context in held.values():
             context.__exit__(None, None, None)
-    assert load.sent > 200
+    assert load.sent > 100
     assert not load.failed
 
 

@@ -20,7 +20,8 @@ from polyvox.activities.live.encoding import (
 from polyvox.activities.live.handshake import LaneRefused, greet
 from polyvox.activities.live.receiving import Receiver
 from polyvox.activities.live.relay import MOST_WAITING_BYTES, Batch, Relay, RunOutcome
-from polyvox.activities.live.sending import PATH, Lane, Lookup
+from polyvox.activities.live.routes import Lookup
+from polyvox.activities.live.sending import PATH, Lane
 from polyvox.worker.hosting.lane_port import LanePort
 from polyvox.worker.settings.cluster import ClusterSettings
 from polyvox.workflows.conversation import Json, Text, ToolCall, Wire
@@ -285,6 +286,28 @@ async def test_a_client_that_attached_elsewhere_is_found() -> None:
                 await eventually(lambda: channel.losses)
                 assert await channel.next(0.0) == []  # "a" was lost
             worker.close(RUN, RunOutcome(reply=REPLY), "p_dead")
+            await eventually(lambda: channel.outcome)
+
+
+async def test_a_client_that_left_this_process_is_found_in_another() -> None:
+    """A retry attached to a run whose first listener was here; the call has gone on meanwhile."""
+    deployment = Deployment()
+    async with deployment.gateway("p_second") as second, deployment.worker() as worker:
+        channel = worker.subscribe(RUN)
+        here = channel.__enter__()
+        async with call(worker, "p_worker") as asking:
+            worker.publish(RUN, batch("a"))
+            assert await here.next(SOON_S) == [batch("a")]
+            channel.__exit__(None, None, None)
+            worker.publish(RUN, batch("b"))
+            deployment.listeners[RUN] = "p_second"
+            with second.relay.subscribe(RUN, live=False):
+                await eventually(lambda: second.receiver._running.get(RUN))
+                second.relay.hang_up(RUN)
+                await eventually(asking.cancelled)
+    async with deployment.gateway("p_second") as second, deployment.worker() as worker:
+        with second.relay.subscribe(RUN, live=False) as channel:
+            worker.close(RUN, RunOutcome(reply=REPLY), "p_worker")  # between calls
             await eventually(lambda: channel.outcome)
 
 

@@ -356,17 +356,15 @@ class Relay:
         calls.add(call)
         if run_id in self.hang_ups:
             call.cancel()
-        channel = self._channels.get(run_id)
-        if channel is not None:
+        if (channel := self._channels.get(run_id)) is not None:
             channel.on_call()
-        sender = self._sender if channel is None else None
-        if sender is not None:
-            sender.calling(run_id, listener)
+        if self._sender is not None:
+            self._sender.calling(run_id, listener)
         try:
             yield
         finally:
-            if sender is not None:
-                sender.called(run_id)
+            if self._sender is not None:
+                self._sender.called(run_id)
             calls.discard(call)
             if not calls:
                 self._calls.pop(run_id, None)

@@ -18,9 +18,6 @@ import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final
 
 import aiohttp
@@ -29,15 +26,14 @@ from polyvox.activities.live import encoding
 from polyvox.activities.live.encoding import Message
 from polyvox.activities.live.handshake import LaneRefused, greet
 from polyvox.activities.live.relay import (
-    EVENT_BYTES,
     MOST_WAITING_BYTES,
     Batch,
     Relay,
     RunOutcome,
     add_losses,
 )
+from polyvox.activities.live.routes import Lookup, Route, State, size_of
 from polyvox.workflows.errors import ModelError
-from polyvox.workflows.events import PartDelta, PartEnded, written
 
 PATH: Final = "/lane"
 
@@ -54,6 +50,10 @@ _FRAME_BYTES = 256 * 1024
 _MESSAGE_BYTES = 100
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.05, 2.0
 _CHECK_S = 1.0
+_DEAD_S = 1.5
+"""A listener without an address for so long is dead; one that has just started has none yet in a
+register that was read before."""
+
 _IDLE_S = 600.0
 _MOST_ROUTES = 10_000
 _CLOSING_S = 2.0
@@ -64,45 +64,6 @@ log = logging.getLogger(__name__)
 
 _BROKEN = (aiohttp.ClientError, OSError, ValueError, LaneRefused, ModelError)
 """What ends a connection: TimeoutError is an OSError, ValueError a message that is not known."""
-
-
-class State(Enum):
-    """What is known about a route's listener."""
-
-    ASKED = auto()
-    """It has not answered yet; batches are sent already."""
-    LIVE = auto()
-    END_ONLY = auto()
-    NOBODY = auto()
-    """It cannot be reached, or nobody listens there."""
-
-
-@dataclass(slots=True)
-class Route:
-    """A run whose listener is in the process ``listener``."""
-
-    run_id: str
-    listener: str
-    state: State = State.ASKED
-    calls: int = 0
-    waiting_bytes: int = 0
-    overflown: bool = False
-    losses: set[str] = field(default_factory=set)
-    sequences: dict[tuple[str, int], int] = field(default_factory=dict)
-    attempts: dict[str, int] = field(default_factory=dict)
-    used_at: float = field(default_factory=time.monotonic)
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """Where processes and listeners are; both raise ModelError if the database fails.
-
-    ``address_of`` gives the base URL of a process's lane, None if it is dead; ``listener_of`` the
-    process that holds a run's client, None if none does.
-    """
-
-    address_of: Callable[[str], Awaitable[str | None]]
-    listener_of: Callable[[str], Awaitable[str | None]]
 
 
 class Lane:
@@ -130,6 +91,7 @@ class Lane:
         self._peers: dict[str, Peer] = {}
         self._session: aiohttp.ClientSession | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
 
     def calling(self, run_id: str, listener: str) -> None:
         route = self._route(run_id, listener)
@@ -142,6 +104,8 @@ class Lane:
         if (route := self._routes.get(run_id)) is not None:
             route.calls -= 1
             route.used_at = time.monotonic()
+            if not route.calls and route.listener == self.own:
+                del self._routes[run_id]
 
     def publish(self, run_id: str, batch: Batch, listener: str) -> None:
         route = self._routes.get(run_id) or self._route(run_id, listener)
@@ -155,7 +119,7 @@ class Lane:
             route.overflown = True  # for a listener that attaches later
         if route.overflown:
             return
-        size = sum(map(_size, batch.events))
+        size = sum(map(size_of, batch.events))
         peer = self._peer(route)
         if route.waiting_bytes + size > MOST_WAITING_BYTES or peer.queued + size > peer.most:
             route.overflown = True
@@ -187,14 +151,22 @@ class Lane:
 
     def close(self, run_id: str, outcome: RunOutcome, listener: str) -> None:
         route = self._route(run_id, listener)
-        if route is not None:
-            self._send(route, [encoding.ENDED, run_id, outcome])
-            del self._routes[run_id]
+        if route is None:
+            return
+        del self._routes[run_id]
+        message = [encoding.ENDED, run_id, outcome]
+        if route.state is State.NOBODY:
+            telling = asyncio.create_task(self._tell_other(route, message))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+        else:
+            self._send(route, message)
 
     async def stop(self) -> None:
         """Send what waits, for at most two seconds, and close the connections."""
-        if self._checking is not None:
-            self._checking.cancel()
+        for task in (self._checking, *self._telling):
+            if task is not None:
+                task.cancel()
         await asyncio.gather(*(peer.sent() for peer in self._peers.values()))
         for peer in list(self._peers.values()):
             peer.task.cancel()
@@ -239,8 +211,10 @@ class Lane:
             while len(self._routes) >= _MOST_ROUTES:
                 del self._routes[next(iter(self._routes))]
             route = self._routes[run_id] = Route(run_id, listener)
-            if listener == self.own:  # and it has no channel here: the client has left
+            if listener == self.own:  # it matters only without a channel here: the client has left
                 route.state = State.NOBODY
+            if self._checking is None:
+                self._checking = asyncio.create_task(self._check(), name="live lane")
         return route
 
     def _tell(self, run_id: str, kind: str, *members: object) -> None:
@@ -256,7 +230,6 @@ class Lane:
         if peer is None:
             if self._session is None:
                 self._session = aiohttp.ClientSession(trust_env=False)
-                self._checking = asyncio.create_task(self._check(), name="live lane")
             peer = self._peers[route.listener] = Peer(self, route.listener, self._session)
         return peer
 
@@ -267,18 +240,30 @@ class Lane:
             now = time.monotonic()
             for route in list(self._routes.values()):
                 peer = self._peers.get(route.listener)
+                if self._relay.channel(route.run_id) is not None:
+                    continue  # the client is here
                 if not route.calls:
                     if now - route.used_at > _IDLE_S:
                         self._routes.pop(route.run_id, None)
                 elif route.state is State.NOBODY or (peer is not None and not peer.is_connected):
                     await self._look_again(route)
 
-    async def _look_again(self, route: Route) -> None:
+    async def _tell_other(self, route: Route, message: Message) -> None:
+        """Send the end of a run to the process in which its client is now, if any."""
+        listener = await self._listener_of(route)
+        if listener and listener not in (self.own, route.listener):
+            route.listener, route.state = listener, State.ASKED
+            self._send(route, message)
+
+    async def _listener_of(self, route: Route) -> str | None:
         try:
-            listener = await self.lookup.listener_of(route.run_id)
+            return await self.lookup.listener_of(route.run_id)
         except ModelError as error:
             log.warning("The listener of run %s is not known: %s", route.run_id, error.message)
-            return
+            return route.listener
+
+    async def _look_again(self, route: Route) -> None:
+        listener = await self._listener_of(route)
         if not listener or listener in (self.own, route.listener):
             # It may have been subscribed a moment later.
             if route.state is State.NOBODY and listener == route.listener != self.own:
@@ -329,13 +314,16 @@ class Peer:
 
     async def _run(self) -> None:
         backoff = _FIRST_BACKOFF_S
+        known_at = time.monotonic()
         while True:
             try:
                 address = await self._lane.lookup.address_of(self.listener)
-                if address is None:
+                if address is not None:
+                    known_at = time.monotonic()
+                    await self._connection(address)
+                    backoff = _FIRST_BACKOFF_S
+                elif time.monotonic() - known_at > _DEAD_S:
                     break
-                await self._connection(address)
-                backoff = _FIRST_BACKOFF_S
             except _BROKEN as error:
                 if backoff == _FIRST_BACKOFF_S:
                     log.warning(
@@ -402,14 +390,3 @@ class Peer:
             messages.append(encoding.sendable(message))
         self.queued -= size
         return encoding.encoded(messages)
-
-
-def _size(event: object) -> int:
-    """Return approximately how many bytes an event has on the lane."""
-    match event:
-        case PartDelta(text):
-            return EVENT_BYTES + len(text)
-        case PartEnded(part):
-            return EVENT_BYTES + len(written(part))
-        case _:
-            return EVENT_BYTES

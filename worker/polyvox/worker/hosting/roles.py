@@ -15,7 +15,8 @@ from polyvox.activities.ledger.processes import Processes, ProcessRole
 from polyvox.activities.live.handshake import PURPOSE
 from polyvox.activities.live.receiving import Receiver
 from polyvox.activities.live.relay import Relay
-from polyvox.activities.live.sending import Lane, Lookup
+from polyvox.activities.live.routes import Lookup
+from polyvox.activities.live.sending import Lane
 from polyvox.activities.storage.deployment_key import DeploymentKey
 from polyvox.worker.engine.engine import Engine
 from polyvox.worker.hosting.lane_port import LanePort
