@@ -21,6 +21,9 @@ from polyvox.activities.storage.database import UtcDateTime, run_query
 KEY_LIFE = timedelta(hours=24)
 """How long an idempotency key stands for its run."""
 
+LONGEST_RUN = timedelta(hours=2)
+"""The engine ends a run that takes longer."""
+
 _MOST_ALIKE = 64
 """The most runs of one body that are looked at."""
 
@@ -117,7 +120,9 @@ class Requests:
 
         def read(session: Session) -> list[RunRow]:
             wanted = select(RunRow).where(
-                col(RunRow.listener).is_not(None), col(RunRow.request_digest).is_not(None)
+                col(RunRow.started_at) > since - LONGEST_RUN,
+                col(RunRow.listener).is_not(None),
+                col(RunRow.request_digest).is_not(None),
             )
             return list(session.exec(wanted.where(_may_answer(since))))
 

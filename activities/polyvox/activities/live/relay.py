@@ -168,8 +168,13 @@ class Channel:
 
     def hold_back(self) -> None:
         """Pass nothing on before the run's end: what came before is not known."""
+        self.live = False
         self._overflown = True
         self._batches = []
+
+    def keep_nothing(self) -> None:
+        """Let later listeners get only the end: this one did not listen from the beginning."""
+        self._kept = None
 
     def add(self, later: "Channel") -> None:
         """Let ``later`` get everything from the beginning on, or only the end if it is not kept."""

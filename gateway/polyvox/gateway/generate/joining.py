@@ -62,6 +62,7 @@ class JoinedExchange(Exchange):
         if not self._program.relay.is_shared(self._run_id):
             self._begun: set[tuple[str, int]] = set()
             self._select = self._from_beginning
+            channel.keep_nothing()
             if self.from_reply or (channel.live and await runs.has_shown(self._run_id)):
                 channel.hold_back()
         return StartedRun(runs.find(self._run_id), RunSpan())

@@ -76,11 +76,9 @@ class Retries:
         """Look for runs whose client is gone: requests without a mark may adopt these."""
         if self._window_s <= 0:
             return
-        self._orphans = {
-            (run.key_id, run.request_digest)
-            for run in await self._requests.unanswered(self._since())
-            if await self._is_gone(run.listener)
-        }
+        runs = await self._requests.unanswered(self._since())
+        gone = {each: await self._is_gone(each) for each in {run.listener for run in runs}}
+        self._orphans = {(run.key_id, run.request_digest) for run in runs if gone[run.listener]}
         self._orphans_until = time.monotonic() + self._window_s
 
     async def join(self, sent: SentRequest, run_id: str) -> str:

@@ -9,14 +9,14 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from polyvox.activities.ledger.entries import RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.ledger.requests import Requests
+from polyvox.activities.ledger.requests import LONGEST_RUN, Requests
 from polyvox.activities.ledger.tables import NO_FLOW
 from polyvox.activities.live.relay import Relay, RunOutcome
 from polyvox.activities.model_call.provider import Provider
@@ -41,9 +41,6 @@ from polyvox.workflows.reply import Reply
 log = logging.getLogger(__name__)
 
 TASK_QUEUE = "polyvox"
-
-RUN_LIMIT = timedelta(hours=2)
-"""The engine ends a run that takes longer."""
 
 
 def new_run_id() -> str:
@@ -92,7 +89,7 @@ async def _started(
             id=run_id,
             task_queue=TASK_QUEUE,
             result_type=Reply,
-            execution_timeout=RUN_LIMIT,
+            execution_timeout=LONGEST_RUN,
             rpc_timeout=RPC_LIMIT,
             request_eager_start=eager and engine is not None,
             static_summary=f"{run_input.model}{', again' if run_input.rerun_of else ''}",
