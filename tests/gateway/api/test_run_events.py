@@ -9,11 +9,14 @@ from tests.programs.running import KEY, Live, until
 
 
 def background(live: Live, model: str, *, stream: bool = False) -> str:
-    """Begin a background response; return its run."""
+    """Begin a background response; return its run, which the engine has."""
     asked = {"model": model, "input": "hi", "background": True, "stream": stream}
     answer = live.post("responses", asked)
     assert answer.status_code == 200, answer.text
-    return str(answer.headers["x-polyvox-run"])
+    run_id = str(answer.headers["x-polyvox-run"])
+    until(lambda: live.ask(f"/api/runs/{run_id}").is_success or None, "the run has not begun")
+    next(follow(live.base_url, run_id))
+    return run_id
 
 
 def history(live: Live, run_id: str) -> Any:
