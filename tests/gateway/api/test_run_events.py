@@ -9,11 +9,14 @@ from tests.programs.running import KEY, Live, until
 
 
 def background(live: Live, model: str, *, stream: bool = False) -> str:
-    """Begin a background response; return its run."""
+    """Begin a background response; return its run, which the engine has."""
     asked = {"model": model, "input": "hi", "background": True, "stream": stream}
     answer = live.post("responses", asked)
     assert answer.status_code == 200, answer.text
-    return str(answer.headers["x-polyvox-run"])
+    run_id = str(answer.headers["x-polyvox-run"])
+    until(lambda: live.ask(f"/api/runs/{run_id}").is_success or None, "the run has not begun")
+    next(follow(live.base_url, run_id))
+    return run_id
 
 
 def history(live: Live, run_id: str) -> Any:
@@ -79,3 +82,27 @@ def test_a_run_that_somebody_begins_to_watch_gets_a_journal(live: Live) -> None:
     assert events[-1]["text"] == text_of(events)
     live.ended(run_id)
     assert list(follow(live.base_url, run_id)) == events
+
+
+def test_a_wrong_place_and_an_unknown_run_are_refused(live: Live) -> None:
+    """Before a stream begins."""
+    run_id = live.post("chat", request("chat", "plain-chat", stream=False)).headers["x-polyvox-run"]
+    live.ended(run_id)
+    wrong = live.ask(f"/api/runs/{run_id}/events?after=x")
+    assert (wrong.status_code, wrong.json()["error"]["kind"]) == (400, "invalid_request")
+    assert live.ask("/api/runs/run_none/events").status_code == 404
+    last = list(follow(live.base_url, run_id))[-1]["id"]
+    assert live.ask(f"/api/runs/{run_id}/events?after={last}").text == ""
+
+
+def test_a_run_that_shows_progress_is_journaled_too(live: Live) -> None:
+    """What the flow shows itself is text of its own, and its calls come one after another."""
+    run_id = background(live, "panel-required", stream=True)
+    events = list(follow(live.base_url, run_id))
+    steps = [event for event in events if event["type"] == "step"]
+    assert {step["model"] for step in steps} >= {"sim-chat:judge", "sim-chat:main"}
+    ended = [event["call"] for event in events if event["type"] == "step_ended"]
+    assert sorted(ended) == sorted(step["call"] for step in steps)
+    emitting = {step["call"] for step in steps if step["emits"]}
+    assert emitting <= {event["call"] for event in events if event["type"] == "text"}
+    assert events[-1]["status"] == "completed"

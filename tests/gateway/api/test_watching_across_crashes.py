@@ -11,7 +11,7 @@ import pytest
 
 from tests.programs.processes import Child, command, running
 from tests.programs.run_events import follow, text_of
-from tests.programs.running import KEY
+from tests.programs.running import KEY, until
 
 
 @contextmanager
@@ -40,6 +40,12 @@ def test_the_events_go_on_in_the_next_program(tmp_path: Path) -> None:
         url = f"{first.base_url}/v1/responses"
         answer = httpx.post(url, json=asked, headers=headers, timeout=60, trust_env=False)
         run_id = answer.headers["x-polyvox-run"]
+        shown_at = f"{first.base_url}/api/runs/{run_id}"
+
+        def begun() -> bool | None:
+            return httpx.get(shown_at, headers=headers, trust_env=False).is_success or None
+
+        until(begun, "the run has not begun")
         seen: list[Any] = []
         for event in follow(first.base_url, run_id, KEY):
             seen.append(event)

@@ -48,7 +48,7 @@ class WatchPrinter:
             case RunEnd() as ended:
                 if not self._printed_text and ended.text:
                     self._break()
-                    self._console.print(plain(ended.text), soft_wrap=True)
+                    self._console.print(_lines(ended.text), soft_wrap=True)
                 self._ended("run", ended)
 
     def _text(self, what: TextWritten) -> None:
@@ -57,7 +57,7 @@ class WatchPrinter:
             self._part = what.call, what.part
         self._printed_text |= what.part in ("text", None)
         style = "" if what.part in ("text", None) else "dim"
-        self._console.print(plain(what.text, style), end="", soft_wrap=True)
+        self._console.print(_lines(what.text, style), end="", soft_wrap=True)
 
     def _ended(self, name: str, ended: StepEnded | RunEnd) -> None:
         facts = [duration(ended.duration_ms)]
@@ -85,6 +85,10 @@ class WatchPrinter:
 
     def _step(self, call: str) -> str:
         return self._steps.get(call, "show")
+
+
+def _lines(text: str, style: str = "") -> Text:
+    return Text("\n").join(plain(line, style) for line in text.split("\n"))
 
 
 def _usage(counts: Tokens) -> Usage:
