@@ -306,9 +306,9 @@ async def test_a_client_that_left_this_process_is_found_in_another() -> None:
                 second.relay.hang_up(RUN)
                 await eventually(asking.cancelled)
     async with deployment.gateway("p_second") as second, deployment.worker() as worker:
-        with second.relay.subscribe(RUN, live=False) as channel:
+        with second.relay.subscribe(RUN, live=False) as late:
             worker.close(RUN, RunOutcome(reply=REPLY), "p_worker")  # between calls
-            await eventually(lambda: channel.outcome)
+            await eventually(lambda: late.outcome)
 
 
 async def test_a_gateway_that_is_dead_costs_the_call_nothing() -> None:

@@ -31,10 +31,15 @@ async def test_a_file_of_an_older_program_gets_the_columns_it_lacks(file: Path) 
         ledger.record(CallEnded("run-1", "main", 1, "x", "m", "completed", NOON, NOON))
         ledger.record(RunEnded("run-1", "completed", NOON))
     older = sqlite3.connect(file)
-    older.execute("DROP TABLE alembic_version")
+    for table in ("alembic_version", "processes", "finished_calls", "idempotency_keys"):
+        older.execute(f"DROP TABLE {table}")
+    for index in ("runs_by_request", "runs_by_idempotency_key"):
+        older.execute(f"DROP INDEX {index}")
     older.execute("ALTER TABLE conversations DROP COLUMN revision")
-    added = ("runs.cache_write_1h_tokens", "calls.cache_write_1h_tokens")
-    for column in ("runs.rerun_of", "calls.recorded", "calls.cost_usd", *added):
+    added = ("runs.cache_write_1h_tokens", "calls.cache_write_1h_tokens", "calls.process")
+    shared = ("listener", "fetchable", "request_digest", "idempotency_key")
+    columns = ("runs.rerun_of", "calls.recorded", "calls.cost_usd", *added)
+    for column in (*columns, *(f"runs.{name}" for name in shared)):
         older.execute("ALTER TABLE {} DROP COLUMN {}".format(*column.split(".")))
     older.commit()
     older.close()

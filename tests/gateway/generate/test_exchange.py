@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -11,8 +10,6 @@ from polyvox.activities.live.relay import Batch, Relay, RunOutcome
 from polyvox.activities.tracing.spans import RequestSpan, RunSpan, Tracing
 from polyvox.gateway.generate.caller import Caller
 from polyvox.gateway.generate.exchange import Exchange
-from polyvox.gateway.generate.sinks import Sink
-from polyvox.gateway.http.errors import Headers
 from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.client_side import Ask, Encoder
 from polyvox.worker.runs.handle import RunHandle
@@ -21,55 +18,12 @@ from polyvox.workflows.conversation import Conversation, Json, Text, user
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import Event, PartDelta, PartEnded, PartStarted, Started
 from polyvox.workflows.reply import Reply
+from tests.programs.sinks import Sent
 
 HELLO = Reply((Text("Hello"),))
 LONG_S = 3600.0
 
 both = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-
-
-@dataclass
-class Sent(Sink):
-    """A sink that keeps what it gets. ``on_frames`` is called once, at the first frames."""
-
-    begun: int = 0
-    text: bytes = b""
-    finished: RunOutcome | None = None
-    document: dict[str, Json] | None = None
-    refused: tuple[ModelError, int] | None = None
-    headers: Headers = field(default_factory=list)
-    on_frames: Callable[[], None] = lambda: None
-    leaving: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def left(self) -> None:
-        await self.leaving.wait()
-
-    async def begin(self, headers: Headers) -> None:
-        self.begun += 1
-        self.headers = headers
-
-    async def frames(self, frames: list[bytes]) -> None:
-        assert self.begun == 1
-        assert self.finished is None
-        self.text += b"".join(frames)
-        act, self.on_frames = self.on_frames, lambda: None
-        act()
-
-    async def finish(self, outcome: RunOutcome, frames: list[bytes]) -> None:
-        assert self.begun == 1
-        assert self.finished is None
-        self.text += b"".join(frames)
-        self.finished = outcome
-
-    async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
-        self.finished, self.document, self.headers = outcome, document, headers
-
-    async def refuse(
-        self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
-    ) -> None:
-        assert self.begun == 0
-        assert document["error"]["message"].startswith(error.message)
-        self.refused, self.headers = (error, status), headers
 
 
 class Handle(RunHandle):

@@ -161,6 +161,7 @@ class Exchange:
             digest=self._digest,
             sent=self._caller.sent,
             fetchable=self._fetchable,
+            journal=self._lasting,
         )
         relay = self._program.relay
         place = self._caller.places.place(self._caller.key_id)

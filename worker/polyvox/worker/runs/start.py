@@ -126,7 +126,8 @@ class RunRequest:
     """A client's request for a run. ``digest`` is set if the conversation is already stored.
 
     ``sent`` identifies the request, if it can be sent again. The answer of a ``fetchable`` run
-    can be read later, so it goes on without its client.
+    can be read later, so it goes on without its client. With ``journal`` other processes can follow
+    what it emits, from its beginning.
     """
 
     run_id: str
@@ -140,6 +141,7 @@ class RunRequest:
     digest: str | None = None
     sent: SentRequest | None = None
     fetchable: bool = False
+    journal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ class Runs:
             side=side,
             emitted_first=True,
             listener=self.listeners.process_id,
-            journal=request.fetchable,
+            journal=request.journal,
         )
         try:
             handle = await start_run(

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _WRITERS = 4
 
-_NOW = "extract(epoch from now())::bigint"
+_NOW = "floor(extract(epoch from now()))::bigint"
 
 # In the order of the digests, so that two puts of the same blobs never wait for each other.
 _PUT = f"""
