@@ -183,7 +183,7 @@ async def running(
         unfinished = Unfinished(database)
         sweep = Sweep(client, ledger, unfinished, processes, orphans_s=settings.server.orphans_s)
         if processes.alone:  # the predecessor is dead, without a silence to wait for
-            await sweep.sweep()
+            await sweep.once()
         caller = ModelCaller(
             directory=directory,
             upstream=upstream,
