@@ -232,7 +232,7 @@ async def running(
         unfinished = Unfinished(database)
         sweep = Sweep(client, ledger, unfinished, processes, orphans_s=settings.server.orphans_s)
         if processes.alone:  # the predecessor is dead, without a silence to wait for
-            await sweep.sweep()
+            await sweep.once()
         gates = ProviderGates(
             providers,
             Circuits(settings.server.breaker_failures, settings.server.breaker_open_s),

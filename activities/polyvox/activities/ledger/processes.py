@@ -214,12 +214,20 @@ class Processes:
         return process.process_id != self.process_id and process.silent_s >= DEAD_S
 
     def _beat(self) -> None:
+        failed = False
         while not self._left.wait(self._see_s):
             try:
                 with Session(self._engine) as session:
                     self._see(session)
             except SQLAlchemyError as error:
-                log.warning("Process %s cannot write that it lives: %s", self.process_id, error)
+                if not failed:
+                    reason = getattr(error, "orig", None) or error
+                    log.warning(
+                        "Process %s cannot write that it lives: %s", self.process_id, reason
+                    )
+                failed = True
+            else:
+                failed = False
 
     def _see(self, session: Session) -> None:
         row = update(ProcessRow).where(col(ProcessRow.process_id) == self.process_id)

@@ -81,6 +81,7 @@ class Sweep:
         self._orphans_s = orphans_s
         self._clock = clock
         self._started = False
+        self._logged = ""
         self._compared_at = clock()
         self._failure: Failure | None = None
         # Since when a run is known to be without its client, or to have ended in the engine.
@@ -91,13 +92,21 @@ class Sweep:
         """Sweep until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            try:
-                if await self._leads():
-                    await self.sweep()
-            except (ModelError, RPCError) as error:
+            await self.once()
+
+    async def once(self) -> None:
+        """Sweep if it is this process's turn. Errors are logged, a repeated one only once."""
+        try:
+            if await self._leads():
+                await self.sweep()
+        except (ModelError, RPCError) as error:
+            if str(error) != self._logged:
                 log.warning("Cannot look for the runs of dead processes: %s", error)
-            except Exception:
-                log.exception("The sweep failed")
+            self._logged = str(error)
+        except Exception:
+            log.exception("The sweep failed")
+        else:
+            self._logged = ""
 
     async def _leads(self) -> bool:
         workers = [each for each in await self._processes.living() if each.role != "gateway"]
