@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -139,10 +140,9 @@ async def test_a_process_puts_again_what_it_put_long_ago(
     store: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its memory of stored blobs ends before a collection could remove them."""
-    from polyvox.activities.storage import conversation_blobs  # noqa: PLC0415
-
     now = [0.0]
-    monkeypatch.setattr(conversation_blobs.time, "monotonic", lambda: now[0])
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("polyvox.activities.storage.conversation_blobs.time", clock)
     bodies = Bodies(store)
     digest = await bodies.put(talk("again"), "key")
     age(store, 2 * GRACE_S)
