@@ -3,11 +3,11 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,7 +35,6 @@ AT_ONCE = -60
 
 KILLED = """
 import sys
-import time
 from pathlib import Path
 from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
 from polyvox.activities.storage.collecting.collection import collect
@@ -142,7 +141,8 @@ async def test_a_process_puts_again_what_it_put_long_ago(
 ) -> None:
     """Its memory of stored blobs ends before a collection could remove them."""
     now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("polyvox.activities.storage.conversation_blobs.time", clock)
     bodies = Bodies(store)
     digest = await bodies.put(talk("again"), "key")
     age(store, 2 * GRACE_S)

@@ -36,14 +36,8 @@ from polyvox.activities.ledger.statements import (
     costs_of,
     run_by_prefix,
 )
-from polyvox.activities.ledger.tables import (
-    CallRow,
-    KeyRow,
-    RunFacts,
-    RunRecord,
-    RunRow,
-)
-from polyvox.activities.storage.database import open_database, run_query
+from polyvox.activities.ledger.tables import CallRow, KeyRow, RunFacts, RunRecord, RunRow
+from polyvox.activities.storage.database import open_database, run_query, shown
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Cost
@@ -360,7 +354,8 @@ class Ledger:
         Raises ModelError("overloaded") if the database fails.
         """
 
-        what = f"The ledger {self._engine.url.render_as_string(hide_password=True)}"
+        is_file = self._engine.dialect.name == "sqlite"
+        what = f"The ledger {shown(self._engine)}" if is_file else "The ledger"
         return await asyncio.get_running_loop().run_in_executor(
             threads or self._key_threads, run_query, self._engine, query, what
         )
