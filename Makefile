@@ -23,6 +23,9 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 # The duration of `make fuzz`.
 MINUTES ?= 60
 
+# The repetitions of `make crash`.
+ROUNDS ?= 1
+
 .PHONY: help
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -102,6 +105,14 @@ e2e: engine $(CLIENTS_INSTALLED) ## Test the gateway with real coding agents
 clients: engine clients-install ## Test all clients with all protocols and providers (ONLY=codex,cline/chat)
 	$(BIN)/python -m tests.e2e.matrix --only "$(ONLY)"
 
+.PHONY: cluster
+cluster: engine ## Start the topology of docker-compose.yaml as processes of this machine
+	$(BIN)/python -m tests.cluster
+
+.PHONY: cluster-test
+cluster-test: engine ## Test that topology: restarts and kills under load (PostgreSQL, HAProxy and Go needed)
+	$(BIN)/pytest -m cluster tests/cluster
+
 .PHONY: bench
 bench: engine ## Measure the gateway against direct calls
 	$(BIN)/python -m benchmarks
@@ -109,6 +120,10 @@ bench: engine ## Measure the gateway against direct calls
 .PHONY: attack
 attack: engine ## Measure how long each flood stops another client's stream
 	$(BIN)/python -m tests.attack.figures
+
+.PHONY: crash
+crash: engine ## Kill each process at each point of a run and print what survives (ONLY=, ROUNDS=1)
+	$(BIN)/python -m tests.crash --only "$(ONLY)" --rounds $(ROUNDS) --json crash.json
 
 .PHONY: docs
 docs: install ## Generate docs/protocols.md and docs/reference.md from the code

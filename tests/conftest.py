@@ -2,18 +2,22 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import certifi
 import pytest
 
+from tests.programs.postgres import Postgres, running_postgres
+from tests.programs.s3 import running_s3
+
 SLOWEST = (
     "attack/test_floods.py",
     "gateway/generate/test_failures.py",
     "attack/test_scanners.py",
     "attack/test_canaries.py",
+    "crash/test_matrix.py",
     "attack/test_websocket_abuse.py",
     "worker/registering/test_registration.py",
     "attack/test_sandbox.py",
@@ -34,6 +38,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     folder = Path(__file__).parent
     rank = {folder / name: at for at, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL; tests make databases of their own on it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Mapping[str, str]]:
+    """A running S3-compatible server: the environment of its clients."""
+    with running_s3() as environ:
+        yield environ
 
 
 def _is_local(sock: socket.socket, address: Any) -> bool:

@@ -21,7 +21,13 @@ from polyvox.gateway.cli.lazy import loaded
 from polyvox.gateway.cli.output.connecting import show
 from polyvox.gateway.program import started
 from polyvox.gateway.simulator.plan import GRAMMAR
-from polyvox.worker.settings.file import EngineSettings, ModelTable, ProviderTable, ServerSettings
+from polyvox.worker.settings.file import (
+    EngineSettings,
+    ModelTable,
+    ProviderTable,
+    ServerSettings,
+    StorageSettings,
+)
 from polyvox.worker.settings.settings import load_settings
 from polyvox.workflows.run import Run
 from tests.samples.known_settings import environment_variables, parse_command
@@ -36,6 +42,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[models.NAME]": ModelTable,
     "[server]": ServerSettings,
     "[engine]": EngineSettings,
+    "[storage]": StorageSettings,
 }
 SHOWN_URL = "http://127.0.0.1:8484"
 

@@ -1,5 +1,6 @@
 """A user key tries to see other keys' requests, their costs, and the operator's settings."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -28,8 +29,8 @@ def run_id(target: Target) -> str:
 
 def test_another_keys_run_does_not_exist(target: Target, stranger: str, run_id: str) -> None:
     """Neither its id nor a prefix finds it; the message is the same as for an unknown run."""
-    for given in (run_id, run_id[:-4], run_id[:5]):
-        answer = call(target, "GET", f"/api/runs/{given}", stranger)
+    for given, more in product((run_id, run_id[:-4], run_id[:5]), ("", "/events")):
+        answer = call(target, "GET", f"/api/runs/{given}{more}", stranger)
         assert answer.status_code == 404, answer.text
         assert answer.json()["error"] == {
             "kind": "not_found",

@@ -67,6 +67,7 @@ def measured(case: Case) -> str | None:
 
 
 REVIEWED = {
+    "activities/polyvox/activities/storage/collecting/references.py": "one class of characters",
     "protocols/polyvox/protocols/dialects/claude.py": "a model of Anthropic",
     "protocols/polyvox/protocols/decoding/arguments.py": "braces",
     "protocols/polyvox/protocols/decoding/exact_objects.py": "long numbers",

@@ -147,51 +147,6 @@ def test_an_open_host_needs_a_key_that_somebody_chose(up: Up, tmp_path: Path) ->
         assert ports is None or is_free(ports.frontend)
 
 
-def test_a_killed_program_finishes_its_run_after_a_restart(
-    up: Up, simulator: Child, tmp_path: Path
-) -> None:
-    """kill -9 in the middle of a slow run: the next start brings it to its end.
-
-    The engine dies with the program; its history does not.
-    """
-    with up(POLYVOX_KEY=KEY) as child, ThreadPoolExecutor(1) as pool:
-        child.ready()
-        asking = pool.submit(post, child, "sim:main-ttft2000", stream=False)
-        # Its row may be written before the engine has it; a call is made by what the engine has.
-        until(lambda: asked_for(simulator, "main-ttft2000") or None, "no call was made")
-        run_id = until(
-            lambda: (run_document(child, "").get("runs") or [{}])[0].get("run_id"), "no run began"
-        )
-        (begun,) = until(
-            lambda: run_document(child, f"/{run_id}").get("calls"), "the call is not shown"
-        )
-        assert (begun["status"], begun["ended_at"]) == ("running", None)
-        ports = read_ports(tmp_path / "data" / "engine" / "ports.json")
-        assert ports is not None
-        child.kill()
-        with pytest.raises(httpx.TransportError):
-            asking.result()
-        until(lambda: is_free(ports.frontend), "the engine outlives the program")
-    with up(POLYVOX_KEY=KEY) as again:
-        again.ready()
-        run = until(
-            lambda: (
-                found
-                if (found := run_document(again, f"/{run_id}")).get("status") != "running"
-                else None
-            ),
-            "the run has not ended",
-        )
-        assert run["status"] == "completed"
-        assert [(c["attempt"], c["status"]) for c in run["calls"]] == [
-            (1, "interrupted"),
-            (2, "completed"),
-        ]
-        assert run["calls"][0]["cost_usd"] is None
-        assert run["unmetered_calls"] == 1
-        assert again.stop() == 0
-
-
 def test_a_killed_provider_ends_the_stream_with_an_error(up: Up, simulator: Child) -> None:
     """The client sees an error in the stream, the ledger which call broke off and why."""
     with up(POLYVOX_KEY=KEY) as child:

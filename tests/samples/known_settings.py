@@ -31,7 +31,9 @@ def environment_variables() -> set[str]:
         if text := read["text"]:
             names.add(text)
         else:
-            defined = re.search(rf'^{read["constant"]} = "([A-Z0-9_]+)"$', sources, re.M)
+            defined = re.search(
+                rf'^{read["constant"]}(?:: Final)? = "([A-Z0-9_]+)"$', sources, re.M
+            )
             assert defined, f"no definition of {read['constant']}"
             names.add(defined[1])
     return names

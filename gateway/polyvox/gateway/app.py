@@ -9,9 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, Response
 
+from polyvox.activities.limits.fair_queue import Bounds
 from polyvox.gateway.api.description import description_router
 from polyvox.gateway.api.registry import registry_router
 from polyvox.gateway.api.runs import api_router
+from polyvox.gateway.generate.places import STARTS_AT_ONCE, Places
 from polyvox.gateway.generate.routes import create_router
 from polyvox.gateway.http.admission import Admission, WithShares
 from polyvox.gateway.http.draining import Draining
@@ -58,6 +60,10 @@ def create_app(runtime: Runtime, draining: Draining | None = None) -> FastAPI:
     server = runtime.settings.server
     admission = app.state.admission = Admission(
         requests_per_key=server.max_requests_per_key, max_body_mib=server.max_body_mib
+    )
+    app.state.places = Places(
+        Bounds(server.max_runs, server.max_queued, server.queue_s),
+        Bounds(STARTS_AT_ONCE, server.max_queued, server.queue_s),
     )
     app.include_router(create_router(runtime.protocols))
     app.include_router(models_router())

@@ -101,7 +101,8 @@ async def started(
         keys = await own_keys(runtime.ledger, settings.data, environ, exposed=exposed)
         draining = Draining()
         app = create_app(runtime, draining)
-        stack.push_async_callback(app.state.responses.close)
+        app.state.responses.recordings.open()
+        stack.push_async_callback(app.state.responses.recordings.close)
         stack.callback(app.state.admission.close)
         stack.push_async_callback(app.state.ui_sign_in.close)
         await stack.enter_async_context(
@@ -112,6 +113,8 @@ async def started(
                 files=files,
                 protocols=protocols,
                 draining=draining,
+                stop=app.state.places.stop,
+                cut_off=app.state.places.cut_off,
             )
         )
         ui_url = f"{_url(_REACHED.get(host, host), port)}{PATH}"

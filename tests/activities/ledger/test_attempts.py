@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event
@@ -11,7 +10,9 @@ from sqlalchemy import event
 from polyvox.activities.ledger.entries import CallEnded, CallStarted, RunStarted
 from polyvox.activities.ledger.entry_writer import EntryWriter
 from polyvox.activities.ledger.ledger import Ledger
-from polyvox.activities.storage.database import file_url, open_database
+from polyvox.activities.ledger.unfinished import Unfinished
+from polyvox.activities.storage.backends.urls import StoreUrls
+from polyvox.activities.storage.database import open_database
 from polyvox.workflows.reply import Cost, Usage
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
@@ -33,8 +34,8 @@ ENDED = CallEnded(
 
 
 @pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    async with Ledger.open(file_url(tmp_path / "polyvox.db")) as ledger:
+async def ledger(urls: StoreUrls) -> AsyncIterator[Ledger]:
+    async with Ledger.open(urls.database) as ledger:
         yield ledger
 
 
@@ -78,14 +79,16 @@ async def test_each_attempt_is_a_row_of_its_own(ledger: Ledger) -> None:
     ]
 
 
-async def test_calls_of_a_process_that_was_killed_stay_as_interrupted(tmp_path: Path) -> None:
+async def test_calls_of_a_process_that_was_killed_stay_as_interrupted(urls: StoreUrls) -> None:
     """What they used and cost is unknown, not nothing; the attempt that follows is another row."""
-    url = file_url(tmp_path / "polyvox.db")
+    url = urls.database
     async with Ledger.open(url) as ledger:
         ledger.record(RUN)
         ledger.record(BEGUN)
+    database = open_database(url)
+    await Unfinished(database).interrupt_unregistered()
+    database.dispose()
     async with Ledger.open(url) as ledger:
-        await ledger.interrupt_calls()
         ledger.record(replace(BEGUN, attempt=2))
         ledger.record(replace(ENDED, attempt=2))
         run = await ledger.run("run-1")
@@ -102,9 +105,9 @@ async def test_calls_of_a_process_that_was_killed_stay_as_interrupted(tmp_path: 
     assert run.spent.total is None
 
 
-def test_a_call_within_one_batch_is_one_insert(tmp_path: Path) -> None:
+def test_a_call_within_one_batch_is_one_insert(urls: StoreUrls) -> None:
     """So a short attempt costs the database no more than its end alone."""
-    engine = open_database(file_url(tmp_path / "polyvox.db"))
+    engine = open_database(urls.database)
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *a: statements.append(a[2].split()[0]))
     writer = EntryWriter(engine)

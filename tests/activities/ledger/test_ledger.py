@@ -1,4 +1,4 @@
-"""The ledger on a real SQLite file."""
+"""The ledger on a real SQLite file and on a real PostgreSQL."""
 
 import asyncio
 import logging
@@ -15,6 +15,7 @@ from polyvox.activities.ledger.api_keys import FRESH_S
 from polyvox.activities.ledger.entries import CallEnded, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.statements import MESSAGE_LIMIT
+from polyvox.activities.storage.backends.urls import StoreUrls
 from polyvox.activities.storage.database import file_url
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
@@ -29,8 +30,8 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def ledger(file: Path) -> AsyncIterator[Ledger]:
-    async with Ledger.open(file_url(file)) as ledger:
+async def ledger(urls: StoreUrls) -> AsyncIterator[Ledger]:
+    async with Ledger.open(urls.database) as ledger:
         yield ledger
 
 
@@ -114,12 +115,12 @@ async def test_times_of_another_zone_are_the_same_moment(ledger: Ledger) -> None
     assert run.started_at == NOON
 
 
-async def test_what_was_recorded_survives_the_close(file: Path) -> None:
+async def test_what_was_recorded_survives_the_close(urls: StoreUrls) -> None:
     """Close writes what is still queued."""
-    async with Ledger.open(file_url(file)) as ledger:
+    async with Ledger.open(urls.database) as ledger:
         for number in range(500):
             ledger.record(started(f"run-{number}", number))
-    async with Ledger.open(file_url(file)) as ledger:
+    async with Ledger.open(urls.database) as ledger:
         assert len(await ledger.runs(limit=1000)) == 500
 
 
@@ -135,7 +136,7 @@ async def test_entries_may_come_from_any_thread(ledger: Ledger) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(await ledger.running()) == 800
+    assert len(await ledger.runs(limit=1000)) == 800
     assert ledger.lost == 0
 
 
@@ -149,14 +150,6 @@ async def test_a_run_that_ended_never_changes(ledger: Ledger) -> None:
     run = await ledger.run("run-1")
     assert run is not None
     assert (run.status, run.started_at, run.duration_ms) == ("completed", NOON, 3000)
-
-
-async def test_runs_without_an_end_are_the_ones_to_look_into(ledger: Ledger) -> None:
-    """After a crash the ledger names the runs whose fate it does not know, oldest first."""
-    for number in range(3):
-        ledger.record(started(f"run-{number}", second=-number))
-    ledger.record(ended("run-1"))
-    assert await ledger.running() == ["run-2", "run-0"]
 
 
 async def test_a_list_of_runs_can_be_read_page_by_page(ledger: Ledger) -> None:
@@ -202,7 +195,7 @@ async def test_one_bad_entry_does_not_take_others_with_it(
     ledger.record(started("good-1"))
     ledger.record(RunStarted("naive", "m", "f@1", "chat", False, None, naive))
     ledger.record(started("good-2"))
-    assert await ledger.running() == ["good-1", "good-2"]
+    assert {run.run_id for run in await ledger.runs()} == {"good-1", "good-2"}
     assert ledger.lost == 1
     assert "no time zone" in caplog.text
 
@@ -217,6 +210,7 @@ async def test_an_absurd_number_of_a_provider_is_unknown(ledger: Ledger) -> None
     assert run.usage == Usage()
 
 
+@pytest.mark.parametrize("urls", ["sqlite"], indirect=True)
 async def test_an_outage_delays_entries_and_loses_none(
     ledger: Ledger, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -299,6 +293,7 @@ async def test_a_provider_that_answers_with_a_book_does_not_fill_the_ledger(
     assert len(run.error_message) == MESSAGE_LIMIT
 
 
+@pytest.mark.parametrize("urls", ["sqlite"], indirect=True)
 async def test_only_the_hash_of_a_secret_is_stored(ledger: Ledger, file: Path) -> None:
     """Nobody who reads the database can use the keys in it."""
     key_id, secret = await ledger.create_key("laptop")
@@ -318,12 +313,12 @@ async def test_a_key_given_twice_is_one_key(ledger: Ledger) -> None:
     assert [key.name for key in await ledger.list_keys()] == ["first"]
 
 
-async def test_a_revoked_key_dies_within_a_second(file: Path) -> None:
+async def test_a_revoked_key_dies_within_a_second(urls: StoreUrls) -> None:
     """A key that another process revokes is refused once the remembered answer is stale."""
     now = [0.0]
     async with (
-        Ledger.open(file_url(file), clock=lambda: now[0]) as server,
-        Ledger.open(file_url(file)) as other,
+        Ledger.open(urls.database, clock=lambda: now[0]) as server,
+        Ledger.open(urls.database) as other,
     ):
         key_id = await server.add_key("test-key", "shared")
         assert await server.find_key("test-key") == key_id
@@ -334,12 +329,12 @@ async def test_a_revoked_key_dies_within_a_second(file: Path) -> None:
         assert await server.find_key("test-key") is None
 
 
-async def test_a_new_key_opens_within_a_second(file: Path) -> None:
+async def test_a_new_key_opens_within_a_second(urls: StoreUrls) -> None:
     """A refusal is not remembered for longer than an acceptance."""
     now = [0.0]
     async with (
-        Ledger.open(file_url(file), clock=lambda: now[0]) as server,
-        Ledger.open(file_url(file)) as other,
+        Ledger.open(urls.database, clock=lambda: now[0]) as server,
+        Ledger.open(urls.database) as other,
     ):
         assert await server.find_key("test-key") is None
         key_id = await other.add_key("test-key", "new")
@@ -359,6 +354,7 @@ async def test_a_revoked_secret_cannot_come_back(ledger: Ledger) -> None:
         await ledger.revoke_key("key_unknown")
 
 
+@pytest.mark.parametrize("urls", ["sqlite"], indirect=True)
 async def test_a_database_that_cannot_be_read_is_a_typed_failure(
     ledger: Ledger, file: Path
 ) -> None:

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.ui_sessions import SESSION_LIFE, TICKET_LIFE, UiSessions
-from polyvox.activities.storage.database import file_url, open_database
+from polyvox.activities.storage.backends.urls import StoreUrls
+from polyvox.activities.storage.database import open_database
 
 MOMENT = timedelta(seconds=1)
 
@@ -31,8 +33,8 @@ async def clock() -> Clock:
 
 
 @pytest_asyncio.fixture
-async def sessions(tmp_path: Path, clock: Clock) -> AsyncIterator[UiSessions]:
-    database = open_database(file_url(tmp_path / "ledger.db"))
+async def sessions(urls: StoreUrls, clock: Clock) -> AsyncIterator[UiSessions]:
+    database = open_database(urls.database)
     yield UiSessions(database, clock)
     database.dispose()
 
@@ -68,9 +70,9 @@ async def test_a_session_lasts_for_twelve_hours_from_its_last_use(
     assert not await sessions.is_open(entered.session)
 
 
-async def test_a_session_ends_with_its_key(tmp_path: Path, sessions: UiSessions) -> None:
+async def test_a_session_ends_with_its_key(urls: StoreUrls, sessions: UiSessions) -> None:
     """One of the data folder goes on."""
-    async with Ledger.open(file_url(tmp_path / "ledger.db")) as ledger:
+    async with Ledger.open(urls.database) as ledger:
         key_id, _ = await ledger.create_key("operator", "admin")
         session = await sessions.open(key_id)
         entered = await sessions.enter(sessions.issue_ticket())
@@ -81,6 +83,7 @@ async def test_a_session_ends_with_its_key(tmp_path: Path, sessions: UiSessions)
     assert await sessions.is_open(entered.session)
 
 
+@pytest.mark.parametrize("urls", ["sqlite"], indirect=True)
 async def test_the_database_holds_no_ticket_and_no_session(
     tmp_path: Path, sessions: UiSessions
 ) -> None:
@@ -88,7 +91,7 @@ async def test_the_database_holds_no_ticket_and_no_session(
     unused, ticket = sessions.issue_ticket(), sessions.issue_ticket()
     entered = await sessions.enter(ticket)
     assert entered is not None
-    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+    with sqlite3.connect(tmp_path / "polyvox.db") as connection:
         dump = "\n".join(connection.iterdump())
     connection.close()
     assert "ui_sessions" in dump

@@ -3,6 +3,7 @@
 import linecache
 import sqlite3
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import Engine
 from polyvox.activities.registry import registry as registry_module
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.registry.virtual_models import FROM_FILE, ModelSpec
+from polyvox.activities.storage.backends.urls import StoreUrls
 from polyvox.activities.storage.database import file_url, open_database
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.flow import FlowError
@@ -31,8 +33,10 @@ MAIN = ModelSpec("direct", {"model": "sim:main"})
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Engine:
-    return open_database(file_url(tmp_path / "polyvox.db"))
+def database(urls: StoreUrls) -> Iterator[Engine]:
+    engine = open_database(urls.database)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
@@ -137,6 +141,7 @@ def test_a_file_of_an_older_program_is_given_what_it_lacks(tmp_path: Path) -> No
     assert change.action == "unchanged"
 
 
+@pytest.mark.parametrize("urls", ["sqlite"], indirect=True)
 def test_a_flow_that_is_no_longer_cached_leaves_nothing_behind(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

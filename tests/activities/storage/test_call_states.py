@@ -1,13 +1,13 @@
 """The states of calls, stored for the key and the provider they belong to."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
+from polyvox.activities.storage.backends.opened_blobs import open_blobs
+from polyvox.activities.storage.backends.urls import StoreUrls
 from polyvox.activities.storage.call_states import CallStateStore, Place
-from polyvox.activities.storage.database import file_url, open_database
+from polyvox.activities.storage.database import open_database
 from polyvox.protocols.chat.protocol import CHAT
 from polyvox.workflows.conversation import Conversation, ToolCall, Wire, assistant
 
@@ -20,9 +20,9 @@ ECHO = Conversation((assistant(ToolCall("call_1", "f", "{}")),))
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[CallStateStore]:
-    engine = open_database(file_url(tmp_path / "polyvox.db"))
-    blobs = SqliteBlobs(tmp_path / "blobs.db")
+async def store(urls: StoreUrls) -> AsyncIterator[CallStateStore]:
+    engine = open_database(urls.database)
+    blobs = open_blobs(urls)
     yield CallStateStore(engine, blobs)
     blobs.close()
     engine.dispose()

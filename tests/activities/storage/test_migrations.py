@@ -25,7 +25,7 @@ OLDER = Path(__file__).parents[2] / "fixtures/data_folder/data_folder.tar.xz"
 """A data folder from before there were migrations."""
 
 ROOMS_WITH_TABLES = (
-    *("ledger.tables", "ledger.processes", "ledger.ui_sessions"),
+    *("ledger.tables", "ledger.processes", "ledger.ui_sessions", "ledger.requests"),
     *("registry.tables", "storage.threads"),
     *("storage.responses", "storage.flow_memory", "storage.hidden_transcripts"),
 )

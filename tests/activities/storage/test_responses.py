@@ -3,14 +3,14 @@
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
-from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
-from polyvox.activities.storage.database import file_url, open_database
+from polyvox.activities.storage.backends.opened_blobs import open_blobs
+from polyvox.activities.storage.backends.urls import StoreUrls
+from polyvox.activities.storage.database import open_database
 from polyvox.activities.storage.responses import ResponsesStore, StoredResponse
 
 NOW = int(time.time())
@@ -29,15 +29,15 @@ def response(name: str, *, age_days: float = 0, **members: Any) -> StoredRespons
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    engine = open_database(file_url(tmp_path / "polyvox.db"))
+async def engine(urls: StoreUrls) -> AsyncIterator[Engine]:
+    engine = open_database(urls.database)
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-async def store(engine: Engine, tmp_path: Path) -> AsyncIterator[ResponsesStore]:
-    blobs = SqliteBlobs(tmp_path / "blobs.db")
+async def store(engine: Engine, urls: StoreUrls) -> AsyncIterator[ResponsesStore]:
+    blobs = open_blobs(urls)
     store = ResponsesStore(engine, blobs, days=30)
     yield store
     await store.close()
@@ -122,7 +122,7 @@ async def test_frames_come_back_in_order_and_late_ones_replace(store: ResponsesS
 
 
 async def test_an_expired_response_is_not_found_and_is_purged(
-    store: ResponsesStore, engine: Engine, tmp_path: Path
+    store: ResponsesStore, engine: Engine, urls: StoreUrls
 ) -> None:
     """It is deleted by the next start that keeps something."""
     old, new = response("old", age_days=31), response("new", age_days=29)
@@ -136,7 +136,7 @@ async def test_an_expired_response_is_not_found_and_is_purged(
     assert await store.find(new.response_id, "key_a") is not None
     assert rows(engine, "responses") == 3
 
-    blobs = SqliteBlobs(tmp_path / "blobs.db")
+    blobs = open_blobs(urls)
     later = ResponsesStore(engine, blobs, days=30)
     later.keep(response("later"))
     await later.close()
@@ -146,10 +146,10 @@ async def test_an_expired_response_is_not_found_and_is_purged(
 
 
 async def test_large_members_that_repeat_are_stored_once(
-    store: ResponsesStore, tmp_path: Path
+    store: ResponsesStore, urls: StoreUrls
 ) -> None:
     """An agent's tools come back in every response object."""
-    blobs = SqliteBlobs(tmp_path / "blobs.db")
+    blobs = open_blobs(urls)
     tools = "".join(chr(33 + number * 7919 % 94) for number in range(20_000))
     sizes = []
     for name in ("a", "b"):

@@ -6,13 +6,13 @@ moment it writes: there the store puts its items into the blob store.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
-from polyvox.activities.storage.backends.sqlite_blobs import SqliteBlobs
+from polyvox.activities.storage.backends.opened_blobs import open_blobs
+from polyvox.activities.storage.backends.urls import StoreUrls
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.database import file_url, open_database
+from polyvox.activities.storage.database import open_database
 from polyvox.activities.storage.threads import ConversationsStore, Thread, new_thread
 from polyvox.workflows.conversation import Conversation, Message, Text
 from polyvox.workflows.errors import ModelError
@@ -35,11 +35,11 @@ class InterruptedBodies(Bodies):
 
 
 class Writer:
-    """One process: its own connections to the same two files."""
+    """One process: its own connections to the same stores."""
 
-    def __init__(self, folder: Path) -> None:
-        self._engine = open_database(file_url(folder / "polyvox.db"))
-        self._blobs = SqliteBlobs(folder / "blobs.db")
+    def __init__(self, urls: StoreUrls) -> None:
+        self._engine = open_database(urls.database)
+        self._blobs = open_blobs(urls)
         self.bodies = InterruptedBodies(self._blobs)
         self.store = ConversationsStore(self._engine, self.bodies)
 
@@ -73,8 +73,8 @@ def said(text: str) -> Message:
 
 
 @asynccontextmanager
-async def writer(folder: Path) -> AsyncIterator[Writer]:
-    opened = Writer(folder)
+async def writer(urls: StoreUrls) -> AsyncIterator[Writer]:
+    opened = Writer(urls)
     try:
         yield opened
     finally:
@@ -82,14 +82,14 @@ async def writer(folder: Path) -> AsyncIterator[Writer]:
 
 
 @pytest.fixture
-async def one(tmp_path: Path) -> AsyncIterator[Writer]:
-    async with writer(tmp_path) as opened:
+async def one(urls: StoreUrls) -> AsyncIterator[Writer]:
+    async with writer(urls) as opened:
         yield opened
 
 
 @pytest.fixture
-async def other(one: Writer, tmp_path: Path) -> AsyncIterator[Writer]:
-    async with writer(tmp_path) as opened:
+async def other(one: Writer, urls: StoreUrls) -> AsyncIterator[Writer]:
+    async with writer(urls) as opened:
         yield opened
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.programs.run_events import sse
 from tests.programs.running import ADMIN_KEY, KEY, Live
 
 Description = dict[str, Any]
@@ -79,7 +80,9 @@ def test_what_the_routes_answer_is_as_described(live: Live, description: Descrip
         answer = get(live, address)
         assert answer.status_code == 200, (address, answer.text)
         schema = schema_of(description, operation["responses"]["200"])
-        Draft202012Validator(schema).validate(answer.json())
+        streamed = "text/event-stream" in operation["responses"]["200"]["content"]
+        for document in sse(answer.text.split("\n")) if streamed else [answer.json()]:
+            Draft202012Validator(schema).validate(document)
         assert "type" in schema or "$ref" in schema
 
 

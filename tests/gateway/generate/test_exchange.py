@@ -9,7 +9,8 @@ import pytest
 from polyvox.activities.ledger.entries import EndStatus
 from polyvox.activities.live.relay import Batch, Relay, RunOutcome
 from polyvox.activities.tracing.spans import RequestSpan, RunSpan, Tracing
-from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.exchange import Exchange
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.errors import Headers
 from polyvox.protocols.chat.client import response as chat_response
@@ -106,6 +107,7 @@ class Program(Tracing):
         self.handle = Handle()
         self.request_spans, self.run_spans = Span(), Span()
         self.failed: list[tuple[str, int]] = []
+        self.released: list[str] = []
         self.run_id = ""
         self._acts = acts
 
@@ -124,6 +126,21 @@ class Program(Tracing):
         self.run_id = request.run_id
         self._acts(self)
         return StartedRun(self.handle, self.run_spans)
+
+    def find(self, run_id: str) -> RunHandle:
+        return self.handle
+
+    async def attach(self, run_id: str) -> None:
+        self.run_id = run_id
+
+    async def has_shown(self, run_id: str) -> bool:
+        return False
+
+    async def has_other_listener(self, run_id: str) -> bool:
+        return False
+
+    async def release(self, run_id: str) -> None:
+        self.released.append(run_id)
 
     def fail(self, run_id: str, error: ModelError) -> None:
         """Keep the error's kind, and whether the run had been cancelled by then."""

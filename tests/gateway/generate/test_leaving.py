@@ -1,9 +1,17 @@
 """A client that leaves ends its run, and with it every upstream stream."""
 
+import asyncio
+import json
+import socket
+from dataclasses import replace
+
 import httpx
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from polyvox.worker.runs.start import RunRequest, new_run_id
+from polyvox.workflows.conversation import Conversation, user
+from polyvox.workflows.errors import ModelError
 from tests.gateway.generate.test_failures import request
 from tests.programs.running import KEY, PATHS, PROTOCOLS, Live, until
 
@@ -84,3 +92,53 @@ def test_leaving_a_panel_ends_all_its_branches(live: Live) -> None:
     run = live.ended(run_id, 2)
     assert run["status"] == "cancelled"
     assert {call["status"] for call in run["calls"]} == {"cancelled"}
+
+
+def leave_at_once(live: Live, protocol: str, document: dict[str, object]) -> None:
+    """Send a whole request and close the connection, without waiting for anything."""
+    host, port = live.base_url.removeprefix("http://").split(":")
+    body = json.dumps(document).encode()
+    head = (
+        f"POST {PATHS[protocol]} HTTP/1.1\r\nhost: {host}:{port}\r\nx-api-key: {KEY}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode() + body)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"stream": True}, {"n": 3}], ids=["whole", "streamed", "choices"]
+)
+def test_many_who_leave_at_once_cost_nothing(live: Live, more: dict[str, object]) -> None:
+    """None of them is asked for and left open; the program goes on."""
+    name = f"main-stall0-idatonce{len(str(more))}"
+    for _ in range(20):
+        document = {**request("chat", f"sim-chat:{name}", stream=False), **more}
+        leave_at_once(live, "chat", document)
+    places = live.program.app.state.places
+    until(lambda: places.runs.taken == 0, "a run of a client that has left still has its place")
+    seen = live.seen()
+    asked = seen["requests"].get(name, 0)
+    until(lambda: live.seen()["disconnects"].get(name, 0) == asked, "an upstream is still open")
+
+
+def test_a_run_that_was_hung_up_before_its_call_never_asks_its_provider(live: Live) -> None:
+    """The engine may start the call after its client has left."""
+    name, run_id = "main-n1-idhungup", new_run_id()
+    runtime = live.program.runtime
+    conversation = Conversation((user("hello"),))
+    wanted = RunRequest(run_id, f"sim-chat:{name}", "chat", conversation, False, "key")
+
+    async def start() -> None:
+        digest = await runtime.bodies.put(conversation, "key")
+        starting = asyncio.create_task(runtime.runs.start(replace(wanted, digest=digest)))
+        await asyncio.sleep(0)  # it has asked the engine
+        runtime.relay.hang_up(run_id)
+        handle = (await starting).handle
+        await handle.cancel()
+        with pytest.raises(ModelError, match="has left"):
+            await runtime.runs.start(wanted)
+
+    live.run(start())
+    is_cancelled(live, run_id)
+    assert name not in live.seen()["requests"]

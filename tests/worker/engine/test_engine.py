@@ -180,6 +180,32 @@ async def test_an_engine_that_is_killed_comes_back_at_the_same_address(engine: E
     assert await engine.answers()
 
 
+async def test_a_frozen_engine_is_seen_killed_and_restarted(engine: Engine) -> None:
+    """It answers nothing while its process lives; requests are refused with that reason."""
+    frozen, restarts = engine.pid, engine.restarts
+    assert frozen is not None
+    os.kill(frozen, signal.SIGSTOP)
+    await until(lambda: engine.state == "unresponsive", "it is not seen that it is frozen")
+    refusal = engine.refusal()
+    assert refusal is not None
+    assert (refusal.kind, refusal.retry_after_s) == ("overloaded", 2.0)
+    assert "does not answer" in refusal.message
+    await until(lambda: engine.restarts == restarts + 1, "the engine was not restarted")
+    assert not is_running(frozen)
+    assert await engine.answers()
+    assert engine.refusal() is None
+
+
+async def test_an_engine_that_was_frozen_briefly_goes_on(engine: Engine) -> None:
+    pid = engine.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    await until(lambda: engine.state == "unresponsive", "it is not seen that it is frozen")
+    os.kill(pid, signal.SIGCONT)
+    await until(lambda: engine.state == "running", "it is not seen that it answers")
+    assert engine.pid == pid
+
+
 async def test_an_engine_comes_back_although_its_metrics_port_was_taken(engine: Engine) -> None:
     """Few ports are closed to browsers; another engine may have got this one meanwhile."""
     assert engine.log_path is not None

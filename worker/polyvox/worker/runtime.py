@@ -15,14 +15,20 @@ from importlib import import_module
 from importlib.metadata import version
 
 from sqlalchemy import Engine as Database
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
-from polyvox.activities.ledger.entries import EndStatus, RunEnded
+from polyvox.activities.ledger.entries import RunEnded
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.processes import Processes, ProcessRole
+from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.ledger.ui_sessions import UiSessions
+from polyvox.activities.ledger.unfinished import Unfinished
+from polyvox.activities.limits.circuits import Circuits
+from polyvox.activities.limits.fair_queue import Bounds
+from polyvox.activities.limits.provider_gates import ProviderGates
+from polyvox.activities.live.journal import Journal, JournalInterceptor
 from polyvox.activities.live.progress import Progress
 from polyvox.activities.live.relay import FOLLOW_ELSEWHERE_AFTER_S, Relay, RunOutcome
 from polyvox.activities.media.inlining import MediaFetcher
@@ -34,6 +40,7 @@ from polyvox.activities.model_call.recorded_replies import Recorded
 from polyvox.activities.model_call.redaction import Secrets
 from polyvox.activities.model_call.token_counting import TokenCounter
 from polyvox.activities.model_call.upstream import Upstream
+from polyvox.activities.recovery.orphans import Orphans
 from polyvox.activities.registry.registry import Registry
 from polyvox.activities.storage.backends.opened_blobs import open_blobs
 from polyvox.activities.storage.backends.postgresql import one_at_a_time
@@ -66,13 +73,18 @@ from polyvox.worker.hosting.roles import Readiness, connect, shared_key
 from polyvox.worker.hosting.stopping import GoOnElsewhere
 from polyvox.worker.hosting.watchdog import Watchdog
 from polyvox.worker.readiness import Stores
+from polyvox.worker.recovery.sweep import Sweep
+from polyvox.worker.runs.listeners import Listeners
+from polyvox.worker.runs.retries import Retries
 from polyvox.worker.runs.start import TASK_QUEUE, Runs
+from polyvox.worker.runs.uncertain_starts import UncertainStarts
 from polyvox.worker.settings.settings import Settings
 from polyvox.worker.settings.shipped_templates import (
     apply_models,
     apply_simulated,
     register_templates,
 )
+from polyvox.worker.stores.expiry import expire_hourly
 from polyvox.workflows.boundary.calls import RunInput
 from polyvox.workflows.errors import ModelError
 
@@ -101,7 +113,9 @@ class Runtime:
     relay: Relay
     tracing: Tracing
     runs: Runs
+    retries: Retries
     ui_sessions: UiSessions
+    gates: ProviderGates
     database: Database
     store: BlobStore
     lane_address: str | None = None
@@ -198,10 +212,12 @@ async def running(
         directory = Directory(providers, environ, protocols)
         media = MediaFetcher()
         stack.callback(media.close)
-        relay = Relay()
+        relay, journal = Relay(), Journal()
         client = await Client.connect(
             engine.address,
             namespace=engine.namespace,
+            # Pending activities name the process that has them.
+            identity=processes.process_id,
             data_converter=data_converter(store),
             # On loopback and for small payloads, compression costs more than it saves.
             grpc_compression=GrpcCompression.NONE,
@@ -213,11 +229,19 @@ async def running(
             stack.push_async_callback(receiver.close)
             if role == "gateway":
                 relay.follow_after_s = FOLLOW_ELSEWHERE_AFTER_S
-        else:
-            await settle(client, ledger)
+        unfinished = Unfinished(database)
+        sweep = Sweep(client, ledger, unfinished, processes, orphans_s=settings.server.orphans_s)
+        if processes.alone:  # the predecessor is dead, without a silence to wait for
+            await sweep.sweep()
+        gates = ProviderGates(
+            providers,
+            Circuits(settings.server.breaker_failures, settings.server.breaker_open_s),
+            Bounds(0, settings.server.max_queued, settings.server.queue_s),
+        )
         caller = ModelCaller(
             directory=directory,
             upstream=upstream,
+            gates=gates,
             bodies=bodies,
             memory=memory,
             call_states=CallStateStore(database, store),
@@ -225,8 +249,11 @@ async def running(
             media=media,
             secrets=secrets,
             relay=relay,
+            journal=journal,
             ledger=ledger,
+            unfinished=unfinished,
             tracing=tracing,
+            orphans=Orphans(unfinished, processes, settings.server.orphans_s),
             process_id=processes.process_id,
             max_answer_mib=settings.server.max_answer_mib,
         )
@@ -236,6 +263,7 @@ async def running(
             load_flow=registry.load,
             open_conversation=bodies.get,
             tell=lambda *ending: loop.call_soon_threadsafe(partial(ended, *ending)),
+            watch=lambda run_id: loop.call_soon_threadsafe(journal.watch, run_id),
         )
         watchdog = Watchdog(
             lambda run_id, error: loop.call_soon_threadsafe(
@@ -255,7 +283,7 @@ async def running(
                 memos.remember,
                 memos.recall,
                 Toolbox(bodies, {**TOOLS, "estimate_cost": estimating(directory)}).run_tool,
-                Progress(relay).show,
+                Progress(relay, journal).show,
             ],
             # Flows are checked at registration; the sandbox would take 3 ms per run.
             workflow_runner=watchdog.runner(),
@@ -267,15 +295,38 @@ async def running(
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
             # With others to go on, its calls may end; without, the engine stops with this process.
             graceful_shutdown_timeout=timedelta(seconds=settings.server.drain_s if shared else 2),
-            interceptors=[GoOnElsewhere()],
+            interceptors=[JournalInterceptor(journal), GoOnElsewhere()],
         )
         if role != "gateway":
             await stack.enter_async_context(worker)
+            sweeping = asyncio.create_task(sweep.run(), name="sweep")
+            stack.callback(sweeping.cancel)
+            expiring = asyncio.create_task(expire_hourly(database, settings.retention))
+            stack.callback(expiring.cancel)
         if port is not None and receiver is not None:
             stores = Stores(database, store, engine)
             readiness = Readiness(engine, stores, worker if role != "gateway" else None)
             await port.serve(receiver, readiness)
             stack.callback(readiness.stop)
+        requests, listeners = Requests(database), Listeners(processes)
+        uncertain = UncertainStarts(client, relay)
+        stack.push_async_callback(uncertain.close)
+        runs = Runs(
+            client=client,
+            engine=engine,
+            ledger=ledger,
+            registry=registry,
+            providers=providers,
+            bodies=bodies,
+            relay=relay,
+            tracing=tracing,
+            requests=requests,
+            listeners=listeners,
+            uncertain=uncertain,
+            eager=role != "gateway",
+        )
+        retries = Retries(requests, runs.find, listeners, window_s=settings.server.retry_window_s)
+        await retries.load()
         yield Runtime(
             settings=settings,
             protocols=protocols,
@@ -291,19 +342,10 @@ async def running(
             conversations=conversations,
             relay=relay,
             tracing=tracing,
-            runs=Runs(
-                client=client,
-                engine=engine,
-                ledger=ledger,
-                registry=registry,
-                providers=providers,
-                bodies=bodies,
-                relay=relay,
-                tracing=tracing,
-                process_id=processes.process_id,
-                eager=role != "gateway",
-            ),
+            runs=runs,
+            retries=retries,
             ui_sessions=UiSessions(database),
+            gates=gates,
             database=database,
             store=store,
             lane_address=port.address if port is not None else None,
@@ -353,44 +395,3 @@ def _end_blocked(
 
     ended(run_id, None, RunOutcome(error=error))
     return asyncio.get_running_loop().create_task(terminate())
-
-
-_STATUS: dict[WorkflowExecutionStatus, EndStatus] = {
-    WorkflowExecutionStatus.COMPLETED: "completed",
-    WorkflowExecutionStatus.CANCELED: "cancelled",
-    WorkflowExecutionStatus.TERMINATED: "cancelled",
-    WorkflowExecutionStatus.FAILED: "failed",
-    WorkflowExecutionStatus.TIMED_OUT: "failed",
-}
-
-
-async def settle(client: Client, ledger: Ledger) -> None:
-    """Record the end of runs that ended while no process could record it in the ledger.
-
-    Runs that are still open in the engine will be finished by this worker and recorded as usual.
-    Their calls are made again; those that were in progress stay in the ledger as interrupted.
-    """
-    await ledger.interrupt_calls()
-    for run_id in await ledger.running():
-        try:
-            found = await client.get_workflow_handle(run_id).describe()
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                log.warning("Cannot get the state of run %s from the engine: %s", run_id, error)
-                continue
-            status: EndStatus | None = "failed"
-            ended_at, workflow = datetime.now(UTC), False
-        else:
-            workflow = True
-            status = _STATUS.get(found.status) if found.status is not None else None
-            ended_at = found.close_time or datetime.now(UTC)
-        if status is not None:
-            ledger.record(
-                RunEnded(
-                    run_id=run_id,
-                    status=status,
-                    ended_at=ended_at,
-                    notes=({"what": "the program died before it recorded this run's end"},),
-                    workflow=workflow,
-                )
-            )

@@ -106,7 +106,18 @@ class CallEnded:
     process: str | None = None
 
 
-Entry = RunStarted | RunEnded | CallStarted | CallEnded
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """The end of an attempt and its finished ``reply``, written in one transaction.
+
+    ``reply`` is as ``recovery/finished_replies.py`` packs it.
+    """
+
+    ended: CallEnded
+    reply: bytes
+
+
+Entry = RunStarted | RunEnded | CallStarted | CallEnded | CallFinished
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
-from polyvox.activities.ledger.entries import CallEnded, CallStarted, Entry, RunEnded, RunStarted
+from polyvox.activities.ledger.entries import (
+    CallEnded,
+    CallFinished,
+    CallStarted,
+    Entry,
+    RunEnded,
+    RunStarted,
+)
 from polyvox.activities.ledger.statements import (
     Row,
     columns_of,
@@ -12,12 +19,14 @@ from polyvox.activities.ledger.statements import (
     end_runs,
     ended_call_row,
     ended_row,
+    finished_row,
+    forget_finished_calls,
     insert_new,
     started_call_row,
     started_row,
     table_of,
 )
-from polyvox.activities.ledger.tables import CallRow, RunRow
+from polyvox.activities.ledger.tables import CallRow, FinishedCallRow, RunRow
 
 _CallKey = tuple[str, str | None, int]
 """What identifies an attempt: the run's id, the call's id and the number of the attempt."""
@@ -36,6 +45,8 @@ class EntryWriter:
         self._insert_calls = table_of(CallRow).insert()
         self._end_runs = end_runs()
         self._end_calls = end_calls()
+        self._insert_finished = insert_new(engine.dialect.name, table_of(FinishedCallRow))
+        self._forget_finished = forget_finished_calls()
         self._open: set[_CallKey] = set()
         """The attempts whose start is written and whose end is not."""
 
@@ -45,7 +56,8 @@ class EntryWriter:
         whole: list[Row] = []
         closed: dict[_CallKey, Row] = {}
         ended: list[Row] = []
-        for entry in entries:
+        finished = [finished_row(entry) for entry in entries if isinstance(entry, CallFinished)]
+        for entry in (e.ended if isinstance(e, CallFinished) else e for e in entries):
             match entry:
                 case RunStarted():
                     started.append(started_row(entry))
@@ -68,8 +80,12 @@ class EntryWriter:
                 connection.execute(self._end_calls, list(closed.values()))
             if whole:
                 connection.execute(self._insert_calls, whole)
+            if finished:
+                connection.execute(self._insert_finished, finished)
             if ended:
                 connection.execute(self._end_runs, ended)
+                forgotten = [{"ended_run": row["ended_run"]} for row in ended]
+                connection.execute(self._forget_finished, forgotten)
         self._open.update(begun)
         self._open.difference_update(closed)
 

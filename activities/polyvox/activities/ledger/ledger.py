@@ -34,10 +34,15 @@ from polyvox.activities.ledger.entry_writer import EntryWriter
 from polyvox.activities.ledger.statements import (
     begins_with,
     costs_of,
-    interrupt_calls,
     run_by_prefix,
 )
-from polyvox.activities.ledger.tables import CallRow, KeyRow, RunFacts, RunRecord, RunRow
+from polyvox.activities.ledger.tables import (
+    CallRow,
+    KeyRow,
+    RunFacts,
+    RunRecord,
+    RunRow,
+)
 from polyvox.activities.storage.database import open_database, run_query
 from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
@@ -195,28 +200,9 @@ class Ledger:
         """Return the process that holds the client of a run, None if nobody does."""
 
         def read(session: Session) -> str | None:
-            found = select(RunRow.listener).where(RunRow.run_id == run_id)
-            return session.exec(found).first()
+            return session.exec(select(RunRow.listener).where(RunRow.run_id == run_id)).first()
 
         return await self._query(read, self._threads)
-
-    async def running(self) -> list[str]:
-        """Return the ids of all runs without an end, oldest first."""
-
-        def read(session: Session) -> list[str]:
-            running = select(RunRow.run_id).where(RunRow.status == "running")
-            return list(session.exec(running.order_by(col(RunRow.started_at))))
-
-        return await self._read(read)
-
-    async def interrupt_calls(self) -> None:
-        """Mark calls that are still running as interrupted; for the start of the only server."""
-
-        def write(session: Session) -> None:
-            session.connection().execute(interrupt_calls(datetime.now(UTC)))
-            session.commit()
-
-        await self._query(write)
 
     async def create_key(self, name: str, role: Role = "user") -> tuple[str, str]:
         """Create a key; return its id and its secret, which is not stored."""

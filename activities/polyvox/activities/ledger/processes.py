@@ -102,7 +102,7 @@ class Processes:
         self._version = version
         self._role = role
         self._address = address
-        self._alone = alone
+        self.alone = alone
         self._see_s = see_s
         self._clock = clock
         self._started_at: datetime | None = None
@@ -236,7 +236,7 @@ class Processes:
     def _add(self, session: Session) -> None:
         now = _now(session)
         self._started_at = self._started_at or now
-        if self._alone:
+        if self.alone:
             others = col(ProcessRow.process_id) != self.process_id
             session.connection().execute(delete(ProcessRow).where(others))
         session.merge(

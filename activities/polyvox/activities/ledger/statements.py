@@ -5,22 +5,33 @@ Rows are written as dicts in batches, without an ORM object for each.
 
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, Update, bindparam, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Engine,
+    Insert,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped
 from sqlmodel import Session, SQLModel, and_, col, func, select
 
 from polyvox.activities.ledger.entries import (
     CallEnded,
+    CallFinished,
     CallStarted,
     RunEnded,
     RunStarted,
     storable,
 )
-from polyvox.activities.ledger.tables import CallRow, RunRow
+from polyvox.activities.ledger.tables import CallRow, FinishedCallRow, RunRow
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import METERS, Cost
 
@@ -38,8 +49,6 @@ _CALL_KEY = ("run_id", "call_id", "attempt")
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 """For NUL characters, which PostgreSQL does not accept."""
-
-_INTERRUPTED = "The server stopped during this call; its tokens and cost are not known."
 
 
 def started_row(run: RunStarted) -> Row:
@@ -60,6 +69,10 @@ def ended_call_row(call: CallEnded) -> Row:
     """Return parameters of ``end_calls``: the columns that identify the row have a prefix."""
     row = columns_of(call)
     return {**{f"ended_{name}": row.pop(name) for name in _CALL_KEY}, **row}
+
+
+def finished_row(call: CallFinished) -> Row:
+    return {"run_id": call.ended.run_id, "call_id": call.ended.call_id, "reply": call.reply}
 
 
 def columns_of(entry: RunStarted | RunEnded | CallStarted | CallEnded) -> Row:
@@ -108,20 +121,20 @@ def end_runs() -> Update:
 
 
 def end_calls() -> Update:
-    """Return an UPDATE for rows of ``ended_call_row``."""
+    """Return an UPDATE for rows of ``ended_call_row``.
+
+    An interrupted call may end: its process was taken for dead, and the true end is better.
+    """
     calls = table_of(CallRow).c
     same = [calls[name] == bindparam(f"ended_{name}") for name in _CALL_KEY]
-    return update(table_of(CallRow)).where(*same, calls.status == "running")
+    open_calls = calls.status.in_(("running", "interrupted"))
+    return update(table_of(CallRow)).where(*same, open_calls)
 
 
-def interrupt_calls(now: datetime) -> Update:
-    """Return an UPDATE for calls that were in progress when an earlier process ended."""
-    calls = table_of(CallRow)
-    return (
-        update(calls)
-        .where(calls.c.status == "running")
-        .values(status="interrupted", ended_at=now, error_message=_INTERRUPTED)
-    )
+def forget_finished_calls() -> Delete:
+    """Return a DELETE of the finished Replies of a run, for rows of ``ended_row``."""
+    finished = table_of(FinishedCallRow)
+    return delete(finished).where(finished.c.run_id == bindparam("ended_run"))
 
 
 _HIGHEST = chr(0x10FFFF)

@@ -2,6 +2,7 @@
 
 from temporalio import activity
 
+from polyvox.activities.live.journal import Journal
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.workflows.boundary.backend import SHOW
 from polyvox.workflows.boundary.calls import ProgressPart
@@ -11,8 +12,9 @@ from polyvox.workflows.events import Event, PartDelta, PartEnded, PartStarted, o
 class Progress:
     """Publishes whole parts to the relay; ``show`` is the activity."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, journal: Journal) -> None:
         self._relay = relay
+        self._journal = journal
 
     @activity.defn(name=SHOW)
     async def show(self, shown: ProgressPart) -> None:
@@ -26,3 +28,4 @@ class Progress:
         ]
         batch = Batch(info.activity_id, info.attempt, events)
         self._relay.publish(shown.run_id, batch, shown.listener)
+        self._journal.publish(shown.run_id, batch)

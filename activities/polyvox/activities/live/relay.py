@@ -11,12 +11,13 @@ the engine.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from polyvox.activities.ledger.entries import EndStatus
+from polyvox.activities.live.hang_ups import HangUps
 from polyvox.protocols.coverage.losses import MORE_LOSSES, MOST_LOSSES
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
@@ -109,18 +110,25 @@ class Receiver(Protocol):
 class Channel:
     """The queue of a run's listener; without ``live`` it gets only the run's end.
 
-    ``ending`` is set if the run has ended and only the engine has the outcome.
+    ``ending`` is set if the run has ended and only the engine has the outcome. A
+    ``kept`` one remembers what it passed on, for listeners that come later.
     """
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, *, live: bool, kept: bool = False) -> None:
         self.live = live
         self.ending = asyncio.Event()
+        self.others: list[Channel] = []
+        """Later listeners to the same run, which get what this one gets."""
+        self._kept: list[Batch] | None = [] if kept and live else None
+        self._kept_bytes = 0
         self.losses: set[str] = set()
         self.unfinished: set[str] = set()
         """The calls of which the listener got a part and that have not completed (yet)."""
         self.elsewhere: set[str] = set()
         """The calls in other processes, whose completion may arrive after the run's end."""
         self.outcome: RunOutcome | None = None
+        self.on_call: Callable[[], object] = lambda: None
+        """Called when a call of the run begins in this process."""
         self._batches: list[Batch] = []
         self._waiting_bytes = 0
         self._overflown = False
@@ -128,6 +136,10 @@ class Channel:
         self._waiter: asyncio.Future[None] | None = None
 
     def push(self, batch: Batch) -> None:
+        for other in self.others:
+            other.push(batch)
+        if self._kept is not None:
+            self._keep(batch)
         if self._overflown:
             return
         for event in batch.events:
@@ -144,9 +156,45 @@ class Channel:
         """Pass on nothing more before the end, because a gap could not be filled later."""
         self._overflown = True
 
+    def _keep(self, batch: Batch) -> None:
+        assert self._kept is not None
+        self._kept.append(batch)
+        self._kept_bytes += sum(
+            EVENT_BYTES + (len(event.text) if isinstance(event, PartDelta) else 0)
+            for event in batch.events
+        )
+        if self._kept_bytes > MOST_WAITING_BYTES:
+            self._kept = None
+
+    def hold_back(self) -> None:
+        """Pass nothing on before the run's end: what came before is not known."""
+        self.live = False
+        self._overflown = True
+        self._batches = []
+
+    def keep_nothing(self) -> None:
+        """Let later listeners get only the end: this one did not listen from the beginning."""
+        self._kept = None
+
+    def add(self, later: "Channel") -> None:
+        """Let ``later`` get everything from the beginning on, or only the end if it is not kept."""
+        if self._kept is None:
+            later.hold_back()
+        else:
+            later._kept = []  # it may outlive this channel
+            for batch in self._kept:
+                later.push(batch)
+        later.losses, later.unfinished = self.losses, self.unfinished
+        self.others.append(later)
+
     def end(self, outcome: RunOutcome) -> None:
         self.outcome = self.outcome or outcome
         self._wake()
+
+    def end_all(self, outcome: RunOutcome) -> None:
+        """Pass the end of the run to this listener and the later ones."""
+        for channel in (self, *self.others):
+            channel.end(outcome)
 
     async def next(self, timeout_s: float) -> list[Batch]:
         """Return the queued batches; wait for up to ``timeout_s`` if there are none.
@@ -185,6 +233,7 @@ class Relay:
         self._sender: Sender | None = None
         self._receiver: Receiver | None = None
         self.follow_after_s = FOLLOW_AFTER_S
+        self.hang_ups = HangUps()
 
     def connect(self, sender: Sender, receiver: Receiver) -> None:
         """Connect the relay with those of other processes."""
@@ -205,15 +254,29 @@ class Relay:
         return 0.0 if len(self._calls) < _MANY_CALLS else _PAUSE_S
 
     @contextmanager
-    def subscribe(self, run_id: str, *, live: bool = True) -> Iterator[Channel]:
+    def subscribe(self, run_id: str, *, live: bool = True, kept: bool = False) -> Iterator[Channel]:
         """Listen to ``run_id`` while the context is open; subscribe before the run starts.
 
-        A listener that needs only the whole reply is not ``live`` and gets no batches.
+        A listener that needs only the whole reply is not ``live`` and gets no batches. If others
+        may listen to the same run later, what it gets is ``kept`` for them, up to a size.
         """
-        channel = self._channels[run_id] = Channel(live=live)
+        channel = Channel(live=live, kept=kept)
+        first = self._channels.setdefault(run_id, channel)
+        if first is not channel:
+            first.add(channel)
         try:
             yield channel
         finally:
+            self._leave(run_id, channel)
+
+    def _leave(self, run_id: str, channel: Channel) -> None:
+        first = self._channels[run_id]
+        if first is not channel:
+            first.others.remove(channel)
+        elif channel.others:
+            heir, *heir.others = channel.others
+            self._channels[run_id] = heir
+        else:
             del self._channels[run_id]
             if self._receiver is not None:
                 self._receiver.forget(run_id)
@@ -221,6 +284,15 @@ class Relay:
     def channel(self, run_id: str) -> Channel | None:
         """Return the channel of a listener in this process."""
         return self._channels.get(run_id)
+
+    def is_shared(self, run_id: str) -> bool:
+        """Return whether ``run_id`` has several listeners."""
+        channel = self._channels.get(run_id)
+        return channel is not None and bool(channel.others)
+
+    def has_listener(self, run_id: str) -> bool:
+        """Return whether ``run_id`` has a listener in this process."""
+        return run_id in self._channels
 
     def publish(self, run_id: str, batch: Batch, listener: str = "") -> None:
         """Pass a batch to the listener of ``run_id``, if any."""
@@ -273,7 +345,7 @@ class Relay:
         """Pass the end of the run to its listener."""
         channel = self._channels.get(run_id)
         if channel is not None:
-            channel.end(outcome)
+            channel.end_all(outcome)
         elif self._sender is not None:
             self._sender.close(run_id, outcome, listener)
 
@@ -281,9 +353,16 @@ class Relay:
     def calling(
         self, run_id: str, call: "asyncio.Task[Reply]", listener: str = ""
     ) -> Iterator[None]:
-        """Make ``call`` cancellable by ``hang_up`` while the context is open."""
+        """Make ``call`` cancellable by ``hang_up`` while the context is open.
+
+        The call of a run that was hung up before is cancelled at once.
+        """
         calls = self._calls.setdefault(run_id, set())
         calls.add(call)
+        if run_id in self.hang_ups:
+            call.cancel()
+        if (channel := self._channels.get(run_id)) is not None:
+            channel.on_call()
         if self._sender is not None:
             self._sender.calling(run_id, listener)
         try:
@@ -296,13 +375,17 @@ class Relay:
                 self._calls.pop(run_id, None)
 
     def hang_up(self, run_id: str) -> None:
-        """Cancel the calls of ``run_id`` now, in every process, not at their next heartbeat."""
+        """Cancel the calls of ``run_id`` now, in every process, also those that begin later.
+
+        Call ``hang_ups.cancelled`` when the engine knows that the run is cancelled.
+        """
         self.hang_up_here(run_id)
         if self._receiver is not None:
             self._receiver.hang_up(run_id)
 
     def hang_up_here(self, run_id: str) -> None:
         """Cancel the calls of ``run_id`` in this process."""
+        self.hang_ups.add(run_id)
         for call in list(self._calls.get(run_id, ())):
             call.cancel()
 

@@ -11,11 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from temporalio import activity
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from polyvox.activities.failures.explained import explain
 from polyvox.activities.failures.stopped_process import stopped_process
+from polyvox.activities.ledger.entries import CallFinished
 from polyvox.activities.ledger.ledger import Ledger
+from polyvox.activities.ledger.unfinished import Unfinished
+from polyvox.activities.limits.provider_gates import ProviderGates
+from polyvox.activities.live.journal import Journal
 from polyvox.activities.live.relay import Batch, Relay
 from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.answer_format import broken_format
@@ -27,6 +32,8 @@ from polyvox.activities.model_call.recorded_replies import Recorded
 from polyvox.activities.model_call.redaction import RedactedEvents, Secrets
 from polyvox.activities.model_call.stop_sequences import Stopping
 from polyvox.activities.model_call.upstream import Answer, Upstream
+from polyvox.activities.recovery.finished_replies import as_result, packed, text_of, unpacked
+from polyvox.activities.recovery.orphans import Orphans
 from polyvox.activities.storage.call_states import CallStateStore, Place
 from polyvox.activities.storage.conversation_blobs import Bodies
 from polyvox.activities.storage.hidden_transcripts import Memory
@@ -53,7 +60,6 @@ _HEARTBEAT_S = 2.0
 """Heartbeats only deliver cancellations from other processes, and each costs the engine a write. A
 client that disconnects cancels its calls immediately."""
 
-
 _ENVELOPE_BYTES = 500
 _LEAST_FRAME_BYTES = 16
 """The bytes of an event that do not count towards the answer's size, and the least that counts: a
@@ -72,6 +78,7 @@ class ModelCaller:
 
     directory: Directory
     upstream: Upstream
+    gates: ProviderGates
     bodies: Bodies
     memory: Memory
     call_states: CallStateStore
@@ -79,8 +86,11 @@ class ModelCaller:
     media: MediaFetcher
     secrets: Secrets
     relay: Relay
+    journal: Journal
     ledger: Ledger
+    unfinished: Unfinished
     tracing: Tracing
+    orphans: Orphans
     process_id: str = ""
     max_answer_mib: int = 32
 
@@ -89,8 +99,11 @@ class ModelCaller:
         return self.max_answer_mib * 1024 * 1024
 
     @activity.defn(name=CALL_MODEL)
-    async def call_model(self, call: ModelCall) -> Reply:
-        """Call the model and return its whole Reply; emit its events if ``call`` requests it."""
+    async def call_model(self, call: ModelCall) -> RawValue:
+        """Call the model and return its whole Reply; emit its events if ``call`` requests it.
+
+        A Reply is durable before it is returned. The next attempt finds it if this process dies.
+        """
         info = activity.info()
         attempt = Attempt(
             call,
@@ -119,6 +132,7 @@ class ModelCaller:
             if stopped is not None:
                 raise _failed(left, earlier, retryable=not attempt.emitted) from None
             if hung_up:
+                await self.relay.hang_ups.until_cancelled(call.run_id)
                 raise failure(
                     ModelError("cancelled", "The client has left."), retryable=False
                 ) from None
@@ -141,8 +155,10 @@ class ModelCaller:
         finally:
             beating.cancel()
         self.relay.complete(call.run_id, attempt.call_id)
-        self._record(attempt, reply=reply)
-        return reply
+        text = text_of(reply)
+        with suppress(ModelError):  # the Reply was bought, so it is returned in any case
+            await self._record(attempt, reply=reply, text=text)
+        return as_result(text)
 
     async def _ask(self, attempt: Attempt, started: "asyncio.Future[None]") -> Reply:
         """Ask the provider, as soon as the start of the attempt is durable."""
@@ -150,6 +166,12 @@ class ModelCaller:
         if call.recorded and (known := self.recorded.find(call)) is not None:
             attempt.recorded = True
             return known
+        if attempt.number > 1:
+            finished = await self.unfinished.finished_reply(call.run_id, attempt.call_id)
+            if finished is not None:
+                attempt.reused = True
+                return unpacked(finished)
+        await self.orphans.wait(call.run_id, call.listener)
         destination = self._destination(call)
         provider, protocol = destination.provider, destination.protocol.provider
         attempt.provider = provider
@@ -185,8 +207,10 @@ class ModelCaller:
             attempt.redacted = RedactedEvents(redaction)
         # The row is written while the request is prepared. Without it nothing is sent.
         await started
+        attempt.entry = await self.gates.enter(provider, destination.model, call.key_id)
         attempt.asked = True
-        async with self.upstream.post(provider, request, authorization, credentials) as answer:
+        post = self.upstream.post(provider, request, authorization, credentials)
+        async with attempt.entry, post as answer:
             attempt.http_status = answer.status
             try:
                 if answer.status >= 400:
@@ -275,6 +299,7 @@ class ModelCaller:
             isinstance(event, PartDelta | PartEnded) for event in events
         ):
             attempt.first_token_at = datetime.now(UTC)
+            attempt.entry.answers()
         attempt.parts += len([event for event in events if isinstance(event, PartStarted)])
         if attempt.parts > _MOST_PARTS:
             raise _too_large(f"more than {_MOST_PARTS} parts")
@@ -285,7 +310,9 @@ class ModelCaller:
     def _publish(self, attempt: Attempt, shown: list[Event]) -> None:
         """Publish events to the relay, and note whether a listener received parts of the answer."""
         call = attempt.call
-        self.relay.publish(call.run_id, Batch(attempt.call_id, attempt.number, shown))
+        batch = Batch(attempt.call_id, attempt.number, shown)
+        self.relay.publish(call.run_id, batch)
+        self.journal.publish(call.run_id, batch)
         if not attempt.emitted and any(
             isinstance(e, PartStarted | PartDelta | PartEnded) for e in shown
         ):
@@ -299,10 +326,17 @@ class ModelCaller:
             await recorded
 
     def _record(
-        self, attempt: Attempt, *, reply: Reply | None = None, error: ModelError | None = None
+        self,
+        attempt: Attempt,
+        *,
+        reply: Reply | None = None,
+        text: bytes = b"",
+        error: ModelError | None = None,
     ) -> "asyncio.Future[None]":
         ended = attempt.ended(reply, error)
         self.tracing.call_span(attempt.call.traceparent or None, ended, flow=attempt.flow)
+        if text and not ended.recorded:
+            return self.ledger.store(CallFinished(ended, packed(text)))
         return self.ledger.store(ended)
 
 

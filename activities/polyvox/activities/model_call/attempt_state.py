@@ -1,10 +1,13 @@
 """The state of one attempt of a model call, and its entries in the ledger."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from polyvox.activities.ledger.entries import CallEnded, CallStarted, EndStatus
+from polyvox.activities.limits.provider_gates import Entry
 from polyvox.activities.model_call.pricing import cost_of
 from polyvox.activities.model_call.provider import Provider
+from polyvox.activities.model_call.recorded_replies import NOTHING_SPENT
 from polyvox.activities.model_call.redaction import RedactedEvents
 from polyvox.activities.model_call.stop_sequences import Stopping
 from polyvox.activities.model_call.visibility import Emission
@@ -33,11 +36,14 @@ class Attempt:
         self.parts = 0
         self.losses: tuple[str, ...] = ()
         self.recorded = False
+        self.reused = False
+        """The Reply is that of an earlier attempt, which has the tokens and the cost."""
         self.asked = False
         self.redacted: RedactedEvents | None = None
         self.stopping: Stopping | None = None
         self.calls = AnsweredCalls(())
         self.provider: Provider | None = None
+        self.entry: Entry
         self.http_status: int | None = None
         self.started_at = datetime.now(UTC)
         self.first_token_at: datetime | None = None
@@ -67,6 +73,8 @@ class Attempt:
         """Return the attempt's ledger entry; for a failed attempt with its cost so far."""
         provider, _, model = self.call.model.partition(":")
         status: EndStatus = "completed"
+        if reply is not None and self.reused:
+            reply = replace(reply, usage=NOTHING_SPENT, cost_usd=0.0)
         if error is not None:
             status = "cancelled" if error.kind == "cancelled" else "failed"
         return CallEnded(
@@ -85,7 +93,7 @@ class Attempt:
             error_kind=None if error is None else error.kind,
             error_message=None if error is None else error.message,
             http_status=self.http_status,
-            recorded=self.recorded,
+            recorded=self.recorded or self.reused,
             cost_usd=error.cost_usd if error else reply.cost_usd if reply else None,
             call_id=self.call_id,
             process=self.process or None,

@@ -35,7 +35,7 @@ class Provider:
     attempt, in seconds. With ``inline_urls`` Polyvox fetches the URLs of images and files, for a
     provider that does not fetch them. ``prices`` are the operator's, by model; they take precedence
     over list prices. ``dialect`` are the operator's changes to what is known about the server, by
-    fact; see ``protocols.dialects``.
+    fact; see ``protocols.dialects``. ``max_concurrent`` bounds the calls in progress.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Provider:
     inline_urls: bool = False
     prices: Mapping[str, Price] = field(default_factory=dict)
     dialect: Mapping[str, Json] = field(default_factory=dict)
+    max_concurrent: int | None = None
 
 
 def api_key(provider: Provider, environ: Mapping[str, str]) -> str | None:

@@ -15,7 +15,7 @@ Loaded conversations are cached by digest, limited in bytes.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -46,6 +46,9 @@ _ELEMENT_BYTES = 1024
 """The memory of a message, part or tool besides its text: typed form, wire document, dicts."""
 
 Element = Message | Tool | Options
+
+GetAll = Callable[[Iterable[str]], dict[str, bytes]]
+"""Returns bodies by digest, as ``BlobStore.get_all`` does."""
 
 
 class Recent(Generic[T]):
@@ -158,18 +161,7 @@ class Bodies:
 
     def _load(self, digest: str) -> tuple[Conversation, int]:
         """Read a conversation: four queries of a database server, however long it is."""
-        bodies = self._store.get_all([digest])
-        manifest = orjson.loads(bodies[digest])
-        runs = [*manifest["messages"], *manifest["tools"]]
-        single = [address for address in (manifest["system"], manifest["options"]) if address]
-        bodies |= self._store.get_all({*runs, *single})
-        bodies |= self._store.get_all(
-            {address for run in runs for address in _digests(bodies[run])} - bodies.keys()
-        )
-        elements = {*single, *(address for run in runs for address in _digests(bodies[run]))}
-        documents = {address: orjson.loads(bodies[address]) for address in elements}
-        apart = {address for document in documents.values() for address in _references(document)}
-        bodies |= self._store.get_all(apart - bodies.keys())
+        manifest, documents, bodies = _read(digest, self._store.get_all)
 
         def element(address: str) -> Any:
             return _element(_joined(documents[address], bodies.__getitem__), self._protocols)
@@ -184,6 +176,26 @@ class Bodies:
             options=element(manifest["options"]),
             headers=tuple((name, value) for name, value in manifest["headers"]),
         ), sum(map(len, bodies.values()))
+
+
+def stored_parts(digest: str, get_all: GetAll) -> set[str]:
+    """Return the digests of all blobs of a conversation. Raises what ``get_all`` raises."""
+    return {*_read(digest, get_all)[2]}
+
+
+def _read(digest: str, get_all: GetAll) -> tuple[dict[str, Any], dict[str, Json], dict[str, bytes]]:
+    """Return a conversation's manifest, the documents of its elements, and all its bodies."""
+    bodies = get_all([digest])
+    manifest = orjson.loads(bodies[digest])
+    runs = [*manifest["messages"], *manifest["tools"]]
+    single = [address for address in (manifest["system"], manifest["options"]) if address]
+    bodies |= get_all({*runs, *single})
+    elements = {*single, *(address for run in runs for address in _digests(bodies[run]))}
+    bodies |= get_all(elements - bodies.keys())
+    documents = {address: orjson.loads(bodies[address]) for address in elements}
+    apart = {address for document in documents.values() for address in _references(document)}
+    bodies |= get_all(apart - bodies.keys())
+    return manifest, documents, bodies
 
 
 def pack(conversation: Conversation, stored: Callable[[str], bool] = lambda _: False) -> _Packed:

@@ -99,7 +99,7 @@ class Schema:
 
 MAIN = Schema(
     "main",
-    ("0001", "0002", "0003", "0004", "0005", "0006"),
+    ("0001", "0002", "0003", "0004", "0005", "0006", "0007"),
     "runs, keys, models and stored responses",
 )
 BLOBS = Schema("blobs", ("0001", "0002"), "the conversations of all runs")

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Final, Self
 
-DEPLOYMENT_KEY: Final = "POLYVOX_DEPLOYMENT_KEY"
+DEPLOYMENT_KEY = "POLYVOX_DEPLOYMENT_KEY"
 """The environment variable."""
 
 LEAST: Final = 32

@@ -4,14 +4,14 @@ A row contains a response's key and the digests of its bodies: its conversation 
 was started with, so storing a response adds only its document. Rows are written through a queue and
 can be found while they are queued, so that a following request does not wait for the database.
 
-Rows expire: expired ones are not found, and are deleted once an hour. Their blobs are not deleted,
-because other conversations may share them.
+Rows expire: expired ones are not found, and are deleted once an hour. Their blobs, which other
+conversations may share, are deleted by a collection of garbage.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
@@ -104,6 +104,10 @@ class StoredResponse:
     def run_id(self) -> str:
         return self.response_id.removeprefix(PREFIX)
 
+    def ended(self, document: dict[str, Json]) -> "StoredResponse":
+        """Return this response with its end."""
+        return replace(self, document=document)
+
     @property
     def status(self) -> str:
         return str(self.document["status"]) if self.document else "in_progress"
@@ -184,14 +188,28 @@ class ResponsesStore:
 
         return found or await self._query(read)
 
-    async def frames(self, response_id: str) -> bytes:
-        """Return all stored frames of a stream."""
+    async def unfinished(self, limit: int) -> list[StoredResponse]:
+        """Return responses that have not ended, oldest first."""
+
+        def read(session: Session) -> list[StoredResponse]:
+            open_rows = select(ResponseRow.response_id).where(
+                col(ResponseRow.document).is_(None),
+                col(ResponseRow.created_at) > datetime.now(UTC) - self._age,
+            )
+            ids = session.exec(open_rows.order_by(col(ResponseRow.created_at)).limit(limit))
+            return [row for row in [self._read(session, one) for one in ids] if row is not None]
+
+        return await self._query(read)
+
+    async def frames(self, response_id: str, first: int = 0) -> bytes:
+        """Return the stored frames of a stream that were stored from number ``first`` on."""
         await self.flush()
 
         def read(session: Session) -> bytes:
             packed = session.exec(
                 select(ResponseFramesRow.frames)
                 .where(ResponseFramesRow.response_id == response_id)
+                .where(col(ResponseFramesRow.first) >= first)
                 .order_by(col(ResponseFramesRow.first))
             )
             return b"".join([zstandard.ZstdDecompressor().decompress(rows) for rows in packed])
@@ -222,8 +240,9 @@ class ResponsesStore:
     def _document(self, digest: str) -> dict[str, Json]:
         manifest = orjson.loads(self._blobs.get(digest))
         document: dict[str, Json] = manifest["members"]
+        bodies = self._blobs.get_all(manifest["apart"].values())
         for name, apart in manifest["apart"].items():
-            document[name] = orjson.loads(self._blobs.get(apart))
+            document[name] = orjson.loads(bodies[apart])
         return document
 
     def _write(self, entries: Sequence[_Entry]) -> None:
@@ -241,8 +260,8 @@ class ResponsesStore:
                 connection.execute(delete(_FRAMES).where(stream, _FRAMES.c.first >= row["first"]))
                 connection.execute(insert(_FRAMES), row)
             gone = [e.response_id for e in newest.values() if isinstance(e, _Forgotten)]
-            # Only background responses are stored before they have ended, and so more than once.
-            known = [*gone, *(entry.response_id for entry in stored if entry.background)]
+            # A response is stored when it begins and again when it has ended.
+            known = [*gone, *(e.response_id for e in stored if e.background or e.document)]
             if known:
                 connection.execute(delete(_RESPONSES).where(_RESPONSES.c.response_id.in_(known)))
                 connection.execute(delete(_ITEMS).where(_ITEMS.c.response_id.in_(known)))
@@ -274,6 +293,12 @@ class ResponsesStore:
             for table in (_ITEMS, _FRAMES):
                 connection.execute(delete(table).where(table.c.response_id.in_(theirs)))
             connection.execute(delete(_RESPONSES).where(expired))
+
+
+def document_parts(digest: str, get_all: Callable[[Iterable[str]], dict[str, bytes]]) -> set[str]:
+    """Return the digests of all blobs of a response's document. Raises what ``get_all`` raises."""
+    manifest = orjson.loads(get_all([digest])[digest])
+    return {digest, *manifest["apart"].values()}
 
 
 def _row(stored: StoredResponse, blobs: dict[str, bytes]) -> dict[str, Any]:

@@ -40,6 +40,12 @@ def describe() -> dict[str, Any]:
         [(form, "validation") for form in forms], ref_template="#/components/schemas/{model}"
     )
     document["components"]["schemas"] |= schemas["$defs"]
+    # FastAPI describes each answer that is not JSON as a string, besides by its model.
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for content in operation["responses"]["200"]["content"].values():
+                if "$ref" in content["schema"]:
+                    content["schema"].pop("type", None)
     return document
 
 

@@ -1,21 +1,29 @@
-"""The runs as an HTTP API: ``GET /api/runs``, ``GET /api/runs/{id}``, ``POST .../approve``.
+"""The runs as an HTTP API: ``GET /api/runs``, ``GET /api/runs/{id}``, ``GET .../events`` and
+``POST .../approve``.
 
 A key sees the runs it started, an admin key all of them; other runs do not exist for it. Approving
 needs an admin key.
 
-Needs ``client`` (the engine's Client, None without an engine), ``has_ui`` (whether there is a Web
-UI at ``/ui``) and ``namespace`` (str) in the application's state, besides what ``route`` needs.
+Needs ``client`` (the engine's Client, None without an engine), ``runtime`` (for its
+``keep_alive_s``), ``has_ui`` (whether there is a Web UI at ``/ui``) and ``namespace`` (str) in the
+application's state, besides what ``route`` needs.
 """
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 from temporalio.client import Client
 
 from polyvox.activities.ledger.entries import RunStatus
 from polyvox.activities.ledger.ledger import LIST_LIMIT, Ledger
 from polyvox.activities.ledger.tables import RunRecord
+from polyvox.gateway.api.event_stream import (
+    EventDocument,
+    EventStream,
+    event_stream,
+    wanted_place,
+)
 from polyvox.gateway.api.route import FAILED, Admin, ApiRoute, BodyOf, require_key
 from polyvox.gateway.api.run_document import (
     ApprovalDocument,
@@ -25,11 +33,15 @@ from polyvox.gateway.api.run_document import (
     render_whole_run,
     workflow_link,
 )
+from polyvox.gateway.http.admission import share_of
 from polyvox.worker.runs.approval import answer_question, open_questions
+from polyvox.worker.watching.follow import watch_run
 from polyvox.workflows.errors import ModelError
 
+ByKey = Annotated[str, Depends(require_key)]
 
-async def owner_of(request: Request, key_id: Annotated[str, Depends(require_key)]) -> str | None:
+
+async def owner_of(request: Request, key_id: ByKey) -> str | None:
     """Return the key whose runs the request may see, None for an admin key, which sees all."""
     role = await request.app.state.ledger.role_of(key_id)
     return None if role == "admin" else key_id
@@ -85,6 +97,28 @@ def api_router() -> APIRouter:
         if run.status == "running":
             questions = await open_questions(client, run.run_id) if client else None
         return render_whole_run(run, _link(request, run), questions)
+
+    @router.get(
+        "/runs/{run_id}/events",
+        response_class=EventStream,
+        responses={200: {"model": EventDocument, "description": "The events, to the run's end."}},
+    )
+    async def watch(
+        request: Request, key_id: ByKey, owner: Owner, run_id: str, after: str | None = None
+    ) -> Response:
+        """Follow a run: what has happened, then what happens, as server-sent events.
+
+        Each event's data is a document. The stream ends with the run. With ``after``, or the header
+        ``Last-Event-ID``, it begins behind the event with that id.
+        """
+        place = wanted_place(request, after)
+        run = await _found(request, run_id, owner)
+        client: Client | None = request.app.state.client
+        if client is None:
+            raise ModelError("overloaded", "There is no engine, so no run can be followed.")
+        share_of(request).take(key_id)
+        events = watch_run(client, request.app.state.ledger, run.run_id, place)
+        return event_stream(events, request.app.state.runtime.keep_alive_s)
 
     @router.post("/runs/{run_id}/approve")
     async def approve_run(

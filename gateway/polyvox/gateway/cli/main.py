@@ -13,12 +13,13 @@ from polyvox.activities.storage.private_files import OTHERS
 from polyvox.gateway.cli.lazy import add, group
 
 GROUPS = {
-    "runs": "Runs: list, show, approve, replay, rerun, export.",
+    "runs": "Runs: list, show, watch, approve, replay, rerun, export.",
     "keys": "Keys of the server: list, create, revoke.",
     "flows": "Flows and their versions.",
     "models": "Virtual models and their versions.",
     "providers": "Providers and what their servers accept.",
     "engine": "The Temporal engine Polyvox runs on.",
+    "storage": "The stores: sizes, garbage, checks, backup and restore.",
 }
 
 COMMANDS = (
@@ -64,6 +65,11 @@ COMMANDS = (
         "runs show",
         "runs.show:show_run",
         "Show one run: its calls with times, tokens, cost and failures.",
+    ),
+    (
+        "runs watch",
+        "runs.watch:watch",
+        "Follow a run: its steps, tokens and cost, and its text as it is written.",
     ),
     ("runs approve", "runs.approve:approve_run", "Answer the question that a run is waiting on."),
     (
@@ -150,6 +156,31 @@ COMMANDS = (
         "engine install",
         "engine:install",
         "Find the engine's executable, or download or build it (minutes, once per machine).",
+    ),
+    (
+        "storage show",
+        "storage:show",
+        "Show where the stores are, and how much is in them by kind.",
+    ),
+    (
+        "storage gc",
+        "storage:gc",
+        "Remove the blobs that nothing refers to; servers may run meanwhile.",
+    ),
+    (
+        "storage check",
+        "storage:check",
+        "Check that every blob is intact and every reference resolves; exit status 1 if not.",
+    ),
+    (
+        "storage backup",
+        "storage:backup",
+        "Copy the stores and the keys to a new folder; the server may run meanwhile.",
+    ),
+    (
+        "storage restore",
+        "storage:restore_backup",
+        "Copy a backup into a data folder that is empty or does not exist.",
     ),
 )
 """Each command's words, module and function, and the first line of its docstring."""

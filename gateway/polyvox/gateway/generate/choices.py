@@ -8,13 +8,15 @@ with an error. One failure, or a client that disconnects, ends all runs.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import orjson
 
 from polyvox.activities.live.relay import RunOutcome
-from polyvox.gateway.generate.exchange import Caller, Exchange, Program
+from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.exchange import Exchange, Program
+from polyvox.gateway.generate.joining import AnsweringRun, RetryingProgram, answering_run
 from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, retry_headers
 from polyvox.protocols.chat.client import request as chat
@@ -22,7 +24,6 @@ from polyvox.protocols.chat.client import response as chat_response
 from polyvox.protocols.chat.client.response import choice_of, usage_of_choices
 from polyvox.protocols.chat.client.stream import DONE, Encoder
 from polyvox.protocols.client_side import Ask
-from polyvox.worker.runs.start import new_run_id
 from polyvox.workflows.conversation import Json, Wire
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Reply
@@ -38,22 +39,37 @@ _MOST_HELD_BYTES = 1024 * 1024
 class Choices:
     """The answers to one request, as one answer."""
 
-    def __init__(self, program: Program, ask: Ask, caller: Caller) -> None:
+    def __init__(
+        self, program: Program, ask: Ask, caller: Caller, runs: Sequence[AnsweringRun]
+    ) -> None:
         self._ask = ask
         self._over = asyncio.Event()
         # Bounded, so that a slow client holds up the choices instead of filling the memory.
         self._queue = asyncio.Queue[tuple[_Choice, list[bytes] | None]](_MOST_QUEUED)
         self._failed: _Choice | None = None
-        run_ids = [new_run_id() for _ in range(chat.choices_wanted(ask))]
+        run_ids = [run.run_id for run in runs]
         created = int(time.time())
         self._choices = [
             _Choice(index, run_id, run_ids[0], created, self._queue, self._over)
             for index, run_id in enumerate(run_ids)
         ]
         self._exchanges = [
-            Exchange(program, choice, _single(ask, choice.index), caller, run_id=choice.run_id)
-            for choice in self._choices
+            run.exchange(
+                program,
+                choice,
+                _single(ask, choice.index),
+                _caller_of_choice(caller, choice.index),
+                run_id=run.run_id,
+            )
+            for run, choice in zip(runs, self._choices, strict=True)
         ]
+
+    @classmethod
+    async def joined(cls, program: RetryingProgram, ask: Ask, caller: Caller) -> "Choices":
+        """Return the answers, those that an earlier attempt at the request has begun included."""
+        indices = range(chat.choices_wanted(ask))
+        callers = [_caller_of_choice(caller, index) for index in indices]
+        return cls(program, ask, caller, [await answering_run(program, one) for one in callers])
 
     async def answer(self, sink: Sink) -> None:
         leaving = asyncio.create_task(self._notice_leaving(sink))
@@ -254,6 +270,10 @@ class _ChoiceEncoder(Encoder):
 
     def end(self, reply: Reply) -> bytes:
         return b""
+
+
+def _caller_of_choice(caller: Caller, index: int) -> Caller:
+    return caller if caller.sent is None else replace(caller, sent=caller.sent.of_choice(index))
 
 
 def _single(ask: Ask, index: int) -> Ask:

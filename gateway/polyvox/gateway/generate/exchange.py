@@ -13,25 +13,23 @@ sends nothing for ``keep_alive_s`` commits the stream, which gets keep-alives fr
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol as Interface
-
-from starlette.requests import HTTPConnection
 
 from polyvox.activities.live.relay import Batch, Channel, Relay, RunOutcome
 from polyvox.activities.tracing.spans import Tracing
+from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.places import Place
 from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, defect_error, error_for, retry_headers
-from polyvox.gateway.http.request_log import RequestFacts, facts_of
 from polyvox.protocols.client_side import Ask, Encoder, ResponseEncoder
 from polyvox.worker.runs.handle import RunHandle
 from polyvox.worker.runs.start import RunRequest, StartedRun, new_run_id
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta, PartEnded, PartStarted
 from polyvox.workflows.reply import Usage
-from polyvox.workflows.session import seen_headers
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +38,24 @@ _COMPLETIONS_S = 0.25
 
 _LOOKS = 25
 
+_BEGUN_WITHIN_S = 2.0
+"""A started run whose first call does not begin here makes room for the next start."""
+
 
 class RunStarter(Interface):
     """Starts runs; see ``runs.start.Runs``."""
 
     async def start(self, request: RunRequest) -> StartedRun: ...
+
+    def find(self, run_id: str) -> RunHandle: ...
+
+    async def attach(self, run_id: str) -> None: ...
+
+    async def has_shown(self, run_id: str) -> bool: ...
+
+    async def has_other_listener(self, run_id: str) -> bool: ...
+
+    async def release(self, run_id: str) -> None: ...
 
     def fail(self, run_id: str, error: ModelError) -> None: ...
 
@@ -67,36 +78,6 @@ class Program(Interface):
     def keep_alive_s(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The client of a request.
-
-    ``key_id`` names its key, ``method`` and ``path`` are those of the request, ``traceparent`` is
-    the client's own trace, ``headers`` are those that a flow may see. ``facts`` are set for the
-    log.
-    """
-
-    key_id: str
-    method: str = "POST"
-    path: str = ""
-    traceparent: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    facts: RequestFacts = field(default_factory=RequestFacts)
-
-
-def caller_of(connection: HTTPConnection, key_id: str) -> Caller:
-    """Return the caller of a request or WebSocket."""
-    scope, headers = connection.scope, connection.headers
-    return Caller(
-        key_id,
-        scope.get("method", "GET"),  # a WebSocket begins with a GET
-        scope["path"],
-        headers.get("traceparent"),
-        seen_headers(headers),
-        facts_of(connection),
-    )
-
-
 class Exchange:
     """One request's answer.
 
@@ -114,6 +95,7 @@ class Exchange:
         caller: Caller,
         *,
         run_id: str | None = None,
+        created: int | None = None,
         digest: str | None = None,
         lasting: bool = False,
         fetchable: bool = False,
@@ -124,7 +106,7 @@ class Exchange:
         self._answers = answers
         self._ask = ask
         self._caller = caller
-        self._created = int(time.time())
+        self._created = created or int(time.time())
         self._run_id = run_id or new_run_id()
         self._digest = digest
         self._lasting = lasting
@@ -136,7 +118,10 @@ class Exchange:
         self._committed = False
         self._left = False
         self._defect = False
+        self._was_cut = False
         self._sent_attempts: dict[str, int] = {}
+        self._select: Callable[[Channel, list[Batch]], list[Batch]] | None = None
+        """Returns the batches that the client may get, if not all."""
         self.refused: ModelError | None = None
         """Why the client got an error document."""
         self.losses: tuple[str, ...] = ()
@@ -174,22 +159,44 @@ class Exchange:
             headers=self._caller.headers,
             traceparent=traceparent,
             digest=self._digest,
+            sent=self._caller.sent,
             fetchable=self._fetchable,
         )
-        error: ModelError | None = _interrupted()
-        with self._program.relay.subscribe(self._run_id, live=ask.stream) as channel:
-            self._program.relay.lose(self._run_id, self._own_losses)
-            run = await self._program.runs.start(request)
+        relay = self._program.relay
+        place = self._caller.places.place(self._caller.key_id)
+        kept = self._caller.sent is not None and self._caller.sent.idempotency_key is not None
+        with relay.subscribe(self._run_id, live=ask.stream, kept=kept) as channel:
+            relay.lose(self._run_id, self._own_losses)
+            leaving = asyncio.create_task(self._notice_leaving(sink, channel, place))
             try:
-                await self._send(channel, run.handle, sink)
-                error = None
-            except ModelError as failed:
-                error = failed
-                raise
+                if not self._lasting:
+                    place.on_cut = partial(self._cut, channel)
+                await asyncio.sleep(0)  # for a client that has left already
+                run = await self._begin(request, channel, place)
+                await self._answer(channel, run, sink)
             finally:
-                if channel.outcome is not None:
-                    self._caller.facts.usage += _usage_of(channel.outcome)
-                run.span.end(RunOutcome(error=error).status, error)
+                leaving.cancel()
+                place.leave()
+
+    async def _begin(self, request: RunRequest, channel: Channel, place: Place) -> StartedRun:
+        await place.enter()
+        channel.on_call = place.begun
+        run = await self._program.runs.start(request)
+        place.begun_within(_BEGUN_WITHIN_S if run.begins_here else 0.0)
+        return run
+
+    async def _answer(self, channel: Channel, run: StartedRun, sink: Sink) -> None:
+        error: ModelError | None = _interrupted()
+        try:
+            await self._send(channel, run.handle, sink)
+            error = None
+        except ModelError as failed:
+            error = failed
+            raise
+        finally:
+            if channel.outcome is not None:
+                self._caller.facts.usage += _usage_of(channel.outcome)
+            run.span.end(RunOutcome(error=error).status, error)
 
     def _recorded(self, raised: Exception) -> ModelError:
         """Return ``raised`` as a ModelError. A defect is logged and recorded as the run's end."""
@@ -201,7 +208,6 @@ class Exchange:
         return error
 
     async def _send(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
-        leaving = asyncio.create_task(self._notice_leaving(sink, channel))
         following = asyncio.create_task(self._follow(handle, channel))
         try:
             await (self._stream if self._ask.stream else self._whole)(channel, sink)
@@ -211,17 +217,32 @@ class Exchange:
             # Before the run is cancelled, because the ledger stores the first end of a run.
             raise self._recorded(raised) from None
         finally:
-            leaving.cancel()
             following.cancel()
-            if self._left or self._defect or (channel.outcome is None and not self._lasting):
-                await self._end_run(handle)
+            unread = channel.outcome is None and not self._lasting
+            if self._left or self._defect or self._was_cut or unread:
+                await self._leave(channel, handle)
         if self._left:
             raise ModelError("cancelled", "The client has left.")
 
-    async def _notice_leaving(self, sink: Sink, channel: Channel) -> None:
+    async def _notice_leaving(self, sink: Sink, channel: Channel, place: Place) -> None:
         await sink.left()
         self._left = True
-        channel.end(RunOutcome(error=ModelError("cancelled", "The client has left.")))
+        left = ModelError("cancelled", "The client has left.")
+        place.withdraw(left)
+        if not await self._is_awaited():
+            self._program.relay.hang_up(self._run_id)
+        channel.end(RunOutcome(error=left))
+
+    async def _is_awaited(self) -> bool:
+        """Return whether another request waits for the run too."""
+        return self._program.relay.is_shared(
+            self._run_id
+        ) or await self._program.runs.has_other_listener(self._run_id)
+
+    def _cut(self, channel: Channel, error: ModelError) -> None:
+        if channel.outcome is None:
+            self._was_cut = True
+            channel.end(RunOutcome(error=error))
 
     async def _follow(self, handle: RunHandle, channel: Channel) -> None:
         """Ask the engine for the run's end, in case it is not reported."""
@@ -235,6 +256,14 @@ class Exchange:
         except Exception as defect:  # noqa: BLE001 - logged by ``_recorded``
             outcome = RunOutcome(error=self._recorded(defect))
         channel.end(outcome)
+
+    async def _leave(self, channel: Channel, handle: RunHandle) -> None:
+        """End the run, unless another request waits for it too."""
+        if not self._defect and await self._is_awaited():
+            return
+        await self._end_run(handle)
+        if channel.outcome is not None and channel.outcome.reply is not None:
+            await self._program.runs.release(self._run_id)
 
     async def _end_run(self, handle: RunHandle) -> None:
         try:
@@ -277,6 +306,8 @@ class Exchange:
             batches = await channel.next(keep_alive_s)
             if not batches and channel.outcome is not None:
                 break
+            if self._select is not None:
+                batches = self._select(channel, batches)
             for batch in batches:
                 self._refuse_rest_of_cut(channel, batch.call)
                 self._refuse_restart(batch)

@@ -6,14 +6,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
+from polyvox.gateway.generate.caller import caller_of
 from polyvox.gateway.generate.choices import Choices
-from polyvox.gateway.generate.exchange import Exchange, caller_of
+from polyvox.gateway.generate.joining import answering_run
 from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import count_tokens
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.errors import JsonResponse
-from polyvox.gateway.http.request_body import read_document
+from polyvox.gateway.http.request_body import read_document, read_identified
 from polyvox.protocols.wire_protocol import ROOT, Protocols, TokenCount, WireProtocol
 from polyvox.worker.readiness import OK
 from polyvox.worker.runtime import Runtime
@@ -46,13 +47,14 @@ def _generation(protocol: WireProtocol) -> Callable[[Request], Awaitable[Any]]:
         key_id = await key_of(request)
         share = share_of(request)
         share.take(key_id)
-        document = await read_document(request)
+        document, sent = await read_identified(request, key_id)
         ask = await share.work(lambda: protocol.parser.parse(document, request.headers))
-        caller = caller_of(request, key_id)
+        caller = caller_of(request, key_id, sent)
         if (wanted := protocol.choices_wanted(ask)) > 1:
             share.take(key_id, wanted - 1)
-            return HttpAnswer(Choices(runtime, ask, caller))
-        return HttpAnswer(Exchange(runtime, protocol.answers, ask, caller))
+            return HttpAnswer(await Choices.joined(runtime, ask, caller))
+        run = await answering_run(runtime, caller)
+        return HttpAnswer(run.exchange(runtime, protocol.answers, ask, caller, run_id=run.run_id))
 
     return generate
 

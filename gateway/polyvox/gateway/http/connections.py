@@ -32,8 +32,9 @@ MOST_HEADERS = 128
 
 MOST_URL_BYTES = 16 * 1024
 
-_PROBE_S = 0.25
-"""How soon the second probe follows the first; see ``eof_received``."""
+_FIRST_PROBE_S = 0.01
+_LAST_PROBE_S = 0.25
+"""The pauses between probes, each twice the one before; see ``eof_received``."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -106,14 +107,14 @@ class Connection(HttpToolsProtocol):
         if cycle.response_started or cycle.scope["http_version"] != "1.1":
             return False
         cycle.keep_alive = False
-        self._probe()
+        self._probe(_FIRST_PROBE_S)
         return True
 
-    def _probe(self) -> None:
+    def _probe(self, pause_s: float) -> None:
         if self.transport.is_closing() or self.cycle.response_started:
             return
         self.transport.write(_CONTINUE)
-        self.loop.call_later(_PROBE_S, self._probe)
+        self.loop.call_later(pause_s, self._probe, min(2 * pause_s, _LAST_PROBE_S))
 
     # What comes in
 

@@ -6,6 +6,7 @@ stream of every client waits for the event loop.
 """
 
 import asyncio
+import hashlib
 import io
 import math
 import zlib
@@ -17,7 +18,9 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
+from polyvox.gateway.http.request_identity import begin_digest, sent_request
 from polyvox.protocols.bounded_json import MOST_VALUES, TooManyValues, parse_json
+from polyvox.worker.runs.retries import SentRequest
 from polyvox.worker.settings.file import ServerSettings
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
@@ -33,6 +36,13 @@ _PIECE = 1024 * 1024
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
+async def read_identified(request: Request, key_id: str) -> tuple[dict[str, Json], SentRequest]:
+    """Read the body as ``read_document`` does, and identify the request if it is sent again."""
+    hashing = begin_digest(request)
+    document = await _document(request, hashing)
+    return document, sent_request(request, key_id, hashing)
+
+
 async def read_document(request: Request) -> dict[str, Json]:
     """Read the body as a JSON object.
 
@@ -40,6 +50,10 @@ async def read_document(request: Request) -> dict[str, Json]:
     ModelError("timeout") for a body that does not arrive, ModelError("cancelled") if the client
     disconnects, and ModelError("invalid_request") for anything but a JSON object.
     """
+    return await _document(request, None)
+
+
+async def _document(request: Request, hashing: "hashlib._Hash | None") -> dict[str, Json]:
     settings: ServerSettings = request.app.state.runtime.settings.server
     share = share_of(request)
     limit = settings.max_body_mib * 1024 * 1024
@@ -51,6 +65,8 @@ async def read_document(request: Request) -> dict[str, Json]:
         body = b"".join(chunks)
         chunks.clear()
         plain = _unpacked(body, encoding, limit) if is_packed else body
+        if hashing is not None:
+            hashing.update(plain)
         return parse_document(plain), len(plain)
 
     document, size = await share.work(read, large=is_packed)

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import math
 import resource
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -25,6 +26,9 @@ _OWN_FILES = 200
 """Databases, logs, the engine's connections."""
 
 FEW_FILES = 4096
+
+_CUT_S = 3.0
+"""How long responses that were cut off may take to send their last bytes."""
 
 _TICKS_PER_CHECK = 10
 """uvicorn ticks ten times a second."""
@@ -97,12 +101,15 @@ async def serving(
     files: int,
     protocols: Protocols = PROTOCOLS,
     draining: Draining | None = None,
+    stop: Callable[[], None] = lambda: None,
+    cut_off: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[None]:
     """Serve ``app`` on ``listener`` while the context is open, with at most ``files`` open files.
 
     A connection is refused in the one of ``protocols`` that its path belongs to. On exit, requests
-    are served for ``drain_delay_s`` more (``draining``), then running responses get ``drain_s``
-    seconds to end before they are cut off.
+    are served for ``drain_delay_s`` more (``draining``). Then ``stop`` is called, running responses
+    get ``drain_s`` seconds to end, and ``cut_off`` is called to end the others. Those that then do
+    not end in time are cancelled.
     """
     draining = draining or Draining()
     limits = Limits(
@@ -126,7 +133,7 @@ async def serving(
             access_log=False,
             server_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+            timeout_graceful_shutdown=math.ceil(settings.drain_s + _CUT_S),
         )
     )
     running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
@@ -136,4 +143,7 @@ async def serving(
         await draining.begin(settings.drain_delay_s)
     finally:
         server.should_exit = True
+        stop()
+        cutting = asyncio.get_running_loop().call_later(settings.drain_s, cut_off)
         await running
+        cutting.cancel()

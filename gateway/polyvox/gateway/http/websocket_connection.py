@@ -49,6 +49,11 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._guard.leave()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """Begin to stop. The application closes the connection behind its current answer."""
+        if not self.handshake_complete:
+            super().shutdown()
+
     def data_received(self, data: bytes) -> None:
         self._rest += data
         if len(self._rest) > _SLICE_BYTES:

@@ -3,7 +3,7 @@
 The sink of such a run is its Recording. It records the stream, so that clients can follow it,
 disconnect and resume: a frame's index is its sequence number. Frames are stored a few times a
 second, and only stored frames are sent, so a crash cannot take back what a client has seen: the run
-continues in the engine, and its stream is completed from the Reply (``resumed``).
+continues in the engine, and another Recording completes its stream.
 """
 
 import asyncio
@@ -12,7 +12,9 @@ from dataclasses import replace
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.activities.storage.responses import StoredResponse
-from polyvox.gateway.generate.exchange import Caller, Exchange
+from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.exchange import Exchange
+from polyvox.gateway.generate.joining import JoinedExchange
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.responses.stored_encoder import (
     Keep,
@@ -34,9 +36,20 @@ _BATCH_S = 0.1
 
 
 class Recording(Sink):
-    """A background response whose run is read by this process."""
+    """A background response whose run is read by this process.
 
-    def __init__(self, runtime: Runtime, ask: Ask, caller: Caller, stored: StoredResponse) -> None:
+    ``shown`` are the frames that another process stored before it ended, None if this process
+    starts the run.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        ask: Ask,
+        caller: Caller,
+        stored: StoredResponse,
+        shown: bytes | None = None,
+    ) -> None:
         self.stored = stored
         self._store = runtime.responses
         self._frames: list[bytes] = []
@@ -45,8 +58,9 @@ class Recording(Sink):
         self._added = asyncio.Event()
         self._news = asyncio.Event()
         self._cancelled = asyncio.Event()
-        self._encoder = _full_encoder(ask, stored, self._keep)
-        self._exchange = Exchange(
+        self._encoder = _resumed(ask, stored, shown or b"", self._keep)
+        exchange_type = Exchange if shown is None else JoinedExchange
+        self._exchange = exchange_type(
             runtime,
             StoredResponseEncoder(self._keep, self._encoder),
             ask,
@@ -55,7 +69,13 @@ class Recording(Sink):
             digest=stored.conversation,
             lasting=True,
         )
-        if stored.stream:
+        if shown:
+            self._frames = split_frames(shown)
+            self._shown = len(self._frames)
+            if isinstance(self._exchange, JoinedExchange):
+                # A new attempt may say something else than the frames do.
+                self._exchange.from_reply = b"\nevent: response.output_" in shown
+        elif stored.stream:
             self._add(self._encoder.keep_alive())
 
     @property
@@ -144,24 +164,20 @@ class Recording(Sink):
         self._news = asyncio.Event()
 
 
-def _full_encoder(ask: Ask, stored: StoredResponse, keep: Keep) -> StoredStreamEncoder:
-    """Return an encoder of the stored stream, which has every optional member."""
-    return StoredStreamEncoder(
-        ask, run_id=stored.run_id, created=stored.created, keep=keep, shows=EVERYTHING
-    )
-
-
 def split_frames(stream: bytes) -> list[bytes]:
     """Split whole frames; each stays as it was sent."""
     return [frame + b"\n\n" for frame in stream.split(b"\n\n") if frame]
 
 
-def resumed(ask: Ask, stored: StoredResponse, shown: bytes, keep: Keep) -> StoredStreamEncoder:
+def _resumed(ask: Ask, stored: StoredResponse, shown: bytes, keep: Keep) -> StoredStreamEncoder:
     """Return an encoder that continues after the frames ``shown`` by another process.
 
-    They are decoded like a provider's stream and encoded again; the result is discarded.
+    They are decoded like a provider's stream and encoded again; the result is discarded. The stored
+    stream has every optional member.
     """
-    writing = _full_encoder(ask, stored, keep)
+    writing = StoredStreamEncoder(
+        ask, run_id=stored.run_id, created=stored.created, keep=keep, shows=EVERYTHING
+    )
     if shown:
         writing.keep_alive()
         decoder = provider.decoder()

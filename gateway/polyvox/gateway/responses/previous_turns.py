@@ -6,11 +6,11 @@ look it up for this server and not for the client.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from polyvox.activities.storage.conversation_blobs import Bodies
-from polyvox.activities.storage.responses import PREFIX, ResponsesStore
+from polyvox.activities.storage.responses import PREFIX, ResponsesStore, StoredResponse
 from polyvox.activities.storage.threads import ConversationsStore
 from polyvox.gateway.responses.compaction import summary_of
 from polyvox.gateway.responses.item_lists import input_items
@@ -47,14 +47,19 @@ def _made_here(item: Json) -> re.Match[str] | None:
 
 
 class History:
-    """Finds what requests continue."""
+    """Finds what requests continue. ``find`` returns a response of a key as it is now, or None."""
 
     def __init__(
-        self, responses: ResponsesStore, conversations: ConversationsStore, bodies: Bodies
+        self,
+        responses: ResponsesStore,
+        conversations: ConversationsStore,
+        bodies: Bodies,
+        find: Callable[[str, str], Awaitable[StoredResponse | None]],
     ) -> None:
         self._responses = responses
         self._conversations = conversations
         self._bodies = bodies
+        self._find = find
 
     async def whole(self, ask: Ask, storing: StoreOptions, key_id: str, recent: Recent) -> Ask:
         """Return ``ask`` with all that it continues.
@@ -76,7 +81,7 @@ class History:
     async def _previous(self, response_id: str, key_id: str, recent: Recent) -> tuple[Message, ...]:
         if response_id in recent:
             return recent[response_id]
-        stored = await self._responses.find(response_id, key_id)
+        stored = await self._find(response_id, key_id)
         if stored is None:
             raise not_found(response_id)
         if stored.document is None:
@@ -111,7 +116,7 @@ class History:
         own = _made_here({"id": item_id})
         owners = [PREFIX + own[1]] if own else await self._responses.owners_of(item_id)
         for owner in owners:
-            stored = await self._responses.find(owner, key_id)
+            stored = await self._find(owner, key_id)
             if stored is None:
                 continue
             for item in (*stored.output, *await input_items(self._bodies, stored)):

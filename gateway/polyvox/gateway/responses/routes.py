@@ -7,13 +7,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from polyvox.gateway.generate.exchange import Caller, Exchange, caller_of
+from polyvox.activities.storage.responses import PREFIX, StoredResponse
+from polyvox.gateway.generate.caller import Caller, caller_of
+from polyvox.gateway.generate.joining import answering_run
 from polyvox.gateway.generate.sinks import HttpAnswer
 from polyvox.gateway.generate.token_count import count_tokens
 from polyvox.gateway.http.admission import share_of
 from polyvox.gateway.http.auth import key_of
 from polyvox.gateway.http.errors import JsonResponse
-from polyvox.gateway.http.request_body import read_document
+from polyvox.gateway.http.request_body import read_identified
 from polyvox.gateway.responses.compaction import (
     OWN_SUMMARY,
     CompactionEncoder,
@@ -49,10 +51,14 @@ def responses_router() -> APIRouter:
 
 async def create(request: Request) -> Any:
     state, caller = await _admit(request)
-    ask, storing, own = await _asked(request, state, caller)
+    ask, storing, own, caller = await _asked(request, state, caller)
+    run = await answering_run(_runtime(request), caller)
+    if storing.background and run.is_joined:
+        stored = await state.find(PREFIX + run.run_id, caller.key_id)
+        return await _begun_before(state, ask, stored)
     if storing.background:
         share = share_of(request).handed_over()
-        recording = await state.begin(ask, storing, caller, own, share)
+        recording = await state.begin(ask, storing, caller, own, share, run.run_id)
         if not ask.stream:
             return JsonResponse(
                 {**recording.document, "status": "queued"},
@@ -63,21 +69,31 @@ async def create(request: Request) -> Any:
             recording.follow(-1, keep_alive_s, included(ask)), recording.stored.run_id
         )
     if storing.store or storing.thread is not None or is_triggered(ask):
-        return HttpAnswer(await state.exchange(ask, storing, caller, own))
-    return HttpAnswer(Exchange(_runtime(request), answers, ask, caller))
+        return HttpAnswer(await state.exchange(ask, storing, caller, own, run=run))
+    return HttpAnswer(run.exchange(_runtime(request), answers, ask, caller, run_id=run.run_id))
+
+
+async def _begun_before(state: ResponsesState, ask: Ask, stored: StoredResponse) -> Response:
+    """Answer a request that is sent again with the background response that it has started."""
+    if ask.stream:
+        return _as_stream(state.recordings.events(stored, -1, included(ask)), stored.run_id)
+    shows = included(ask)
+    return JsonResponse(
+        shows.response(await state.document(stored)), headers=_headers(stored.run_id)
+    )
 
 
 async def _asked(
     request: Request, state: ResponsesState, caller: Caller
-) -> tuple[Ask, StoreOptions, tuple[Message, ...]]:
-    """Return the whole request, how it is stored, and its own messages at its end."""
+) -> tuple[Ask, StoreOptions, tuple[Message, ...], Caller]:
+    """Return the whole request, how it is stored, its own messages at its end, and its caller."""
     share = share_of(request)
     share.take(caller.key_id)
-    document = await read_document(request)
+    document, sent = await read_identified(request, caller.key_id)
     ask = await share.work(lambda: responses.parse(document, request.headers))
     storing = parse_store_options(document)
     whole, own = await state.whole(ask, storing, caller.key_id, {})
-    return whole, storing, own
+    return whole, storing, own, replace(caller, sent=sent)
 
 
 async def retrieve(request: Request) -> Response:
@@ -96,7 +112,7 @@ async def retrieve(request: Request) -> Response:
             param="stream",
         )
     after = query_number(request.query_params, "starting_after", -1)
-    return _as_stream(state.events(stored, after, shows), stored.run_id)
+    return _as_stream(state.recordings.events(stored, after, shows), stored.run_id)
 
 
 async def delete(request: Request) -> Response:
@@ -128,7 +144,7 @@ def wishes(request: Request) -> list[str]:
 
 async def count_input(request: Request) -> Response:
     state, caller = await _admit(request)
-    ask, _, _ = await _asked(request, state, caller)
+    ask, *_ = await _asked(request, state, caller)
     return await count_tokens(
         request, ask, caller.key_id, TOKEN_COUNT, object="response.input_tokens"
     )
@@ -136,11 +152,15 @@ async def count_input(request: Request) -> Response:
 
 async def compact(request: Request) -> Any:
     state, caller = await _admit(request)
-    ask, _, _ = await _asked(request, state, caller)
+    ask, _, _, caller = await _asked(request, state, caller)
     runtime = _runtime(request)
     asked = replace(asking_for_summary(ask), stream=False)
     losses = (OWN_SUMMARY,) if state.compacts_itself(ask.model) else ()
-    return HttpAnswer(Exchange(runtime, CompactionEncoder(ask), asked, caller, losses=losses))
+    run = await answering_run(runtime, caller)
+    encoder = CompactionEncoder(ask)
+    return HttpAnswer(
+        run.exchange(runtime, encoder, asked, caller, run_id=run.run_id, losses=losses)
+    )
 
 
 async def refuse_get(_request: Request) -> Response:

@@ -21,7 +21,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from polyvox.activities.live.relay import RunOutcome
-from polyvox.gateway.generate.exchange import caller_of
+from polyvox.gateway.generate.caller import caller_of
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of
 from polyvox.gateway.http.auth import key_of
@@ -123,9 +123,12 @@ class Connection(Sink):
         self._recent = _Recent()
         self._stream_id = b""
         self._status = 200
+        self._stopping = False
 
     async def serve(self) -> None:
         reading = asyncio.create_task(self._read())
+        on_stop = self._caller.places.on_stop
+        on_stop.add(self._stop)
         try:
             while (waiting := await self._requests.get()) and not self._left.is_set():
                 self._waiting_bytes -= len(waiting.text)
@@ -133,13 +136,23 @@ class Connection(Sink):
                     await self._answer(waiting)
                 finally:
                     waiting.share.release()
+                if self._stopping:
+                    break
+            if self._stopping and not self._left.is_set():
+                await self._websocket.close(_SERVICE_RESTART)
         except _Leaving:
             await self._websocket.close(_POLICY_VIOLATION)
         finally:
+            on_stop.discard(self._stop)
             reading.cancel()
             while not self._requests.empty():
                 if (waiting := self._requests.get_nowait()) is not None:
                     waiting.share.release()
+
+    def _stop(self) -> None:
+        """Close the connection behind the current answer, now if there is none."""
+        self._stopping = True
+        self._requests.put_nowait(None)
 
     async def _read(self) -> None:
         """Read on while an answer is made, which a client that disconnects ends."""
@@ -297,6 +310,7 @@ class Connection(Sink):
 
 
 _POLICY_VIOLATION = 1008
+_SERVICE_RESTART = 1012
 
 _LONG_S = 3600.0
 """Longer than any run: pings keep the connection alive."""

@@ -133,6 +133,12 @@ async def end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
+def kill(process: asyncio.subprocess.Process) -> None:
+    """Send SIGKILL, which also ends a process that was stopped."""
+    if process.returncode is None:
+        _signal_group(process.pid, signal.SIGKILL)
+
+
 def end_orphan(pid_file: Path, database_folder: Path) -> int | None:
     """End the engine that an earlier program left running; return its process id if there was one.
 

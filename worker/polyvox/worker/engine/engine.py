@@ -27,9 +27,10 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from polyvox.worker.engine.binary import EngineBinary, inspect
-from polyvox.worker.engine.child import Launch, end, end_orphan, log_tail, spawn
+from polyvox.worker.engine.child import Launch, end, end_orphan, kill, log_tail, spawn
 from polyvox.worker.engine.data_lock import DataLock
 from polyvox.worker.engine.frontend import EngineError, Frontend
+from polyvox.worker.engine.health import watch_health
 from polyvox.worker.engine.install import install_engine
 from polyvox.worker.engine.ports import (
     LOOPBACK,
@@ -38,11 +39,11 @@ from polyvox.worker.engine.ports import (
     metrics_port,
     write_ports,
 )
-from polyvox.worker.engine.trouble import engine_error, restarting
+from polyvox.worker.engine.trouble import engine_error, restarting, unresponsive
 from polyvox.worker.settings.settings import Settings
 from polyvox.workflows.errors import ModelError
 
-EngineState = Literal["starting", "running", "restarting", "stopped"]
+EngineState = Literal["starting", "running", "unresponsive", "restarting", "stopped"]
 
 READY_LIMIT_S = 60.0
 RETENTION = timedelta(days=30)
@@ -63,12 +64,12 @@ log = logging.getLogger(__name__)
 class Engine:
     """A Temporal engine, started with ``async with`` or ``start`` and ``stop``.
 
-    ``state`` is "running" while the frontend serves requests; for an existing cluster only the
-    start is covered, and ``answers`` checks again. ``address`` is ``host:port``. ``ui_url`` is the
-    address of the Web UI for the gateway, None if there is no Web UI. ``pid`` and ``log_path`` are
-    None for an existing cluster. ``version`` is the server's. ``report`` gets progress messages for
-    the operator. Start it on the main thread, because on Linux the engine is killed when the thread
-    that started it ends.
+    ``state`` is "running" while the frontend serves requests, and "unresponsive" if it does not
+    answer; a child that stays unresponsive is killed and restarted. ``address`` is ``host:port``.
+    ``ui_url`` is the address of the Web UI for the gateway, None if there is no Web UI. ``pid`` and
+    ``log_path`` are None for an existing cluster. ``version`` is the server's. ``report`` gets
+    progress messages for the operator. Start it on the main thread, because on Linux the engine is
+    killed when the thread that started it ends.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Engine:
         self._launch: Launch | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._checker: asyncio.Task[None] | None = None
+        self._was_frozen = False
         self._frontend: Frontend | None = None
 
     @property
@@ -143,16 +146,22 @@ class Engine:
             await self.stop()
             raise
         self.state = "running"
+        self._checker = asyncio.create_task(
+            watch_health(self.answers, self._is_up, self._note_health, self._end_frozen),
+            name="engine health",
+        )
 
     async def stop(self) -> None:
         """End the child, which has ten seconds to finish, and release the data folder."""
         self.state = "stopped"
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait({self._watcher})
-            if not self._watcher.cancelled() and (defect := self._watcher.exception()):
+        for task in (self._checker, self._watcher):
+            if task is None:
+                continue
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and (defect := task.exception()):
                 log.error("Monitoring the engine failed", exc_info=defect)
-            self._watcher = None
+        self._checker = self._watcher = None
         if self._process is not None:
             await end(self._process)
             self._process = None
@@ -165,9 +174,19 @@ class Engine:
 
     async def explain(self, error: RPCError) -> ModelError:
         """Return the ModelError for clients whose request failed with ``error``."""
-        if self.state != "running":
-            return restarting()
+        if (refusal := self.refusal()) is not None:
+            return refusal
         return await asyncio.to_thread(engine_error, error, self.database)
+
+    def refusal(self) -> ModelError | None:
+        """Return why requests are refused now, None if the engine serves them."""
+        match self.state:
+            case "running":
+                return None
+            case "unresponsive":
+                return unresponsive()
+            case _:
+                return restarting()
 
     @property
     def database(self) -> Path | None:
@@ -252,11 +271,13 @@ class Engine:
             self.state = "restarting"
             if loop.time() - began > STEADY_S:
                 backoff = FIRST_BACKOFF_S
+            pause_s = 0.0 if self._was_frozen else backoff
+            self._was_frozen = False
             log.error(
                 "The engine ended with status %s; restarting it in %.0f s. Its log: %s",
-                *(status, backoff, self.log_path),
+                *(status, pause_s, self.log_path),
             )
-            await asyncio.sleep(backoff)
+            await asyncio.sleep(pause_s)
             backoff = min(backoff * 2, LAST_BACKOFF_S)
             began = loop.time()
             assert self._launch is not None
@@ -272,6 +293,24 @@ class Engine:
             self.restarts += 1
             self.state = "running"
             log.warning("The engine was restarted at %s", self.address)
+
+    def _is_up(self) -> bool:
+        return self.state in ("running", "unresponsive")
+
+    def _note_health(self, answers: bool) -> None:
+        self.state = "running" if answers else "unresponsive"
+        if answers:
+            log.warning("The engine at %s answers again.", self.address)
+        else:
+            log.error("The engine at %s does not answer.", self.address)
+
+    def _end_frozen(self) -> None:
+        """Kill the child, which the watcher then restarts; a cluster is left alone."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        log.error("The engine is frozen; it is killed and started again.")
+        self._was_frozen = True
+        kill(self._process)
 
     def _database(self, binary: EngineBinary) -> Path:
         """Return this server version's database; report databases of other versions beside it."""

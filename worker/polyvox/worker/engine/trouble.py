@@ -62,6 +62,11 @@ def restarting() -> ModelError:
     return _busy("The Temporal engine is not running", "it is being restarted")
 
 
+def unresponsive() -> ModelError:
+    """Return the ModelError for requests while the engine does not answer health checks."""
+    return _busy("The Temporal engine does not answer", "it is frozen or overloaded")
+
+
 def _busy(what: str, why: str) -> ModelError:
     return ModelError(
         "overloaded", f"{what} ({why}). Try again in a moment.", retry_after_s=RETRY_AFTER_S

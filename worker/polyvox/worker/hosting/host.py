@@ -13,6 +13,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
+from temporalio.contrib.workflow_streams import WorkflowStream
 
 from polyvox.activities.live.relay import RunOutcome
 from polyvox.worker.hosting.temporal_backend import TemporalBackend
@@ -28,6 +29,9 @@ from polyvox.workflows.run import Run
 APPROVE = "approve"
 """The signal that answers a question; its arguments are the question and whether it is approved."""
 
+WATCH = "watch"
+"""The signal that turns the run's journal on."""
+
 QUESTIONS = "questions"
 """The query for the open questions of a run."""
 
@@ -37,12 +41,14 @@ class HostServices:
     """The functions of the process that the host calls, each in a workflow thread.
 
     ``open_conversation`` and ``load_flow`` are content-addressed and therefore deterministic.
-    ``tell`` gets the id, the input and the outcome of each run that ends, but not in a replay.
+    ``tell`` gets the id, the input and the outcome of each run that ends, ``watch`` the id of each
+    run that somebody begins to watch, but not in a replay.
     """
 
     load_flow: Callable[[str], Flow]
     open_conversation: Callable[[str], Conversation]
     tell: Callable[[str, RunInput, RunOutcome], object]
+    watch: Callable[[str], object] = lambda _: None
 
 
 def flow_host(services: HostServices) -> type:
@@ -51,10 +57,30 @@ def flow_host(services: HostServices) -> type:
     class FlowHost:
         def __init__(self) -> None:
             self._backend = TemporalBackend(services.open_conversation)
+            # For every run, because each may be watched later. It adds nothing to the history.
+            self._stream = WorkflowStream()
 
         async def run(self, args: Sequence[RawValue]) -> Reply:
             run_input = workflow.payload_converter().from_payload(args[0].payload, RunInput)
-            return await hosted(run_input, services, self._backend)
+            try:
+                reply = await hosted(run_input, services, self._backend)
+            except Exception:
+                await self._release_readers()
+                raise
+            await self._release_readers()
+            return reply
+
+        async def _release_readers(self) -> None:
+            """Answer the subscribers that wait for more; without any, do nothing."""
+            if not workflow.all_handlers_finished():
+                self._stream.detach_pollers()
+                await workflow.wait_condition(workflow.all_handlers_finished)
+
+        @workflow.signal(name=WATCH)
+        def watch(self) -> None:
+            self._backend.journal = True
+            if not workflow.unsafe.is_replaying():
+                services.watch(self._backend.run_id)
 
         @workflow.signal(name=APPROVE)
         def approve(self, question: str, approved: bool) -> None:
@@ -78,6 +104,7 @@ async def hosted(run_input: RunInput, services: HostServices, backend: TemporalB
     reply: Reply | None = None
     error: ModelError | None = None
     backend.seed = run_input.seed
+    backend.journal |= run_input.journal
     try:
         flow = services.load_flow(run_input.digest)
         run = Run(backend, run_input, flow.params.model_validate(run_input.params))

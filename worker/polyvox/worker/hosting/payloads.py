@@ -11,8 +11,10 @@ from temporalio.converter import (
     DataConverter,
     EncodingPayloadConverter,
     PayloadCodec,
+    value_to_type,
 )
 
+from polyvox.activities.recovery.finished_replies import JSON_ENCODING
 from polyvox.activities.storage.blobs import BlobStore, digest_of
 from polyvox.protocols.decoding.exact_objects import read_whole_numbers, write_whole_numbers
 from polyvox.workflows.boundary.failures import failure
@@ -21,6 +23,9 @@ from polyvox.workflows.errors import ModelError
 
 LARGE_BYTES = 64 * 1024
 """Larger payloads are in the blob store; their history events contain the digest."""
+
+_SDK = "temporalio."
+"""Workflow Streams exchange dataclasses of the SDK."""
 
 _REFERENCE = b"binary/polyvox-blob"
 _MISSING = b"binary/polyvox-missing-blob"
@@ -31,7 +36,7 @@ class ValueConverter(EncodingPayloadConverter):
 
     @property
     def encoding(self) -> str:
-        return "json/plain"
+        return JSON_ENCODING
 
     def to_payload(self, value: Any) -> Payload | None:
         return Payload(
@@ -39,7 +44,10 @@ class ValueConverter(EncodingPayloadConverter):
         )
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
-        return load(read_whole_numbers(payload.data))
+        document = read_whole_numbers(payload.data)
+        if type_hint is not None and getattr(type_hint, "__module__", "").startswith(_SDK):
+            return value_to_type(type_hint, document)
+        return load(document)
 
 
 class MissingConverter(EncodingPayloadConverter):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -11,8 +12,14 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 from polyvox.workflows.boundary.backend import ActivityCall
+from polyvox.workflows.boundary.calls import ModelCall, ProgressPart
 from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.conversation import Conversation
+
+MOST_EVENTS = 7_000
+MOST_BYTES = 16 * 1024 * 1024
+"""A call that begins with a longer history is not journaled: Temporal ends a run with 51,200 events
+or 50 MB, and refuses more than 10,000 signals. One call publishes at most 2,000, with 4 MiB."""
 
 
 class TemporalBackend:
@@ -24,6 +31,8 @@ class TemporalBackend:
         """The questions that wait for a decision, in the order they were asked."""
         self.seed = ""
         """The seed of random numbers if it is not this run's id; a rerun has the original run's."""
+        self.journal = False
+        """Whether calls that emit publish to the run's journal."""
         self._decisions: dict[str, bool] = {}
         self._chance: Random | None = None
 
@@ -44,7 +53,7 @@ class TemporalBackend:
         try:
             return await workflow.execute_activity(
                 work.activity,
-                work.argument,
+                self._journaled(work.argument),
                 result_type=work.result,
                 summary=work.summary,
                 start_to_close_timeout=timedelta(seconds=work.timeout_s),
@@ -63,6 +72,16 @@ class TemporalBackend:
                 # The run, or this branch of it, is being ended; the flow must not handle this.
                 raise asyncio.CancelledError from failed
             raise error from failed
+
+    def _journaled(self, argument: Any) -> Any:
+        if not self.journal or not isinstance(argument, ModelCall | ProgressPart):
+            return argument
+        if isinstance(argument, ModelCall) and not argument.emit:
+            return argument
+        info = workflow.info()
+        room = info.get_current_history_length() < MOST_EVENTS
+        room &= info.get_current_history_size() < MOST_BYTES
+        return replace(argument, journal=True) if room else argument
 
     def decide(self, question: str, approved: bool) -> None:
         """Store the first decision about ``question``, which may be asked later."""

@@ -63,11 +63,24 @@ class RunHandle:
                 return _disappeared()
             raise await self._explained(error) from error
 
+    async def exists(self) -> bool:
+        """Return whether the engine has the run. Raises ModelError if that is unknown."""
+        try:
+            await self._handle.describe(rpc_timeout=RPC_LIMIT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise await self._explained(error) from error
+        return True
+
     async def cancel(self) -> None:
         """Cancel the run and its calls, which would notice only at their next heartbeat.
 
+        The calls end first, because the engine may take seconds when many clients leave at once.
         Raises ModelError if the engine does not accept the request.
         """
+        if self._relay is not None:
+            self._relay.hang_up(self._handle.id)
         try:
             await self._handle.cancel(rpc_timeout=RPC_LIMIT)
         except RPCError as error:
@@ -75,7 +88,7 @@ class RunHandle:
                 raise await self._explained(error) from error
         finally:
             if self._relay is not None:
-                self._relay.hang_up(self._handle.id)
+                self._relay.hang_ups.cancelled(self._handle.id)
 
     async def _result(self) -> RunOutcome:
         try:

@@ -179,6 +179,7 @@ class ProviderTable(_Table):
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     timeout_s: float = Field(600.0, gt=0, allow_inf_nan=False)
     inline_urls: bool = False
+    max_concurrent: int | None = Field(None, ge=1)
     prices: dict[str, PriceTable] = Field(default_factory=dict)
     dialect: DialectTable | None = None
 
@@ -210,7 +211,9 @@ class ServerSettings(_Table):
     in which a client reads nothing of its answer. ``allowed_hosts`` are the accepted host names
     besides those that nobody else can own; ``allowed_origins`` the origins of web pages that may
     send requests. ``simulated_models`` says whether the simulated models exist; None means as long
-    as there is no other model.
+    as there is no other model. ``retry_window_s`` is how long after its end a run whose client is
+    gone answers the same request; ``orphans_s`` is the time that a run whose client's process died
+    waits for the client's retry before it is ended: 0 is at once, negative never.
     """
 
     host: str = Field("127.0.0.1", min_length=1)
@@ -225,7 +228,14 @@ class ServerSettings(_Table):
     write_timeout_s: float = Field(60.0, gt=0, allow_inf_nan=False)
     max_connections_per_address: int = Field(1024, ge=1)
     max_requests_per_key: int = Field(256, ge=1)
+    max_runs: int = Field(1000, ge=1)
+    max_queued: int = Field(500, ge=0)
+    queue_s: float = Field(10.0, ge=0, allow_inf_nan=False)
+    breaker_failures: int = Field(5, ge=0)
+    breaker_open_s: float = Field(10.0, gt=0, le=60)
     max_answer_mib: int = Field(32, ge=1)
+    retry_window_s: float = Field(300.0, ge=0, le=86_400)
+    orphans_s: float = Field(30.0, allow_inf_nan=False)
     simulated_models: bool | None = None
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
@@ -259,14 +269,21 @@ def _blobs(url: str) -> str:
     return url
 
 
+Days = Annotated[float, Field(gt=0, le=36_500)]
+
+
 class StorageSettings(_Table):
     """``[storage]``: where the stores are; None means in the data folder.
 
     ``database`` and ``blobs`` are URLs. Without ``blobs`` the blobs are beside the database.
+    ``keep_runs_days`` is how long ended runs are kept, None for ever; ``keep_model_days`` has other
+    values for single models.
     """
 
     database: Annotated[str, AfterValidator(_database)] | None = None
     blobs: Annotated[str, AfterValidator(_blobs)] | None = None
+    keep_runs_days: Days | None = None
+    keep_model_days: dict[str, Days] = Field(default_factory=dict)
 
 
 class ConfigFile(_Table):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polyvox.activities.ledger.retention import Retention
 from polyvox.activities.model_call.provider import Price, Provider, api_key
 from polyvox.activities.storage.backends.urls import StoreUrls, store_urls, url_mistake
 from polyvox.worker.settings.cluster import ClusterSettings
@@ -63,6 +64,11 @@ class Settings:
     def stores(self) -> StoreUrls:
         """Where the stores are."""
         return store_urls(self.data, self.storage.database, self.storage.blobs)
+
+    @property
+    def retention(self) -> Retention:
+        """How long ended runs are kept."""
+        return Retention(self.storage.keep_runs_days, self.storage.keep_model_days)
 
     def located(self, mistakes: Iterable[str]) -> list[str]:
         """Return ``mistakes``, each ``path.in.file: what is wrong``, with the file and the line."""

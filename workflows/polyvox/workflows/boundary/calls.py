@@ -59,7 +59,7 @@ class ModelCall:
     answers; if the same call is among them, its recorded answer is returned. With ``priced`` the
     call is rejected if the price of the model is not known. ``key_id`` is the client's API key,
     whose stored states of calls are put back. ``listener`` is the process that holds the client,
-    empty if none does.
+    empty if none does. With ``journal`` emitted events are published to the run's journal too.
     """
 
     run_id: str
@@ -75,6 +75,7 @@ class ModelCall:
     priced: bool = False
     key_id: str = ""
     listener: str = ""
+    journal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class ProgressPart:
     run_id: str
     part: Part
     listener: str = ""
+    journal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,8 @@ class RunInput:
     and the same ``seed`` of random numbers. ``side`` is what a request beside the conversation is
     for, empty for others. With ``emitted_first`` the Reply begins with what was emitted; runs that
     earlier versions began do not have it. ``listener`` is the process that holds the client
-    when the run starts, empty if none does.
+    when the run starts, empty if none does. With ``journal`` its emitted events are published
+    to its journal from the start.
     """
 
     model: str
@@ -166,6 +169,7 @@ class RunInput:
     side: str = ""
     emitted_first: bool = False
     listener: str = ""
+    journal: bool = False
 
 
 def refer(conversation: Conversation, base: Conversation, digest: str) -> ConversationRef:

@@ -48,7 +48,10 @@ Scope = Literal["turn", "session", "always"]
 _MOST_PAUSES = 8
 """How often a paused answer is continued; this bounds the cost if a provider never finishes."""
 
-_HEARTBEAT_S = 10.0
+_HEARTBEAT_S = 8.0
+"""The engine takes an attempt for lost after so many seconds without a heartbeat. One is sent every
+two; a process that is known to be dead is not waited for (``recovery/sweep.py``)."""
+
 _MEMORY_S = 10.0
 
 

@@ -57,8 +57,7 @@ class BucketBlobs(TableBlobs):
             self.close()
             raise DatabaseError(
                 f"The bucket {url} cannot be used: {wrong}. Check that it exists, AWS_REGION, "
-                "AWS_ENDPOINT_URL (with AWS_ALLOW_HTTP=true for http), AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY."
+                "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             )
 
     @property
@@ -163,7 +162,8 @@ class BucketBlobs(TableBlobs):
         """Insert a row; return False if the blob has one."""
         dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
         new = dialect.insert(TABLE).values(**row, stored_at=clock(self._engine))
-        return connection.execute(new.on_conflict_do_nothing()).rowcount == 1
+        inserted = new.on_conflict_do_nothing().returning(TABLE.c.digest)
+        return connection.execute(inserted).first() is not None
 
     def _send(self, name: str, body: bytes) -> None:
         self._bucket.put(name, body)
@@ -213,7 +213,8 @@ def _bucket(url: str) -> "S3Store":
     try:
         return S3Store.from_url(
             url,
-            client_options={"timeout": "30 s", "connect_timeout": "5 s"},
+            # The operator names the endpoint, with http or https.
+            client_options={"timeout": "30 s", "connect_timeout": "5 s", "allow_http": True},
             retry_config={"max_retries": 2},
         )
     except (BaseError, ValueError) as error:

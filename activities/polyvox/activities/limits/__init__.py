@@ -1,0 +1,1 @@
+"""Limits of concurrent work: fair queues, and the state of providers that fail."""

@@ -1,0 +1,1 @@
+"""Which blobs are in use: the references in rows and bodies, and the removal of the rest."""

@@ -1,0 +1,1 @@
+"""What the living processes do for the runs and calls of dead ones."""

@@ -1,0 +1,1 @@
+"""The care of the stores: retention, collection of garbage, backup and restore."""

@@ -1,0 +1,1 @@
+"""Follows runs for people: their steps, their emitted text and their end, from any process."""
