@@ -245,7 +245,7 @@ class Load:
             {},
             "POLYVOX_DEPLOYMENT_KEY",
         ),
-        (("gateway",), {"POLYVOX_DEPLOYMENT_KEY": DEPLOYMENT_KEY[:20]}, "needs the Temporal"),
+        (("gateway",), {"POLYVOX_DEPLOYMENT_KEY": DEPLOYMENT_KEY[:20]}, "20 characters"),
     ],
 )
 def test_what_is_missing_is_named(

@@ -293,12 +293,12 @@ async def test_a_client_that_left_this_process_is_found_in_another() -> None:
     """A retry attached to a run whose first listener was here; the call has gone on meanwhile."""
     deployment = Deployment()
     async with deployment.gateway("p_second") as second, deployment.worker() as worker:
-        channel = worker.subscribe(RUN)
-        here = channel.__enter__()
+        subscription = worker.subscribe(RUN)
+        here = subscription.__enter__()
         async with call(worker, "p_worker") as asking:
             worker.publish(RUN, batch("a"))
             assert await here.next(SOON_S) == [batch("a")]
-            channel.__exit__(None, None, None)
+            subscription.__exit__(None, None, None)
             worker.publish(RUN, batch("b"))
             deployment.listeners[RUN] = "p_second"
             with second.relay.subscribe(RUN, live=False):
