@@ -13,7 +13,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyvox.activities.ledger.entries import EndStatus
 from polyvox.protocols.coverage.losses import MORE_LOSSES, MOST_LOSSES
@@ -27,6 +27,10 @@ _PAUSE_S = 0.010
 
 MOST_WAITING_BYTES = 1024 * 1024
 """The most that is queued for a slow listener; it gets the rest from the Reply."""
+
+_MOST_WAITING_IN_ALL = 16 * 1024 * 1024
+_LEAST_WAITING_BYTES = 64 * 1024
+"""What is queued for each listener while more than that waits for all of them."""
 
 _MOST_LEFT = 10_000
 """The newest runs without a client that are known; a call of an older one ends by itself."""
@@ -75,15 +79,28 @@ class RunOutcome:
         return self.reply
 
 
-class Channel:
-    """The queue of a run's listener; without ``live`` it gets only the run's end."""
+@dataclass(slots=True)
+class Waiting:
+    """The bytes of events that wait for all listeners."""
 
-    def __init__(self, *, live: bool) -> None:
+    size: int = 0
+
+
+class Channel:
+    """The queue of a run's listener; without ``live`` it gets only the run's end.
+
+    ``in_all`` counts what waits in all channels.
+    """
+
+    def __init__(self, *, live: bool, in_all: "Waiting | None" = None) -> None:
+        self._in_all = in_all or Waiting()
         self.live = live
         self.losses: set[str] = set()
         self.unfinished: set[str] = set()
         """The calls of which the listener got a part and that have not completed (yet)."""
         self.outcome: RunOutcome | None = None
+        self.postponed: RunOutcome | None = None
+        """The end of the run without its Reply, instead of ``outcome``."""
         self.on_call: Callable[[], object] = lambda: None
         """Called when a call of the run begins in this process."""
         self._batches: list[Batch] = []
@@ -95,19 +112,31 @@ class Channel:
     def push(self, batch: Batch) -> None:
         if self._overflown:
             return
+        size = 0
         for event in batch.events:
-            self._waiting_bytes += _EVENT_BYTES
+            size += _EVENT_BYTES
             if isinstance(event, PartDelta):
-                self._waiting_bytes += len(event.text)
-        if self._waiting_bytes > MOST_WAITING_BYTES:
+                size += len(event.text)
+        many = self._in_all.size > _MOST_WAITING_IN_ALL
+        if self._waiting_bytes + size > (_LEAST_WAITING_BYTES if many else MOST_WAITING_BYTES):
             # Nothing more is passed on before the end, because a gap could not be filled later.
             self._overflown = True
             return
+        self._waiting_bytes += size
+        self._in_all.size += size
         self._batches.append(batch)
         self._wake()
 
     def end(self, outcome: RunOutcome) -> None:
-        self.outcome = self.outcome or outcome
+        """Pass on the end. A listener that is far behind gets a large Reply only when it needs it.
+
+        It may need hours to read what waits for it; ``postponed`` is then set, and the Reply is in
+        the engine.
+        """
+        if self.outcome is None and self._overflown and outcome.reply is not None:
+            self.postponed = self.postponed or replace(outcome, reply=None)
+        else:
+            self.outcome = self.outcome or outcome
         self._wake()
 
     async def next(self, timeout_s: float) -> list[Batch]:
@@ -115,7 +144,7 @@ class Channel:
 
         An empty list means that the run has ended (``outcome`` is set) or nothing arrived in time.
         """
-        if not self._batches and self.outcome is None:
+        if not self._batches and self.outcome is None and self.postponed is None:
             # Not with asyncio.timeout, which costs more than the rest of this method; it is called
             # for every token.
             self._waiter = self._loop.create_future()
@@ -126,8 +155,13 @@ class Channel:
                 limit.cancel()
                 self._waiter = None
         batches, self._batches = self._batches, []
-        self._waiting_bytes = 0
+        self.discard()
         return batches
+
+    def discard(self) -> None:
+        """Stop counting what waited here."""
+        self._in_all.size -= self._waiting_bytes
+        self._waiting_bytes = 0
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -140,6 +174,7 @@ class Relay:
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}
         self._calls: dict[str, set[asyncio.Task[Reply]]] = {}
+        self._waiting = Waiting()
         self._left: OrderedDict[str, asyncio.Event] = OrderedDict()
 
     @property
@@ -157,10 +192,11 @@ class Relay:
 
         A listener that needs only the whole reply is not ``live`` and gets no batches.
         """
-        channel = self._channels[run_id] = Channel(live=live)
+        channel = self._channels[run_id] = Channel(live=live, in_all=self._waiting)
         try:
             yield channel
         finally:
+            channel.discard()
             del self._channels[run_id]
 
     def publish(self, run_id: str, batch: Batch) -> None:

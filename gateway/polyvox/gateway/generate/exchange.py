@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol as Interface
 
@@ -216,7 +216,11 @@ class Exchange:
     async def _send(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
         following = asyncio.create_task(self._follow(handle, channel))
         try:
-            await (self._stream if self._ask.stream else self._whole)(channel, sink)
+            await (
+                self._stream(channel, handle, sink)
+                if self._ask.stream
+                else self._whole(channel, sink)
+            )
         except OSError:
             self._left = True
         except Exception as raised:  # noqa: BLE001 - logged by ``_recorded``
@@ -224,7 +228,7 @@ class Exchange:
             raise self._recorded(raised) from None
         finally:
             following.cancel()
-            unread = channel.outcome is None and not self._lasting
+            unread = (channel.outcome or channel.postponed) is None and not self._lasting
             if self._left or self._defect or self._was_cut or unread:
                 await self._end_run(handle)
         if self._left:
@@ -246,6 +250,8 @@ class Exchange:
     async def _follow(self, handle: RunHandle, channel: Channel) -> None:
         """Ask the engine for the run's end, in case it is not reported in process."""
         await asyncio.sleep(self._follow_after_s)
+        if (channel.outcome or channel.postponed) is not None:
+            return
         try:
             outcome = await handle.outcome()
         except Exception as defect:  # noqa: BLE001 - logged by ``_recorded``
@@ -261,20 +267,29 @@ class Exchange:
     async def _whole(self, channel: Channel, sink: Sink) -> None:
         while (outcome := channel.outcome) is None:
             await channel.next(60.0)
-        document = self._answers.render(
-            self._ask, outcome.result(), run_id=self._run_id, created=self._created
+        render = partial(
+            self._answers.render, self._ask, run_id=self._run_id, created=self._created
         )
-        await sink.whole(outcome, document, self._headers(channel))
+        headers = self._headers(channel)
+        ended = channel.outcome = _without_parts(outcome)
+        # The client may read slowly; neither the reply nor the document is held meanwhile.
+        rendered = [render(outcome.result())]
+        del outcome
+        await sink.whole(ended, rendered.pop(), headers)
 
-    async def _stream(self, channel: Channel, sink: Sink) -> None:
+    async def _stream(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
         encoder = self._answers.encoder(self._ask, run_id=self._run_id, created=self._created)
         try:
             frames = await self._relay(channel, encoder, sink)
+            if channel.outcome is None and channel.postponed is not None and not self._left:
+                found = await handle.outcome()
+                channel.outcome = replace(channel.postponed, reply=found.reply, error=found.error)
             if channel.outcome is not None and not self._left:
-                reply = channel.outcome.result()
                 self._refuse_rest_of_cut(channel)
-                frames.append(encoder.finish(reply))
+                frames.append(encoder.finish(channel.outcome.result()))
                 await self._commit(channel, sink)
+                # The client may read slowly; the reply is not held meanwhile.
+                channel.outcome = _without_parts(channel.outcome)
                 await sink.finish(channel.outcome, frames)
         except OSError:
             raise
@@ -290,7 +305,7 @@ class Exchange:
         pending: list[bytes] = []
         while not self._left:
             batches = await channel.next(keep_alive_s)
-            if not batches and channel.outcome is not None:
+            if not batches and (channel.outcome or channel.postponed) is not None:
                 break
             for batch in batches:
                 self._refuse_rest_of_cut(channel, batch.call)
@@ -337,6 +352,12 @@ class Exchange:
         status, document = self._answers.render_error(error, self._run_id)
         headers = [*run_headers(self._run_id, ()), *retry_headers(error, status)]
         await sink.refuse(error, status, document, headers)
+
+
+def _without_parts(outcome: RunOutcome) -> RunOutcome:
+    if outcome.reply is None:
+        return outcome
+    return replace(outcome, reply=replace(outcome.reply, parts=()))
 
 
 def _usage_of(outcome: RunOutcome) -> Usage:
