@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from polyvox.activities.live.relay import RunOutcome
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.errors import Headers
 from polyvox.workflows.conversation import Json

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from polyvox.activities.live.channel import MOST_WAITING_BYTES, Batch, RunOutcome
 from polyvox.activities.live.encoding import (
     decoded,
     encoded,
@@ -19,7 +20,7 @@ from polyvox.activities.live.encoding import (
 )
 from polyvox.activities.live.handshake import LaneRefused, greet
 from polyvox.activities.live.receiving import Receiver
-from polyvox.activities.live.relay import MOST_WAITING_BYTES, Batch, Relay, RunOutcome
+from polyvox.activities.live.relay import Relay
 from polyvox.activities.live.routes import Lookup
 from polyvox.activities.live.sending import PATH, Lane
 from polyvox.worker.hosting.lane_port import LanePort

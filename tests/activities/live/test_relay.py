@@ -2,7 +2,8 @@
 
 import asyncio
 
-from polyvox.activities.live.relay import Batch, Relay, RunOutcome
+from polyvox.activities.live.channel import Batch, RunOutcome
+from polyvox.activities.live.relay import Relay
 from polyvox.workflows.conversation import Text
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta

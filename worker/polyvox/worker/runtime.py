@@ -28,9 +28,10 @@ from polyvox.activities.ledger.unfinished import Unfinished
 from polyvox.activities.limits.circuits import Circuits
 from polyvox.activities.limits.fair_queue import Bounds
 from polyvox.activities.limits.provider_gates import ProviderGates
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.activities.live.journal import Journal, JournalInterceptor
 from polyvox.activities.live.progress import Progress
-from polyvox.activities.live.relay import FOLLOW_ELSEWHERE_AFTER_S, Relay, RunOutcome
+from polyvox.activities.live.relay import FOLLOW_ELSEWHERE_AFTER_S, Relay
 from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.attempt import ModelCaller
 from polyvox.activities.model_call.directory import Directory

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import orjson
 
-from polyvox.activities.live.relay import RunOutcome
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.workflows.boundary.failures import as_json, from_json
 from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.conversation import Json

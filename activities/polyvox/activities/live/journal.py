@@ -23,8 +23,8 @@ from temporalio.contrib.workflow_streams import WorkflowStreamClient
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from polyvox.activities.live.channel import Batch
 from polyvox.activities.live.journal_entries import TOPIC, EntryWriter
-from polyvox.activities.live.relay import Batch
 from polyvox.workflows.boundary.calls import ModelCall, ProgressPart
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.events import Event

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from polyvox.activities.live.relay import Batch
+from polyvox.activities.live.channel import Batch
 from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.conversation import Json, Part, Reasoning, Refusal, Text, ToolCall
 from polyvox.workflows.events import (

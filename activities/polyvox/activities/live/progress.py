@@ -2,8 +2,9 @@
 
 from temporalio import activity
 
+from polyvox.activities.live.channel import Batch
 from polyvox.activities.live.journal import Journal
-from polyvox.activities.live.relay import Batch, Relay
+from polyvox.activities.live.relay import Relay
 from polyvox.workflows.boundary.backend import SHOW
 from polyvox.workflows.boundary.calls import ProgressPart
 from polyvox.workflows.events import Event, PartDelta, PartEnded, PartStarted, opened, written

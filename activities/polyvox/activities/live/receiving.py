@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from polyvox.activities.live import encoding
+from polyvox.activities.live.channel import Batch, Channel
 from polyvox.activities.live.encoding import Message
 from polyvox.activities.live.handshake import LaneRefused, admit
-from polyvox.activities.live.relay import Batch, Channel, Relay, add_losses
+from polyvox.activities.live.relay import Relay, add_losses
 
 if TYPE_CHECKING:
     from aiohttp.web import WebSocketResponse

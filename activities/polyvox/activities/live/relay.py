@@ -11,18 +11,14 @@ the engine.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
-from polyvox.activities.ledger.entries import EndStatus
+from polyvox.activities.live.channel import Batch, Channel, RunOutcome, Waiting
 from polyvox.activities.live.hang_ups import HangUps
 from polyvox.protocols.coverage.losses import MORE_LOSSES, MOST_LOSSES
-from polyvox.workflows.conversation import Json
-from polyvox.workflows.errors import ModelError
-from polyvox.workflows.events import Event, PartDelta
-from polyvox.workflows.reply import Reply, Usage
+from polyvox.workflows.reply import Reply
 
 FOLLOW_AFTER_S = 5.0
 """The end of a run is reported to its listener; for a longer run the engine is asked as well."""
@@ -33,48 +29,8 @@ FOLLOW_ELSEWHERE_AFTER_S = 1.0
 _MANY_CALLS = 12
 _PAUSE_S = 0.010
 
-MOST_WAITING_BYTES = 1024 * 1024
-"""The most that is queued for a slow listener; it gets the rest from the Reply."""
-
 _LONGEST_LOSS = 256
 """The most characters of a loss: clients may choose them, and they are stored with the run."""
-
-EVENT_BYTES = 200
-"""The approximate size of an event without its text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The events of one read. ``call`` is the activity's id, ``attempt`` counts from 1."""
-
-    call: str
-    attempt: int
-    events: list[Event]
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
-    """The result of a run: exactly one of ``reply`` and ``error`` is set.
-
-    ``usage`` and ``notes`` are those of the run, set only by the run's host.
-    """
-
-    reply: Reply | None = None
-    error: ModelError | None = None
-    usage: Usage = Usage()
-    notes: tuple[Json, ...] = ()
-
-    @property
-    def status(self) -> EndStatus:
-        if self.error is None:
-            return "completed"
-        return "cancelled" if self.error.kind == "cancelled" else "failed"
-
-    def result(self) -> Reply:
-        """Return the reply. Raises ModelError if the run failed."""
-        if self.reply is None:
-            raise self.error or ModelError("internal", "The run has no reply.")
-        return self.reply
 
 
 class Sender(Protocol):
@@ -107,119 +63,6 @@ class Receiver(Protocol):
     def forget(self, run_id: str) -> None: ...
 
 
-class Channel:
-    """The queue of a run's listener; without ``live`` it gets only the run's end.
-
-    ``ending`` is set if the run has ended and only the engine has the outcome. A
-    ``kept`` one remembers what it passed on, for listeners that come later.
-    """
-
-    def __init__(self, *, live: bool, kept: bool = False) -> None:
-        self.live = live
-        self.ending = asyncio.Event()
-        self.others: list[Channel] = []
-        """Later listeners to the same run, which get what this one gets."""
-        self._kept: list[Batch] | None = [] if kept and live else None
-        self._kept_bytes = 0
-        self.losses: set[str] = set()
-        self.unfinished: set[str] = set()
-        """The calls of which the listener got a part and that have not completed (yet)."""
-        self.elsewhere: set[str] = set()
-        """The calls in other processes, whose completion may arrive after the run's end."""
-        self.outcome: RunOutcome | None = None
-        self.on_call: Callable[[], object] = lambda: None
-        """Called when a call of the run begins in this process."""
-        self._batches: list[Batch] = []
-        self._waiting_bytes = 0
-        self._overflown = False
-        self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[None] | None = None
-
-    def push(self, batch: Batch) -> None:
-        for other in self.others:
-            other.push(batch)
-        if self._kept is not None:
-            self._keep(batch)
-        if self._overflown:
-            return
-        for event in batch.events:
-            self._waiting_bytes += EVENT_BYTES
-            if isinstance(event, PartDelta):
-                self._waiting_bytes += len(event.text)
-        if self._waiting_bytes > MOST_WAITING_BYTES:
-            self.overflow()
-            return
-        self._batches.append(batch)
-        self._wake()
-
-    def overflow(self) -> None:
-        """Pass on nothing more before the end, because a gap could not be filled later."""
-        self._overflown = True
-
-    def _keep(self, batch: Batch) -> None:
-        assert self._kept is not None
-        self._kept.append(batch)
-        self._kept_bytes += sum(
-            EVENT_BYTES + (len(event.text) if isinstance(event, PartDelta) else 0)
-            for event in batch.events
-        )
-        if self._kept_bytes > MOST_WAITING_BYTES:
-            self._kept = None
-
-    def hold_back(self) -> None:
-        """Pass nothing on before the run's end: what came before is not known."""
-        self.live = False
-        self._overflown = True
-        self._batches = []
-
-    def keep_nothing(self) -> None:
-        """Let later listeners get only the end: this one did not listen from the beginning."""
-        self._kept = None
-
-    def add(self, later: "Channel") -> None:
-        """Let ``later`` get everything from the beginning on, or only the end if it is not kept."""
-        if self._kept is None:
-            later.hold_back()
-        else:
-            later._kept = []  # it may outlive this channel
-            for batch in self._kept:
-                later.push(batch)
-        later.losses, later.unfinished = self.losses, self.unfinished
-        self.others.append(later)
-
-    def end(self, outcome: RunOutcome) -> None:
-        self.outcome = self.outcome or outcome
-        self._wake()
-
-    def end_all(self, outcome: RunOutcome) -> None:
-        """Pass the end of the run to this listener and the later ones."""
-        for channel in (self, *self.others):
-            channel.end(outcome)
-
-    async def next(self, timeout_s: float) -> list[Batch]:
-        """Return the queued batches; wait for up to ``timeout_s`` if there are none.
-
-        An empty list means that the run has ended (``outcome`` is set) or nothing arrived in time.
-        """
-        if not self._batches and self.outcome is None:
-            # Not with asyncio.timeout, which costs more than the rest of this method; it is called
-            # for every token.
-            self._waiter = self._loop.create_future()
-            limit = self._loop.call_later(timeout_s, self._wake)
-            try:
-                await self._waiter
-            finally:
-                limit.cancel()
-                self._waiter = None
-        batches, self._batches = self._batches, []
-        self._waiting_bytes = 0
-        return batches
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
 class Relay:
     """The channels of this process by run id. Used on the event loop only.
 
@@ -234,6 +77,7 @@ class Relay:
         self._receiver: Receiver | None = None
         self.follow_after_s = FOLLOW_AFTER_S
         self.hang_ups = HangUps()
+        self._waiting = Waiting()
 
     def connect(self, sender: Sender, receiver: Receiver) -> None:
         """Connect the relay with those of other processes."""
@@ -260,13 +104,14 @@ class Relay:
         A listener that needs only the whole reply is not ``live`` and gets no batches. If others
         may listen to the same run later, what it gets is ``kept`` for them, up to a size.
         """
-        channel = Channel(live=live, kept=kept)
+        channel = Channel(live=live, kept=kept, in_all=self._waiting)
         first = self._channels.setdefault(run_id, channel)
         if first is not channel:
             first.add(channel)
         try:
             yield channel
         finally:
+            channel.discard()
             self._leave(run_id, channel)
 
     def _leave(self, run_id: str, channel: Channel) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from polyvox.activities.live.relay import EVENT_BYTES
+from polyvox.activities.live.channel import EVENT_BYTES
 from polyvox.workflows.events import Event, PartDelta, PartEnded, written
 
 

@@ -23,15 +23,10 @@ from typing import Final
 import aiohttp
 
 from polyvox.activities.live import encoding
+from polyvox.activities.live.channel import MOST_WAITING_BYTES, Batch, RunOutcome
 from polyvox.activities.live.encoding import Message
 from polyvox.activities.live.handshake import LaneRefused, greet
-from polyvox.activities.live.relay import (
-    MOST_WAITING_BYTES,
-    Batch,
-    Relay,
-    RunOutcome,
-    add_losses,
-)
+from polyvox.activities.live.relay import Relay, add_losses
 from polyvox.activities.live.routes import Lookup, Route, State, size_of
 from polyvox.workflows.errors import ModelError
 

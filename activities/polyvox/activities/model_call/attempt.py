@@ -20,8 +20,9 @@ from polyvox.activities.ledger.entries import CallFinished
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.unfinished import Unfinished
 from polyvox.activities.limits.provider_gates import ProviderGates
+from polyvox.activities.live.channel import Batch
 from polyvox.activities.live.journal import Journal
-from polyvox.activities.live.relay import Batch, Relay
+from polyvox.activities.live.relay import Relay
 from polyvox.activities.media.inlining import MediaFetcher
 from polyvox.activities.model_call.answer_format import broken_format
 from polyvox.activities.model_call.attempt_state import Attempt

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import orjson
 
-from polyvox.activities.live.relay import RunOutcome
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.gateway.generate.caller import Caller
 from polyvox.gateway.generate.exchange import Exchange, Program
 from polyvox.gateway.generate.joining import AnsweringRun, RetryingProgram, answering_run

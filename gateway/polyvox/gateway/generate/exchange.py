@@ -15,12 +15,20 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Protocol as Interface
 
-from polyvox.activities.live.relay import Batch, Channel, Relay, RunOutcome
+from polyvox.activities.live.channel import Batch, Channel, RunOutcome
+from polyvox.activities.live.relay import Relay
 from polyvox.activities.tracing.spans import Tracing
 from polyvox.gateway.generate.caller import Caller
+from polyvox.gateway.generate.outcomes import (
+    begun_anew,
+    interrupted,
+    usage_of,
+    without_parts,
+)
 from polyvox.gateway.generate.places import Place
 from polyvox.gateway.generate.sinks import Sink, run_headers
 from polyvox.gateway.http.errors import Headers, defect_error, error_for, retry_headers
@@ -29,7 +37,6 @@ from polyvox.worker.runs.handle import RunHandle
 from polyvox.worker.runs.start import RunRequest, StartedRun, new_run_id
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.events import PartDelta, PartEnded, PartStarted
-from polyvox.workflows.reply import Usage
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +141,7 @@ class Exchange:
         span = self._program.tracing.request_span(
             caller.method, caller.path, traceparent=caller.traceparent
         )
-        error: ModelError | None = _interrupted()
+        error: ModelError | None = interrupted()
         try:
             await self._run(sink, span.traceparent)
             error = None
@@ -187,7 +194,7 @@ class Exchange:
         return run
 
     async def _answer(self, channel: Channel, run: StartedRun, sink: Sink) -> None:
-        error: ModelError | None = _interrupted()
+        error: ModelError | None = interrupted()
         try:
             await self._send(channel, run.handle, sink)
             error = None
@@ -196,7 +203,7 @@ class Exchange:
             raise
         finally:
             if channel.outcome is not None:
-                self._caller.facts.usage += _usage_of(channel.outcome)
+                self._caller.facts.usage += usage_of(channel.outcome)
             run.span.end(RunOutcome(error=error).status, error)
 
     def _recorded(self, raised: Exception) -> ModelError:
@@ -211,7 +218,11 @@ class Exchange:
     async def _send(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
         following = asyncio.create_task(self._follow(handle, channel))
         try:
-            await (self._stream if self._ask.stream else self._whole)(channel, sink)
+            await (
+                self._stream(channel, handle, sink)
+                if self._ask.stream
+                else self._whole(channel, sink)
+            )
         except OSError:
             self._left = True
         except Exception as raised:  # noqa: BLE001 - logged by ``_recorded``
@@ -219,7 +230,7 @@ class Exchange:
             raise self._recorded(raised) from None
         finally:
             following.cancel()
-            unread = channel.outcome is None and not self._lasting
+            unread = (channel.outcome or channel.postponed) is None and not self._lasting
             if self._left or self._defect or self._was_cut or unread:
                 await self._leave(channel, handle)
         if self._left:
@@ -252,6 +263,8 @@ class Exchange:
                 await asyncio.wait_for(channel.ending.wait(), self._follow_after_s)
         else:
             await asyncio.sleep(self._follow_after_s)
+        if (channel.outcome or channel.postponed) is not None:
+            return
         try:
             outcome = await handle.outcome()
         except Exception as defect:  # noqa: BLE001 - logged by ``_recorded``
@@ -275,21 +288,30 @@ class Exchange:
     async def _whole(self, channel: Channel, sink: Sink) -> None:
         while (outcome := channel.outcome) is None:
             await channel.next(60.0)
-        document = self._answers.render(
-            self._ask, outcome.result(), run_id=self._run_id, created=self._created
+        render = partial(
+            self._answers.render, self._ask, run_id=self._run_id, created=self._created
         )
-        await sink.whole(outcome, document, self._headers(channel))
+        headers = self._headers(channel)
+        ended = channel.outcome = without_parts(outcome)
+        # The client may read slowly; neither the reply nor the document is held meanwhile.
+        rendered = [render(outcome.result())]
+        del outcome
+        await sink.whole(ended, rendered.pop(), headers)
 
-    async def _stream(self, channel: Channel, sink: Sink) -> None:
+    async def _stream(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
         encoder = self._answers.encoder(self._ask, run_id=self._run_id, created=self._created)
         try:
             frames = await self._relay(channel, encoder, sink)
+            if channel.outcome is None and channel.postponed is not None and not self._left:
+                found = await handle.outcome()
+                channel.outcome = replace(channel.postponed, reply=found.reply, error=found.error)
             if channel.outcome is not None and not self._left:
-                reply = channel.outcome.result()
                 await self._await_completions(channel)
                 self._refuse_rest_of_cut(channel)
-                frames.append(encoder.finish(reply))
+                frames.append(encoder.finish(channel.outcome.result()))
                 await self._commit(channel, sink)
+                # The client may read slowly; the reply is not held meanwhile.
+                channel.outcome = without_parts(channel.outcome)
                 await sink.finish(channel.outcome, frames)
         except OSError:
             raise
@@ -305,7 +327,7 @@ class Exchange:
         pending: list[bytes] = []
         while not self._left:
             batches = await channel.next(keep_alive_s)
-            if not batches and channel.outcome is not None:
+            if not batches and (channel.outcome or channel.postponed) is not None:
                 break
             if self._select is not None:
                 batches = self._select(channel, batches)
@@ -325,7 +347,7 @@ class Exchange:
         """Raise ModelError if ``batch`` restarts a call of which the client has a part."""
         sent = self._sent_attempts.get(batch.call)
         if sent is not None and batch.attempt > sent:
-            raise _begun_anew()
+            raise begun_anew()
         if sent is None and any(
             isinstance(event, PartStarted | PartDelta | PartEnded) for event in batch.events
         ):
@@ -337,7 +359,7 @@ class Exchange:
         The flow handled the failure and goes on, but the rest would not fit what was sent.
         """
         if channel.unfinished & (self._sent_attempts.keys() - {call}):
-            raise _begun_anew()
+            raise begun_anew()
 
     async def _await_completions(self, channel: Channel) -> None:
         """Wait for calls of other processes: the run's end may arrive before their completion."""
@@ -365,20 +387,7 @@ class Exchange:
         await sink.refuse(error, status, document, headers)
 
 
-def _usage_of(outcome: RunOutcome) -> Usage:
-    """Return the tokens of the whole run; only its host knows those of all its calls."""
-    if outcome.usage != Usage() or outcome.reply is None:
-        return outcome.usage
-    return outcome.reply.usage
-
-
-def _begun_anew() -> ModelError:
-    return ModelError(
-        "stream_cut",
-        "The model's answer came to a premature end and was begun anew; what was sent "
-        "cannot be taken back. Try your request again.",
-    )
-
-
-def _interrupted() -> ModelError:
-    return ModelError("cancelled", "The server stopped before the answer was complete.")
+def without_parts(outcome: RunOutcome) -> RunOutcome:
+    if outcome.reply is None:
+        return outcome
+    return replace(outcome, reply=replace(outcome.reply, parts=()))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
-from polyvox.activities.live.relay import Batch, Channel
+from polyvox.activities.live.channel import Batch, Channel
 from polyvox.activities.tracing.spans import RunSpan
 from polyvox.gateway.generate.caller import Caller
 from polyvox.gateway.generate.exchange import Exchange, Program

@@ -1,12 +1,14 @@
 """Where the answer of an exchange goes, and the sink for HTTP."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol as Interface
 
 from starlette.types import Receive, Scope, Send
 
-from polyvox.activities.live.relay import RunOutcome
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.gateway.http.errors import Headers, JsonResponse
+from polyvox.gateway.http.slow_clients import LARGE_BYTES, send_large
 from polyvox.protocols.header_text import header_list
 from polyvox.workflows.conversation import Json
 from polyvox.workflows.errors import ModelError
@@ -68,13 +70,19 @@ class HttpAnswer:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._answer.answer(HttpSink(receive, send))
+        folder: Path = scope["app"].state.runtime.settings.data
+        await self._answer.answer(HttpSink(receive, send, folder))
 
 
 class HttpSink(Sink):
-    """Sends an answer over ASGI."""
+    """Sends an answer over ASGI.
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    What a slow client does not take is stored in a file in ``folder``. The values that are given to
+    ``finish`` and ``whole`` are released before they are sent.
+    """
+
+    def __init__(self, receive: Receive, send: Send, folder: Path | None = None) -> None:
+        self._folder = folder
         self._receive = receive
         self._send = send
 
@@ -93,7 +101,9 @@ class HttpSink(Sink):
         await self._body(frames, more=False)
 
     async def whole(self, outcome: RunOutcome, document: dict[str, Json], headers: Headers) -> None:
-        await self._json(200, document, headers)
+        body = [document]
+        del document
+        await self._json(200, body.pop(), headers)
 
     async def refuse(
         self, error: ModelError, status: int, document: dict[str, Json], headers: Headers
@@ -102,9 +112,23 @@ class HttpSink(Sink):
 
     async def _json(self, status: int, document: dict[str, Json], headers: Headers) -> None:
         response = JsonResponse(document, status)
+        del document
         response.raw_headers += headers
-        await response({"type": "http"}, self._receive, self._send)
+        if len(response.body) < LARGE_BYTES:
+            await response({"type": "http"}, self._receive, self._send)
+            return
+        start = {"type": "http.response.start", "status": status, "headers": response.raw_headers}
+        await self._send(start)
+        body = [bytes(response.body)]
+        del response
+        await send_large(self._send, body, self._folder)
 
     async def _body(self, frames: list[bytes], *, more: bool) -> None:
         body = b"".join(frames)
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        if more or len(body) < LARGE_BYTES:
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+            return
+        held = [body]
+        del body
+        frames.clear()
+        await send_large(self._send, held, self._folder)

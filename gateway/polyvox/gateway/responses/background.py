@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from polyvox.activities.live.relay import RunOutcome
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.activities.storage.responses import StoredResponse
 from polyvox.gateway.generate.caller import Caller
 from polyvox.gateway.generate.exchange import Exchange

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from polyvox.activities.live.relay import RunOutcome
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.activities.storage.responses import StoredResponse
 from polyvox.gateway.generate.caller import Caller
 from polyvox.gateway.http.request_log import write_line

@@ -20,7 +20,7 @@ import orjson
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from polyvox.activities.live.relay import RunOutcome
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.gateway.generate.caller import caller_of
 from polyvox.gateway.generate.sinks import Sink
 from polyvox.gateway.http.admission import LARGE_BYTES, Share, share_of

@@ -15,7 +15,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.contrib.workflow_streams import WorkflowStream
 
-from polyvox.activities.live.relay import RunOutcome
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.worker.hosting.temporal_backend import TemporalBackend
 from polyvox.worker.hosting.watchdog import BlockedFlow, blocked
 from polyvox.workflows.boundary.calls import RunInput

@@ -25,7 +25,7 @@ from typing import Any, get_args
 from temporalio import workflow
 from temporalio.common import RawValue
 
-from polyvox.activities.live.relay import RunOutcome
+from polyvox.activities.live.channel import RunOutcome
 from polyvox.activities.registry.parameters import mistakes, own_params
 from polyvox.worker.hosting.host import HostServices, hosted
 from polyvox.worker.hosting.temporal_backend import TemporalBackend

@@ -9,7 +9,8 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, Wor
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from polyvox.activities.live.relay import Relay, RunOutcome
+from polyvox.activities.live.channel import RunOutcome
+from polyvox.activities.live.relay import Relay
 from polyvox.worker.engine.trouble import engine_error
 from polyvox.workflows.boundary.failures import model_error
 from polyvox.workflows.errors import ModelError

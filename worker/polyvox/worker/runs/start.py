@@ -18,7 +18,8 @@ from polyvox.activities.ledger.entries import RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.requests import LONGEST_RUN, Requests
 from polyvox.activities.ledger.tables import NO_FLOW
-from polyvox.activities.live.relay import Relay, RunOutcome
+from polyvox.activities.live.channel import RunOutcome
+from polyvox.activities.live.relay import Relay
 from polyvox.activities.model_call.provider import Provider
 from polyvox.activities.registry.parameters import SIDE, own_params
 from polyvox.activities.registry.registry import Registry, ResolvedModel
