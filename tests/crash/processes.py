@@ -54,6 +54,9 @@ class Supervised:
         return self._process.pid
 
     def start(self) -> None:
+        """Start it, unless it runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -151,6 +154,7 @@ def postgres(folder: Path, port: int) -> Supervised:
     data.mkdir()
     if user:
         shutil.chown(data, user)
+        folder.chmod(0o711)
     initialise = ["-D", str(data), "-U", "polyvox", "-A", "trust", "-E", "UTF8", "--locale=C"]
     subprocess.run(
         [binaries / "initdb", *initialise], user=user, cwd="/", check=True, capture_output=True
