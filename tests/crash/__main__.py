@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,10 @@ def run(only: list[str], rounds: int, keep: Path | None) -> tuple[list[Row], dic
             began = time.monotonic()
             try:
                 outcome = run_batch(batch, folder)
+            except Exception:  # noqa: BLE001 - printed, and the other batches run
+                print(f"\n{batch.name} failed:\n{traceback.format_exc()}", flush=True)
+                skipped[batch.name] = "it failed, see above"
+                continue
             finally:
                 if keep is None:
                     shutil.rmtree(folder, ignore_errors=True)
@@ -139,7 +144,7 @@ def main() -> int:
     reached = print_totals(rows)
     for deployment, why in skipped.items():
         print(f"Not run: {deployment}: {why}.")
-    return 0 if reached else 1
+    return 0 if reached and not any("failed" in why for why in skipped.values()) else 1
 
 
 if __name__ == "__main__":

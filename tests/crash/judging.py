@@ -11,7 +11,7 @@ from tests.crash.cells import Cell
 from tests.crash.records import Run, Workflow
 from tests.crash.upstream import Request
 
-_UNSENT = ("interrupted", "cancelled", "failed")
+_UNSENT = ("running", "interrupted", "cancelled", "failed")
 """The states of an attempt whose row may exist although the provider received no request."""
 
 _MEANT = {"completed": "completed", "failed": "failed", "canceled": "cancelled"}

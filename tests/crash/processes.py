@@ -26,6 +26,9 @@ SUPERVISOR_S = 0.5
 
 PROBE_S = 2.0
 
+READY = " is ready. Probes: "
+"""What a process without a front door prints when it works."""
+
 
 class Supervised:
     """A process with a fixed command line; ``probe`` says whether it serves."""
@@ -41,6 +44,7 @@ class Supervised:
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
+        self.starts = 0
         self._command = command
         self._folder = folder
         self._probe = probe
@@ -54,6 +58,10 @@ class Supervised:
         return self._process.pid
 
     def start(self) -> None:
+        """Start it, unless it runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.starts += 1
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -125,9 +133,18 @@ def environment(**more: str) -> dict[str, str]:
 def polyvox(
     name: str, arguments: list[str], folder: Path, port: int, environ: Mapping[str, str]
 ) -> Supervised:
-    """Return ``polyvox ARGUMENTS`` whose front door is at ``port``, 0 if it has none."""
-    probe = answers(f"http://127.0.0.1:{port}/readyz") if port else lambda: True
-    return Supervised(name, [str(EXECUTABLE), *arguments], folder, probe, environment(**environ))
+    """Return ``polyvox ARGUMENTS`` whose front door is at ``port``, 0 if it has none.
+
+    Without a front door, it is ready when it has printed so after its newest start.
+    """
+
+    def has_said_so() -> bool:
+        return program.log.read_text("utf-8", errors="replace").count(READY) >= program.starts
+
+    probe = answers(f"http://127.0.0.1:{port}/readyz") if port else has_said_so
+    command = [str(EXECUTABLE), *arguments]
+    program = Supervised(name, command, folder, probe, environment(**environ))
+    return program
 
 
 def engine(folder: Path, port: int) -> Supervised:
@@ -151,6 +168,7 @@ def postgres(folder: Path, port: int) -> Supervised:
     data.mkdir()
     if user:
         shutil.chown(data, user)
+        folder.chmod(0o711)
     initialise = ["-D", str(data), "-U", "polyvox", "-A", "trust", "-E", "UTF8", "--locale=C"]
     subprocess.run(
         [binaries / "initdb", *initialise], user=user, cwd="/", check=True, capture_output=True
