@@ -385,9 +385,3 @@ class Exchange:
         status, document = self._answers.render_error(error, self._run_id)
         headers = [*run_headers(self._run_id, ()), *retry_headers(error, status)]
         await sink.refuse(error, status, document, headers)
-
-
-def without_parts(outcome: RunOutcome) -> RunOutcome:
-    if outcome.reply is None:
-        return outcome
-    return replace(outcome, reply=replace(outcome.reply, parts=()))

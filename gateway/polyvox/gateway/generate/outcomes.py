@@ -1,5 +1,7 @@
 """What an exchange reads from the outcome of a run, and the errors that it ends with itself."""
 
+from dataclasses import replace
+
 from polyvox.activities.live.channel import RunOutcome
 from polyvox.workflows.errors import ModelError
 from polyvox.workflows.reply import Usage
@@ -10,6 +12,12 @@ def usage_of(outcome: RunOutcome) -> Usage:
     if outcome.usage != Usage() or outcome.reply is None:
         return outcome.usage
     return outcome.reply.usage
+
+
+def without_parts(outcome: RunOutcome) -> RunOutcome:
+    if outcome.reply is None:
+        return outcome
+    return replace(outcome, reply=replace(outcome.reply, parts=()))
 
 
 def begun_anew() -> ModelError:
