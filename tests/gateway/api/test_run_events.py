@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.gateway.generate.test_failures import request
+from tests.programs.commands import told
 from tests.programs.run_events import follow, subscribed, text_of, types_of
 from tests.programs.running import KEY, Live, until
 
@@ -69,7 +70,10 @@ def test_a_run_without_a_journal_has_no_more_history_than_before(live: Live) -> 
 
 
 def test_a_run_that_somebody_begins_to_watch_gets_a_journal(live: Live) -> None:
-    """The call in progress publishes from then on; its whole text follows at its end."""
+    """The call in progress publishes from then on; its whole text follows at its end.
+
+    Its history replays.
+    """
     model = "sim-chat:main-n80-itl40-idwatched"
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(live.post, "chat", request("chat", model, stream=True))
@@ -82,6 +86,7 @@ def test_a_run_that_somebody_begins_to_watch_gets_a_journal(live: Live) -> None:
     assert events[-1]["text"] == text_of(events)
     live.ended(run_id)
     assert list(follow(live.base_url, run_id)) == events
+    assert "matches" in told(live, "runs", "replay", run_id)
 
 
 def test_a_wrong_place_and_an_unknown_run_are_refused(live: Live) -> None:
