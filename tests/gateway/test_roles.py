@@ -132,9 +132,10 @@ def test_the_call_of_a_stopping_worker_goes_on_elsewhere(
 
 
 @pytest.mark.timeout(400)
-def test_a_rolling_restart_fails_no_request(shared: Deployment) -> None:
+def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     """Two gateways and two workers, each restarted in turn, under 20 requests a second."""
-    asyncio.run(_restarted_in_turn(shared))
+    with deployment(tmp_path, "drain_s = 30\ndrain_delay_s = 1.5\n") as restarted:
+        asyncio.run(_restarted_in_turn(restarted))
 
 
 async def _restarted_in_turn(shared: Deployment) -> None:
