@@ -306,6 +306,7 @@ class Exchange:
                 found = await handle.outcome()
                 channel.outcome = replace(channel.postponed, reply=found.reply, error=found.error)
             if channel.outcome is not None and not self._left:
+                channel.outcome.result()  # raises the run's own error first
                 await self._await_completions(channel)
                 self._refuse_rest_of_cut(channel)
                 frames.append(encoder.finish(channel.outcome.result()))
