@@ -69,6 +69,13 @@ def none_running(child: Child) -> Any:
     return runs if all(run["status"] != "running" for run in runs) else None
 
 
+def ended_calls(child: Child, runs: list[Any]) -> Any:
+    """Return the calls of all ``runs``, None while one runs."""
+    documents = [run_document(child, f"/{run['run_id']}") for run in runs]
+    calls = [call for run in documents for call in run["calls"]]
+    return calls if "running" not in {call["status"] for call in calls} else None
+
+
 def all_ended(child: Child) -> Any:
     """Return the only run, None while one of its calls runs."""
     run = only_run(child)
@@ -177,9 +184,7 @@ def test_every_request_to_the_provider_has_a_row_after_repeated_kills(
     with up() as again:
         again.ready()
         runs = until(lambda: none_running(again), "runs have not ended")
-        documents = [run_document(again, f"/{run['run_id']}") for run in runs]
-        calls = [call for run in documents for call in run["calls"]]
-        assert "running" not in {call["status"] for call in calls}
+        calls = until(lambda: ended_calls(again, runs), "calls of ended runs have not ended")
         for model in models:
             sent = [call for call in calls if call["model"] == model and not call["recorded"]]
             # A call may have been cut off between its row and its request.

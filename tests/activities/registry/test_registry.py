@@ -123,11 +123,17 @@ def test_a_file_of_an_older_program_is_given_what_it_lacks(tmp_path: Path) -> No
         "flow_versions": ("author", "description", "needs_params", "retired_at"),
         "virtual_models": ("limits", "author", "origin", "retired", "card"),
         "keys": ("role",),
-        "calls": ("recorded", "cache_write_1h_tokens"),
-        "runs": ("error_trace", "rerun_of", "cache_write_1h_tokens"),
+        "calls": ("recorded", "cache_write_1h_tokens", "process"),
+        "runs": (
+            *("error_trace", "rerun_of", "cache_write_1h_tokens", "listener", "fetchable"),
+            *("request_digest", "idempotency_key"),
+        ),
     }
     connection = sqlite3.connect(file)
-    connection.execute("DROP TABLE alembic_version")
+    for gone in ("alembic_version", "processes", "finished_calls", "idempotency_keys"):
+        connection.execute(f"DROP TABLE {gone}")
+    for index in ("runs_by_request", "runs_by_idempotency_key"):
+        connection.execute(f"DROP INDEX {index}")
     connection.execute("ALTER TABLE conversations DROP COLUMN revision")
     for table, columns in added.items():
         for column in columns:

@@ -63,6 +63,7 @@ class Program(Tracing):
         self.handle = Handle()
         self.request_spans, self.run_spans = Span(), Span()
         self.failed: list[tuple[str, int]] = []
+        self.answers: list[str] = []
         self.run_id = ""
         self._acts = acts
 
@@ -93,6 +94,9 @@ class Program(Tracing):
 
     has_shown = has_other_listener
     release = attach
+
+    def answered(self, run_id: str) -> None:
+        self.answers.append(run_id)
 
     def fail(self, run_id: str, error: ModelError) -> None:
         """Keep the error's kind, and whether the run had been cancelled by then."""
@@ -153,6 +157,7 @@ async def test_a_reply_is_sent_and_ends_both_spans(stream: bool) -> None:
         assert sent.document is not None
         assert sent.document["choices"][0]["message"]["content"] == "Hello"
     assert (b"x-polyvox-run", program.run_id.encode()) in sent.headers
+    assert program.answers == [program.run_id]
     assert program.request_spans.ended == [(200, None)]
     assert program.run_spans.ended == [("completed", None)]
     assert program.handle.cancelled == 0

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -122,20 +121,19 @@ def test_many_who_leave_at_once_cost_nothing(live: Live, more: dict[str, object]
     until(lambda: live.seen()["disconnects"].get(name, 0) == asked, "an upstream is still open")
 
 
-def test_a_run_that_was_hung_up_before_its_call_never_asks_its_provider(live: Live) -> None:
-    """The engine may start the call after its client has left."""
+def test_a_run_that_was_hung_up_before_it_began_is_not_started(live: Live) -> None:
+    """Its client has left while it was stored; nor is it started later."""
     name, run_id = "main-n1-idhungup", new_run_id()
     runtime = live.program.runtime
     conversation = Conversation((user("hello"),))
     wanted = RunRequest(run_id, f"sim-chat:{name}", "chat", conversation, False, "key")
 
     async def start() -> None:
-        digest = await runtime.bodies.put(conversation, "key")
-        starting = asyncio.create_task(runtime.runs.start(replace(wanted, digest=digest)))
-        await asyncio.sleep(0)  # it has asked the engine
+        starting = asyncio.create_task(runtime.runs.start(wanted))
+        await asyncio.sleep(0)  # its row and its conversation are being stored
         runtime.relay.hang_up(run_id)
-        handle = (await starting).handle
-        await handle.cancel()
+        with pytest.raises(ModelError, match="has left"):
+            await starting
         with pytest.raises(ModelError, match="has left"):
             await runtime.runs.start(wanted)
 

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from polyvox.activities.ledger.entries import RunEnded, RunStarted
+from polyvox.activities.ledger.entries import RunAnswered, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.requests import Requests
 from polyvox.activities.storage.database import file_url, open_database
@@ -90,8 +91,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     database = open_database(url)
     lost: set[str] = set()
     requests = Requests(database)
-    retries = Retries(requests, lambda run_id: Found(run_id, lost), Others(), window_s=60.0)  # type: ignore[arg-type, return-value]
     async with Ledger.open(url) as ledger:
+        found: Any = lambda run_id: Found(run_id, lost)  # noqa: E731 - an untyped stand-in
+        retries = Retries(requests, found, Others(), ledger.flush, window_s=60.0)
         yield World(ledger, retries, lost)
     database.dispose()
 
@@ -123,6 +125,16 @@ async def test_a_retry_does_not_adopt_any_other(
 ) -> None:
     await world.run("run_old", listener, status, ended_s_ago=ended_s_ago)
     assert await world.join(RETRY) == "run_new"
+
+
+async def test_an_answer_that_has_arrived_is_not_given_again(world: World) -> None:
+    """Also if its process has ended meanwhile: the same question is another request."""
+    await world.run("run_old", DEAD, "completed")
+    world.ledger.record(RunAnswered("run_old"))
+    await world.ledger.flush()
+    await world.retries.load()
+    assert await world.join(RETRY) == "run_new"
+    assert await world.join(PLAIN) == "run_new"
 
 
 async def test_each_run_is_adopted_by_one_of_several_retries(world: World) -> None:

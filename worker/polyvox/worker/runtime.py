@@ -326,7 +326,9 @@ async def running(
             uncertain=uncertain,
             eager=role != "gateway",
         )
-        retries = Retries(requests, runs.find, listeners, window_s=settings.server.retry_window_s)
+        retries = Retries(
+            requests, runs.find, listeners, ledger.flush, window_s=settings.server.retry_window_s
+        )
         await retries.load()
         yield Runtime(
             settings=settings,

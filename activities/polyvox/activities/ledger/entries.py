@@ -117,7 +117,18 @@ class CallFinished:
     reply: bytes
 
 
-Entry = RunStarted | RunEnded | CallStarted | CallEnded | CallFinished
+ANSWERED = ""
+"""The ``listener`` of a run whose client has got its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnswered:
+    """The client of a run has got its whole answer. It does not send its request again."""
+
+    run_id: str
+
+
+Entry = RunStarted | RunEnded | RunAnswered | CallStarted | CallEnded | CallFinished
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from polyvox.activities.ledger.entries import (
     CallFinished,
     CallStarted,
     Entry,
+    RunAnswered,
     RunEnded,
     RunStarted,
 )
 from polyvox.activities.ledger.statements import (
     Row,
+    answer_runs,
     columns_of,
     end_calls,
     end_runs,
@@ -44,6 +46,7 @@ class EntryWriter:
         self._insert_runs = insert_new(engine.dialect.name, table_of(RunRow))
         self._insert_calls = table_of(CallRow).insert()
         self._end_runs = end_runs()
+        self._answer_runs = answer_runs()
         self._end_calls = end_calls()
         self._insert_finished = insert_new(engine.dialect.name, table_of(FinishedCallRow))
         self._forget_finished = forget_finished_calls()
@@ -56,6 +59,7 @@ class EntryWriter:
         whole: list[Row] = []
         closed: dict[_CallKey, Row] = {}
         ended: list[Row] = []
+        answered: list[Row] = []
         finished = [finished_row(entry) for entry in entries if isinstance(entry, CallFinished)]
         for entry in (e.ended if isinstance(e, CallFinished) else e for e in entries):
             match entry:
@@ -70,6 +74,8 @@ class EntryWriter:
                     whole.append(columns_of(entry))
                 case RunEnded():
                     ended.append(ended_row(entry))
+                case RunAnswered():
+                    answered.append({"answered_run": entry.run_id})
         with self._engine.begin() as connection:
             # Starts first, because a run may start and end within one batch.
             if started:
@@ -86,6 +92,8 @@ class EntryWriter:
                 connection.execute(self._end_runs, ended)
                 forgotten = [{"ended_run": row["ended_run"]} for row in ended]
                 connection.execute(self._forget_finished, forgotten)
+            if answered:
+                connection.execute(self._answer_runs, answered)
         self._open.update(begun)
         self._open.difference_update(closed)
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Engine, delete, update
 from sqlmodel import Field, Session, SQLModel, and_, col, or_, select
 
+from polyvox.activities.ledger.entries import ANSWERED
 from polyvox.activities.ledger.statements import insert_new, table_of
 from polyvox.activities.ledger.tables import RunRow
 from polyvox.activities.storage.database import UtcDateTime, run_query
@@ -116,12 +117,13 @@ class Requests:
         return await self._query(read)
 
     async def unanswered(self, since: datetime) -> list[RunRow]:
-        """Return the runs with a listener that may still answer a request; see ``alike``."""
+        """Return the runs whose client has no answer yet and that may give it; see ``alike``."""
 
         def read(session: Session) -> list[RunRow]:
             wanted = select(RunRow).where(
                 col(RunRow.started_at) > since - LONGEST_RUN,
                 col(RunRow.listener).is_not(None),
+                col(RunRow.listener) != ANSWERED,
                 col(RunRow.request_digest).is_not(None),
             )
             return list(session.exec(wanted.where(_may_answer(since))))

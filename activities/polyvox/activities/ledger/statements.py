@@ -24,6 +24,7 @@ from sqlalchemy.orm import Mapped
 from sqlmodel import Session, SQLModel, and_, col, func, select
 
 from polyvox.activities.ledger.entries import (
+    ANSWERED,
     CallEnded,
     CallFinished,
     CallStarted,
@@ -129,6 +130,12 @@ def end_calls() -> Update:
     same = [calls[name] == bindparam(f"ended_{name}") for name in _CALL_KEY]
     open_calls = calls.status.in_(("running", "interrupted"))
     return update(table_of(CallRow)).where(*same, open_calls)
+
+
+def answer_runs() -> Update:
+    """Return an UPDATE for rows with the id of a run as ``answered_run``."""
+    runs = table_of(RunRow)
+    return update(runs).where(runs.c.run_id == bindparam("answered_run")).values(listener=ANSWERED)
 
 
 def forget_finished_calls() -> Delete:

@@ -64,6 +64,8 @@ class RunStarter(Interface):
 
     async def release(self, run_id: str) -> None: ...
 
+    def answered(self, run_id: str) -> None: ...
+
     def fail(self, run_id: str, error: ModelError) -> None: ...
 
     async def completed_calls(self, run_id: str) -> set[str]: ...
@@ -297,6 +299,7 @@ class Exchange:
         rendered = [render(outcome.result())]
         del outcome
         await sink.whole(ended, rendered.pop(), headers)
+        self._program.runs.answered(self._run_id)
 
     async def _stream(self, channel: Channel, handle: RunHandle, sink: Sink) -> None:
         encoder = self._answers.encoder(self._ask, run_id=self._run_id, created=self._created)
@@ -314,6 +317,7 @@ class Exchange:
                 # The client may read slowly; the reply is not held meanwhile.
                 channel.outcome = without_parts(channel.outcome)
                 await sink.finish(channel.outcome, frames)
+                self._program.runs.answered(self._run_id)
         except OSError:
             raise
         except Exception as raised:  # noqa: BLE001 - logged by ``_recorded``

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from polyvox.activities.ledger.entries import ANSWERED
 from polyvox.activities.ledger.processes import Processes
 
 _ANSWER_S = 1.0
@@ -18,14 +19,16 @@ class Listeners:
     async def is_gone(self, process_id: str | None) -> bool:
         """Return whether the process has ended; None stands for a client that disconnected.
 
+        Nobody waits for an answer that has arrived (``ANSWERED``), and nobody is gone.
+
         The register notices an end only after some seconds, in which clients send their requests
         again. So a process that is registered is also asked for a connection. Raises
         ModelError("overloaded") if the database cannot be read.
         """
+        if process_id in (self.process_id, ANSWERED):
+            return False
         if process_id is None or await self._processes.gone([process_id]):
             return True
-        if process_id == self.process_id:
-            return False
         address = await self._processes.address_of(process_id)
         return address is not None and not await _listens(address)
 

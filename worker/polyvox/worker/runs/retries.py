@@ -10,7 +10,7 @@ they send again; agents do not, so at the start of a process all requests may be
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -52,6 +52,7 @@ class SentRequest:
 class Retries:
     """Finds the runs of requests. Used on the event loop only.
 
+    ``flush`` writes what this process has recorded to the database.
     ``window_s`` is how long after its end a run may answer a request without an idempotency key;
     0: never, not while it runs either.
     """
@@ -61,11 +62,13 @@ class Retries:
         requests: Requests,
         find: Callable[[str], RunHandle],
         listeners: Listeners,
+        flush: Callable[[], Awaitable[None]],
         *,
         window_s: float,
     ) -> None:
         self._requests = requests
         self._find = find
+        self._flush = flush
         self._process_id = listeners.process_id
         self._is_gone = listeners.is_gone
         self._window_s = window_s
@@ -132,6 +135,7 @@ class Retries:
     async def _begun(self, claim: Claim) -> RunRow | None:
         """Return the run of ``claim`` once the engine has it, None if it never got it."""
         until = claim.claimed_at + timedelta(seconds=_START_S)
+        await self._flush()  # a run that has just ended may be running in the database
         while True:
             run = await self._requests.run(claim.run_id)
             if run is not None and (

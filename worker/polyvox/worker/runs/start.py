@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
-from polyvox.activities.ledger.entries import RunEnded, RunStarted
+from polyvox.activities.ledger.entries import ANSWERED, RunAnswered, RunEnded, RunStarted
 from polyvox.activities.ledger.ledger import Ledger
 from polyvox.activities.ledger.requests import LONGEST_RUN, Requests
 from polyvox.activities.ledger.tables import NO_FLOW
@@ -287,10 +287,14 @@ class Runs:
         except ModelError as error:
             log.warning("Cannot find who waits for run %s: %s", run_id, error.message)
             return False
-        return listener not in (None, self.listeners.process_id)
+        return listener not in (None, ANSWERED, self.listeners.process_id)
 
     def _own(self, handle: WorkflowHandle[object, Reply]) -> RunHandle:
         return RunHandle(handle, relay=self.relay, explain=self.engine.explain)
+
+    def answered(self, run_id: str) -> None:
+        """Record that the client has got its whole answer."""
+        self.ledger.record(RunAnswered(run_id))
 
     def fail(self, run_id: str, error: ModelError) -> None:
         """Record that a run failed because of an error outside of it."""
