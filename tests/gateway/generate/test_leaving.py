@@ -138,5 +138,7 @@ def test_a_run_that_was_hung_up_before_it_began_is_not_started(live: Live) -> No
             await runtime.runs.start(wanted)
 
     live.run(start())
-    is_cancelled(live, run_id)
+    recorded = live.run(runtime.ledger.run(run_id))
+    assert recorded is not None
+    assert (recorded.status, recorded.has_workflow) == ("cancelled", False)
     assert name not in live.seen()["requests"]
