@@ -1,6 +1,8 @@
 """What only a PostgreSQL database has: servers that end, several processes, refused connections."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -14,6 +16,7 @@ from polyvox.activities.storage.backends.postgresql import one_at_a_time
 from polyvox.activities.storage.backends.postgresql_blobs import PostgresqlBlobs
 from polyvox.activities.storage.blobs import digest_of
 from polyvox.activities.storage.database import DatabaseError, database_mistake, open_database
+from polyvox.activities.storage.write_queue import WriteQueue
 from polyvox.workflows.errors import ModelError
 from tests.programs.postgres import PASSWORD, Postgres
 
@@ -142,3 +145,35 @@ def test_a_refused_connection_names_the_remedy(
     with pytest.raises(DatabaseError, match=remedy) as refused:
         open_database(url)
     assert PASSWORD not in str(refused.value)
+
+
+async def test_a_deadlock_with_another_process_fails_nobody(postgres: Postgres) -> None:
+    """PostgreSQL ends one of two transactions that wait for each other; it is written again."""
+    row = "UPDATE meta SET value = '{}' WHERE name = '{}'"
+    with postgres.new_database() as database:
+        engine, other = open_database(database.url), open_database(database.url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO meta VALUES ('a', ''), ('b', '')")
+        tries: list[int] = []
+        holds_a = threading.Event()
+
+        def write(values: Sequence[str]) -> None:
+            tries.append(len(values))
+            with engine.begin() as connection:
+                connection.exec_driver_sql("SET LOCAL deadlock_timeout = '50ms'")
+                connection.exec_driver_sql(row.format("mine", "a"))
+                holds_a.set()
+                connection.exec_driver_sql(row.format("mine", "b"))
+
+        queue: WriteQueue[str] = WriteQueue(write, "queue")
+        with other.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL deadlock_timeout = '60s'")
+            connection.exec_driver_sql(row.format("theirs", "b"))
+            stored = queue.store("x")
+            await asyncio.to_thread(holds_a.wait, 10)
+            await asyncio.to_thread(connection.exec_driver_sql, row.format("theirs", "a"))
+        await asyncio.wait_for(stored, 10)
+        assert len(tries) > 1
+        queue.close(1)
+        for each in (engine, other):
+            each.dispose()

@@ -76,6 +76,9 @@ class EntryWriter:
                     ended.append(ended_row(entry))
                 case RunAnswered():
                     answered.append({"answered_run": entry.run_id})
+        # In one order in all processes, so that they do not wait for each other's rows in a circle.
+        ended.sort(key=lambda row: str(row["ended_run"]))
+        answered.sort(key=lambda row: str(row["answered_run"]))
         with self._engine.begin() as connection:
             # Starts first, because a run may start and end within one batch.
             if started:

@@ -10,6 +10,7 @@ A batch is one transaction. If it fails, the reaction depends on the cause:
 * an outage (locked, disk full, server gone): the batch is retried with back-off; meanwhile values
   pile up, and beyond the limit the oldest are dropped, counted and logged. Whoever waits for a
   value gets the error at once, although the value stays in the queue;
+* a conflict with another process (a deadlock): the batch is written again at once;
 * a value that the database rejects: the batch is written one by one, and that value is dropped.
 """
 
@@ -43,10 +44,14 @@ BATCH = 200
 INTERVAL_S = 0.05
 FIRST_RETRY_S = 0.1
 LONGEST_RETRY_S = 5.0
+MOST_CONFLICTS = 10
 
 # Drivers raise Python's own errors for values they cannot bind, such as huge integers. The
 # blob store reports a full disk or a damaged file as a ModelError.
 WRITE_ERRORS = (SQLAlchemyError, ArithmeticError, ModelError, TypeError, ValueError)
+_CONFLICTS = ("40P01", "40001")
+"""PostgreSQL's codes of a deadlock and of a serialization failure."""
+
 _VALUE_FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)
 
 log = logging.getLogger(__name__)
@@ -192,10 +197,14 @@ class WriteQueue(Generic[T]):
 
     def _store(self, batch: Sequence[_Queued[T]]) -> None:
         delay_s = FIRST_RETRY_S
+        conflicts = 0
         while True:
             try:
                 self._write([queued.value for queued in batch])
             except WRITE_ERRORS as error:
+                if _is_conflict(error) and conflicts < MOST_CONFLICTS:
+                    conflicts += 1
+                    continue
                 if not _is_outage(error):
                     self._store_one_by_one(batch, error)
                     return
@@ -316,7 +325,12 @@ def _noticed(future: "asyncio.Future[None]") -> None:
 
 def _reason(error: Exception) -> str:
     """Return the database's message without the statement's values, which are private."""
-    return str(getattr(error, "orig", None) or error)
+    return " ".join(str(getattr(error, "orig", None) or error).split())
+
+
+def _is_conflict(error: Exception) -> bool:
+    """Return whether PostgreSQL aborted the transaction for another one, which then went on."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _CONFLICTS
 
 
 def _is_outage(error: Exception) -> bool:
