@@ -133,3 +133,17 @@ async def test_a_rejected_attempt_used_nothing(ledger: Ledger) -> None:
     assert run is not None
     assert run.spent.total is None
     assert run.spent.unknown == 1
+
+
+async def test_calls_that_end_at_once_are_written_at_once(urls: StoreUrls) -> None:
+    """One transaction for all of them, and none for each."""
+    engine = open_database(urls.database)
+    writer = EntryWriter(engine)
+    calls = [replace(BEGUN, call_id=str(number)) for number in range(3)]
+    writer.write([RUN, *calls])
+    writer.write([replace(ENDED, call_id=call.call_id) for call in calls])
+    async with Ledger.open(urls.database) as ledger:
+        run = await ledger.run("run-1")
+    assert run is not None
+    assert [call.status for call in run.calls] == ["completed"] * 3
+    engine.dispose()

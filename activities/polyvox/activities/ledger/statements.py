@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped
-from sqlmodel import Session, SQLModel, and_, col, func, select
+from sqlmodel import Session, SQLModel, and_, col, func, or_, select
 
 from polyvox.activities.ledger.entries import (
     ANSWERED,
@@ -128,7 +128,8 @@ def end_calls() -> Update:
     """
     calls = table_of(CallRow).c
     same = [calls[name] == bindparam(f"ended_{name}") for name in _CALL_KEY]
-    open_calls = calls.status.in_(("running", "interrupted"))
+    # Not IN: SQLAlchemy refuses it for several rows at once.
+    open_calls = or_(calls.status == "running", calls.status == "interrupted")
     return update(table_of(CallRow)).where(*same, open_calls)
 
 
