@@ -29,7 +29,9 @@ class Row:
 
     @property
     def is_slow(self) -> bool:
-        return self.going_on_s is not None and self.going_on_s > GOING_ON_S
+        # A run whose client is gone waits for its retry on purpose, and is cancelled then.
+        waited = "cancelled" in self.verdict.runs
+        return not waited and self.going_on_s is not None and self.going_on_s > GOING_ON_S
 
 
 def print_head() -> None:

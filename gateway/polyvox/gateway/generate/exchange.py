@@ -131,6 +131,8 @@ class Exchange:
         self._sent_attempts: dict[str, int] = {}
         self._select: Callable[[Channel, list[Batch]], list[Batch]] | None = None
         """Returns the batches that the client may get, if not all."""
+        self.started = asyncio.Event()
+        """Set when the engine has the run."""
         self.refused: ModelError | None = None
         """Why the client got an error document."""
         self.losses: tuple[str, ...] = ()
@@ -183,6 +185,7 @@ class Exchange:
                     place.on_cut = partial(self._cut, channel)
                 await asyncio.sleep(0)  # for a client that has left already
                 run = await self._begin(request, channel, place)
+                self.started.set()
                 await self._answer(channel, run, sink)
             finally:
                 leaving.cancel()

@@ -79,6 +79,11 @@ class Recording(Sink):
             self._add(self._encoder.keep_alive())
 
     @property
+    def started(self) -> asyncio.Event:
+        """Set when the engine has the run."""
+        return self._exchange.started
+
+    @property
     def document(self) -> dict[str, Json]:
         """The response object as it is now."""
         return self._encoder.response

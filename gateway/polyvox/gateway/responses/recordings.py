@@ -89,6 +89,14 @@ class Recordings:
         task = asyncio.create_task(record(), name=response_id)
         self._recordings[response_id] = recording, task
 
+    async def until_started(self, recording: Recording) -> None:
+        """Return when the engine has the run, so that it survives this process, or has refused."""
+        found = self._recordings.get(recording.stored.response_id)
+        if found is not None:
+            starting = asyncio.create_task(recording.started.wait())
+            await asyncio.wait({starting, found[1]}, return_when=asyncio.FIRST_COMPLETED)
+            starting.cancel()
+
     async def now(self, stored: StoredResponse) -> StoredResponse:
         """Return a response as it is now; adopt or complete it if its process has ended."""
         if stored.document is not None or stored.response_id in self._recordings:

@@ -190,7 +190,7 @@ class ResponsesState:
         share: Share,
         run_id: str | None = None,
     ) -> Recording:
-        """Start a background response; it can be found when this returns.
+        """Start a background response; when this returns it can be found, and the engine has it.
 
         It releases ``share`` and is logged when it ends. Raises ModelError if it cannot run.
         """
@@ -202,6 +202,7 @@ class ResponsesState:
             unstarted.pop_all()
         add = partial(self._add_to_thread, storing, caller.key_id, own)
         self.recordings.begin(recording, caller, share.release, add)
+        await self.recordings.until_started(recording)
         return recording
 
     async def _recording(
