@@ -111,7 +111,7 @@ cluster: engine ## Start the topology of docker-compose.yaml as processes of thi
 
 .PHONY: cluster-test
 cluster-test: engine ## Test that topology: restarts and kills under load (PostgreSQL, HAProxy and Go needed)
-	$(BIN)/pytest -m cluster tests/cluster
+	$(BIN)/pytest -m cluster tests/cluster tests/gateway/test_roles.py
 
 .PHONY: bench
 bench: engine ## Measure the gateway against direct calls

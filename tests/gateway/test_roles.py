@@ -131,6 +131,7 @@ def test_the_call_of_a_stopping_worker_goes_on_elsewhere(
             assert run["calls"][0]["error"]["kind"] == "overloaded"
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(400)
 def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     """Two gateways and two workers, each restarted in turn, under 20 requests a second."""
