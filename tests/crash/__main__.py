@@ -7,6 +7,7 @@ a word with slashes must be found as a whole. Exits with 1 if a figure is missed
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -134,6 +135,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the matrix to this file")
     parser.add_argument("--keep", type=Path, help="keep all data and logs below this folder")
     given = parser.parse_args()
+    # As for Ctrl-C, so that the processes of the matrix end too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     only = [word for word in given.only.split(",") if word]
     rows, skipped = run(only, given.rounds, given.keep)
     if given.json:
