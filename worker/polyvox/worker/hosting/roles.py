@@ -7,6 +7,7 @@ the others, and is in the register of processes. A process without them is alone
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from temporalio.worker import Worker
 
@@ -30,27 +31,36 @@ def shared_key(
 ) -> DeploymentKey | None:
     """Return the deployment key of a process that shares its work, None for one that is alone.
 
-    Raises DeploymentKeyError, or SettingsError if a gateway or worker has no cluster or stores to
-    share.
+    A replica whose stores are in its own data folder is alone. Raises DeploymentKeyError, or
+    SettingsError if a gateway or worker has no cluster or stores to share.
     """
+    own = _own_stores(settings)
     if role == "replica":
-        return DeploymentKey.of(environ) if settings.engine.address is not None else None
+        is_alone = own or settings.engine.address is None
+        return None if is_alone else DeploymentKey.of(environ)
     if settings.engine.address is None:
         raise SettingsError(
             f"`polyvox {role}` needs the Temporal cluster of its deployment: --engine HOST:PORT, "
             "TEMPORAL_ADDRESS or engine.address. Without one, run the whole program: `polyvox up`."
         )
-    for name, file in (
-        ("database", settings.stores.database_file),
-        ("blobs", settings.stores.blobs_file),
-    ):
-        if file is not None and file.is_relative_to(settings.data):
-            raise SettingsError(
-                f"`polyvox {role}` needs the {name} of its deployment: --{name} URL, "
-                f"POLYVOX_{name.upper()} or storage.{name}. {str(file)!r} is in its own data "
-                "folder, which no other process uses."
-            )
+    if own:
+        name, file = next(iter(own.items()))
+        raise SettingsError(
+            f"`polyvox {role}` needs the {name} of its deployment: --{name} URL, "
+            f"POLYVOX_{name.upper()} or storage.{name}. {str(file)!r} is in its own data "
+            "folder, which no other process uses."
+        )
     return DeploymentKey.required(environ, f"`polyvox {role}`")
+
+
+def _own_stores(settings: Settings) -> dict[str, Path]:
+    """Return by name the store files in the process's own data folder."""
+    files = {"database": settings.stores.database_file, "blobs": settings.stores.blobs_file}
+    return {
+        name: file
+        for name, file in files.items()
+        if file is not None and file.is_relative_to(settings.data)
+    }
 
 
 def connect(
