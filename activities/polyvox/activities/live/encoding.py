@@ -26,19 +26,11 @@ from typing import Any, Final
 import orjson
 
 from polyvox.activities.live.channel import RunOutcome
+from polyvox.activities.live.event_json import event_as_json, event_of
 from polyvox.workflows.boundary.failures import as_json, from_json
 from polyvox.workflows.boundary.serialization import dump, load
 from polyvox.workflows.conversation import Json
-from polyvox.workflows.events import (
-    Event,
-    Finished,
-    PartDelta,
-    PartEnded,
-    PartStarted,
-    Started,
-    UsageReported,
-    written,
-)
+from polyvox.workflows.events import Event, PartDelta, written
 
 CALLING: Final = "a"
 BATCH: Final = "b"
@@ -95,48 +87,14 @@ def decoded(frame: bytes) -> list[Message]:
 def events_as_json(events: Sequence[Event]) -> list[Json]:
     """Return events as they are sent; ``events_of`` reads them."""
     return [
-        event.text if type(event) is PartDelta and event.wire is None else _document(event)
+        event.text if type(event) is PartDelta and event.wire is None else event_as_json(event)
         for event in events
     ]
 
 
 def events_of(documents: Sequence[Json]) -> list[Event]:
     """Return the events that ``events_as_json`` wrote. Raises ValueError for another document."""
-    return [PartDelta(d) if isinstance(d, str) else _event(d) for d in documents]
-
-
-def _document(event: Event) -> list[Json]:
-    match event:
-        case PartDelta(text, wire):
-            return ["delta", text, dump(wire)]
-        case PartStarted(part):
-            return ["started", dump(part)]
-        case PartEnded(part):
-            return ["ended", dump(part)]
-        case UsageReported(usage):
-            return ["usage", dump(usage)]
-        case Started(model, usage, wire):
-            return ["answer", model, dump(usage), dump(wire)]
-        case Finished(reason, stop_sequence, wire):
-            return ["finished", reason, stop_sequence, dump(wire)]
-
-
-def _event(document: Json) -> Event:
-    match document:
-        case ["delta", text, wire]:
-            return PartDelta(text, load(wire))
-        case ["started", part]:
-            return PartStarted(load(part))
-        case ["ended", part]:
-            return PartEnded(load(part))
-        case ["usage", usage]:
-            return UsageReported(load(usage))
-        case ["answer", model, usage, wire]:
-            return Started(model, load(usage), load(wire))
-        case ["finished", reason, stop_sequence, wire]:
-            return Finished(reason, stop_sequence, load(wire))
-        case _:
-            raise ValueError("an event is not known")
+    return [PartDelta(d) if isinstance(d, str) else event_of(d) for d in documents]
 
 
 def outcome_as_json(outcome: RunOutcome) -> Json:

@@ -11,16 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from polyvox.activities.live.channel import Batch
-from polyvox.workflows.boundary.serialization import dump, load
+from polyvox.activities.live.event_json import event_as_json, event_of
 from polyvox.workflows.conversation import Json, Part, Reasoning, Refusal, Text, ToolCall
 from polyvox.workflows.events import (
     Event,
-    Finished,
     PartDelta,
     PartEnded,
     PartStarted,
-    Started,
-    UsageReported,
     opened,
     written,
 )
@@ -80,23 +77,17 @@ class EntryWriter:
         match event:
             case PartStarted(part):
                 self._part, self._text = part, []
-                return ["part", dump(part)]
-            case PartDelta(text, wire):
+            case PartDelta(text):
                 self._text.append(text)
                 self.waiting_bytes += len(text)
-                return ["text", text, dump(wire)]
             case PartEnded(part):
                 begun, self._part = self._part, None
                 if begun is not None and _filled(begun, "".join(self._text)) == part:
                     return ["end"]
                 self.waiting_bytes += len(written(part))
-                return ["end", dump(part)]
-            case Started(model, usage, wire):
-                return ["started", model, dump(usage), dump(wire)]
-            case UsageReported(usage):
-                return ["usage", dump(usage)]
-            case Finished(reason, stop_sequence, wire):
-                return ["finished", reason, stop_sequence, dump(wire)]
+            case _:
+                pass
+        return event_as_json(event)
 
 
 @dataclass(slots=True)
@@ -122,26 +113,22 @@ class EntryReader:
 
 def _event(listed: list[Any], state: _Open) -> Event:
     match listed:
-        case ["part", part]:
-            state.part, state.text = load(part), ""
-            return PartStarted(load(part))
-        case ["text", text, *wire]:
-            state.text += text
-            return PartDelta(text, load(wire[0]) if wire else None)
+        case ["text", text]:
+            event: Event = PartDelta(text)
         case ["end"]:
-            part, state.part = state.part, None
-            return PartEnded(_filled(part or Text(""), state.text))
-        case ["end", part]:
-            state.part = None
-            return PartEnded(load(part))
-        case ["started", model, usage, wire]:
-            return Started(model, load(usage), load(wire))
-        case ["usage", usage]:
-            return UsageReported(load(usage))
-        case ["finished", reason, stop_sequence, wire]:
-            return Finished(reason, stop_sequence, load(wire))
+            event = PartEnded(_filled(state.part or Text(""), state.text))
         case _:
-            raise ValueError(f"A journal entry has an unknown event: {listed!r:.100}")
+            event = event_of(listed)
+    match event:
+        case PartStarted(part):
+            state.part, state.text = part, ""
+        case PartDelta(text):
+            state.text += text
+        case PartEnded():
+            state.part = None
+        case _:
+            pass
+    return event
 
 
 def _filled(part: Part, text: str) -> Part:
