@@ -28,14 +28,14 @@ class HangUps:
 
     def cancelled(self, run_id: str) -> None:
         """Record that the engine knows the cancellation of a run, or cannot be told."""
-        if (told := self._left.get(run_id)) is not None:
-            told.set()
+        if (acknowledged := self._left.get(run_id)) is not None:
+            acknowledged.set()
 
     async def until_cancelled(self, run_id: str) -> None:
         """Wait until the engine knows the cancellation of a run that was hung up.
 
         A call that reported its end earlier would make the run fail instead.
         """
-        if (told := self._left.get(run_id)) is not None:
+        if (acknowledged := self._left.get(run_id)) is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(told.wait(), _CANCELLED_WITHIN_S)
+                await asyncio.wait_for(acknowledged.wait(), _CANCELLED_WITHIN_S)
